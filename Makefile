@@ -1,0 +1,44 @@
+# The short commands. CMakePresets.json holds the builds themselves.
+PRESETS ?= cpu-release cpu-release-clang cpu-asan
+JOBS ?= $(shell nproc)
+TEXT ?=
+DEMO_TEXT := build/demo/text.txt
+
+.PHONY: demo test bench format check-format clean
+.DEFAULT_GOAL := test
+
+# Trains a small model on TEXT, or on the C++ headers, and lets it write.
+demo:
+	bash cmake/install_packages.sh demo
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF
+	cmake --build --preset cpu-release -j $(JOBS)
+	$(if $(TEXT),,bash cmake/make_demo_text.sh $(DEMO_TEXT))
+	build/cpu-release/examples/train_text --text '$(or $(TEXT),$(DEMO_TEXT))' --out build/demo --seconds 120
+
+# Every test, in every preset of PRESETS.
+test:
+	bash cmake/install_packages.sh test
+	bash cmake/check_format.sh
+	set -e; for preset in $(PRESETS); do \
+	  echo "== $$preset"; \
+	  cmake --preset $$preset; \
+	  cmake --build --preset $$preset -j $(JOBS); \
+	  ctest --preset $$preset -j $(JOBS); \
+	done
+
+bench:
+	bash cmake/install_packages.sh bench
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_EXAMPLES=OFF
+	cmake --build --preset cpu-release -j $(JOBS)
+	set -e; for program in $$(find build/cpu-release/benchmarks -maxdepth 1 -type f -executable | sort); do \
+	  echo "== $$program"; $$program; \
+	done
+
+format:
+	bash cmake/check_format.sh fix
+
+check-format:
+	bash cmake/check_format.sh
+
+clean:
+	rm -rf build

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# install_packages.sh demo|test|bench: installs the Debian packages that are missing for it. Does nothing when none is.
+set -eu
+
+packages="g++ cmake ninja-build libeigen3-dev libdnnl-dev nlohmann-json3-dev libcli11-dev"
+case "${1:-}" in
+  demo) ;;
+  bench) packages="$packages libbenchmark-dev" ;;
+  test) packages="$packages libbenchmark-dev catch2 clang clang-format" ;;
+  *) echo "usage: $0 demo|test|bench" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "This is not a Debian system: install the counterparts of these packages yourself: $packages" >&2
+  exit 0
+fi
+
+missing=""
+for package in $packages; do
+  status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+  [ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+  as_root=""
+elif command -v sudo >/dev/null; then
+  as_root="sudo"
+else
+  echo "These packages are missing, and installing them needs root or sudo:$missing" >&2
+  exit 1
+fi
+
+echo "installing:$missing"
+$as_root apt-get update -q
+# shellcheck disable=SC2086  # both are lists of words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing

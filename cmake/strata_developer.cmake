@@ -1,0 +1,17 @@
+# strata_developer: the warnings and the processor that our own programs are compiled with. Never installed.
+add_library(strata_developer INTERFACE)
+target_compile_options(strata_developer INTERFACE
+  -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wold-style-cast -Wcast-qual -Wextra-semi -Wvla
+  # A constructor's parameter may have the name of the member that it sets; only g++'s plain -Wshadow minds that.
+  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>)
+if(STRATA_WERROR)
+  target_compile_options(strata_developer INTERFACE -Werror)
+endif()
+
+if(STRATA_NATIVE)
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-march=native STRATA_HAS_MARCH_NATIVE)
+  if(STRATA_HAS_MARCH_NATIVE)
+    target_compile_options(strata_developer INTERFACE -march=native)
+  endif()
+endif()

@@ -1,0 +1,157 @@
+// The list of operations that a backend offers, with shapes. Layers call nothing else, and only the folders below
+// this one know Eigen, oneDNN or a device. An operation is a free function whose first argument is the backend.
+// Shapes: beside each operation; R = B * n rows; "+=" marks an operation that adds to what is there.
+// Source: docs/model.md; backend/reference/ is the specification, in plain loops.
+#pragma once
+
+#include <cmath>
+
+#include <strata/core/view.hpp>
+
+namespace strata {
+
+/// Whether an operation replaces its output or adds to it.
+enum class update { replace, add };
+
+/// One attention over B sequences of n positions, each of them `dilation` interleaved sequences: position i
+/// attends to i, i - dilation, i - 2 dilation, ..: `span` positions in all. Row layout of `qkv`: query, key,
+/// value, each [H, E].
+struct attention_shape {
+  index batch = 0, length = 0;
+  int heads = 0, head_dim = 0;
+  index span = 0;
+  int dilation = 1;
+  constexpr index dim() const { return index{heads} * head_dim; }
+};
+
+/// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
+/// gradient.
+struct adam_settings {
+  double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
+  bool decoupled = true;
+  double max_norm = 1;  ///< the gradient is scaled down to this norm; 0: never
+  index step = 1;       ///< counts from 1, for the bias correction
+  index decayed = 0;    ///< elements [0, decayed) are decayed
+};
+
+/// What one step of Adam does to every element, worked out once a step.
+struct adam_constants {
+  double clip, correction1, correction2;
+  adam_constants(const adam_settings& settings, double squared_norm)
+      : clip(settings.max_norm > 0 && squared_norm > settings.max_norm * settings.max_norm
+                 ? settings.max_norm / std::sqrt(squared_norm)
+                 : 1.0),
+        correction1(1 / (1 - std::pow(settings.beta1, static_cast<double>(settings.step)))),
+        correction2(1 / (1 - std::pow(settings.beta2, static_cast<double>(settings.step)))) {}
+};
+
+// clang-format off
+/// Calls STRATA_OP(name, (arguments)) for every operation. `S` is the scalar, `b` the backend; const views are inputs.
+///
+/// memory
+///   upload               from host [N] to device [N]
+///   upload_tokens        the same for tokens
+///   download             from device [N] to host [N]
+///   fill                 y[N] = value
+///   copy                 y[N] = x[N]
+///   add                  y[N] += x[N]
+/// embedding
+///   embed                y[R,D] = table[V,D] at ids[R]; a negative id gives a row of zeros
+///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]
+/// products
+///   linear               y[R,N] = or += x[R,K] weight[N,K]^T + bias[N] (an empty bias is none)
+///   linear_backward_input   dx[R,K] = or += dy[R,N] weight[N,K]
+///   linear_backward_weight  dweight[N,K] += dy^T x, dbias[N] += sum of rows of dy
+/// activations
+///   gelu, silu           y[N] = f(x[N]); gelu(x) = x/2 (1 + erf(x/sqrt 2)), silu(x) = x / (1 + exp(-x))
+///   gelu_backward, silu_backward   dx[N] = dy[N] f'(x[N])
+/// norms, over the last axis of token_shift(x[B,n,D]); shift 0 is no token shift
+///   rms_norm             y = x f gain, factor[R]: f = sqrt(D) / max(|x|, 1e-12)
+///   rms_norm_backward    dx[B,n,D] +=, dgain[D] +=
+///   layer_norm           y = (x - mean) f gain + bias, factor[R]: f = 1 / sqrt(variance + 1e-5), mean[R]
+///   layer_norm_backward  dx[B,n,D] +=, dgain[D] +=, dbias[D] +=
+/// attention
+///   rotary               turns query and key of qkv[R,3HE] in place; table[4,n,E/2]: cos, sin for queries, for keys
+///   rotary_backward      the transposed map, in place
+///   attention            y[R,HE], log_sum_exp[B,H,n]
+///   attention_backward   dqkv[R,3HE] = ..., from qkv, y, log_sum_exp and dy
+///   attention_step       one new position of each of B sequences: writes its key and value to slot count % span of
+///                        keys, values [B,span,HE] and attends to the last min(count + 1, span) of them;
+///                        qkv is not turned before: table[2,span,E/2] turns by distance: cos and sin
+/// between levels
+///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros before token 0;
+///                        channel-major, like the weights of a convolution
+///   unfold_backward      dx[B,T,D] +=
+///   repeat               y[B,T,columns at `column`] = x[B,n,D] at t / stride
+///   repeat_backward      dx[B,n,D] += sum over the repeats
+///   subsample            y[B,n,D] += x[B,T,columns at `column`] at t = i stride
+///   subsample_backward   dx[B,T,columns at `column`] = dy[B,n,D] at t = i stride, else 0
+///   shift_step           y[B,D] = first half of x[B,D], second half of previous[B,D]; then previous = x
+/// losses: loss[1] += the unweighted value; gradients are those of scale * loss
+///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
+///   cross_entropy        mean over rows whose target is neither negative nor `ignore` of -log softmax(logits[R,V]);
+///                        gradient[R,V] may be the logits themselves or empty
+///   cosine_distance      1 - mean cos(prediction[B,i,:], embedding[B,i+1,:]); dprediction = ..., dembedding +=
+///                        (both may be empty)
+/// optimizer
+///   squared_norm         result[1] = sum of x[N]^2
+///   adam                 one step; nothing changes if squared_norm[1] is not finite
+#define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
+  STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
+  STRATA_OP(download, (b, in1, out1))                                                                          \
+  STRATA_OP(fill, (b, S{}, out1)) STRATA_OP(copy, (b, in1, out1)) STRATA_OP(add, (b, in1, out1))                \
+  STRATA_OP(embed, (b, ids1, in2, out2)) STRATA_OP(embed_backward, (b, ids1, in2, out2))                        \
+  STRATA_OP(linear, (b, in2, in2, in1, out2, update::add))                                                      \
+  STRATA_OP(linear_backward_input, (b, in2, in2, out2, update::add))                                            \
+  STRATA_OP(linear_backward_weight, (b, in2, in2, out2, out1))                                                  \
+  STRATA_OP(gelu, (b, in1, out1)) STRATA_OP(gelu_backward, (b, in1, in1, out1))                                 \
+  STRATA_OP(silu, (b, in1, out1)) STRATA_OP(silu_backward, (b, in1, in1, out1))                                 \
+  STRATA_OP(rms_norm, (b, in3, in1, 0, out3, out1))                                                             \
+  STRATA_OP(rms_norm_backward, (b, in3, in1, 0, in1, in3, out3, out1))                                          \
+  STRATA_OP(layer_norm, (b, in3, in1, in1, 0, out3, out1, out1))                                                \
+  STRATA_OP(layer_norm_backward, (b, in3, in1, 0, in1, in1, in3, out3, out1, out1))                             \
+  STRATA_OP(rotary, (b, attention_shape{}, in3, out2)) STRATA_OP(rotary_backward, (b, attention_shape{}, in3, out2)) \
+  STRATA_OP(attention, (b, attention_shape{}, in2, out2, out3))                                                 \
+  STRATA_OP(attention_backward, (b, attention_shape{}, in2, in2, in3, in2, out2))                               \
+  STRATA_OP(attention_step, (b, attention_shape{}, index{}, in2, in3, out3, out3, out2))                        \
+  STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
+  STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
+  STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
+  STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
+  STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
+  STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
+  STRATA_OP(cosine_distance, (b, in3, in3, S{}, out1, out3, out3))                                              \
+  STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
+// clang-format on
+
+/// The one place that answers whether a backend has an operation: `operations<B>::has_linear`, and so on.
+template <class Backend>
+struct operations {
+  using S = typename Backend::scalar;
+  static inline view<const S, 1> in1;
+  static inline view<const S, 2> in2;
+  static inline view<const S, 3> in3;
+  static inline view<S, 1> out1;
+  static inline view<S, 2> out2;
+  static inline view<S, 3> out3;
+  static inline view<const token, 1> ids1;
+  static inline view<const token, 2> ids2;
+  static inline view<token, 1> tokens1;
+  static inline view<token, 3> targets3;
+#define STRATA_OP(name, arguments) \
+  static constexpr bool has_##name = requires(Backend & b) { name arguments; };
+  STRATA_FOR_EACH_OPERATION(STRATA_OP)
+#undef STRATA_OP
+};
+
+/// True, or a static_assert that names the missing operation.
+template <class Backend>
+constexpr bool check_operations() {
+#define STRATA_OP(name, arguments) \
+  static_assert(operations<Backend>::has_##name, "strata: this backend lacks the operation '" #name "'");
+  STRATA_FOR_EACH_OPERATION(STRATA_OP)
+#undef STRATA_OP
+  return true;
+}
+
+}  // namespace strata

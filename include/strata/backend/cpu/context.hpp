@@ -1,0 +1,96 @@
+// The cpu backend: threads, product provider and the memory its operations share.
+// Shapes: backend/backend.hpp.
+// Source: docs/design.md.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <strata/backend/backend.hpp>
+#include <strata/backend/cpu/thread_pool.hpp>
+#include <strata/core/buffer.hpp>
+#include <strata/core/error.hpp>
+
+namespace strata {
+
+class onednn_products;
+
+/// Which library computes products. `automatic` is oneDNN where the program was built with it, else Eigen.
+enum class product_provider { automatic, eigen, onednn };
+
+struct cpu_options {
+  int threads = 0;  ///< 0: one a processor
+  product_provider products = product_provider::automatic;
+};
+
+/// Not to be used by two threads at once; it has threads of its own. Different thread counts agree to
+/// rounding, the same count to the bit.
+class cpu {
+ public:
+  using scalar = float;
+  template <class T>
+  using storage = buffer<T>;
+
+  explicit cpu(cpu_options options = {});
+
+  int threads() const { return pool_.threads(); }
+  thread_pool& pool() { return pool_; }
+  /// Null where products are Eigen's.
+  onednn_products* onednn() { return onednn_.get(); }
+
+  /// Cuts [0, count) into one piece a thread and calls `body(begin, end)` on each; on the caller alone where
+  /// the work, `cost` operations for each of `count`, is not worth waking anyone. Pieces start at multiples
+  /// of `grain`.
+  template <class Body>
+  void parallel(index count, index cost, Body body, index grain = 1) {
+    if (threads() == 1 || count * cost < smallest_parallel_cost || count <= grain) {
+      if (count > 0) body(index{0}, count);
+      return;
+    }
+    pool_.run([&](int thread) {
+      const auto [begin, end] = piece(count, grain, thread);
+      if (begin < end) body(begin, end);
+    });
+  }
+  /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end).
+  template <class Body>
+  void parallel_numbered(index count, index cost, Body body) {
+    if (threads() == 1 || count * cost < smallest_parallel_cost) {
+      body(0, index{0}, count);
+      return;
+    }
+    pool_.run([&](int thread) {
+      const auto [begin, end] = piece(count, 1, thread);
+      body(thread, begin, end);
+    });
+  }
+
+  /// Memory of thread `thread` of at least `count` floats; it stays until the next call for the same thread.
+  float* thread_memory(int thread, index count) {
+    return grown(thread_memory_[static_cast<std::size_t>(thread)], count);
+  }
+  /// Memory for one operation, shared by all threads; stays until the next call.
+  float* shared_memory(index count) { return grown(shared_memory_, count); }
+
+ private:
+  static constexpr index smallest_parallel_cost = 32768;
+
+  std::pair<index, index> piece(index count, index grain, int thread) const {
+    const index grains = (count + grain - 1) / grain;
+    return {std::min(count, grains * thread / threads() * grain),
+            std::min(count, grains * (thread + 1) / threads() * grain)};
+  }
+  static float* grown(buffer<float>& memory, index count) {
+    if (memory.size() < count) memory = buffer<float>(count);
+    return memory.data();
+  }
+
+  thread_pool pool_;
+  std::vector<buffer<float>> thread_memory_;
+  buffer<float> shared_memory_;
+  std::shared_ptr<onednn_products> onednn_;
+};
+
+}  // namespace strata

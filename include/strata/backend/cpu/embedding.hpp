@@ -1,0 +1,43 @@
+// embed, embed_backward.
+// Shapes: ids [R], table [V,D] -> [R,D].
+// Source: backend/backend.hpp.
+#pragma once
+
+#include <algorithm>
+
+#include <strata/backend/cpu/context.hpp>
+#include <strata/backend/cpu/vector.hpp>
+
+namespace strata {
+
+inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
+  const index dim = y.shape[1];
+  backend.parallel(y.shape[0], dim, [&](index begin, index end) {
+    for (index r = begin; r < end; ++r) {
+      float* row = y.data + r * dim;
+      if (ids(r) < 0)
+        std::fill(row, row + dim, 0.f);
+      else
+        std::copy_n(table.data + ids(r) * dim, dim, row);
+    }
+  });
+}
+
+/// Threads own columns, so that rows of the same token never meet and the order of the sums is fixed.
+inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
+  const auto [rows, dim] = dy.shape;
+  backend.parallel(
+      dim, rows,
+      [&, rows = rows, dim = dim](index begin, index end) {
+        for (index r = 0; r < rows; ++r) {
+          if (ids(r) < 0) continue;
+          const float* from = dy.data + r * dim + begin;
+          float* to = dtable.data + ids(r) * dim + begin;
+          vector::for_each(end - begin,
+                           [&](index d, auto load, auto store) { store(to + d, load(to + d) + load(from + d)); });
+        }
+      },
+      vector::lanes);
+}
+
+}  // namespace strata

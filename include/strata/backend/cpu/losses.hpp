@@ -1,0 +1,126 @@
+// window_targets, cross_entropy, cosine_distance.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients.
+// Source: backend/backend.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <strata/backend/cpu/context.hpp>
+#include <strata/backend/cpu/norms.hpp>
+#include <strata/backend/cpu/vector.hpp>
+
+namespace strata {
+
+inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+  const index positions = targets.shape[1], window = targets.shape[2], length = ids.shape[1];
+  backend.parallel(targets.shape[0] * positions, window, [&](index begin, index end) {
+    for (index row = begin; row < end; ++row)
+      for (index j = 0; j < window; ++j) {
+        const index t = row % positions * stride + offset + j;
+        targets.data[row * window + j] = t >= 0 && t < length ? ids(row / positions, t) : -1;
+      }
+  });
+}
+
+namespace cpu_detail {
+
+/// Sums one double a thread, in the order of the threads.
+class thread_sums {
+ public:
+  explicit thread_sums(cpu& backend)
+      : sums_(reinterpret_cast<double*>(backend.shared_memory(2 * 16 * backend.threads()))),
+        threads_(backend.threads()) {
+    for (int thread = 0; thread < threads_; ++thread) (*this)[thread] = 0;
+  }
+  double& operator[](int thread) { return sums_[16 * thread]; }  // a cache line each
+  double total() {
+    double result = 0;
+    for (int thread = 0; thread < threads_; ++thread) result += (*this)[thread];
+    return result;
+  }
+
+ private:
+  double* sums_;
+  int threads_;
+};
+
+}  // namespace cpu_detail
+
+inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token, 1> targets, token ignore, float scale,
+                          output<float, 1> loss, output<float, 2> gradient) {
+  const auto [rows, vocabulary] = logits.shape;
+  const auto counts = [&](index r) { return targets(r) >= 0 && targets(r) != ignore; };
+  index counted = 0;
+  for (index r = 0; r < rows; ++r) counted += counts(r);
+  const float factor = counted == 0 ? 0.f : scale / static_cast<float>(counted);
+  cpu_detail::thread_sums sums(backend);
+  backend.parallel_numbered(rows, 12 * vocabulary, [&, vocabulary = vocabulary](int thread, index begin, index end) {
+    float* weight = backend.thread_memory(thread, vocabulary);
+    for (index r = begin; r < end; ++r) {
+      const float* row = logits.data + r * vocabulary;
+      float* out = gradient ? gradient.data + r * vocabulary : nullptr;
+      if (!counts(r)) {
+        if (out) std::fill_n(out, vocabulary, 0.f);
+        continue;
+      }
+      const float at_target = row[targets(r)];
+      vector::floats most = vector::all(row[0]), total{};
+      index v = 0;
+      for (; v + vector::lanes <= vocabulary; v += vector::lanes) most = vector::max(most, vector::load(row + v));
+      float largest = vector::largest(most);
+      for (; v < vocabulary; ++v) largest = std::max(largest, row[v]);
+      for (v = 0; v + vector::lanes <= vocabulary; v += vector::lanes) {
+        const vector::floats e = vector::exp(vector::load(row + v) - largest);
+        total += e;
+        vector::store(weight + v, e);
+      }
+      float sum = vector::sum(total);
+      for (; v < vocabulary; ++v) sum += weight[v] = std::exp(row[v] - largest);
+      sums[thread] += static_cast<double>(std::log(sum) + largest - at_target);
+      if (!out) continue;
+      const float normalise = factor / sum;
+      vector::for_each(vocabulary,
+                       [&](index n, auto load, auto store) { store(out + n, load(weight + n) * normalise); });
+      out[targets(r)] -= factor;
+    }
+  });
+  if (counted > 0) loss(0) += static_cast<float>(sums.total() / static_cast<double>(counted));
+}
+
+inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
+                            output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
+  const auto [batch, length, dim] = prediction.shape;
+  const index pairs = batch * (length - 1);
+  const float factor = pairs == 0 ? 0.f : -scale / static_cast<float>(pairs);
+  cpu_detail::thread_sums sums(backend);
+  backend.parallel_numbered(
+      batch * length, 8 * dim, [&, length = length, dim = dim](int thread, index begin, index end) {
+        for (index r = begin; r < end; ++r) {
+          float* dp = dprediction ? dprediction.data + r * dim : nullptr;
+          if (r % length == length - 1) {
+            if (dp) std::fill_n(dp, dim, 0.f);
+            continue;
+          }
+          const float* p = prediction.data + r * dim;
+          const float* e = embedding.data + (r + 1) * dim;
+          const float pp = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(p + d) * load(p + d); });
+          const float ee = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(e + d) * load(e + d); });
+          const float pe = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(p + d) * load(e + d); });
+          const float p_inverse = 1 / std::max(std::sqrt(pp), 1e-12f), e_inverse = 1 / std::max(std::sqrt(ee), 1e-12f);
+          const float cosine = pe * p_inverse * e_inverse;
+          sums[thread] += static_cast<double>(cosine);
+          if (!dp) continue;
+          float* de = dembedding.data + (r + 1) * dim;
+          vector::for_each(dim, [&](index d, auto load, auto store) {
+            const auto x = load(p + d) * p_inverse, y = load(e + d) * e_inverse;
+            store(dp + d, factor * p_inverse * (y - cosine * x));
+            store(de + d, load(de + d) + factor * e_inverse * (x - cosine * y));
+          });
+        }
+      });
+  if (pairs > 0) loss(0) += static_cast<float>(1 - sums.total() / static_cast<double>(pairs));
+}
+
+}  // namespace strata

@@ -1,0 +1,113 @@
+// Vectors of floats as wide as this translation unit may use, and the functions the kernels need on them.
+// Shapes: `lanes` floats.
+// Source: compilers' vector extensions; exp after Cephes' expf, erf by the rational approximation that Eigen uses.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include <strata/core/view.hpp>
+
+namespace strata::vector {
+
+inline constexpr int lanes = STRATA_VECTOR_BYTES / static_cast<int>(sizeof(float));
+using floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES)));
+using ints = int __attribute__((vector_size(STRATA_VECTOR_BYTES)));
+using unaligned_floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES), aligned(4), may_alias));
+
+STRATA_ALWAYS_INLINE floats load(const float* from) { return *reinterpret_cast<const unaligned_floats*>(from); }
+STRATA_ALWAYS_INLINE void store(float* to, floats x) { *reinterpret_cast<unaligned_floats*>(to) = x; }
+/// The first `count` lanes; the others are 0.
+STRATA_ALWAYS_INLINE floats load_part(const float* from, index count) {
+  floats x{};
+  std::memcpy(&x, from, static_cast<std::size_t>(count) * sizeof(float));
+  return x;
+}
+STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index count) {
+  std::memcpy(to, &x, static_cast<std::size_t>(count) * sizeof(float));
+}
+STRATA_ALWAYS_INLINE floats all(float x) { return x - floats{}; }
+STRATA_ALWAYS_INLINE floats max(floats x, floats y) { return x > y ? x : y; }
+STRATA_ALWAYS_INLINE floats min(floats x, floats y) { return x < y ? x : y; }
+STRATA_ALWAYS_INLINE ints count_up() {
+  ints x{};
+  for (int lane = 0; lane < lanes; ++lane) x[lane] = lane;
+  return x;
+}
+STRATA_ALWAYS_INLINE float sum(floats x) {
+  float total[lanes];
+  std::memcpy(total, &x, sizeof x);
+  for (int width = lanes / 2; width > 0; width /= 2)
+    for (int lane = 0; lane < width; ++lane) total[lane] += total[lane + width];
+  return total[0];
+}
+STRATA_ALWAYS_INLINE float largest(floats x) {
+  float most[lanes];
+  std::memcpy(most, &x, sizeof x);
+  for (int width = lanes / 2; width > 0; width /= 2)
+    for (int lane = 0; lane < width; ++lane)
+      most[lane] = most[lane] > most[lane + width] ? most[lane] : most[lane + width];
+  return most[0];
+}
+/// Keeps a value in a register: GCC would otherwise fold its load into every use.
+STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(x));
+#elif defined(__x86_64__)
+  asm("" : "+x"(x));
+#endif
+}
+
+/// e^x to about 2 units in the last place; 0 below -87, e^88 above 88.
+STRATA_ALWAYS_INLINE floats exp(floats x) {
+  constexpr float log2_e = 1.44269504f, round_to_whole = 12582912.f;  // 1.5 * 2^23
+  const floats clamped = min(max(x, all(-87.f)), all(88.f));
+  const floats shifted = clamped * log2_e + round_to_whole;
+  ints exponent;
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  const floats whole = shifted - round_to_whole;
+  const floats f = clamped - whole * 0.693359375f + whole * 2.12194440e-4f;
+  floats p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.f;
+  ints bits;
+  std::memcpy(&bits, &p, sizeof bits);
+  bits += exponent << 23;
+  floats result;
+  std::memcpy(&result, &bits, sizeof result);
+  return x < -87.f ? floats{} : result;
+}
+
+STRATA_ALWAYS_INLINE floats erf(floats x) {
+  x = max(min(x, all(4.f)), all(-4.f));
+  const floats z = x * x;
+  floats p = z * -2.72614225801306e-10f + 2.77068142495902e-08f;
+  p = p * z + -2.10102402082508e-06f;
+  p = p * z + -5.69250639462346e-05f;
+  p = p * z + -7.34990630326855e-04f;
+  p = p * z + -2.95459980854025e-03f;
+  p = p * z + -1.60960333262415e-02f;
+  floats q = z * -1.45660718464996e-05f + -2.13374055278905e-04f;
+  q = q * z + -1.68282697438203e-03f;
+  q = q * z + -7.37332916720468e-03f;
+  q = q * z + -1.42647390514189e-02f;
+  return p * x / q;
+}
+
+/// Calls `body(offset, load, store)` over [0, count): whole vectors first, then one part.
+template <class Body>
+STRATA_ALWAYS_INLINE void for_each(index count, Body body) {
+  index n = 0;
+  for (; n + lanes <= count; n += lanes)
+    body(
+        n, [](const float* from) { return load(from); }, [](float* to, floats x) { store(to, x); });
+  if (const index rest = count - n; rest > 0)
+    body(
+        n, [rest](const float* from) { return load_part(from, rest); },
+        [rest](float* to, floats x) { store_part(to, x, rest); });
+}
+
+}  // namespace strata::vector

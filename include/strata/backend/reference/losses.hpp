@@ -1,0 +1,76 @@
+// window_targets, cross_entropy, cosine_distance.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients.
+// Source: docs/model.md; PyTorch's cross_entropy and normalize (1e-12) for the edge cases.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include <strata/backend/reference/context.hpp>
+
+namespace strata {
+
+template <class S>
+void window_targets(reference<S>&, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+  for (index b = 0; b < targets.shape[0]; ++b)
+    for (index i = 0; i < targets.shape[1]; ++i)
+      for (index j = 0; j < targets.shape[2]; ++j) {
+        const index t = i * stride + offset + j;
+        targets(b, i, j) = t >= 0 && t < ids.shape[1] ? ids(b, t) : -1;
+      }
+}
+
+template <class S>
+void cross_entropy(reference<S>&, input<S, 2> logits, view<const token, 1> targets, token ignore,
+                   std::type_identity_t<S> scale, output<S, 1> loss, output<S, 2> gradient) {
+  const auto [rows, vocabulary] = logits.shape;
+  const auto counts = [&](index r) { return targets(r) >= 0 && targets(r) != ignore; };
+  index counted = 0;
+  for (index r = 0; r < rows; ++r) counted += counts(r);
+  double total = 0;
+  for (index r = 0; r < rows; ++r) {
+    S largest = logits(r, 0), sum = 0;
+    for (index v = 0; v < vocabulary; ++v) largest = std::max(largest, logits(r, v));
+    for (index v = 0; v < vocabulary; ++v) sum += std::exp(logits(r, v) - largest);
+    if (counts(r)) total += std::log(sum) + largest - logits(r, targets(r));
+    if (!gradient) continue;
+    const S factor = counts(r) ? scale / static_cast<S>(counted) : S{0};
+    for (index v = 0; v < vocabulary; ++v)
+      gradient(r, v) = factor * (std::exp(logits(r, v) - largest) / sum - (v == targets(r) ? 1 : 0));
+  }
+  loss(0) += counted == 0 ? S{0} : static_cast<S>(total / static_cast<double>(counted));
+}
+
+template <class S>
+void cosine_distance(reference<S>&, input<S, 3> prediction, input<S, 3> embedding, std::type_identity_t<S> scale,
+                     output<S, 1> loss, output<S, 3> dprediction, output<S, 3> dembedding) {
+  const auto [batch, length, dim] = prediction.shape;
+  const double pairs = static_cast<double>(batch * (length - 1));
+  double total = 0;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      if (i + 1 == length) {
+        for (index d = 0; d < dim && dprediction; ++d) dprediction(b, i, d) = 0;
+        continue;
+      }
+      S xx = 0, yy = 0, xy = 0;
+      for (index d = 0; d < dim; ++d) {
+        xx += prediction(b, i, d) * prediction(b, i, d);
+        yy += embedding(b, i + 1, d) * embedding(b, i + 1, d);
+        xy += prediction(b, i, d) * embedding(b, i + 1, d);
+      }
+      const S x_norm = std::max(std::sqrt(xx), S(1e-12)), y_norm = std::max(std::sqrt(yy), S(1e-12));
+      const S cosine = xy / (x_norm * y_norm);
+      total += cosine;
+      if (!dprediction) continue;
+      const S factor = -scale / static_cast<S>(pairs);
+      for (index d = 0; d < dim; ++d) {
+        const S x = prediction(b, i, d) / x_norm, y = embedding(b, i + 1, d) / y_norm;
+        dprediction(b, i, d) = factor * (y - cosine * x) / x_norm;
+        dembedding(b, i + 1, d) += factor * (x - cosine * y) / y_norm;
+      }
+    }
+  loss(0) += pairs == 0 ? S{0} : static_cast<S>(1 - total / pairs);
+}
+
+}  // namespace strata

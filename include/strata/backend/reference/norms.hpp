@@ -1,0 +1,110 @@
+// rms_norm, layer_norm over the token-shifted input, and their gradients.
+// Shapes: x [B,n,D] -> y [B,n,D]; factor, mean [B n].
+// Source: Zhang and Sennrich, arXiv 1910.07467; Ba et al., arXiv 1607.06450; token shift: RWKV, arXiv 2305.13048.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include <strata/backend/reference/context.hpp>
+
+namespace strata {
+namespace reference_detail {
+
+/// The position whose channel `d` a token-shifted position `i` shows, or -1 for the zeros before the start.
+inline index shifted_position(index i, index d, index dim, index shift) {
+  return shift == 0 || d < (dim + 1) / 2 ? i : (i >= shift ? i - shift : -1);
+}
+
+template <class S>
+S shifted(input<S, 3> x, index b, index i, index d, index shift) {
+  const index source = shifted_position(i, d, x.shape[2], shift);
+  return source < 0 ? S{0} : x(b, source, d);
+}
+
+template <class S>
+void add_shifted(output<S, 3> dx, index b, index i, index d, index shift, S value) {
+  const index source = shifted_position(i, d, dx.shape[2], shift);
+  if (source >= 0) dx(b, source, d) += value;
+}
+
+}  // namespace reference_detail
+
+template <class S>
+void rms_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift, output<S, 3> y, output<S, 1> factor) {
+  using reference_detail::shifted;
+  const auto [batch, length, dim] = x.shape;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      S squares = 0;
+      for (index d = 0; d < dim; ++d) squares += shifted<S>(x, b, i, d, shift) * shifted<S>(x, b, i, d, shift);
+      const S f = std::sqrt(static_cast<S>(dim)) / std::max(std::sqrt(squares), S(1e-12));
+      for (index d = 0; d < dim; ++d) y(b, i, d) = shifted<S>(x, b, i, d, shift) * f * gain(d);
+      factor(b * length + i) = f;
+    }
+}
+
+template <class S>
+void rms_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift, input<S, 1> factor, input<S, 3> dy,
+                       output<S, 3> dx, output<S, 1> dgain) {
+  using reference_detail::shifted;
+  const auto [batch, length, dim] = x.shape;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      const S f = factor(b * length + i);
+      S along = 0;
+      for (index d = 0; d < dim; ++d) along += dy(b, i, d) * gain(d) * shifted<S>(x, b, i, d, shift);
+      for (index d = 0; d < dim; ++d) {
+        const S value = shifted<S>(x, b, i, d, shift);
+        const S gradient = f * (dy(b, i, d) * gain(d) - value * along * f * f / static_cast<S>(dim));
+        reference_detail::add_shifted<S>(dx, b, i, d, shift, gradient);
+        dgain(d) += dy(b, i, d) * value * f;
+      }
+    }
+}
+
+template <class S>
+void layer_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, input<S, 1> bias, int shift, output<S, 3> y,
+                output<S, 1> factor, output<S, 1> mean) {
+  using reference_detail::shifted;
+  const auto [batch, length, dim] = x.shape;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      S sum = 0, squares = 0;
+      for (index d = 0; d < dim; ++d) sum += shifted<S>(x, b, i, d, shift);
+      const S m = sum / static_cast<S>(dim);
+      for (index d = 0; d < dim; ++d) {
+        const S centred = shifted<S>(x, b, i, d, shift) - m;
+        squares += centred * centred;
+      }
+      const S f = 1 / std::sqrt(squares / static_cast<S>(dim) + S(1e-5));
+      for (index d = 0; d < dim; ++d) y(b, i, d) = (shifted<S>(x, b, i, d, shift) - m) * f * gain(d) + bias(d);
+      factor(b * length + i) = f;
+      mean(b * length + i) = m;
+    }
+}
+
+template <class S>
+void layer_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift, input<S, 1> factor,
+                         input<S, 1> mean, input<S, 3> dy, output<S, 3> dx, output<S, 1> dgain, output<S, 1> dbias) {
+  using reference_detail::shifted;
+  const auto [batch, length, dim] = x.shape;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      const S f = factor(b * length + i), m = mean(b * length + i);
+      S sum = 0, along = 0;
+      for (index d = 0; d < dim; ++d) {
+        sum += dy(b, i, d) * gain(d);
+        along += dy(b, i, d) * gain(d) * (shifted<S>(x, b, i, d, shift) - m) * f;
+      }
+      for (index d = 0; d < dim; ++d) {
+        const S normed = (shifted<S>(x, b, i, d, shift) - m) * f;
+        const S gradient = f * (dy(b, i, d) * gain(d) - (sum + normed * along) / static_cast<S>(dim));
+        reference_detail::add_shifted<S>(dx, b, i, d, shift, gradient);
+        dgain(d) += dy(b, i, d) * normed;
+        dbias(d) += dy(b, i, d);
+      }
+    }
+}
+
+}  // namespace strata

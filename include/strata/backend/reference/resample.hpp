@@ -1,0 +1,69 @@
+// What moves between levels: unfold, repeat, subsample, their gradients, and the token shift of one step.
+// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/backend/reference/context.hpp>
+
+namespace strata {
+
+template <class S>
+void unfold(reference<S>&, input<S, 3> x, int compression, int stride, index first, output<S, 3> y) {
+  for (index b = 0; b < y.shape[0]; ++b)
+    for (index i = 0; i < y.shape[1]; ++i)
+      for (index d = 0; d < x.shape[2]; ++d)
+        for (index k = 0; k < compression; ++k) {
+          const index t = first + i * stride - (compression - 1) + k;
+          y(b, i, d * compression + k) = t < 0 ? S{0} : x(b, t, d);
+        }
+}
+
+template <class S>
+void unfold_backward(reference<S>&, input<S, 3> dy, int compression, int stride, index first, output<S, 3> dx) {
+  for (index b = 0; b < dy.shape[0]; ++b)
+    for (index i = 0; i < dy.shape[1]; ++i)
+      for (index d = 0; d < dx.shape[2]; ++d)
+        for (index k = 0; k < compression; ++k) {
+          const index t = first + i * stride - (compression - 1) + k;
+          if (t >= 0) dx(b, t, d) += dy(b, i, d * compression + k);
+        }
+}
+
+template <class S>
+void repeat(reference<S>&, input<S, 3> x, int stride, index column, output<S, 3> y) {
+  for (index b = 0; b < y.shape[0]; ++b)
+    for (index t = 0; t < y.shape[1]; ++t)
+      for (index d = 0; d < x.shape[2]; ++d) y(b, t, column + d) = x(b, t / stride, d);
+}
+
+template <class S>
+void repeat_backward(reference<S>&, input<S, 3> dy, int stride, index column, output<S, 3> dx) {
+  for (index b = 0; b < dy.shape[0]; ++b)
+    for (index t = 0; t < dy.shape[1]; ++t)
+      for (index d = 0; d < dx.shape[2]; ++d) dx(b, t / stride, d) += dy(b, t, column + d);
+}
+
+template <class S>
+void subsample(reference<S>&, input<S, 3> x, int stride, index column, output<S, 3> y) {
+  for (index b = 0; b < y.shape[0]; ++b)
+    for (index i = 0; i < y.shape[1]; ++i)
+      for (index d = 0; d < y.shape[2]; ++d) y(b, i, d) += x(b, i * stride, column + d);
+}
+
+template <class S>
+void subsample_backward(reference<S>&, input<S, 3> dy, int stride, index column, output<S, 3> dx) {
+  for (index b = 0; b < dx.shape[0]; ++b)
+    for (index t = 0; t < dx.shape[1]; ++t)
+      for (index d = 0; d < dy.shape[2]; ++d) dx(b, t, column + d) = t % stride == 0 ? dy(b, t / stride, d) : S{0};
+}
+
+template <class S>
+void shift_step(reference<S>&, input<S, 2> x, output<S, 2> previous, output<S, 2> y) {
+  for (index b = 0; b < x.shape[0]; ++b)
+    for (index d = 0; d < x.shape[1]; ++d) {
+      y(b, d) = d < (x.shape[1] + 1) / 2 ? x(b, d) : previous(b, d);
+      previous(b, d) = x(b, d);
+    }
+}
+
+}  // namespace strata

@@ -1,0 +1,97 @@
+// What follows from a model description: every number the layers need, computed at compile time.
+// Shapes: level l has positions(T) = ceil(T / s) rows of width `dim`, in `dilation` = c / s interleaved sequences.
+// Source: docs/model.md.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <iterator>
+
+#include <strata/config/level.hpp>
+#include <strata/config/model_defaults.hpp>
+#include <strata/core/view.hpp>
+
+namespace strata {
+
+/// One level with every default resolved. Layers take this, so they compile once a backend and not once a
+/// model.
+struct level_facts {
+  int compression = 1;
+  int stride = 1;
+  int dilation = 1;  ///< interleaved sequences: position i belongs to sequence i mod dilation
+  int dim = 0;
+  int heads = 0;
+  int head_dim = 0;
+  int span = 0;           ///< positions a query sees, its own included; 0: the level has no attention
+  bool full = false;      ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
+  int hidden = 0;         ///< width inside the feed-forward
+  int first_channel = 0;  ///< where this level starts in the concatenation of all levels
+
+  constexpr int attention_dim() const { return heads * head_dim; }
+  constexpr index positions(index tokens) const { return (tokens + stride - 1) / stride; }
+  constexpr bool compressed() const { return compression > 1; }
+};
+
+/// The constants of a model description.
+template <class Config>
+struct facts {
+  static constexpr int level_count = static_cast<int>(std::size(Config::levels));
+  static constexpr int depth = Config::depth;
+  static constexpr int vocabulary = Config::vocabulary;
+  static constexpr int max_length = Config::max_length;
+  static constexpr int ignore_index = Config::ignore_index;
+  static constexpr bool merge_all = Config::merge == merge_target::all_levels;
+  static constexpr bool logits_from_all = Config::logits == logits_source::all_levels;
+
+  static constexpr int predicting_level = [] {
+    if (Config::predicting_level >= 0) return static_cast<int>(Config::predicting_level);
+    int best = 0;
+    for (int l = 1; l < level_count; ++l)
+      if (Config::levels[l].compression < Config::levels[best].compression) best = l;
+    return best;
+  }();
+  /// D, the width of the token embedding: that of the widest level.
+  static constexpr int embedding_dim = [] {
+    int widest = 0;
+    for (const level& each : Config::levels) widest = each.dim > widest ? each.dim : widest;
+    return widest;
+  }();
+  static constexpr int concatenated_dim = [] {
+    int total = 0;
+    for (const level& each : Config::levels) total += each.dim;
+    return total;
+  }();
+  static constexpr std::array<level_facts, level_count> levels = [] {
+    std::array<level_facts, level_count> result{};
+    int channel = 0;
+    for (int l = 0; l < level_count; ++l) {
+      const level& given = Config::levels[l];
+      const int own_length = max_length / given.compression;
+      int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
+      const bool full = window == full_attention || window > own_length;
+      const int reach = (max_length + given.compression - 1) / given.compression;
+      result[l] = {.compression = given.compression,
+                   .stride = given.stride,
+                   .dilation = given.compression / given.stride,
+                   .dim = given.dim,
+                   .heads = given.heads,
+                   .head_dim = given.head_dim,
+                   .span = full ? reach : (window == 0 ? 0 : window + 1),
+                   .full = full,
+                   .hidden = given.dim * given.feed_forward_multiple,
+                   .first_channel = channel};
+      channel += given.dim;
+    }
+    return result;
+  }();
+  static constexpr const level_facts& predicting = levels[predicting_level];
+  static constexpr int merge_dim = merge_all ? concatenated_dim : predicting.dim;
+  static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
+  static constexpr int largest_compression = [] {
+    int largest = 1;
+    for (const level& each : Config::levels) largest = each.compression > largest ? each.compression : largest;
+    return largest;
+  }();
+};
+
+}  // namespace strata

@@ -1,0 +1,23 @@
+// One level of the hierarchy, as the user writes it.
+// Shapes: compression c and stride s say how many positions a level has: ceil(T / s) for T tokens.
+// Source: docs/model.md.
+#pragma once
+
+namespace strata {
+
+/// Window values with a meaning of their own.
+inline constexpr int full_attention = -1;    ///< every earlier position, with xPos
+inline constexpr int automatic_window = -2;  ///< half of the level's own sequence length
+
+/// Describes one level. Everything is a compile-time constant of the model.
+struct level {
+  int compression = 1;            ///< tokens that one position summarises; a power of two
+  int stride = 1;                 ///< tokens between two positions; a power of two, at most `compression`
+  int dim = 0;                    ///< width of the level
+  int heads = 8;                  ///< attention heads
+  int head_dim = 64;              ///< width of one head; even
+  int window = automatic_window;  ///< earlier positions a position attends to; 0 for none, or a value above
+  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over `dim`
+};
+
+}  // namespace strata

@@ -1,0 +1,36 @@
+// What a model description may leave out.
+// Shapes: none.
+// Source: docs/model.md; the defaults are those of the reference package, but for `ignore_index`.
+#pragma once
+
+#include <strata/config/level.hpp>
+
+namespace strata {
+
+/// Which levels the merge after every layer writes to.
+enum class merge_target { predicting_level, all_levels };
+/// Which levels the logits are computed from.
+enum class logits_source { predicting_level, all_levels };
+
+inline constexpr int least_compressed = -1;  ///< `predicting_level`: the level with the smallest compression
+inline constexpr int ignore_nothing = -1;    ///< `ignore_index`: every token counts in the losses
+
+/// Base of every model description: derive from it and name what differs.
+///
+///     struct shakespeare : strata::model_defaults {
+///       static constexpr int depth = 4, max_length = 512;
+///       static constexpr strata::level levels[] = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 32},
+///                                                  {.compression = 2, .dim = 192, .window = 64}};
+///     };
+struct model_defaults {
+  static constexpr int vocabulary = 256;                     ///< V: tokens are 0 .. V-1; bytes by default
+  static constexpr int max_length = 1024;                    ///< tokens that full attention reaches back
+  static constexpr int depth = 6;                            ///< layers
+  static constexpr int predicting_level = least_compressed;  ///< index into `levels`
+  static constexpr merge_target merge = merge_target::predicting_level;
+  static constexpr logits_source logits = logits_source::predicting_level;
+  /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
+  static constexpr int ignore_index = ignore_nothing;
+};
+
+}  // namespace strata

@@ -1,0 +1,113 @@
+// The rules a model description must keep, each one sentence of the compiler when it is broken.
+// Shapes: none.
+// Source: docs/model.md; every rule has a program in tests/compile_fail/ that must not compile.
+#pragma once
+
+#include <iterator>
+#include <type_traits>
+
+#include <strata/config/level.hpp>
+#include <strata/config/model_defaults.hpp>
+
+namespace strata {
+namespace rules {
+
+inline constexpr int most_levels = 8;
+/// Beyond this distance the xPos factor of the narrowest frequency leaves the range of a float.
+inline constexpr int longest_full_attention = 65536;
+
+constexpr bool power_of_two(int number) { return number > 0 && (number & (number - 1)) == 0; }
+
+/// Whether `rule` holds for level `l`; levels that do not exist keep every rule.
+template <class Config, class Rule>
+constexpr bool holds(int l, Rule rule) {
+  return l >= static_cast<int>(std::size(Config::levels)) || rule(Config::levels[l]);
+}
+template <class Config>
+constexpr int predicting() {
+  if (Config::predicting_level >= 0) return Config::predicting_level;
+  int best = 0;
+  for (int l = 1; l < static_cast<int>(std::size(Config::levels)); ++l)
+    if (Config::levels[l].compression < Config::levels[best].compression) best = l;
+  return best;
+}
+template <class Config>
+constexpr bool compressions_differ() {
+  const int count = static_cast<int>(std::size(Config::levels));
+  for (int l = 0; l < count; ++l)
+    for (int other = 0; other < l; ++other)
+      if (Config::levels[l].compression == Config::levels[other].compression) return false;
+  return true;
+}
+
+// A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
+// clang prints the condition, and a lambda in it over many lines.
+#define STRATA_LEVEL_RULE(rule, sentence)                                                         \
+  static_assert(std::bool_constant<holds<Config>(0, rule)>::value, "strata: level 0: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(1, rule)>::value, "strata: level 1: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(2, rule)>::value, "strata: level 2: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(3, rule)>::value, "strata: level 3: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(4, rule)>::value, "strata: level 4: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(5, rule)>::value, "strata: level 5: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(6, rule)>::value, "strata: level 6: " sentence); \
+  static_assert(std::bool_constant<holds<Config>(7, rule)>::value, "strata: level 7: " sentence)
+
+/// Instantiating this checks every rule that concerns one level alone.
+template <class Config>
+struct check_levels {
+  static_assert(std::size(Config::levels) <= most_levels, "strata: a model has at most 8 levels");
+  STRATA_LEVEL_RULE([](level l) { return power_of_two(l.compression); }, "compression must be a power of two");
+  STRATA_LEVEL_RULE([](level l) { return power_of_two(l.stride); }, "stride must be a power of two");
+  STRATA_LEVEL_RULE([](level l) { return l.stride <= l.compression; }, "stride must not exceed compression");
+  STRATA_LEVEL_RULE([](level l) { return l.dim > 0; }, "dim must be positive");
+  STRATA_LEVEL_RULE([](level l) { return l.heads > 0; }, "heads must be positive");
+  STRATA_LEVEL_RULE([](level l) { return l.head_dim > 0 && l.head_dim % 2 == 0; },
+                    "head_dim must be positive and even (rotary embeddings turn pairs)");
+  STRATA_LEVEL_RULE([](level l) { return l.window >= automatic_window; },
+                    "window must be 0, positive, full_attention or automatic_window");
+  STRATA_LEVEL_RULE([](level l) { return l.feed_forward_multiple > 0; }, "feed_forward_multiple must be positive");
+  STRATA_LEVEL_RULE([](level l) { return l.compression <= Config::max_length; },
+                    "compression must not exceed max_length");
+  STRATA_LEVEL_RULE(
+      [](level l) {
+        return l.window != full_attention || Config::max_length / l.compression <= longest_full_attention;
+      },
+      "full attention reaches at most 65536 positions (xPos would overflow)");
+  static constexpr bool passed = true;
+};
+#undef STRATA_LEVEL_RULE
+
+/// Instantiating this checks the rules between levels; it relies on those of single levels.
+template <class Config>
+struct check_model {
+  static_assert(Config::vocabulary >= 2, "strata: vocabulary must be at least 2");
+  static_assert(Config::max_length >= 1, "strata: max_length must be positive");
+  static_assert(Config::depth >= 1, "strata: depth must be positive");
+  static_assert(Config::ignore_index >= ignore_nothing && Config::ignore_index < Config::vocabulary,
+                "strata: ignore_index must be a token of the vocabulary or ignore_nothing");
+  static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
+  static_assert(Config::predicting_level >= least_compressed &&
+                    Config::predicting_level < static_cast<int>(std::size(Config::levels)),
+                "strata: predicting_level must be the index of a level or least_compressed");
+  static constexpr bool passed = true;
+};
+
+/// Instantiating this checks the rules about the level that predicts.
+template <class Config>
+struct check_predicting_level {
+  static_assert(Config::levels[predicting<Config>()].stride == 1,
+                "strata: the predicting level must have stride 1, it gives a prediction at every token");
+  static constexpr bool passed = true;
+};
+
+/// True, or a static_assert that names the level and the rule. In stages, so that the first broken rule is
+/// the only message about it.
+template <class Config>
+constexpr bool check() {
+  if constexpr (check_levels<Config>::passed)
+    if constexpr (check_model<Config>::passed) return check_predicting_level<Config>::passed;
+  return false;
+}
+
+}  // namespace rules
+}  // namespace strata

@@ -1,0 +1,68 @@
+// Memory that a backend on the host owns: aligned, zeroed, on huge pages where the system has them.
+// Shapes: flat.
+// Source: madvise(2), MADV_HUGEPAGE; mallopt(3).
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include <strata/core/view.hpp>
+
+#if defined(__linux__)
+#include <malloc.h>
+#include <sys/mman.h>
+#endif
+
+namespace strata {
+
+/// Owns `count` elements, zeroed. Large buffers start on a 2 MB border and ask for huge pages: first touch of
+/// a 4 KB page costs more than all arithmetic done on it.
+template <class T>
+class buffer {
+ public:
+  buffer() = default;
+  explicit buffer(index count) : size_(count) {
+    if (count == 0) return;
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
+    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    data_ = static_cast<T*>(std::aligned_alloc(alignment, rounded));
+    if (data_ == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+    if (alignment == huge_page) madvise(data_, rounded, MADV_HUGEPAGE);
+#endif
+    std::memset(static_cast<void*>(data_), 0, rounded);
+  }
+  buffer(buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  buffer& operator=(buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~buffer() { std::free(data_); }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  index size() const { return size_; }
+  strata::view<T, 1> view() { return {data_, {size_}}; }
+  strata::view<const T, 1> view() const { return {data_, {size_}}; }
+
+ private:
+  static constexpr std::size_t huge_page = std::size_t{1} << 21;
+  T* data_ = nullptr;
+  index size_ = 0;
+};
+
+/// For programs, not called by the library: lets malloc keep freed memory, so that the temporary buffers of a
+/// product are not returned to the system and touched anew at every call.
+inline void keep_freed_memory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
+}  // namespace strata

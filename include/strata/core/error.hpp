@@ -1,0 +1,38 @@
+// The one exception type of the library, and the two ways to raise it.
+// Shapes: none. Messages name the thing, its value and what was expected.
+// Source: own.
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace strata {
+
+/// Every failure the library reports: bad input, a wrong file, a broken invariant of the caller.
+class error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Joins anything printable into one string.
+template <class... Parts>
+std::string to_text(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}
+
+/// Throws `strata::error` with the parts joined into one sentence.
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  throw error(to_text(parts...));
+}
+
+/// Throws `strata::error` unless `condition` holds.
+template <class... Parts>
+void require(bool condition, const Parts&... parts) {
+  if (!condition) fail(parts...);
+}
+
+}  // namespace strata

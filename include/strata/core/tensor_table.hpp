@@ -1,0 +1,146 @@
+// Where tensors lie in one flat buffer. `memory_plan` hands out places; `parameter_plan` does so for parameters, at
+// compile time and without names; `parameter_table` is the same with names, at run time. `tensor_memory` turns a
+// place into a view.
+// Shapes: a place knows its shape; offsets are multiples of 16 elements, so every tensor starts on a cache line.
+// Source: own, after the single parameter buffer of llm.c.
+#pragma once
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <strata/core/view.hpp>
+
+namespace strata {
+
+/// The place of one tensor in a flat buffer. A place that was never planned has `offset < 0`.
+template <int Rank>
+struct tensor {
+  index offset = -1;
+  std::array<index, Rank> shape{};
+  constexpr explicit operator bool() const { return offset >= 0; }
+};
+
+/// Hands out consecutive places and knows how many elements they need in all.
+class memory_plan {
+ public:
+  constexpr memory_plan() = default;
+  constexpr explicit memory_plan(index first) : size_(first) {}
+
+  template <int Rank>
+  constexpr tensor<Rank> add(std::array<index, Rank> shape) {
+    const tensor<Rank> place{size_, shape};
+    index count = 1;
+    for (index extent : shape) count *= extent;
+    size_ += (count + 15) / 16 * 16;
+    return place;
+  }
+  constexpr index size() const { return size_; }
+
+ private:
+  index size_ = 0;
+};
+
+/// How a parameter starts: `uniform` is between -scale and +scale, `normal` has the deviation `scale`.
+struct initial {
+  enum class kind { zeros, ones, uniform, normal } distribution = kind::zeros;
+  double scale = 1;
+};
+
+/// The places of all parameters. Matrices come first and vectors (gains, biases) from `first_vector` on, so
+/// that weight decay, which spares vectors, is one range.
+class parameter_plan {
+ public:
+  /// Stands in for a name where nobody asks for it: names are not put together at compile time.
+  struct name {
+    constexpr name(const char*) {}
+    constexpr name operator+(const char*) const { return *this; }
+    constexpr name operator+(int) const { return *this; }
+  };
+
+  constexpr explicit parameter_plan(index first_vector = 0) : vectors_(first_vector) {}
+
+  template <int Rank>
+  constexpr tensor<Rank> add(const name&, std::array<index, Rank> shape, initial) {
+    const tensor<Rank> place = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
+    index count = 1;
+    for (index extent : shape) count *= extent;
+    parameters_ += count;
+    return place;
+  }
+  /// A matrix that files hold under a shape of rank 3: the weights of a convolution.
+  constexpr tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
+    return add<2>(own, shape, start);
+  }
+
+  constexpr index matrices_size() const { return matrices_.size(); }  ///< where vectors must start
+  constexpr index buffer_size() const { return vectors_.size(); }     ///< elements, gaps for alignment included
+  constexpr index parameters() const { return parameters_; }          ///< elements of all tensors together
+
+ private:
+  memory_plan matrices_, vectors_;
+  index parameters_ = 0;
+};
+
+/// One named parameter: its place, the shape it has in files, and how it starts.
+struct parameter_entry {
+  std::string name;
+  std::vector<index> shape;
+  index offset = 0, size = 0;
+  initial start;
+};
+
+/// The list of all parameters under the names of the reference package.
+class parameter_table {
+ public:
+  /// A string that can be continued with numbers, like `parameter_plan::name`.
+  class name : public std::string {
+   public:
+    using std::string::string;
+    name(std::string text) : std::string(std::move(text)) {}
+    name operator+(const char* text) const { return static_cast<const std::string&>(*this) + std::string(text); }
+    name operator+(int number) const { return static_cast<const std::string&>(*this) + std::to_string(number); }
+  };
+
+  explicit parameter_table(index first_vector) : plan_(first_vector) {}
+
+  template <int Rank>
+  tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
+    return add_entry<Rank>(own, shape, {shape.begin(), shape.end()}, start);
+  }
+  tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3> in_files, initial start) {
+    return add_entry<2>(own, shape, {in_files.begin(), in_files.end()}, start);
+  }
+  const std::vector<parameter_entry>& entries() const { return entries_; }
+
+ private:
+  template <int Rank>
+  tensor<Rank> add_entry(const name& own, std::array<index, Rank> shape, std::vector<index> in_files, initial start) {
+    const tensor<Rank> place = plan_.add<Rank>("", shape, start);
+    index size = 1;
+    for (index extent : shape) size *= extent;
+    entries_.push_back({own, std::move(in_files), place.offset, size, start});
+    return place;
+  }
+  parameter_plan plan_;
+  std::vector<parameter_entry> entries_;
+};
+
+/// A flat buffer read through places.
+template <class T>
+struct tensor_memory {
+  T* base = nullptr;
+  template <int Rank>
+  constexpr view<T, Rank> operator[](const tensor<Rank>& place) const {
+    STRATA_ASSERT(place.offset >= 0);
+    return {base + place.offset, place.shape};
+  }
+  /// As above, but an empty view for a tensor the configuration does not have (a bias, say).
+  template <int Rank>
+  constexpr view<T, Rank> optional(const tensor<Rank>& place) const {
+    return place ? (*this)[place] : view<T, Rank>{};
+  }
+};
+
+}  // namespace strata

@@ -1,0 +1,220 @@
+// Reads a whole file, and replaces a file so that at any moment either the old or the new content is on the disk.
+// Shapes: bytes.
+// Source: open(2), fsync(2), rename(2); "a file's directory must be flushed too" is from fsync(2).
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <fcntl.h>
+#include <filesystem>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include <strata/core/buffer.hpp>
+#include <strata/core/error.hpp>
+
+namespace strata {
+
+namespace detail {
+
+/// "cannot write "path": No space left on device".
+[[noreturn]] inline void fail_on_file(const char* action, const std::filesystem::path& path, int code) {
+  fail("cannot ", action, " ", path, ": ", std::generic_category().message(code));
+}
+
+/// Repeats a system call that a signal interrupted.
+template <class Call>
+auto uninterrupted(Call&& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+/// What a directory entry is, in words, when it is not a regular file; otherwise null.
+inline const char* special_kind(mode_t mode) {
+  if (S_ISREG(mode)) return nullptr;
+  if (S_ISDIR(mode)) return "it is a directory";
+  if (S_ISFIFO(mode)) return "it is a pipe, not a regular file";
+  if (S_ISSOCK(mode)) return "it is a socket, not a regular file";
+  return "it is a device, not a regular file";
+}
+
+/// Owns an open file.
+class file_descriptor {
+ public:
+  file_descriptor() = default;
+  explicit file_descriptor(int number) : number_(number) {}
+  file_descriptor(file_descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  file_descriptor& operator=(file_descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~file_descriptor() { close(); }
+
+  int number() const { return number_; }
+  /// The error number of closing, 0 for none. Interrupted counts as closed: Linux has released the number by
+  /// then.
+  int close() {
+    if (number_ < 0) return 0;
+    const int result = ::close(std::exchange(number_, -1));
+    return result == 0 || errno == EINTR ? 0 : errno;
+  }
+
+ private:
+  int number_ = -1;
+};
+
+/// A new file beside `target`, removed again unless it takes the target's place.
+class temporary_file {
+ public:
+  explicit temporary_file(std::filesystem::path target) : target_(std::move(target)) {
+    // A killed process may have left a file of the same process number behind: then the next name is tried.
+    for (int attempt = 0; file_.number() < 0; ++attempt) {
+      path_ = target_;
+      path_ += to_text(".tmp-", ::getpid(), "-", attempt);
+      file_ = file_descriptor(
+          uninterrupted([&] { return ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
+      if (file_.number() < 0 && (errno != EEXIST || attempt == 999)) fail_on_file("write", target_, errno);
+    }
+  }
+  temporary_file(const temporary_file&) = delete;
+  temporary_file& operator=(const temporary_file&) = delete;
+  ~temporary_file() {
+    if (!in_place_) ::unlink(path_.c_str());
+  }
+
+  int number() const { return file_.number(); }
+  void take_mode(mode_t mode) {
+    struct stat own {};
+    check(::fstat(number(), &own));
+    if ((own.st_mode & 0777) != (mode & 0777)) check(::fchmod(number(), mode & 0777));
+  }
+  /// Brings the content to the disk, then renames: the name never points at content that is not there yet.
+  void take_place() {
+    check(uninterrupted([&] { return ::fsync(number()); }));
+    if (const int code = file_.close(); code != 0) fail_on_file("write", target_, code);
+    check(::rename(path_.c_str(), target_.c_str()));
+    in_place_ = true;
+  }
+
+ private:
+  void check(int result) const {
+    if (result != 0) fail_on_file("write", target_, errno);
+  }
+  std::filesystem::path target_, path_;
+  file_descriptor file_;
+  bool in_place_ = false;
+};
+
+/// Where the links of `path` lead; `path` itself where nothing is there yet.
+inline std::filesystem::path follow_links(const std::filesystem::path& path) {
+  std::error_code missing;
+  std::filesystem::path target = std::filesystem::canonical(path, missing);
+  return missing ? path : target;
+}
+
+/// Flushes a directory, so that a rename in it survives a power cut. Some file systems cannot and need not.
+inline void flush_directory(const file_descriptor& directory, const std::filesystem::path& path) {
+  if (uninterrupted([&] { return ::fsync(directory.number()); }) == 0) return;
+  if (errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_on_file("flush the directory of", path, errno);
+}
+
+}  // namespace detail
+
+/// What the writer of `write_file_atomically` writes to. Small pieces are collected, large ones pass through.
+class file_output {
+ public:
+  file_output(int descriptor, std::filesystem::path path) : descriptor_(descriptor), path_(std::move(path)) {
+    pending_.reserve(capacity);
+  }
+  file_output(const file_output&) = delete;
+  file_output& operator=(const file_output&) = delete;
+
+  void write(std::span<const std::byte> bytes) {
+    if (pending_.size() + bytes.size() > capacity) flush();
+    if (bytes.size() > capacity) {
+      write_through(bytes);
+    } else {
+      pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+    }
+  }
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+  void flush() {
+    write_through(pending_);
+    pending_.clear();
+  }
+
+ private:
+  void write_through(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t written = detail::uninterrupted([&] { return ::write(descriptor_, bytes.data(), bytes.size()); });
+      if (written <= 0) detail::fail_on_file("write", path_, written < 0 ? errno : EIO);
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+  }
+  static constexpr std::size_t capacity = std::size_t{1} << 16;
+  int descriptor_;
+  std::filesystem::path path_;
+  std::vector<std::byte> pending_;
+};
+
+/// Calls `writer(file_output&)` and puts what it wrote in the place of `path`. On any failure, one of the
+/// writer included, the old file stays as it was and nothing else is left behind.
+template <class Writer>
+void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
+  const std::filesystem::path target = detail::follow_links(path);
+  const std::filesystem::path parent = target.has_parent_path() ? target.parent_path() : ".";
+  const detail::file_descriptor directory(
+      detail::uninterrupted([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (directory.number() < 0)
+    fail("cannot write ", path, ": directory ", parent, ": ", std::generic_category().message(errno));
+
+  // Renaming over a device would replace it; over a directory it would fail only after all the work.
+  struct stat old {};
+  const bool exists = ::stat(target.c_str(), &old) == 0;
+  if (const char* kind = exists ? detail::special_kind(old.st_mode) : nullptr) fail("cannot write ", path, ": ", kind);
+
+  detail::temporary_file temporary(target);
+  if (exists) temporary.take_mode(old.st_mode);
+  file_output output(temporary.number(), path);
+  std::forward<Writer>(writer)(output);
+  output.flush();
+  temporary.take_place();
+  detail::flush_directory(directory, path);
+}
+
+/// The bytes of a regular file. What is appended to it meanwhile is not read.
+inline buffer<std::byte> read_file(const std::filesystem::path& path) {
+  // Without O_NONBLOCK, opening a pipe would wait for a writer that may never come.
+  const detail::file_descriptor file(
+      detail::uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
+  if (file.number() < 0) detail::fail_on_file("read", path, errno);
+  struct stat status {};
+  if (::fstat(file.number(), &status) != 0) detail::fail_on_file("read", path, errno);
+  if (const char* kind = detail::special_kind(status.st_mode)) fail("cannot read ", path, ": ", kind);
+
+  buffer<std::byte> bytes;
+  try {
+    bytes = buffer<std::byte>(static_cast<index>(status.st_size));
+  } catch (const std::bad_alloc&) {
+    fail("cannot read ", path, ": its ", status.st_size, " bytes do not fit in memory");
+  }
+  for (index position = 0; position < bytes.size();) {
+    const auto wanted = static_cast<std::size_t>(bytes.size() - position);
+    const ssize_t count = detail::uninterrupted([&] { return ::read(file.number(), bytes.data() + position, wanted); });
+    if (count < 0) detail::fail_on_file("read", path, errno);
+    if (count == 0) fail("cannot read ", path, ": it ends after ", position, " of ", bytes.size(), " bytes");
+    position += static_cast<index>(count);
+  }
+  return bytes;
+}
+
+}  // namespace strata

@@ -1,0 +1,106 @@
+// The attention half of a block: y = x + attention(token_shift(x)).
+// Shapes: x [B,n,d] -> y [B,n,d].
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/backend/backend.hpp>
+#include <strata/config/facts.hpp>
+#include <strata/layers/norm.hpp>
+
+namespace strata {
+
+struct attention_parameters {
+  norm_parameters norm;
+  tensor<2> to_qkv;  // [3 H E, d]
+  tensor<2> to_out;  // [d, H E]
+};
+struct attention_activations {
+  norm_activations norm;
+  tensor<2> qkv;           // [B n, 3 H E], turned
+  tensor<2> mixed;         // [B n, H E]
+  tensor<3> log_sum_exp;   // [B,H,n]
+  tensor<3> dnormed;       // scratch [B,n,d]
+  tensor<2> dqkv, dmixed;  // scratch, as qkv and mixed
+};
+
+constexpr attention_shape shape_of_attention(const level_facts& level, index batch, index positions) {
+  return {batch, positions, level.heads, level.head_dim, level.span, level.dilation};
+}
+
+template <class Table, class Name>
+constexpr attention_parameters declare_attention(Table& table, const Name& prefix, const level_facts& level) {
+  attention_parameters own;
+  own.norm = level.full ? declare_rms_norm(table, prefix + ".norm", level.dim)
+                        : declare_layer_norm(table, prefix + ".norm", level.dim);
+  own.to_qkv =
+      table.template add<2>(prefix + ".to_qkv.weight", {3 * level.attention_dim(), level.dim}, linear_start(level.dim));
+  own.to_out = table.template add<2>(prefix + ".to_out.weight", {level.dim, level.attention_dim()},
+                                     linear_start(level.attention_dim()));
+  return own;
+}
+
+constexpr attention_activations plan_attention(activation_plan& plan, const level_facts& level, index batch,
+                                               index positions) {
+  const index rows = batch * positions, dim = level.attention_dim();
+  attention_activations own;
+  own.norm = plan_norm(plan.memory, batch, positions, level.dim);
+  own.qkv = plan.memory.add<2>({rows, 3 * dim});
+  own.mixed = plan.memory.add<2>({rows, dim});
+  own.log_sum_exp = plan.memory.add<3>({batch, level.heads, positions});
+  if (plan.training) {
+    memory_plan scratch;
+    own.dnormed = scratch.add<3>({batch, positions, level.dim});
+    own.dqkv = scratch.add<2>(own.qkv.shape);
+    own.dmixed = scratch.add<2>(own.mixed.shape);
+    plan.scratch_used(scratch);
+  }
+  return own;
+}
+
+template <class Backend, class S = typename Backend::scalar>
+void attention_forward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
+                       const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> y) {
+  const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
+  norm_forward(p, own.norm, acts.norm, x, level.dilation);
+  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.to_qkv], {}, p.memory[acts.qkv], update::replace);
+  rotary(p.backend, shape, table, p.memory[acts.qkv]);
+  attention(p.backend, shape, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
+  copy(p.backend, x.flat(), y.flat());
+  linear(p.backend, p.memory[acts.mixed], p.weights[own.to_out], {}, y.rows(), update::add);
+}
+
+/// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `keys` and
+/// `values` [B,span,H E] are its rings; `previous` and `shifted` as in `feed_forward_step`; `table` is by
+/// distance.
+template <class Backend, class S = typename Backend::scalar>
+void attention_step(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
+                    const attention_activations& acts, input<S, 3> table, index count, output<S, 3> keys,
+                    output<S, 3> values, output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
+  const attention_shape shape = shape_of_attention(level, x.shape[0], 1);
+  shift_step(p.backend, x.rows(), previous, shifted.rows());
+  norm_forward(p, own.norm, acts.norm, shifted, 0);
+  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.to_qkv], {}, p.memory[acts.qkv], update::replace);
+  attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
+  copy(p.backend, x.flat(), y.flat());
+  linear(p.backend, p.memory[acts.mixed], p.weights[own.to_out], {}, y.rows(), update::add);
+}
+
+/// `dx` comes in as the gradient of y and leaves as that of x.
+template <class Backend, class S = typename Backend::scalar>
+void attention_backward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
+                        const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> dx) {
+  const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
+  const auto dmixed = p.scratch[acts.dmixed];
+  const auto dqkv = p.scratch[acts.dqkv];
+  const auto dnormed = p.scratch[acts.dnormed];
+  linear_backward_weight(p.backend, dx.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
+  linear_backward_input(p.backend, dx.rows(), p.weights[own.to_out], dmixed, update::replace);
+  attention_backward(p.backend, shape, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp], dmixed,
+                     dqkv);
+  rotary_backward(p.backend, shape, table, dqkv);
+  linear_backward_weight(p.backend, dqkv, p.memory[acts.norm.y].rows(), p.gradients[own.to_qkv], {});
+  linear_backward_input(p.backend, dqkv, p.weights[own.to_qkv], dnormed.rows(), update::replace);
+  norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);
+}
+
+}  // namespace strata

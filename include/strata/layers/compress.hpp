@@ -1,0 +1,110 @@
+// From token embeddings to the tokens of one level: nothing, a linear map, or a causal convolution with SiLU and a
+// pointwise linear map.
+// Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/config/facts.hpp>
+#include <strata/layers/pass.hpp>
+
+namespace strata {
+
+struct compress_parameters {
+  tensor<2> projection;        // [d,D], compression 1 and d != D
+  tensor<2> convolution;       // [4D, D c]
+  tensor<1> convolution_bias;  // [4D]
+  tensor<2> pointwise;         // [d,4D]
+  tensor<1> pointwise_bias;    // [d]
+};
+struct compress_activations {
+  tensor<3> y;                  // [B,n,d]; the token embeddings themselves where there is nothing to do
+  tensor<3> patches;            // [B,n,D c]
+  tensor<2> hidden, activated;  // [B n, 4D]
+  tensor<3> dpatches;           // scratch, as patches
+  tensor<2> dactivated;         // scratch, as activated
+};
+
+template <class Table>
+constexpr compress_parameters declare_compress(Table& table, const level_facts& level, int number, index dim) {
+  using name = typename Table::name;
+  const name prefix = name("compressors.") + number + ".compress_fn";
+  const index inner = 4 * dim, c = level.compression;
+  compress_parameters own;
+  if (!level.compressed()) {
+    if (level.dim != dim)
+      own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim}, linear_start(dim));
+    return own;
+  }
+  own.convolution = table.add(prefix + ".1.conv.weight", {inner, dim * c}, {inner, dim, c}, linear_start(dim * c));
+  own.convolution_bias = table.template add<1>(prefix + ".1.conv.bias", {inner}, linear_start(dim * c));
+  own.pointwise = table.add(prefix + ".3.weight", {level.dim, inner}, {level.dim, inner, 1}, linear_start(inner));
+  own.pointwise_bias = table.template add<1>(prefix + ".3.bias", {level.dim}, linear_start(inner));
+  return own;
+}
+
+constexpr compress_activations plan_compress(activation_plan& plan, const level_facts& level, index batch,
+                                             index positions, const tensor<3>& tokens) {
+  const index dim = tokens.shape[2];
+  compress_activations own;
+  if (!level.compressed() && level.dim == dim) {
+    own.y = tokens;
+    return own;
+  }
+  own.y = plan.memory.add<3>({batch, positions, level.dim});
+  if (!level.compressed()) return own;
+  own.patches = plan.memory.add<3>({batch, positions, dim * level.compression});
+  own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
+  own.activated = plan.memory.add<2>({batch * positions, 4 * dim});
+  if (plan.training) {
+    memory_plan scratch;
+    own.dpatches = scratch.add<3>(own.patches.shape);
+    own.dactivated = scratch.add<2>(own.activated.shape);
+    plan.scratch_used(scratch);
+  }
+  return own;
+}
+
+/// `first` is the token at which level position 0 ends: 0, but the newest token when one position is computed
+/// alone.
+template <class Backend, class S = typename Backend::scalar>
+void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
+                      const compress_activations& acts, input<S, 3> tokens, index first = 0) {
+  if (own.projection) {
+    linear(p.backend, tokens.rows(), p.weights[own.projection], {}, p.memory[acts.y].rows(), update::replace);
+    return;
+  }
+  if (!level.compressed()) return;
+  unfold(p.backend, tokens, level.compression, level.stride, first, p.memory[acts.patches]);
+  linear(p.backend, p.memory[acts.patches].rows(), p.weights[own.convolution], p.weights[own.convolution_bias],
+         p.memory[acts.hidden], update::replace);
+  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+  linear(p.backend, p.memory[acts.activated], p.weights[own.pointwise], p.weights[own.pointwise_bias],
+         p.memory[acts.y].rows(), update::replace);
+}
+
+/// Adds to `dtokens`.
+template <class Backend, class S = typename Backend::scalar>
+void compress_backward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
+                       const compress_activations& acts, input<S, 3> tokens, input<S, 3> dy, output<S, 3> dtokens) {
+  if (own.projection) {
+    linear_backward_weight(p.backend, dy.rows(), tokens.rows(), p.gradients[own.projection], {});
+    linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dtokens.rows(), update::add);
+    return;
+  }
+  if (!level.compressed()) {
+    add(p.backend, dy.flat(), dtokens.flat());
+    return;
+  }
+  const auto dhidden = p.scratch[acts.dactivated];
+  linear_backward_weight(p.backend, dy.rows(), p.memory[acts.activated], p.gradients[own.pointwise],
+                         p.gradients[own.pointwise_bias]);
+  linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
+  silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
+  linear_backward_weight(p.backend, dhidden, p.memory[acts.patches].rows(), p.gradients[own.convolution],
+                         p.gradients[own.convolution_bias]);
+  linear_backward_input(p.backend, dhidden, p.weights[own.convolution], p.scratch[acts.dpatches].rows(),
+                        update::replace);
+  unfold_backward(p.backend, p.scratch[acts.dpatches], level.compression, level.stride, index{0}, dtokens);
+}
+
+}  // namespace strata

@@ -1,0 +1,32 @@
+// The token embedding.
+// Shapes: ids [B T] -> [B,T,D].
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/layers/pass.hpp>
+
+namespace strata {
+
+struct embedding_parameters {
+  tensor<2> table;  // [V,D]
+};
+
+template <class Table>
+constexpr embedding_parameters declare_embedding(Table& table, index vocabulary, index dim) {
+  using name = typename Table::name;
+  return {table.template add<2>(name("token_emb.weight"), {vocabulary, dim}, {initial::kind::normal, 1})};
+}
+
+template <class Backend, class S = typename Backend::scalar>
+void embedding_forward(const pass<Backend>& p, const embedding_parameters& own, view<const token, 1> ids,
+                       output<S, 2> y) {
+  embed(p.backend, ids, p.weights[own.table], y);
+}
+
+template <class Backend, class S = typename Backend::scalar>
+void embedding_backward(const pass<Backend>& p, const embedding_parameters& own, view<const token, 1> ids,
+                        input<S, 2> dy) {
+  embed_backward(p.backend, ids, dy, p.gradients[own.table]);
+}
+
+}  // namespace strata

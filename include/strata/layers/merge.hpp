@@ -1,0 +1,125 @@
+// The merge after a layer: all levels side by side, RMSNorm, two linear maps with SiLU between, added to the
+// predicting level or to all.
+// Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
+// Source: docs/model.md.
+#pragma once
+
+#include <span>
+
+#include <strata/config/facts.hpp>
+#include <strata/layers/norm.hpp>
+
+namespace strata {
+
+struct merge_parameters {
+  norm_parameters norm;
+  tensor<2> up;         // [2 out, sum d]
+  tensor<1> up_bias;    // [2 out]
+  tensor<2> down;       // [out, 2 out]
+  tensor<1> down_bias;  // [out]
+};
+struct merge_activations {
+  tensor<3> concatenated;       // [B,T,sum d]
+  norm_activations norm;        // as concatenated
+  tensor<2> hidden, activated;  // [B T, 2 out]
+  tensor<3> pooled;             // [B,T,out], only when merging into all levels
+  tensor<3> dpooled, dnormed;   // scratch
+  tensor<2> dactivated;         // scratch
+};
+/// What of the model a merge depends on.
+struct merge_facts {
+  index concatenated_dim, out_dim;
+  int predicting_level;
+  bool all_levels;
+};
+template <class Facts>
+constexpr merge_facts facts_of_merge() {
+  return {Facts::concatenated_dim, Facts::merge_dim, Facts::predicting_level, Facts::merge_all};
+}
+
+template <class Table>
+constexpr merge_parameters declare_merge(Table& table, const merge_facts& facts, int layer) {
+  using name = typename Table::name;
+  const name prefix = name("hierarchical_merges.") + layer + ".net";
+  const index in = facts.concatenated_dim, out = facts.out_dim;
+  merge_parameters own;
+  own.norm = declare_rms_norm(table, prefix + ".0", in);
+  own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
+  own.up_bias = table.template add<1>(prefix + ".1.bias", {2 * out}, linear_start(in));
+  own.down = table.template add<2>(prefix + ".3.weight", {out, 2 * out}, linear_start(2 * out));
+  own.down_bias = table.template add<1>(prefix + ".3.bias", {out}, linear_start(2 * out));
+  return own;
+}
+
+constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts& facts, index batch, index tokens) {
+  merge_activations own;
+  own.concatenated = plan.memory.add<3>({batch, tokens, facts.concatenated_dim});
+  own.norm = plan_norm(plan.memory, batch, tokens, facts.concatenated_dim);
+  own.hidden = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
+  own.activated = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
+  if (facts.all_levels) own.pooled = plan.memory.add<3>({batch, tokens, facts.out_dim});
+  if (plan.training) {
+    memory_plan scratch;
+    own.dpooled = scratch.add<3>({batch, tokens, facts.out_dim});
+    own.dnormed = scratch.add<3>(own.concatenated.shape);
+    own.dactivated = scratch.add<2>(own.activated.shape);
+    plan.scratch_used(scratch);
+  }
+  return own;
+}
+
+/// From `acts.concatenated`, already filled, to what is added: into `pooled` or straight onto the predicting
+/// level.
+template <class Backend, class S = typename Backend::scalar>
+void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const merge_parameters& own,
+                        const merge_activations& acts, output<S, 3> predicting) {
+  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0);
+  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], p.weights[own.up_bias], p.memory[acts.hidden],
+         update::replace);
+  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+  const auto target = facts.all_levels ? p.memory[acts.pooled] : predicting;
+  linear(p.backend, p.memory[acts.activated], p.weights[own.down], p.weights[own.down_bias], target.rows(),
+         facts.all_levels ? update::replace : update::add);
+}
+
+template <class Backend, class S = typename Backend::scalar>
+void merge_forward(const pass<Backend>& p, const merge_facts& facts, std::span<const level_facts> levels,
+                   const merge_parameters& own, const merge_activations& acts,
+                   std::span<const std::type_identity_t<view<S, 3>>> x) {
+  for (std::size_t l = 0; l < levels.size(); ++l)
+    repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
+  merge_concatenated(p, facts, own, acts, x[static_cast<std::size_t>(facts.predicting_level)]);
+  if (!facts.all_levels) return;
+  for (std::size_t l = 0; l < levels.size(); ++l)
+    subsample(p.backend, p.memory[acts.pooled], levels[l].stride, index{levels[l].first_channel}, x[l]);
+}
+
+/// `dx` come in as the gradients after the merge and leave as those before it.
+template <class Backend, class S = typename Backend::scalar>
+void merge_backward(const pass<Backend>& p, const merge_facts& facts, std::span<const level_facts> levels,
+                    const merge_parameters& own, const merge_activations& acts,
+                    std::span<const std::type_identity_t<view<S, 3>>> dx) {
+  view<S, 3> dpooled = dx[static_cast<std::size_t>(facts.predicting_level)];
+  if (facts.all_levels) {
+    dpooled = p.scratch[acts.dpooled];
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      subsample_backward(p.backend, dx[l], levels[l].stride, index{levels[l].first_channel}, dpooled);
+  }
+  const auto dhidden = p.scratch[acts.dactivated];
+  const auto dnormed = p.scratch[acts.dnormed];
+  linear_backward_weight(p.backend, dpooled.rows(), p.memory[acts.activated], p.gradients[own.down],
+                         p.gradients[own.down_bias]);
+  linear_backward_input(p.backend, dpooled.rows(), p.weights[own.down], dhidden, update::replace);
+  silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
+  linear_backward_weight(p.backend, dhidden, p.memory[acts.norm.y].rows(), p.gradients[own.up],
+                         p.gradients[own.up_bias]);
+  linear_backward_input(p.backend, dhidden, p.weights[own.up], dnormed.rows(), update::replace);
+  // The normed rows are not needed any more: their place takes the gradient of the concatenation.
+  const auto dconcatenated = p.memory[acts.norm.y];
+  fill(p.backend, S{0}, dconcatenated.flat());
+  norm_backward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, dnormed, dconcatenated);
+  for (std::size_t l = 0; l < levels.size(); ++l)
+    repeat_backward(p.backend, dconcatenated, levels[l].stride, index{levels[l].first_channel}, dx[l]);
+}
+
+}  // namespace strata

@@ -1,0 +1,45 @@
+// What every layer works on: the backend and the memories its places refer to; and the names of parameters' starts.
+// Shapes: flat memories; batch B and tokens T are those of this pass.
+// Source: own.
+#pragma once
+
+#include <strata/backend/backend.hpp>
+#include <strata/core/tensor_table.hpp>
+
+namespace strata {
+
+/// One forward pass, or forward and backward. In inference `gradients` is empty.
+template <class Backend>
+struct pass {
+  using scalar = typename Backend::scalar;
+  Backend& backend;
+  index batch = 0, tokens = 0;
+  tensor_memory<const scalar> weights;
+  tensor_memory<scalar> gradients;
+  tensor_memory<scalar> memory;   ///< activations that backward reads
+  tensor_memory<scalar> scratch;  ///< shared by all layers, free after each
+  tensor_memory<token> targets;   ///< what the losses predict
+};
+
+/// Plans places and remembers the largest size that any one use of the scratch memory needs.
+struct activation_plan {
+  memory_plan memory, targets;
+  index scratch_size = 0;
+  bool training = true;
+
+  /// Closes one use of the scratch memory.
+  constexpr void scratch_used(const memory_plan& scratch) {
+    if (scratch.size() > scratch_size) scratch_size = scratch.size();
+  }
+};
+
+/// PyTorch's default start of a linear map or convolution with `fan_in` inputs.
+constexpr initial linear_start(index fan_in) {
+  double root = static_cast<double>(fan_in);  // Newton's iteration: std::sqrt is not constexpr
+  for (int i = 0; i < 64; ++i) root = 0.5 * (root + static_cast<double>(fan_in) / root);
+  return {initial::kind::uniform, 1 / root};
+}
+inline constexpr initial ones{initial::kind::ones, 1};
+inline constexpr initial zeros{initial::kind::zeros, 1};
+
+}  // namespace strata

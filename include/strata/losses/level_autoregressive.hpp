@@ -1,0 +1,77 @@
+// Every compressed level predicts the direction of its own next embedding: 1 - mean cos(linear(e_i), e_{i+1}).
+// Shapes: e_l [B,n,d] -> loss [1], summed over levels.
+// Source: docs/model.md.
+#pragma once
+
+#include <string_view>
+
+#include <strata/losses/context.hpp>
+
+namespace strata {
+
+template <class Config>
+struct level_autoregressive_loss {
+  using F = facts<Config>;
+  static constexpr std::string_view name = "level_autoregressive";
+  static constexpr double default_weight = 0.25;
+  struct level_parameters {
+    tensor<2> weight;  // [d,d]
+    tensor<1> bias;    // [d]
+  };
+  struct level_activations {
+    tensor<3> prediction, dprediction;  // scratch [B,n,d]
+  };
+  using parameters = std::array<level_parameters, F::level_count>;
+  using activations = std::array<level_activations, F::level_count>;
+
+  template <class Table>
+  static constexpr parameters declare(Table& table) {
+    using name_type = typename Table::name;
+    parameters own;
+    for (int l = 0; l < F::level_count; ++l) {
+      const index dim = F::levels[l].dim;
+      if (!F::levels[l].compressed()) continue;
+      const name_type prefix = name_type("to_hierarchical_preds.") + l;
+      own[l].weight = table.template add<2>(prefix + ".weight", {dim, dim}, linear_start(dim));
+      own[l].bias = table.template add<1>(prefix + ".bias", {dim}, linear_start(dim));
+    }
+    return own;
+  }
+
+  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+    activations own;
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      if (!level.compressed()) continue;
+      memory_plan scratch;
+      own[l].prediction = scratch.add<3>({batch, level.positions(tokens), level.dim});
+      own[l].dprediction = scratch.add<3>({batch, level.positions(tokens), level.dim});
+      plan.scratch_used(scratch);
+    }
+    return own;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
+                       double weight, output<S, 1> loss) {
+    const auto& p = context.p;
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!F::levels[l].compressed()) continue;
+      const auto embedding = context.embeddings[l];
+      const auto prediction = p.scratch[acts[l].prediction];
+      const auto dprediction = p.scratch[acts[l].dprediction];
+      linear(p.backend, embedding.rows(), p.weights[own[l].weight], p.weights[own[l].bias], prediction.rows(),
+             update::replace);
+      cosine_distance(p.backend, prediction, embedding, static_cast<S>(weight), loss,
+                      context.gradients ? dprediction : view<S, 3>{}, context.dembeddings[l]);
+      if (context.gradients) {
+        linear_backward_weight(p.backend, dprediction.rows(), embedding.rows(), p.gradients[own[l].weight],
+                               p.gradients[own[l].bias]);
+        linear_backward_input(p.backend, dprediction.rows(), p.weights[own[l].weight], context.dembeddings[l].rows(),
+                              update::add);
+      }
+    }
+  }
+};
+
+}  // namespace strata

@@ -1,0 +1,65 @@
+// The list of all losses, their weights and their report. A new loss is one file and one line here.
+// Shapes: one number a loss.
+// Source: docs/model.md.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include <strata/core/error.hpp>
+#include <strata/losses/cross_entropy.hpp>
+#include <strata/losses/level_autoregressive.hpp>
+#include <strata/losses/reconstruction.hpp>
+
+namespace strata {
+
+template <class Config>
+using loss_list =
+    std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>, level_autoregressive_loss<Config>>;
+
+/// One number a loss, read and written by the loss's name. Starts as the default weights, the reference
+/// package's.
+template <class Config>
+class loss_values {
+ public:
+  static constexpr std::size_t count = std::tuple_size_v<loss_list<Config>>;
+  static constexpr std::array<std::string_view, count> names = []<std::size_t... I>(std::index_sequence<I...>) {
+    return std::array<std::string_view, count>{std::tuple_element_t<I, loss_list<Config>>::name...};
+  }
+  (std::make_index_sequence<count>());
+
+  static constexpr loss_values default_weights() {
+    loss_values result;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      ((result.values_[I] = std::tuple_element_t<I, loss_list<Config>>::default_weight), ...);
+    }
+    (std::make_index_sequence<count>());
+    return result;
+  }
+
+  double& operator[](std::string_view name) { return values_[position(name)]; }
+  double operator[](std::string_view name) const { return values_[position(name)]; }
+  constexpr double& operator[](std::size_t i) { return values_[i]; }
+  constexpr double operator[](std::size_t i) const { return values_[i]; }
+
+ private:
+  static std::size_t position(std::string_view name) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) fail("no loss is called '", name, "'");
+    return static_cast<std::size_t>(found - names.begin());
+  }
+  std::array<double, count> values_{};
+};
+
+/// What one evaluation gives: the weighted total and each unweighted loss; a loss of weight 0 is not
+/// computed.
+template <class Config>
+struct loss_report {
+  double total = 0;
+  loss_values<Config> values;
+};
+
+}  // namespace strata

@@ -1,0 +1,105 @@
+// Where everything that a pass computes lies: planned from the description, batch and length before the first step.
+// Shapes: places in the activation memory, in the scratch memory and in the memory of targets.
+// Source: own.
+#pragma once
+
+#include <array>
+#include <tuple>
+
+#include <strata/config/facts.hpp>
+#include <strata/layers/block.hpp>
+#include <strata/layers/compress.hpp>
+#include <strata/layers/head.hpp>
+#include <strata/layers/merge.hpp>
+#include <strata/losses/losses.hpp>
+
+namespace strata {
+
+template <class Losses>
+struct activations_of_losses;
+template <class... Loss>
+struct activations_of_losses<std::tuple<Loss...>> {
+  using type = std::tuple<typename Loss::activations...>;
+};
+
+template <class Config>
+struct activation_layout {
+  using F = facts<Config>;
+  template <class T>
+  using each_level = std::array<T, F::level_count>;
+  struct layer {
+    each_level<block_activations> blocks;
+    merge_activations merge;
+  };
+  tensor<3> tokens;  // [B,T,D]
+  each_level<compress_activations> compress;
+  each_level<norm_activations> embedding_norm;
+  each_level<tensor<3>> rotary;  // [4, indices of a sequence, E/2]
+  std::array<layer, F::depth> layers;
+  each_level<norm_activations> final_norm;
+  head_activations head;
+  typename activations_of_losses<loss_list<Config>>::type losses;
+  tensor<1> loss;                    // one number a loss
+  each_level<tensor<3>> dembedding;  // gradient of the final embeddings, later of the compressed tokens
+  each_level<tensor<3>> dstream;     // gradient of the residual stream
+  tensor<3> dtokens;                 // [B,T,D]
+  index memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
+};
+
+/// Without `training` all layers share one set of activations, and nothing is kept for a backward pass.
+template <class Config>
+constexpr activation_layout<Config> plan_activations(index batch, index tokens, bool training) {
+  using F = facts<Config>;
+  activation_layout<Config> own;
+  activation_plan plan;
+  plan.training = training;
+  memory_plan& memory = plan.memory;
+  const auto stream_of = [&](int l) {
+    return std::array<index, 3>{batch, F::levels[l].positions(tokens), F::levels[l].dim};
+  };
+
+  own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
+  typename activation_layout<Config>::template each_level<tensor<3>> stream, spare;
+  for (int l = 0; l < F::level_count; ++l) {
+    const level_facts& level = F::levels[l];
+    const index positions = level.positions(tokens);
+    own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
+    own.embedding_norm[l] = plan_norm(memory, batch, positions, level.dim);
+    if (level.span > 0)
+      own.rotary[l] = memory.add<3>({4, (positions + level.dilation - 1) / level.dilation, level.head_dim / 2});
+    stream[l] = own.embedding_norm[l].y;
+    if (!training)
+      for (auto* each : {&spare[l], &own.dstream[l]}) *each = memory.add<3>(stream_of(l));
+  }
+  const memory_plan before_layers = memory;
+  for (int i = 0; i < F::depth; ++i) {
+    if (!training) memory = before_layers;
+    for (int l = 0; l < F::level_count; ++l) {
+      const tensor<3> next = training ? memory.add<3>(stream_of(l)) : (i % 2 == 0 ? spare[l] : own.dstream[l]);
+      own.layers[i].blocks[l] = plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[l], next);
+      stream[l] = next;
+    }
+    if (F::level_count > 1) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
+  }
+  for (int l = 0; l < F::level_count; ++l)
+    own.final_norm[l] = plan_norm(memory, batch, F::levels[l].positions(tokens), F::levels[l].dim);
+  own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::plan(plan, batch, tokens)), ...);
+  }
+  (std::make_index_sequence<loss_values<Config>::count>());
+  own.loss = memory.add<1>({index{loss_values<Config>::count} * 16});
+  if (training) {
+    for (int l = 0; l < F::level_count; ++l) {
+      own.dembedding[l] = memory.add<3>(stream_of(l));
+      own.dstream[l] = memory.add<3>(stream_of(l));
+    }
+    own.dtokens = memory.add<3>(own.tokens.shape);
+  }
+  own.memory_size = memory.size();
+  own.scratch_size = plan.scratch_size;
+  own.targets_size = plan.targets.size();
+  return own;
+}
+
+}  // namespace strata

@@ -1,0 +1,74 @@
+// The losses and the backward pass: the mirror of forward.hpp.
+// Shapes: ids and labels [B,T] -> one number a loss; gradients add to the gradient memory.
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/model/forward.hpp>
+
+namespace strata {
+
+/// Evaluates every loss whose weight is not 0 into `acts.loss`, each 16 elements apart. With `gradients` the
+/// logits turn into their gradient and `acts.dembedding` receives that of the final embeddings, both times
+/// `scale`.
+template <class Config, class Backend, class S = typename Backend::scalar>
+void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> inputs,
+                     view<const token, 2> labels, const loss_values<Config>& weights, double scale, bool gradients) {
+  loss_context<Config, Backend> context{p,  inputs,   labels, p.memory[acts.head.logits], final_embeddings(p, acts),
+                                        {}, gradients};
+  if (gradients)
+    for (int l = 0; l < facts<Config>::level_count; ++l) {
+      context.dembeddings[l] = p.memory[acts.dembedding[l]];
+      fill(p.backend, S{0}, context.dembeddings[l].flat());
+    }
+  const auto loss = p.memory[acts.loss];
+  fill(p.backend, S{0}, loss);
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    const auto evaluate = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
+      // Cross-entropy always runs: it is what turns the logits into their gradient.
+      if (J != 0 && weights[J] == 0) return;
+      std::tuple_element_t<J, loss_list<Config>>::evaluate(context, std::get<J>(parameters<Config>::layout.losses),
+                                                           std::get<J>(acts.losses), weights[J] * scale,
+                                                           loss.slice(index{J} * 16, 1));
+    };
+    (evaluate(std::integral_constant<std::size_t, I>()), ...);
+  }
+  (std::make_index_sequence<loss_values<Config>::count>());
+}
+
+/// After `forward` and `evaluate_losses` with gradients, on the same memories.
+template <class Config, class Backend, class S = typename Backend::scalar>
+void backward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge) {
+  using F = facts<Config>;
+  constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
+  level_views<S, Config> dembedding, dstream;
+  for (int l = 0; l < F::level_count; ++l) {
+    dembedding[l] = p.memory[acts.dembedding[l]];
+    dstream[l] = p.memory[acts.dstream[l]];
+  }
+
+  head_backward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts), dembedding);
+  for (int l = 0; l < F::level_count; ++l) {
+    fill(p.backend, S{0}, dstream[l].flat());
+    norm_backward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0,
+                  dembedding[l], dstream[l]);
+  }
+  for (int i = F::depth - 1; i >= 0; --i) {
+    if (F::level_count > 1 && merge)
+      merge_backward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, dstream);
+    for (int l = 0; l < F::level_count; ++l)
+      block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+                     p.memory.optional(acts.rotary[l]), dstream[l]);
+  }
+  const auto dtokens = p.memory[acts.dtokens];
+  fill(p.backend, S{0}, dtokens.flat());
+  for (int l = 0; l < F::level_count; ++l) {
+    const auto dcompressed = dembedding[l];  // free by now
+    fill(p.backend, S{0}, dcompressed.flat());
+    norm_backward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0, dstream[l],
+                  dcompressed);
+    compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.tokens], dcompressed, dtokens);
+  }
+  embedding_backward(p, own.embedding, ids.flat(), dtokens.rows());
+}
+
+}  // namespace strata

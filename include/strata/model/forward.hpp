@@ -1,0 +1,48 @@
+// The forward pass: the map of the whole model, in the order in which data flows.
+// Shapes: ids [B,T] -> logits [B,T,V], in the activation memory.
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/model/activations.hpp>
+#include <strata/model/parameters.hpp>
+
+namespace strata {
+
+/// One view a level.
+template <class S, class Config>
+using level_views = std::array<view<S, 3>, facts<Config>::level_count>;
+
+template <class Config, class Backend, class S = typename Backend::scalar>
+level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation_layout<Config>& acts) {
+  level_views<S, Config> views;
+  for (int l = 0; l < facts<Config>::level_count; ++l) views[l] = p.memory[acts.final_norm[l].y];
+  return views;
+}
+
+template <class Config, class Backend, class S = typename Backend::scalar>
+void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge) {
+  using F = facts<Config>;
+  constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
+  const auto tokens = p.memory[acts.tokens];
+
+  embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
+  for (int l = 0; l < F::level_count; ++l) {
+    compress_forward(p, F::levels[l], own.compress[l], acts.compress[l], tokens);
+    norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0);
+  }
+  for (int i = 0; i < F::depth; ++i) {
+    level_views<S, Config> stream;
+    for (int l = 0; l < F::level_count; ++l) {
+      block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+                    p.memory.optional(acts.rotary[l]));
+      stream[l] = p.memory[acts.layers[i].blocks[l].y];
+    }
+    if (F::level_count > 1 && merge)
+      merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
+  }
+  for (int l = 0; l < F::level_count; ++l)
+    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0);
+  head_forward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts));
+}
+
+}  // namespace strata

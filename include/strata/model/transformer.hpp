@@ -1,0 +1,196 @@
+// The model: weights, activations and, for training, gradients, on one backend.
+// Shapes: ids [B,T] -> logits [B,T,V]; ids [B,T+1] -> losses and gradients.
+// Source: docs/model.md.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <strata/backend/backend.hpp>
+#include <strata/config/rules.hpp>
+#include <strata/core/random.hpp>
+#include <strata/layers/rotary.hpp>
+#include <strata/model/backward.hpp>
+
+namespace strata {
+
+/// What a model can do is part of its type: without training there is no memory for gradients.
+enum class purpose { training, inference };
+
+/// Choices of one forward pass.
+struct forward_options {
+  bool merge = true;  ///< false leaves out the merge after every layer (ablation)
+};
+
+/// `Config` derives from `model_defaults`; `Backend` is `strata::cpu` or `strata::reference<S>`. Views that
+/// the model returns stay valid until its next pass.
+template <class Config, class Backend, purpose Purpose = purpose::training>
+class transformer {
+  static_assert(rules::check<Config>());
+  static_assert(check_operations<Backend>());
+
+ public:
+  using config = Config;
+  using backend_type = Backend;
+  using scalar = typename Backend::scalar;
+  using F = facts<Config>;
+  static constexpr bool trains = Purpose == purpose::training;
+
+  /// Weights start at random, as a function of `seed`. The backend must outlive the model.
+  explicit transformer(Backend& backend, std::uint64_t seed = 0)
+      : backend_(&backend),
+        weights_(parameters<Config>::buffer_size),
+        gradients_(trains ? parameters<Config>::buffer_size : 0) {
+    initialise(seed);
+  }
+
+  Backend& backend() const { return *backend_; }
+  view<scalar, 1> weights() { return weights_.view(); }
+  view<const scalar, 1> weights() const { return weights_.view(); }
+  view<scalar, 1> gradients() requires trains { return gradients_.view(); }
+  void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients_.view()); }
+
+  /// Draws all weights anew.
+  void initialise(std::uint64_t seed) {
+    const random_source random(seed);
+    std::vector<scalar> host(static_cast<std::size_t>(parameters<Config>::buffer_size));
+    std::uint64_t stream = 0;
+    for (const parameter_entry& entry : parameters<Config>::entries()) {
+      for (index n = 0; n < entry.size; ++n)
+        host[static_cast<std::size_t>(entry.offset + n)] =
+            static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
+      ++stream;
+    }
+    upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index>(host.size())}}, weights_.view());
+  }
+
+  /// Prepares the memory for passes of this shape; a pass of another shape does so itself.
+  void reserve(index batch, index tokens) {
+    require(batch > 0 && tokens > 0, "a pass needs a positive batch and length, but was asked for [", batch, ", ",
+            tokens, "]");
+    if (batch == batch_ && tokens == tokens_) return;
+    acts_ = plan_activations<Config>(batch, tokens, trains);
+    ensure(memory_, acts_.memory_size);
+    ensure(scratch_, acts_.scratch_size);
+    ensure(targets_, acts_.targets_size);
+    ensure(inputs_, batch * tokens);
+    ensure(labels_, batch * tokens);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!acts_.rotary[l]) continue;
+      const index count = acts_.rotary[l].shape[1];
+      require(!F::levels[l].full || count <= rules::longest_full_attention, "level ", l, " has ", count,
+              " positions, but full attention with xPos allows ", rules::longest_full_attention);
+      const std::vector<scalar> table = rotary_table<scalar>(F::levels[l], count);
+      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
+             tensor_memory<scalar>{memory_.data()}[acts_.rotary[l]].flat());
+    }
+    batch_ = batch;
+    tokens_ = tokens;
+  }
+
+  /// ids [B,T] -> logits [B,T,V].
+  view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
+    reserve(ids.shape[0], ids.shape[1]);
+    take(ids, 0, inputs_);
+    strata::forward(make_pass(), acts_, inputs(), options.merge);
+    return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
+  }
+
+  /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
+  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.embedding_norm.at(l).y); }
+  /// Level `l` after the final norm [B,n,d], as the last pass left it.
+  view<const scalar, 3> embeddings(int l) const { return kept(acts_.final_norm.at(l).y); }
+
+  /// ids [B,T+1]: the first T are the input, the last T the labels.
+  loss_report<Config> losses(view<const token, 2> ids,
+                             const loss_values<Config>& weights = loss_values<Config>::default_weights(),
+                             forward_options options = {}) {
+    return evaluate(ids, weights, options, 1, false);
+  }
+
+  /// As `losses`; also adds the gradient of `scale` times the total to `gradients()`.
+  loss_report<Config> accumulate_gradients(view<const token, 2> ids,
+                                           const loss_values<Config>& weights = loss_values<Config>::default_weights(),
+                                           forward_options options = {}, double scale = 1) requires trains {
+    return evaluate(ids, weights, options, scale, true);
+  }
+
+ private:
+  static double draw(const initial& start, const random_source& random, std::uint64_t stream, std::uint64_t n) {
+    switch (start.distribution) {
+      case initial::kind::zeros:
+        return 0;
+      case initial::kind::ones:
+        return 1;
+      case initial::kind::uniform:
+        return start.scale * (2 * random.uniform(stream, n) - 1);
+      case initial::kind::normal:
+        return start.scale * random.normal(stream, n);
+    }
+    return 0;
+  }
+
+  template <class Storage>
+  static void ensure(Storage& storage, index size) {
+    if (storage.size() < size) storage = Storage(size);
+  }
+
+  pass<Backend> make_pass() {
+    return {*backend_,           batch_,           tokens_,           {weights_.data()},
+            {gradients_.data()}, {memory_.data()}, {scratch_.data()}, {targets_.data()}};
+  }
+  view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
+  view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
+
+  view<const scalar, 3> kept(const tensor<3>& place) const {
+    require(batch_ > 0, "the model has no embeddings before its first pass");
+    return tensor_memory<const scalar>{memory_.data()}[place];
+  }
+
+  /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
+  void take(view<const token, 2> ids, index first, typename Backend::template storage<token>& place) {
+    host_ids_.resize(static_cast<std::size_t>(batch_ * tokens_));
+    for (index b = 0; b < batch_; ++b)
+      for (index t = 0; t < tokens_; ++t) {
+        const token id = ids(b, first + t);
+        require(id >= 0 && id < F::vocabulary, "token id ", id, " at row ", b, ", position ", first + t,
+                " is outside the vocabulary of ", F::vocabulary);
+        host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
+      }
+    upload_tokens(*backend_, view<const token, 1>{host_ids_.data(), {batch_ * tokens_}},
+                  view<token, 1>{place.data(), {batch_ * tokens_}});
+  }
+
+  loss_report<Config> evaluate(view<const token, 2> ids, const loss_values<Config>& weights, forward_options options,
+                               double scale, bool gradients) {
+    require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
+            ids.shape[1], "]");
+    reserve(ids.shape[0], ids.shape[1] - 1);
+    take(ids, 0, inputs_);
+    take(ids, 1, labels_);
+    const pass<Backend> p = make_pass();
+    strata::forward(p, acts_, inputs(), options.merge);
+    evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
+    if (gradients) strata::backward(p, acts_, inputs(), options.merge);
+
+    std::vector<scalar> host(static_cast<std::size_t>(acts_.loss.shape[0]));
+    download(*backend_, p.memory[acts_.loss], view<scalar, 1>{host.data(), acts_.loss.shape});
+    loss_report<Config> report;
+    for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {
+      report.values[j] = static_cast<double>(host[16 * j]);
+      report.total += weights[j] * report.values[j];
+    }
+    return report;
+  }
+
+  template <class T>
+  using storage = typename Backend::template storage<T>;
+  Backend* backend_;
+  storage<scalar> weights_, gradients_, memory_, scratch_;
+  storage<token> inputs_, labels_, targets_;
+  std::vector<token> host_ids_;
+  activation_layout<Config> acts_;
+  index batch_ = 0, tokens_ = 0;
+};
+
+}  // namespace strata

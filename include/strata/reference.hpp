@@ -1,0 +1,16 @@
+// The door to the reference backend: strata::reference<float> and strata::reference<double>.
+// Shapes: backend/backend.hpp.
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/backend/reference/activations.hpp>
+#include <strata/backend/reference/attention.hpp>
+#include <strata/backend/reference/context.hpp>
+#include <strata/backend/reference/embedding.hpp>
+#include <strata/backend/reference/losses.hpp>
+#include <strata/backend/reference/memory.hpp>
+#include <strata/backend/reference/norms.hpp>
+#include <strata/backend/reference/optimizer.hpp>
+#include <strata/backend/reference/products.hpp>
+#include <strata/backend/reference/resample.hpp>
+#include <strata/strata.hpp>

@@ -1,0 +1,21 @@
+// Everything but the backends, in the order in which data flows. Include strata/cpu.hpp or strata/reference.hpp
+// too.
+// Shapes: each header says its own.
+// Source: docs/design.md.
+#pragma once
+
+#include <strata/config/facts.hpp>
+#include <strata/config/level.hpp>
+#include <strata/config/model_defaults.hpp>
+#include <strata/config/presets.hpp>
+#include <strata/config/rules.hpp>
+#include <strata/layers/block.hpp>
+#include <strata/layers/compress.hpp>
+#include <strata/layers/embedding.hpp>
+#include <strata/layers/head.hpp>
+#include <strata/layers/merge.hpp>
+#include <strata/layers/norm.hpp>
+#include <strata/losses/losses.hpp>
+#include <strata/model/backward.hpp>
+#include <strata/model/forward.hpp>
+#include <strata/model/transformer.hpp>

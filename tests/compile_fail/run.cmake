@@ -1,0 +1,20 @@
+# Compiles ${case} with ${compiler} and the options in the file ${flags}; passes only if the first error is the expected one.
+file(READ "${case}" text)
+if(NOT text MATCHES "^// expect: *([^ \n][^\n]*)")
+  message(FATAL_ERROR "${case}: the first line must be '// expect: <sentence>'")
+endif()
+string(STRIP "${CMAKE_MATCH_1}" expected)
+
+set(ENV{LC_ALL} C)
+execute_process(COMMAND "${compiler}" "@${flags}" "${case}"
+  RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(result STREQUAL "0")
+  message(FATAL_ERROR "${case} compiles, but should fail with: ${expected}")
+endif()
+
+# Only what follows "error:" counts: the file's name stands before it.
+string(REGEX MATCH "error: [^\n]*" error "${output}")
+string(FIND "${error}" "${expected}" position)
+if(position EQUAL -1)
+  message(FATAL_ERROR "${case}\nexpected: ${expected}\nfirst error: ${error}\n\n${output}")
+endif()
