@@ -1,21 +1,27 @@
-// Everything but the backends, in the order in which data flows. Include strata/cpu.hpp or strata/reference.hpp
-// too.
+// Everything but the backends, in the order in which data flows. Include strata/cpu.hpp or strata/reference.hpp too.
 // Shapes: each header says its own.
 // Source: docs/design.md.
 #pragma once
 
-#include <strata/config/facts.hpp>
+// clang-format off
 #include <strata/config/level.hpp>
 #include <strata/config/model_defaults.hpp>
-#include <strata/config/presets.hpp>
 #include <strata/config/rules.hpp>
-#include <strata/layers/block.hpp>
-#include <strata/layers/compress.hpp>
+#include <strata/config/facts.hpp>
+#include <strata/config/presets.hpp>
+#include <strata/config/cost.hpp>
+#include <strata/data/text.hpp>
 #include <strata/layers/embedding.hpp>
-#include <strata/layers/head.hpp>
+#include <strata/layers/compress.hpp>
+#include <strata/layers/block.hpp>
 #include <strata/layers/merge.hpp>
 #include <strata/layers/norm.hpp>
+#include <strata/layers/head.hpp>
 #include <strata/losses/losses.hpp>
-#include <strata/model/backward.hpp>
 #include <strata/model/forward.hpp>
+#include <strata/model/backward.hpp>
 #include <strata/model/transformer.hpp>
+#include <strata/model/generator.hpp>
+#include <strata/train/trainer.hpp>
+#include <strata/io/weights.hpp>
+// clang-format on

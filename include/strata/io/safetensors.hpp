@@ -101,7 +101,7 @@ inline std::string printable(std::string_view text, std::size_t longest = 120) {
 template <class Number>
 std::string bracketed(std::span<const Number> numbers) {
   std::string text = "[";
-  for (const Number number : numbers) text += (text.size() > 1 ? ", " : "") + std::to_string(number);
+  for (const Number number : numbers) text.append(text.size() > 1 ? ", " : "").append(std::to_string(number));
   return text + "]";
 }
 
@@ -358,7 +358,7 @@ class safetensors_header {
       where = source_ + ": __metadata__";
     else if (place_ != place::outside)
       where = source_ + ": tensor " + printable(name_);
-    if (place_ != place::root && !field_.empty()) where += ": " + printable(field_);
+    if (place_ != place::root && !field_.empty()) where.append(": ").append(printable(field_));
     fail(where, ": ", parts...);
   }
 
@@ -501,7 +501,7 @@ class safetensors_writer {
 
   /// The elements at `data` as they are, row-major.
   void add(std::string name, dtype type, std::vector<index> shape, const void* data) {
-    const std::string where = "tensor " + detail::printable(name);
+    const std::string where = to_text("tensor ", detail::printable(name));
     require(name != "__metadata__", where, ": this name is taken by the format");
     std::uint64_t bytes = 0;
     const bool countable = detail::tensor_bytes(type, shape, bytes);

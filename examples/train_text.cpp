@@ -1,0 +1,382 @@
+// Trains a hierarchical transformer on the bytes of a file. See README.md, or `train_text --help`.
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numbers>
+#include <optional>
+#include <vector>
+
+#include <strata/cpu.hpp>
+
+#include "models.hpp"
+#include "program.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using examples::interrupted;
+
+struct program_options {
+  std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw", products = "automatic";
+  std::string prompt = "\n";
+  double seconds = 0, validation_fraction = 0.1;
+  strata::index evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
+                checkpoint_every = 100;
+  int threads = 0;
+  bool resume = false, overwrite = false;
+  strata::training_options training;
+  std::map<std::string, double> loss_weights;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double bits(double nats) { return nats / std::numbers::ln2; }
+
+std::string fixed(double number, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, number);
+  return text;
+}
+
+/// One JSON object a line, appended as they come.
+class metrics_file {
+ public:
+  explicit metrics_file(fs::path path) : path_(std::move(path)) {}
+
+  /// Drops what an earlier run wrote after `step`: it is about to be done again.
+  void continue_after(strata::index step) {
+    std::ifstream old(path_);
+    std::string kept;
+    for (std::string line; std::getline(old, line);) {
+      const auto entry = nlohmann::json::parse(line, nullptr, false);
+      if (entry.is_object() && entry.contains("step") && entry["step"].is_number_integer() &&
+          entry["step"].get<strata::index>() <= step)
+        kept += line + '\n';
+    }
+    old.close();
+    strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });
+  }
+  void write(const nlohmann::json& entry) {
+    if (!file_.is_open()) file_.open(path_, std::ios::app);
+    file_ << entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
+    strata::require(file_.good(), "cannot write ", path_, ": the disk may be full");
+  }
+
+ private:
+  fs::path path_;
+  std::ofstream file_;
+};
+
+template <class Config>
+class training_run {
+ public:
+  training_run(const program_options& options, const std::vector<std::string>& given)
+      : options_(options),
+        text_(strata::text::load(options.text, options.validation_fraction)),
+        backend_({.threads = options.threads, .products = provider(options.products)}),
+        trainer_(backend_, options.training, loss_weights(options)),
+        checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
+        metrics_(fs::path(options.out) / "metrics.jsonl") {
+    if (options_.resume)
+      resume(given);
+    else
+      start();
+    text_.require_length(trainer_.options().length);
+  }
+
+  int run() {
+    introduce();
+    started_ = std::chrono::steady_clock::now();
+    const strata::index first = trainer_.step();
+    while (trainer_.step() < trainer_.options().schedule.steps && !interrupted) {
+      const auto report = train_one_step();
+      calibrate(first);
+      record(report, first);
+      after_step(report.step);
+    }
+    bar_.end_line();
+    save();
+    if (interrupted) {
+      std::cerr << "stopped at step " << trainer_.step() << "; --resume continues from " << checkpoint_.string()
+                << '\n';
+      return 128 + interrupted;
+    }
+    conclude();
+    return 0;
+  }
+
+ private:
+  static strata::product_provider provider(const std::string& name) {
+    if (name == "eigen") return strata::product_provider::eigen;
+    return name == "onednn" ? strata::product_provider::onednn : strata::product_provider::automatic;
+  }
+  static strata::loss_values<Config> loss_weights(const program_options& options) {
+    auto weights = strata::loss_values<Config>::default_weights();
+    for (const auto& [name, weight] : options.loss_weights) {
+      strata::require(std::isfinite(weight) && weight >= 0, "the weight of loss '", name,
+                      "' must not be negative, but is ", weight);
+      weights[name] = weight;
+    }
+    return weights;
+  }
+
+  void start() {
+    std::error_code problem;
+    fs::create_directories(options_.out, problem);
+    strata::require(!problem, "cannot make the folder ", fs::path(options_.out), ": ", problem.message());
+    strata::require(
+        options_.overwrite || !fs::exists(checkpoint_), checkpoint_,
+        " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another place");
+    metrics_.continue_after(-1);
+    if (options_.seconds > 0) trainer_.set_steps(steps_unknown);
+  }
+
+  void resume(const std::vector<std::string>& given) {
+    strata::training_options asked = options_.training;
+    const auto note = trainer_.resume(checkpoint_);
+    strata::training_options stored = trainer_.options();
+    std::map<std::string, double> before;
+    strata::for_each_option(stored, [&](const char* name, auto value) { before[name] = static_cast<double>(value); });
+    strata::for_each_option(asked, [&](const char* name, auto value) {
+      const bool was_given = std::find(given.begin(), given.end(), name) != given.end();
+      strata::require(!was_given || static_cast<double>(value) == before[name], "option ", name, " is ", value,
+                      ", but the run in ", checkpoint_, " has ", before[name], "; a resumed run keeps its options");
+    });
+    const auto bytes = note.value("text_bytes", std::size_t{0});
+    strata::require(bytes == text_.all().size(), "the run in ", checkpoint_, " is on a text of ", bytes, " bytes, but ",
+                    options_.text, " has ", text_.all().size());
+    strata::require(note.value("validation_fraction", -1.0) == options_.validation_fraction, "the run in ", checkpoint_,
+                    " keeps ", note.value("validation_fraction", -1.0), " of the text for validation, not ",
+                    options_.validation_fraction);
+    if (note.value("threads", 0) != backend_.threads())
+      std::cerr << "note: the run had " << note.value("threads", 0) << " threads and goes on with "
+                << backend_.threads() << ": it agrees to rounding only\n";
+    trained_before_ = note.value("seconds", 0.0);
+    metrics_.continue_after(trainer_.step());
+  }
+
+  void introduce() const {
+    using cost = strata::cost<Config>;
+    const auto& options = trainer_.options();
+    std::cerr << "model " << Config::name << ": " << fixed(static_cast<double>(cost::parameters) / 1e6, 2)
+              << " M parameters, " << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training; "
+              << strata::describe<Config>() << '\n'
+              << "text " << options_.text << ": " << text_.training().size() << " bytes for training, "
+              << text_.validation().size() << " for validation\n"
+              << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
+              << backend_.threads() << " threads\n";
+    if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
+  }
+
+  strata::step_report<Config> train_one_step() try {
+    return trainer_.train_step(text_.training());
+  } catch (const strata::error& problem) {
+    bar_.end_line();
+    strata::fail(problem.what(), fs::exists(checkpoint_) ? "; the last good checkpoint is " + checkpoint_.string()
+                                                         : std::string("; there is no checkpoint yet"));
+  }
+
+  /// Once a few steps show how long one takes, a run by time becomes a run by steps.
+  void calibrate(strata::index first) {
+    const strata::index done = trainer_.step() - first;
+    if (trainer_.options().schedule.steps != steps_unknown) return;
+    if (done == 1) first_step_seconds_ = seconds_since(started_);
+    const double measured = seconds_since(started_) - first_step_seconds_;
+    if (done < 5 || measured < std::min(3.0, options_.seconds / 10)) return;
+    const double left = options_.seconds - trained_before_ - seconds_since(started_);
+    const double a_step = measured / static_cast<double>(done - 1);
+    trainer_.set_steps(trainer_.step() + std::max<strata::index>(1, static_cast<strata::index>(left / a_step)));
+  }
+
+  void record(const strata::step_report<Config>& report, strata::index first) {
+    const auto& options = trainer_.options();
+    const double passed = seconds_since(started_);
+    const double tokens_a_step = static_cast<double>(options.batch * options.accumulation * options.length);
+    const double cross_entropy = report.loss.values["cross_entropy"];
+    shown_loss_ = shown_loss_ == 0 ? cross_entropy : 0.95 * shown_loss_ + 0.05 * cross_entropy;
+    nlohmann::json entry{{"step", report.step},
+                         {"loss", report.loss.total},
+                         {"bits_per_byte", bits(cross_entropy)},
+                         {"learning_rate", report.learning_rate},
+                         {"gradient_norm", report.gradient_norm},
+                         {"tokens", static_cast<double>(report.step) * tokens_a_step},
+                         {"seconds", trained_before_ + passed}};
+    for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j)
+      entry[std::string(strata::loss_values<Config>::names[j])] = report.loss.values[j];
+    metrics_.write(entry);
+
+    const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
+    std::string text = "step " + std::to_string(report.step);
+    double fraction = passed / std::max(1.0, options_.seconds);
+    if (options.schedule.steps != steps_unknown) {
+      const double left = static_cast<double>(options.schedule.steps - report.step) * tokens_a_step / speed;
+      fraction = static_cast<double>(report.step) / static_cast<double>(options.schedule.steps);
+      text += "/" + std::to_string(options.schedule.steps) + "  " + examples::clock_text(left) + " left";
+    }
+    bar_.draw(std::min(1.0, fraction), passed,
+              text + "  loss " + fixed(shown_loss_, 3) + "  " + fixed(bits(shown_loss_), 3) + " bits/byte  " +
+                  fixed(speed, 0) + " tokens/s");
+  }
+
+  void after_step(strata::index step) {
+    const bool last = step == trainer_.options().schedule.steps;
+    const auto due = [&](strata::index every) { return every > 0 && step % every == 0 && !last; };
+    if (due(options_.evaluate_every)) {
+      const double loss = trainer_.evaluate(text_.validation(), options_.evaluate_windows);
+      metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
+      bar_.end_line();
+      std::cerr << "step " << step << ": validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4)
+                << " bits per byte\n";
+    }
+    if (due(options_.sample_every)) {
+      bar_.end_line();
+      std::cerr << "--- sample at step " << step << " ---\n" << sample(step) << "\n---\n";
+    }
+    if (due(options_.checkpoint_every)) save();
+  }
+
+  std::string sample(strata::index step) {
+    strata::generator<Config, strata::cpu> writer(trainer_.model());
+    std::vector<strata::token> prompt;
+    for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
+    std::string written;
+    const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
+    writer.write(std::span(&prompt, 1), options_.sample_length, sampling,
+                 [&](strata::index, strata::token id) { written += examples::printable(id); });
+    metrics_.write({{"step", step}, {"sample", written}});
+    return written;
+  }
+
+  void save() {
+    trainer_.save(checkpoint_, {{"text_bytes", text_.all().size()},
+                                {"validation_fraction", options_.validation_fraction},
+                                {"threads", backend_.threads()},
+                                {"seconds", trained_before_ + seconds_since(started_)}});
+  }
+
+  void conclude() {
+    const fs::path weights = fs::path(options_.out) / "weights.safetensors";
+    strata::save_weights(trainer_.model(), weights);
+    const double seconds = trained_before_ + seconds_since(started_);
+    std::cout << "trained " << trainer_.step() << " steps in " << examples::clock_text(seconds) << '\n';
+    if (!text_.validation().empty()) {
+      const double loss = trainer_.evaluate(text_.validation());
+      const double order0 = strata::order0_entropy(text_.all());
+      metrics_.write({{"step", trainer_.step()},
+                      {"validation_loss", loss},
+                      {"validation_bits_per_byte", bits(loss)},
+                      {"order0_bits_per_byte", order0}});
+      std::cout << "validation loss " << fixed(loss, 4) << " nats a byte = " << fixed(bits(loss), 4)
+                << " bits per byte; the order-0 entropy of the text is " << fixed(order0, 4) << ", so "
+                << fixed(100 * (1 - bits(loss) / order0), 1) << "% below it\n";
+    }
+    std::cout << "--- sample ---\n"
+              << sample(trainer_.step()) << "\n---\n"
+              << "checkpoint " << checkpoint_.string() << "\nweights " << weights.string() << '\n';
+  }
+
+  static constexpr strata::index steps_unknown = strata::index{1} << 40;
+
+  program_options options_;
+  strata::text text_;
+  strata::cpu backend_;
+  strata::trainer<Config, strata::cpu> trainer_;
+  fs::path checkpoint_;
+  metrics_file metrics_;
+  examples::progress_bar bar_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  double trained_before_ = 0, first_step_seconds_ = 0, shown_loss_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  strata::keep_freed_memory();
+  program_options options;
+  strata::training_options& training = options.training;
+  training.batch = 8;
+  CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
+  app.add_option("--text", options.text, "the file to learn")->required();
+  app.add_option("--out", options.out, "folder for checkpoint, weights and metrics")->capture_default_str();
+  app.add_option("--model", options.model, "one of:" + examples::model_names())->capture_default_str();
+  app.add_flag("--resume", options.resume, "continue the run in --out, bit for bit");
+  app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
+  std::map<std::string, CLI::Option*> of_training;  // by the names of for_each_option
+  of_training["steps"] = app.add_option("--steps", training.schedule.steps, "steps to train")->capture_default_str();
+  app.add_option("--seconds", options.seconds, "train about this long instead; the steps follow from the first few")
+      ->excludes(of_training["steps"])
+      ->check(CLI::PositiveNumber);
+  of_training["batch"] = app.add_option("--batch", training.batch, "texts a pass")->capture_default_str();
+  of_training["length"] = app.add_option("--length", training.length, "bytes a text (default: the model's max_length)");
+  of_training["accumulation"] =
+      app.add_option("--accumulation", training.accumulation, "passes a step")->capture_default_str();
+  of_training["learning_rate"] =
+      app.add_option("--learning-rate", training.schedule.peak, "after the warm-up")->capture_default_str();
+  of_training["warmup"] =
+      app.add_option("--warmup", training.schedule.warmup, "steps of warm-up")->capture_default_str();
+  of_training["final_fraction"] =
+      app.add_option("--final-fraction", training.schedule.final_fraction, "of the learning rate, at the last step")
+          ->capture_default_str();
+  of_training["decoupled"] =
+      app.add_option("--optimizer", options.optimizer)->check(CLI::IsMember({"adamw", "adam"}))->capture_default_str();
+  of_training["weight_decay"] = app.add_option("--weight-decay", training.weight_decay)->capture_default_str();
+  of_training["max_norm"] =
+      app.add_option("--clip", training.max_norm, "largest norm of the gradient; 0: none")->capture_default_str();
+  of_training["beta1"] = app.add_option("--beta1", training.beta1)->capture_default_str();
+  of_training["beta2"] = app.add_option("--beta2", training.beta2)->capture_default_str();
+  of_training["epsilon"] = app.add_option("--epsilon", training.epsilon)->capture_default_str();
+  of_training["seed"] = app.add_option("--seed", training.seed, "of weights and data order")->capture_default_str();
+  std::vector<std::string> losses;
+  auto* loss_option = app.add_option("--loss", losses, "NAME=WEIGHT, such as reconstruction=0; may be repeated");
+  app.add_option("--validation-fraction", options.validation_fraction, "the end of the text, never trained on")
+      ->capture_default_str();
+  app.add_option("--evaluate-every", options.evaluate_every, "steps; 0: never")->capture_default_str();
+  app.add_option("--evaluate-windows", options.evaluate_windows, "windows an evaluation; 0: all")
+      ->capture_default_str();
+  app.add_option("--sample-every", options.sample_every, "steps; 0: never")->capture_default_str();
+  app.add_option("--sample-length", options.sample_length, "bytes")->capture_default_str();
+  app.add_option("--prompt", options.prompt, "what samples continue (default: a line break)");
+  app.add_option("--checkpoint-every", options.checkpoint_every, "steps; 0: at the end only")->capture_default_str();
+  app.add_option("--threads", options.threads, "0: one a processor")->capture_default_str();
+  app.add_option("--products", options.products, "library for matrix products")
+      ->check(CLI::IsMember({"automatic", "eigen", "onednn"}))
+      ->capture_default_str();
+
+  return examples::run_program(app, argc, argv, [&] {
+    training.decoupled = options.optimizer == "adamw";
+    for (const std::string& loss : losses) {
+      const auto equals = loss.find('=');
+      double weight = 0;
+      strata::require(equals != std::string::npos && CLI::detail::lexical_cast(loss.substr(equals + 1), weight),
+                      "--loss expects NAME=WEIGHT, not '", loss, "'");
+      options.loss_weights[loss.substr(0, equals)] = weight;
+    }
+    for (const auto& [name, value] :
+         {std::pair("--evaluate-every", options.evaluate_every),
+          std::pair("--evaluate-windows", options.evaluate_windows), std::pair("--sample-every", options.sample_every),
+          std::pair("--sample-length", options.sample_length),
+          std::pair("--checkpoint-every", options.checkpoint_every)})
+      strata::require(value >= 0, name, " must not be negative, but is ", value);
+    strata::require(!options.prompt.empty(), "--prompt must not be empty");
+    strata::require(!(options.resume && options.overwrite), "--resume and --overwrite contradict each other");
+    strata::require(!(options.resume && loss_option->count() > 0),
+                    "a resumed run keeps its loss weights: leave out --loss");
+    std::vector<std::string> given;
+    for (const auto& [name, option] : of_training)
+      if (option->count() > 0) given.push_back(name);
+
+    examples::catch_interrupts();
+    int status = 0;
+    const bool known = examples::with_model([&](auto model) { return options.model == model.name; },
+                                            [&](auto model) {
+                                              training_run<decltype(model)> run(options, given);
+                                              status = run.run();
+                                            });
+    strata::require(known, "no model is called '", options.model, "'; there are:", examples::model_names());
+    return status;
+  });
+}

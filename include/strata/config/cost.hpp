@@ -1,0 +1,99 @@
+// What a model costs, known before it runs: parameters, FLOPs, bytes.
+// Shapes: none. A multiplication and an addition are two FLOPs; only products and attention count, as is usual.
+// Source: own; the tests compare every number with what really happens.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include <strata/config/facts.hpp>
+#include <strata/model/activations.hpp>
+#include <strata/model/cache.hpp>
+#include <strata/model/parameters.hpp>
+
+namespace strata {
+
+template <class Config>
+struct cost {
+  using F = facts<Config>;
+
+ private:
+  static constexpr double compress_flops(const level_facts& level) {
+    const double dim = F::embedding_dim;
+    if (!level.compressed()) return level.dim == F::embedding_dim ? 0 : 2 * dim * level.dim;
+    return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
+  }
+  static constexpr double block_products(const level_facts& level) {
+    const double attention = level.span > 0 ? 8.0 * level.attention_dim() * level.dim : 0;
+    return attention + 4.0 * level.dim * level.hidden;
+  }
+  static constexpr double merge_flops() {
+    if (F::level_count == 1) return 0;
+    return 2.0 * (2.0 * F::concatenated_dim * F::merge_dim + 2.0 * F::merge_dim * F::merge_dim);
+  }
+  static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
+
+  /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
+  static constexpr double attended_pairs(const level_facts& level, index tokens) {
+    double pairs = 0;
+    const index positions = level.positions(tokens);
+    for (index sequence = 0; sequence < level.dilation; ++sequence) {
+      const index count = (positions - sequence + level.dilation - 1) / level.dilation;
+      const double span = static_cast<double>(level.span), whole = static_cast<double>(count);
+      pairs += whole <= span ? whole * (whole + 1) / 2 : span * (span + 1) / 2 + (whole - span) * span;
+    }
+    return pairs;
+  }
+
+ public:
+  /// Numbers that training learns.
+  static constexpr index parameters = strata::parameters<Config>::count;
+
+  /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out.
+  static constexpr double forward_flops(index batch, index tokens) {
+    double flops = 0;
+    for (const level_facts& level : F::levels) {
+      const double rows = static_cast<double>(batch * level.positions(tokens));
+      flops += rows * (compress_flops(level) + F::depth * block_products(level)) +
+               F::depth * 4.0 * level.attention_dim() * static_cast<double>(batch) * attended_pairs(level, tokens);
+    }
+    return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
+  }
+
+  /// FLOPs of one training step with all default losses: forward, and twice that for backward.
+  static constexpr double training_flops(index batch, index tokens) {
+    double heads = 0;
+    for (const level_facts& level : F::levels)
+      if (level.compressed())
+        heads += static_cast<double>(batch * level.positions(tokens)) * 2.0 * level.dim *
+                 (double{F::vocabulary} * level.compression + level.dim);
+    return 3 * (forward_flops(batch, tokens) + heads);
+  }
+  static constexpr double training_flops_per_token =
+      training_flops(1, F::max_length) / static_cast<double>(F::max_length);
+
+  /// FLOPs of one generated token, on average, once all rings are full.
+  static constexpr double inference_flops_per_token = [] {
+    double flops = F::depth * merge_flops() + head_flops();
+    for (const level_facts& level : F::levels)
+      flops += (compress_flops(level) +
+                F::depth * (block_products(level) + 4.0 * level.attention_dim() * static_cast<double>(level.span))) /
+               level.stride;
+    return flops;
+  }();
+
+  /// Bytes of activations (scratch and token ids included) that a model holds for this batch and length.
+  static constexpr std::size_t activation_bytes(index batch, index tokens, bool training = true,
+                                                std::size_t scalar_bytes = sizeof(float)) {
+    const auto plan = plan_activations<Config>(batch, tokens, training);
+    return static_cast<std::size_t>(plan.memory_size + plan.scratch_size) * scalar_bytes +
+           static_cast<std::size_t>(plan.targets_size + 2 * batch * tokens) * sizeof(token);
+  }
+
+  /// Bytes that incremental generation of `batch` texts remembers, whatever their length.
+  static constexpr std::size_t cache_bytes(index batch, std::size_t scalar_bytes = sizeof(float)) {
+    return static_cast<std::size_t>(plan_cache<Config>(batch).size) * scalar_bytes;
+  }
+};
+
+}  // namespace strata

@@ -1,0 +1,30 @@
+// A model description as one line of text, for checkpoints and messages.
+// Shapes: none.
+// Source: own.
+#pragma once
+
+#include <string>
+
+#include <strata/config/facts.hpp>
+#include <strata/core/error.hpp>
+
+namespace strata {
+
+/// Everything that changes what a model computes, the sizes of its tensors included.
+template <class Config>
+std::string describe() {
+  using F = facts<Config>;
+  std::string text = to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth,
+                             ", predicting level ", F::predicting_level, ", merge into ",
+                             F::level_count == 1 ? "none" : (F::merge_all ? "all" : "predicting"), ", logits from ",
+                             F::logits_from_all ? "all" : "predicting");
+  for (const level_facts& level : F::levels) {
+    text += to_text("; compression ", level.compression, ", stride ", level.stride, ", dim ", level.dim, ", heads ",
+                    level.heads, "x", level.head_dim, ", window ");
+    text += level.full ? "full" : std::to_string(level.span == 0 ? 0 : level.span - 1);
+    text += to_text(", hidden ", level.hidden);
+  }
+  return text;
+}
+
+}  // namespace strata

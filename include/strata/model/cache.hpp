@@ -1,0 +1,56 @@
+// What incremental generation remembers: per level, layer and interleaved sequence the keys and values of the last
+// `span` positions and the rows that the next token shift reads; per strided level its current value.
+// Shapes: places in one memory whose size does not depend on the length of the text.
+// Source: docs/model.md, "Generation".
+#pragma once
+
+#include <array>
+
+#include <strata/config/facts.hpp>
+#include <strata/core/tensor_table.hpp>
+
+namespace strata {
+
+template <class Config>
+struct cache_layout {
+  using F = facts<Config>;
+  template <class T>
+  using each_level = std::array<T, F::level_count>;
+  struct layer {
+    each_level<tensor<4>> keys, values;                           // [dilation,B,span,H E]
+    each_level<tensor<3>> before_attention, before_feed_forward;  // [dilation,B,d]
+    each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
+  };
+  tensor<3> window;                // [B,largest c,D]: the last tokens' embeddings
+  each_level<tensor<3>> shifted;   // [B,1,d], free memory
+  each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
+  std::array<layer, F::depth> layers;
+  index size = 0;  // elements
+};
+
+template <class Config>
+constexpr cache_layout<Config> plan_cache(index batch) {
+  using F = facts<Config>;
+  cache_layout<Config> own;
+  memory_plan plan;
+  own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
+  for (int l = 0; l < F::level_count; ++l) {
+    const level_facts& level = F::levels[l];
+    own.shifted[l] = plan.add<3>({batch, 1, level.dim});
+    if (level.span > 0) own.distance[l] = plan.add<3>({2, level.span, level.head_dim / 2});
+    for (int i = 0; i < F::depth; ++i) {
+      auto& layer = own.layers[i];
+      if (level.span > 0) {
+        layer.keys[l] = plan.add<4>({level.dilation, batch, level.span, level.attention_dim()});
+        layer.values[l] = plan.add<4>({level.dilation, batch, level.span, level.attention_dim()});
+        layer.before_attention[l] = plan.add<3>({level.dilation, batch, level.dim});
+      }
+      layer.before_feed_forward[l] = plan.add<3>({level.dilation, batch, level.dim});
+      if (level.stride > 1) layer.current[l] = plan.add<3>({batch, 1, level.dim});
+    }
+  }
+  own.size = plan.size();
+  return own;
+}
+
+}  // namespace strata

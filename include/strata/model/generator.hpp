@@ -1,0 +1,184 @@
+// Writing text, one token at a time at a cost that does not grow with the text.
+// Shapes: ids [B] -> logits [B,V] a step.
+// Source: docs/model.md, "Generation".
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <strata/layers/rotary.hpp>
+#include <strata/model/cache.hpp>
+#include <strata/model/sampling.hpp>
+#include <strata/model/transformer.hpp>
+
+namespace strata {
+
+/// Reads the weights of a model, which must outlive it; sees every change of them. All texts of a batch advance together.
+template <class Config, class Backend>
+class generator {
+ public:
+  using scalar = typename Backend::scalar;
+  using F = facts<Config>;
+
+  template <purpose Purpose>
+  explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1)
+      : backend_(&model.backend()), weights_(model.weights()), batch_(batch) {
+    require(batch > 0, "a generator needs a positive batch, not ", batch);
+    acts_ = plan_activations<Config>(batch, 1, false);
+    places_ = plan_cache<Config>(batch);
+    memory_ = storage<scalar>(acts_.memory_size);
+    cache_ = storage<scalar>(places_.size);
+    newest_ = storage<token>(batch);
+    recent_ = storage<token>(batch * F::largest_compression);
+    host_logits_.resize(static_cast<std::size_t>(batch * F::vocabulary));
+    reset();
+  }
+
+  index batch() const { return batch_; }
+  /// Tokens of each text that were read so far.
+  index position() const { return position_; }
+
+  /// Forgets all texts.
+  void reset() {
+    position_ = 0;
+    host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
+    fill(*backend_, scalar{0}, cache_.view());
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!places_.distance[l]) continue;
+      const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
+      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
+             cache()[places_.distance[l]].flat());
+    }
+  }
+
+  /// Reads one token of every text, ids [B], and returns the logits of the next, [B,V], on the host; they stay valid
+  /// until the next step.
+  view<const scalar, 2> step(view<const token, 1> ids) {
+    take(ids);
+    const pass<Backend> p{*backend_, batch_, 1, {weights_.data}, {}, {memory_.data()}, {}, {}};
+    constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
+    const auto newest = p.memory[acts_.tokens];
+    const auto window = cache()[places_.window];
+    embedding_forward(p, own.embedding, newest_.view(), newest.rows());
+    embedding_forward(p, own.embedding, recent_.view(), window.rows());
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!active(l)) continue;
+      compress_forward(p, F::levels[l], own.compress[l], acts_.compress[l], F::levels[l].compressed() ? window : newest,
+                       index{F::largest_compression - 1});
+      norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0);
+    }
+    for (int i = 0; i < F::depth; ++i) {
+      for (int l = 0; l < F::level_count; ++l)
+        if (active(l)) block_step(p, i, l);
+      if (F::level_count > 1) merge_step(p, i);
+    }
+    for (int l = 0; l < F::level_count; ++l)
+      if (active(l))
+        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.layers[F::depth - 1].blocks[l].y], 0);
+    head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
+    ++position_;
+    const view<scalar, 1> host{host_logits_.data(), {batch_ * F::vocabulary}};
+    download(*backend_, p.memory[acts_.head.logits].flat(), host);
+    return {host_logits_.data(), {batch_, F::vocabulary}};
+  }
+
+  /// Starts anew, reads one prompt a text and calls `sink(row, token)` for each of the `count` tokens written after it.
+  /// Prompts may differ in length and be longer than `max_length`; each needs at least one token.
+  template <class Sink>
+  void write(std::span<const std::vector<token>> prompts, index count, const sampling_options& options, Sink sink) {
+    check(options);
+    require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
+            batch_);
+    index longest = 0;
+    for (std::size_t row = 0; row < prompts.size(); ++row) {
+      require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
+      longest = std::max(longest, static_cast<index>(prompts[row].size()));
+    }
+    reset();
+    std::vector<token> ids(prompts.size());
+    for (index t = 0; t < longest - 1 + count; ++t) {
+      for (std::size_t row = 0; row < prompts.size(); ++row)
+        if (t < static_cast<index>(prompts[row].size())) ids[row] = prompts[row][static_cast<std::size_t>(t)];
+      const auto logits = step({ids.data(), {batch_}});
+      for (std::size_t row = 0; row < prompts.size(); ++row) {
+        const index written = t + 1 - static_cast<index>(prompts[row].size());
+        if (written < 0) continue;
+        const auto own = logits[static_cast<index>(row)];
+        ids[row] = sample(std::span<const scalar>(own.data, static_cast<std::size_t>(own.size())), options, row,
+                          static_cast<std::uint64_t>(t));
+        if (written < count) sink(static_cast<index>(row), ids[row]);
+      }
+    }
+  }
+
+ private:
+  template <class T>
+  using storage = typename Backend::template storage<T>;
+
+  tensor_memory<scalar> cache() { return {cache_.data()}; }
+  /// Whether level `l` gets a position at the current token.
+  bool active(int l) const { return position_ % F::levels[l].stride == 0; }
+
+  void take(view<const token, 1> ids) {
+    require(ids.shape[0] == batch_, ids.shape[0], " tokens were given for a batch of ", batch_);
+    for (index b = 0; b < batch_; ++b)
+      require(ids(b) >= 0 && ids(b) < F::vocabulary, "token id ", ids(b), " at row ", b, ", position ", position_,
+              " is outside the vocabulary of ", F::vocabulary);
+    for (index b = 0; b < batch_; ++b) {
+      const auto row = host_recent_.begin() + b * F::largest_compression;
+      std::copy(row + 1, row + F::largest_compression, row);
+      row[F::largest_compression - 1] = ids(b);
+    }
+    upload_tokens(*backend_, ids, newest_.view());
+    upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
+  }
+
+  void block_step(const pass<Backend>& p, int i, int l) {
+    const level_facts& level = F::levels[l];
+    const block_parameters& own = parameters<Config>::layout.layers[i].blocks[l];
+    const block_activations& acts = acts_.layers[i].blocks[l];
+    const auto& places = places_.layers[i];
+    const index level_position = position_ / level.stride;
+    const index sequence = level_position % level.dilation, count = level_position / level.dilation;
+    const auto shifted = cache()[places_.shifted[l]];
+    const auto y = p.memory[acts.y];
+    if (level.span > 0)
+      attention_step(p, level, own.attention, acts.attention, cache()[places_.distance[l]], count,
+                     cache()[places.keys[l]][sequence], cache()[places.values[l]][sequence],
+                     cache()[places.before_attention[l]][sequence], shifted, p.memory[acts.x], p.memory[acts.middle]);
+    feed_forward_step(p, own.feed_forward, acts.feed_forward, cache()[places.before_feed_forward[l]][sequence], shifted,
+                      p.memory[acts.middle], y);
+    if (level.stride > 1) copy(*backend_, y.flat(), cache()[places.current[l]].flat());
+  }
+
+  void merge_step(const pass<Backend>& p, int i) {
+    const auto& layer = acts_.layers[i];
+    const auto& current = places_.layers[i].current;
+    constexpr merge_facts facts = facts_of_merge<F>();
+    for (int l = 0; l < F::level_count; ++l)
+      repeat(*backend_, current[l] ? cache()[current[l]] : p.memory[layer.blocks[l].y], 1,
+             index{F::levels[l].first_channel}, p.memory[layer.merge.concatenated]);
+    merge_concatenated(p, facts, parameters<Config>::layout.layers[i].merge, layer.merge,
+                       p.memory[layer.blocks[F::predicting_level].y]);
+    if (!facts.all_levels) return;
+    for (int l = 0; l < F::level_count; ++l)
+      if (active(l))
+        subsample(*backend_, p.memory[layer.merge.pooled], 1, index{F::levels[l].first_channel},
+                  p.memory[layer.blocks[l].y]);
+  }
+
+  Backend* backend_;
+  view<const scalar, 1> weights_;
+  index batch_;
+  index position_ = 0;
+  activation_layout<Config> acts_;
+  cache_layout<Config> places_;
+  storage<scalar> memory_, cache_;
+  storage<token> newest_, recent_;
+  std::vector<token> host_recent_;
+  std::vector<scalar> host_logits_;
+};
+
+}  // namespace strata

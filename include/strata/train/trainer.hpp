@@ -1,0 +1,265 @@
+// Training a model on bytes: random pieces, Adam with a schedule, evaluation, and checkpoints that continue bit for bit.
+// Shapes: batches [B,T+1].
+// Source: own; the optimizer's papers are named in backend/reference/optimizer.hpp.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <strata/data/text.hpp>
+#include <strata/io/weights.hpp>
+#include <strata/model/transformer.hpp>
+#include <strata/train/schedule.hpp>
+
+namespace strata {
+
+/// Everything that decides which weights a run ends with, but for the text and the number of threads.
+struct training_options {
+  index batch = 8;         ///< texts a pass
+  index length = 0;        ///< tokens a text; 0: the model's max_length
+  index accumulation = 1;  ///< passes a step
+  schedule_options schedule;
+  bool decoupled = true;  ///< AdamW, else Adam
+  double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
+  double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
+  std::uint64_t seed = 1;  ///< of the weights and of the pieces of text
+};
+
+/// Calls visit(name, field) for every field: the one list that files and programs share.
+template <class Options, class Visit>
+void for_each_option(Options& options, Visit visit) {
+  visit("batch", options.batch);
+  visit("length", options.length);
+  visit("accumulation", options.accumulation);
+  visit("learning_rate", options.schedule.peak);
+  visit("final_fraction", options.schedule.final_fraction);
+  visit("warmup", options.schedule.warmup);
+  visit("steps", options.schedule.steps);
+  visit("decoupled", options.decoupled);
+  visit("beta1", options.beta1);
+  visit("beta2", options.beta2);
+  visit("epsilon", options.epsilon);
+  visit("weight_decay", options.weight_decay);
+  visit("max_norm", options.max_norm);
+  visit("seed", options.seed);
+}
+
+inline void check(const training_options& options) {
+  const auto positive = [](const char* name, auto value) {
+    require(value > 0 && std::isfinite(static_cast<double>(value)), name, " must be positive, not ", value);
+  };
+  const auto not_negative = [](const char* name, auto value) {
+    require(value >= 0 && std::isfinite(static_cast<double>(value)), name, " must not be negative, but is ", value);
+  };
+  positive("batch", options.batch);
+  positive("length", options.length);
+  positive("accumulation", options.accumulation);
+  positive("learning_rate", options.schedule.peak);
+  positive("steps", options.schedule.steps);
+  positive("epsilon", options.epsilon);
+  not_negative("warmup", options.schedule.warmup);
+  not_negative("final_fraction", options.schedule.final_fraction);
+  not_negative("weight_decay", options.weight_decay);
+  not_negative("max_norm", options.max_norm);
+  for (const double beta : {options.beta1, options.beta2})
+    require(beta >= 0 && beta < 1, "beta1 and beta2 must be in [0, 1), not ", beta);
+}
+
+/// What one step did.
+template <class Config>
+struct step_report {
+  index step = 0;  ///< counts from 1
+  loss_report<Config> loss;
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+};
+
+template <class Config, class Backend>
+class trainer {
+ public:
+  using scalar = typename Backend::scalar;
+  using model_type = transformer<Config, Backend, purpose::training>;
+
+  explicit trainer(Backend& backend, training_options options = {},
+                   loss_values<Config> weights = loss_values<Config>::default_weights())
+      : options_(resolved(options)),
+        loss_weights_(weights),
+        model_(backend, options.seed),
+        first_moment_(parameters<Config>::buffer_size),
+        second_moment_(parameters<Config>::buffer_size),
+        squared_norm_(1) {}
+
+  model_type& model() { return model_; }
+  const training_options& options() const { return options_; }
+  const loss_values<Config>& loss_weights() const { return loss_weights_; }
+  /// Steps done so far.
+  index step() const { return step_; }
+
+  /// Sets the number of steps that the schedule leads to, for runs that first measure how long a step takes.
+  void set_steps(index steps) {
+    require(steps > step_, "a run that did ", step_, " steps cannot end after ", steps);
+    options_.schedule.steps = steps;
+  }
+
+  /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
+  step_report<Config> train_step(std::span<const std::uint8_t> bytes) {
+    step_report<Config> report{step_ + 1, {}, 0, learning_rate(options_.schedule, step_)};
+    const double share = 1.0 / static_cast<double>(options_.accumulation);
+    const random_source random(options_.seed);
+    model_.clear_gradients();
+    for (index pass = 0; pass < options_.accumulation; ++pass) {
+      ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
+      for (index b = 0; b < options_.batch; ++b)
+        crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
+             row(b));
+      const auto loss = model_.accumulate_gradients(ids(options_.batch), loss_weights_, {}, share);
+      report.loss.total += share * loss.total;
+      for (std::size_t j = 0; j < loss_values<Config>::count; ++j) report.loss.values[j] += share * loss.values[j];
+    }
+    Backend& backend = model_.backend();
+    squared_norm(backend, model_.gradients(), squared_norm_.view());
+    report.gradient_norm = std::sqrt(number(squared_norm_));
+    require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);
+    require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
+            report.step);
+    adam(backend, settings(report), model_.gradients(), squared_norm_.view(), model_.weights(), first_moment_.view(),
+         second_moment_.view());
+    ++step_;
+    return report;
+  }
+
+  /// Mean cross-entropy, nats a token, over the first `most` windows of `bytes` (0: all).
+  double evaluate(std::span<const std::uint8_t> bytes, index most = 0) {
+    const window_sequence windows(bytes, options_.length);
+    const index count = most > 0 ? std::min(most, windows.count()) : windows.count();
+    loss_values<Config> only_cross_entropy;
+    only_cross_entropy["cross_entropy"] = 1;
+    double total = 0;
+    for (index first = 0; first < count; first += options_.batch) {
+      const index batch = std::min(options_.batch, count - first);
+      ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
+      for (index b = 0; b < batch; ++b) windows.copy(first + b, row(b));
+      total += static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy).total;
+    }
+    return total / static_cast<double>(count);
+  }
+
+  /// Writes everything that `resume` needs, replacing `path` as a whole. `note` is kept for the program: see `resume`.
+  void save(const std::filesystem::path& path, const nlohmann::json& note = {}) {
+    Backend& backend = model_.backend();
+    squared_norm(backend, model_.weights(), squared_norm_.view());
+    require(std::isfinite(number(squared_norm_)), "the weights are not finite after step ", step_,
+            "; no checkpoint was written");
+    nlohmann::json options;
+    for_each_option(options_, [&](const char* name, const auto& value) { options[name] = value; });
+    nlohmann::json weights;
+    for (std::size_t j = 0; j < loss_values<Config>::count; ++j)
+      weights[std::string(loss_values<Config>::names[j])] = loss_weights_[j];
+
+    const auto values = weights_of(model_);
+    const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
+    safetensors_writer writer;
+    writer.set_metadata(description_key, describe<Config>());
+    writer.set_metadata("strata.step", std::to_string(step_));
+    writer.set_metadata("strata.training_options", options.dump());
+    writer.set_metadata("strata.loss_weights", weights.dump());
+    writer.set_metadata("strata.note", note.dump());
+    add_parameters<Config>(writer, "", values);
+    add_parameters<Config>(writer, first_prefix, first);
+    add_parameters<Config>(writer, second_prefix, second);
+    writer.write(path);
+  }
+
+  /// Goes on from a checkpoint as if the run had never stopped; options, loss weights and step are the checkpoint's.
+  /// Returns the note that was saved. Nothing changes if the file does not fit.
+  nlohmann::json resume(const std::filesystem::path& path) {
+    const safetensors_file file = safetensors_file::read(path);
+    check_model_of<Config>(file);
+    const auto parse = [&](const char* key) {
+      const auto value = nlohmann::json::parse(file.metadata(key), nullptr, false);
+      require(!value.is_discarded(), file.source(), ": metadata '", key, "' is not JSON");
+      return value;
+    };
+    training_options options;
+    loss_values<Config> weights;
+    index step = 0;
+    nlohmann::json note;
+    try {
+      const auto stored = parse("strata.training_options");
+      for_each_option(options, [&](const char* name, auto& value) { stored.at(name).get_to(value); });
+      const auto stored_weights = parse("strata.loss_weights");
+      for (std::size_t j = 0; j < loss_values<Config>::count; ++j)
+        stored_weights.at(std::string(loss_values<Config>::names[j])).get_to(weights[j]);
+      parse("strata.step").get_to(step);
+      note = parse("strata.note");
+    } catch (const nlohmann::json::exception& problem) {
+      fail(file.source(), ": no checkpoint of a training run: ", problem.what());
+    }
+    check(options);
+    const auto values = read_parameters<Config, scalar>(file, "");
+    const auto first = read_parameters<Config, scalar>(file, first_prefix);
+    const auto second = read_parameters<Config, scalar>(file, second_prefix);
+
+    options_ = options;
+    loss_weights_ = weights;
+    step_ = step;
+    set_weights(model_, values);
+    upload(model_.backend(), host_view(first), first_moment_.view());
+    upload(model_.backend(), host_view(second), second_moment_.view());
+    return note;
+  }
+
+ private:
+  template <class T>
+  using storage = typename Backend::template storage<T>;
+  static constexpr const char* first_prefix = "optimizer.first_moment.";
+  static constexpr const char* second_prefix = "optimizer.second_moment.";
+
+  static training_options resolved(training_options options) {
+    if (options.length == 0) options.length = Config::max_length;
+    check(options);
+    return options;
+  }
+
+  adam_settings settings(const step_report<Config>& report) const {
+    return {.learning_rate = report.learning_rate,
+            .beta1 = options_.beta1,
+            .beta2 = options_.beta2,
+            .epsilon = options_.epsilon,
+            .weight_decay = options_.weight_decay,
+            .decoupled = options_.decoupled,
+            .max_norm = options_.max_norm,
+            .step = report.step,
+            .decayed = parameters<Config>::first_vector};
+  }
+
+  std::span<token> row(index b) {
+    const auto window = static_cast<std::size_t>(options_.length + 1);
+    return std::span<token>(ids_).subspan(static_cast<std::size_t>(b) * window, window);
+  }
+  view<const token, 2> ids(index batch) const { return {ids_.data(), {batch, options_.length + 1}}; }
+
+  static view<const scalar, 1> host_view(const std::vector<scalar>& values) {
+    return {values.data(), {static_cast<index>(values.size())}};
+  }
+  std::vector<scalar> host_copy(storage<scalar>& device) {
+    std::vector<scalar> values(static_cast<std::size_t>(device.size()));
+    download(model_.backend(), device.view(), view<scalar, 1>{values.data(), {device.size()}});
+    return values;
+  }
+  double number(storage<scalar>& device) { return static_cast<double>(host_copy(device)[0]); }
+
+  training_options options_;
+  loss_values<Config> loss_weights_;
+  model_type model_;
+  storage<scalar> first_moment_, second_moment_, squared_norm_;
+  std::vector<token> ids_;
+  index step_ = 0;
+};
+
+}  // namespace strata

@@ -1,0 +1,54 @@
+// The models of the golden files: one struct a file, named like it, and one entry of `cases`.
+#pragma once
+
+#include <tuple>
+
+#include <strata/strata.hpp>
+
+namespace golden {
+
+struct case_defaults : strata::model_defaults {
+  static constexpr int vocabulary = 64, max_length = 64, depth = 2, ignore_index = 0;
+};
+
+struct flat_full_attention : case_defaults {
+  static constexpr const char* name = "flat_full_attention";
+  static constexpr strata::level levels[] = {{.dim = 32, .heads = 4, .head_dim = 8, .window = strata::full_attention}};
+};
+
+struct two_levels_local : case_defaults {
+  static constexpr const char* name = "two_levels_local";
+  static constexpr strata::level levels[] = {{.dim = 24, .heads = 2, .head_dim = 8, .window = 8},
+                                             {.compression = 2, .dim = 32, .heads = 4, .head_dim = 8, .window = 12}};
+};
+
+struct three_levels_merge_all : case_defaults {
+  static constexpr const char* name = "three_levels_merge_all";
+  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+  static constexpr strata::level levels[] = {
+      {.dim = 16, .heads = 2, .head_dim = 8, .window = 8, .feed_forward_multiple = 2},
+      {.compression = 2, .dim = 24, .heads = 2, .head_dim = 8, .window = 8, .feed_forward_multiple = 2},
+      {.compression = 4, .dim = 32, .heads = 4, .head_dim = 8, .window = strata::full_attention}};
+};
+
+struct four_levels_strided : case_defaults {
+  static constexpr const char* name = "four_levels_strided";
+  static constexpr int max_length = 128;
+  static constexpr strata::level levels[] = {
+      {.dim = 16, .heads = 2, .head_dim = 8, .window = 8, .feed_forward_multiple = 2},
+      {.compression = 2, .dim = 16, .heads = 2, .head_dim = 8, .window = 0, .feed_forward_multiple = 2},
+      {.compression = 4, .dim = 24, .heads = 2, .head_dim = 8, .window = 16, .feed_forward_multiple = 3},
+      {.compression = 16, .stride = 8, .dim = 32, .heads = 2, .head_dim = 16, .window = strata::full_attention}};
+};
+
+struct predict_all_levels : case_defaults {
+  static constexpr const char* name = "predict_all_levels";
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr strata::level levels[] = {{.dim = 16, .heads = 2, .head_dim = 8, .window = 8},
+                                             {.compression = 4, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
+};
+
+using cases =
+    std::tuple<flat_full_attention, two_levels_local, three_levels_merge_all, four_levels_strided, predict_all_levels>;
+
+}  // namespace golden
