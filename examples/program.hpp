@@ -1,9 +1,14 @@
-// What the example programs share: errors as one line and an exit code, interruption, printable text, a progress bar.
+// What the example programs share: errors as one line and an exit code, checks of options, interruption, printable
+// text, a progress bar.
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -41,6 +46,38 @@ int run_program(CLI::App& app, int argc, char** argv, Body body) {
     std::cerr << app.get_name() << ": error: " << problem.what() << '\n';
   }
   return 1;
+}
+
+/// Accepts whole numbers from `least` to `most`. CLI11 alone takes -1 for a huge number, and cuts off what is too large.
+inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'000'000'000'000) {
+  const auto check = [least, most](const std::string& given) {
+    std::uint64_t value = 0;
+    const char* const end = given.data() + given.size();
+    const auto [stop, problem] = std::from_chars(given.data(), end, value);
+    if (problem == std::errc() && stop == end && value >= least && value <= most) return std::string();
+    return strata::to_text("expects a whole number from ", least, " to ", most, ", not '", given, "'");
+  };
+  return {check, ""};
+}
+
+/// Accepts finite numbers that `fit`; `expected` says in words what they are.
+inline CLI::Validator number(const char* expected, bool (*fit)(double)) {
+  const auto check = [expected, fit](const std::string& given) {
+    char* stop = nullptr;
+    const double value = std::strtod(given.c_str(), &stop);
+    if (!given.empty() && *stop == '\0' && std::isfinite(value) && fit(value)) return std::string();
+    return strata::to_text("expects ", expected, ", not '", given, "'");
+  };
+  return {check, ""};
+}
+inline CLI::Validator positive_number() {
+  return number("a positive number", [](double value) { return value > 0; });
+}
+inline CLI::Validator number_from_0() {
+  return number("a number that is not negative", [](double value) { return value >= 0; });
+}
+inline CLI::Validator number_below_1() {
+  return number("a number from 0 to below 1", [](double value) { return value >= 0 && value < 1; });
 }
 
 /// A byte as it can be shown on a terminal.

@@ -1,11 +1,18 @@
 // Trains a hierarchical transformer on the bytes of a file. See README.md, or `train_text --help`.
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <numbers>
-#include <optional>
+#include <sys/file.h>
+#include <system_error>
+#include <unistd.h>
 #include <vector>
 
 #include <strata/cpu.hpp>
@@ -16,7 +23,8 @@
 namespace {
 
 namespace fs = std::filesystem;
-using examples::interrupted;
+using examples::interrupted, examples::whole_number, examples::positive_number, examples::number_from_0,
+    examples::number_below_1;
 
 struct program_options {
   std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw", products = "automatic";
@@ -30,6 +38,9 @@ struct program_options {
   std::map<std::string, double> loss_weights;
 };
 
+/// The options that stand on the command line: their names in the library, and as they are written there.
+using given_options = std::map<std::string, std::string>;
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -42,28 +53,63 @@ std::string fixed(double number, int digits) {
   return text;
 }
 
+/// FNV-1a of 64 bits, as a word: enough to notice that a text has changed.
+std::string fingerprint(std::span<const std::uint8_t> bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+/// The folder of a run, which one process at a time may train in.
+class run_folder {
+ public:
+  explicit run_folder(const fs::path& path) {
+    std::error_code problem;
+    fs::create_directories(path, problem);
+    strata::require(!problem, "cannot make the folder ", path, ": ", problem.message());
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    strata::require(descriptor_ >= 0, "cannot open the folder ", path, ": ", std::generic_category().message(errno));
+    const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (busy) ::close(descriptor_);
+    strata::require(!busy, "another run is going on in the folder ", path);
+    // A killed process leaves the file behind that it was about to put in place.
+    for (const fs::directory_entry& entry : fs::directory_iterator(path))
+      if (entry.path().filename().string().find(".tmp-") != std::string::npos) fs::remove(entry.path(), problem);
+  }
+  run_folder(const run_folder&) = delete;
+  run_folder& operator=(const run_folder&) = delete;
+  ~run_folder() { ::close(descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
 /// One JSON object a line, appended as they come.
 class metrics_file {
  public:
   explicit metrics_file(fs::path path) : path_(std::move(path)) {}
 
-  /// Drops what an earlier run wrote after `step`: it is about to be done again.
-  void continue_after(strata::index step) {
+  /// Drops what an earlier run wrote after `step`, and all but the training at `step` if that was the last of `steps`:
+  /// it is about to be done again.
+  void continue_after(strata::index step, strata::index steps) {
     std::ifstream old(path_);
     std::string kept;
     for (std::string line; std::getline(old, line);) {
       const auto entry = nlohmann::json::parse(line, nullptr, false);
-      if (entry.is_object() && entry.contains("step") && entry["step"].is_number_integer() &&
-          entry["step"].get<strata::index>() <= step)
-        kept += line + '\n';
+      if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+      const auto at = entry["step"].get<strata::index>();
+      if (at < step || (at == step && (step < steps || entry.contains("loss")))) kept += line + '\n';
     }
     old.close();
     strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });
   }
   void write(const nlohmann::json& entry) {
+    errno = 0;
     if (!file_.is_open()) file_.open(path_, std::ios::app);
     file_ << entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
-    strata::require(file_.good(), "cannot write ", path_, ": the disk may be full");
+    strata::require(file_.good(), "cannot write ", path_, ": ", std::generic_category().message(errno));
   }
 
  private:
@@ -74,27 +120,37 @@ class metrics_file {
 template <class Config>
 class training_run {
  public:
-  training_run(const program_options& options, const std::vector<std::string>& given)
+  training_run(const program_options& options, const given_options& given)
       : options_(options),
         text_(strata::text::load(options.text, options.validation_fraction)),
         backend_({.threads = options.threads, .products = provider(options.products)}),
         trainer_(backend_, options.training, loss_weights(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
+        weights_(fs::path(options.out) / "weights.safetensors"),
         metrics_(fs::path(options.out) / "metrics.jsonl") {
     if (options_.resume)
       resume(given);
-    else
-      start();
+    else if (options_.seconds > 0)
+      trainer_.set_steps(steps_unknown);
     text_.require_length(trainer_.options().length);
+    require_memory();
   }
 
   int run() {
+    const run_folder folder(options_.out);
+    if (options_.resume)
+      metrics_.continue_after(trainer_.step(), trainer_.options().schedule.steps);
+    else
+      strata::require(
+          options_.overwrite || !fs::exists(checkpoint_), checkpoint_,
+          " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another place");
     introduce();
     started_ = std::chrono::steady_clock::now();
     const strata::index first = trainer_.step();
     while (trainer_.step() < trainer_.options().schedule.steps && !interrupted) {
       const auto report = train_one_step();
       calibrate(first);
+      if (!options_.resume && report.step == 1) claim();
       record(report, first);
       after_step(report.step);
     }
@@ -105,6 +161,8 @@ class training_run {
                 << '\n';
       return 128 + interrupted;
     }
+    // All is saved: from here on an interruption may end the program at once.
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     conclude();
     return 0;
   }
@@ -116,47 +174,77 @@ class training_run {
   }
   static strata::loss_values<Config> loss_weights(const program_options& options) {
     auto weights = strata::loss_values<Config>::default_weights();
+    const auto& names = strata::loss_values<Config>::names;
     for (const auto& [name, weight] : options.loss_weights) {
+      strata::require(std::find(names.begin(), names.end(), name) != names.end(), "no loss is called '", name,
+                      "'; there are:", joined(names));
       strata::require(std::isfinite(weight) && weight >= 0, "the weight of loss '", name,
                       "' must not be negative, but is ", weight);
       weights[name] = weight;
     }
     return weights;
   }
-
-  void start() {
-    std::error_code problem;
-    fs::create_directories(options_.out, problem);
-    strata::require(!problem, "cannot make the folder ", fs::path(options_.out), ": ", problem.message());
-    strata::require(
-        options_.overwrite || !fs::exists(checkpoint_), checkpoint_,
-        " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another place");
-    metrics_.continue_after(-1);
-    if (options_.seconds > 0) trainer_.set_steps(steps_unknown);
+  template <class Names>
+  static std::string joined(const Names& names) {
+    std::string text;
+    for (const auto& name : names) text.append(" ").append(name);
+    return text;
   }
 
-  void resume(const std::vector<std::string>& given) {
+  /// Linux hands out memory that it does not have and kills the program that uses it: better to say so before.
+  void require_memory() const {
+    const auto& options = trainer_.options();
+    const double needed = static_cast<double>(options.batch) *
+                          static_cast<double>(strata::cost<Config>::activation_bytes(1, options.length));
+    const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    strata::require(needed < present, "a batch of ", options.batch, " texts of ", options.length, " bytes needs ",
+                    fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
+  }
+
+  /// After the first step of a new run, its checkpoint replaces what an overwritten run left; that it can be written
+  /// shows early, too.
+  void claim() {
+    save();
+    metrics_.continue_after(-1, 0);
+    fs::remove(weights_);
+  }
+
+  void resume(const given_options& given) {
+    strata::require(fs::exists(checkpoint_), "there is no run to resume: ", checkpoint_, " does not exist");
     strata::training_options asked = options_.training;
     const auto note = trainer_.resume(checkpoint_);
+    saved_step_ = trainer_.step();
     strata::training_options stored = trainer_.options();
     std::map<std::string, double> before;
     strata::for_each_option(stored, [&](const char* name, auto value) { before[name] = static_cast<double>(value); });
-    strata::for_each_option(asked, [&](const char* name, auto value) {
-      const bool was_given = std::find(given.begin(), given.end(), name) != given.end();
-      strata::require(!was_given || static_cast<double>(value) == before[name], "option ", name, " is ", value,
-                      ", but the run in ", checkpoint_, " has ", before[name], "; a resumed run keeps its options");
-    });
+    before["validation_fraction"] = note.value("validation_fraction", 0.1);
+    before["seconds"] = note.value("seconds_asked", 0.0);
+    const auto check = [&](const std::string& name, double value) {
+      const auto flag = given.find(name);
+      const auto shown = [&](double number) {
+        if (name == "decoupled") return std::string(number != 0 ? "adamw" : "adam");
+        return strata::to_text(number);
+      };
+      strata::require(flag == given.end() || value == before[name], flag == given.end() ? "" : flag->second, " is ",
+                      shown(value), ", but the run in ", checkpoint_, " has ", shown(before[name]),
+                      "; a resumed run keeps its options");
+    };
+    strata::for_each_option(asked, [&](const char* name, auto value) { check(name, static_cast<double>(value)); });
+    check("validation_fraction", options_.validation_fraction);
+    check("seconds", options_.seconds);
+    options_.seconds = before["seconds"];
+    options_.validation_fraction = before["validation_fraction"];
+    text_ = strata::text::load(options_.text, options_.validation_fraction);
+
     const auto bytes = note.value("text_bytes", std::size_t{0});
     strata::require(bytes == text_.all().size(), "the run in ", checkpoint_, " is on a text of ", bytes, " bytes, but ",
-                    options_.text, " has ", text_.all().size());
-    strata::require(note.value("validation_fraction", -1.0) == options_.validation_fraction, "the run in ", checkpoint_,
-                    " keeps ", note.value("validation_fraction", -1.0), " of the text for validation, not ",
-                    options_.validation_fraction);
+                    fs::path(options_.text), " has ", text_.all().size());
+    strata::require(note.value("text_fingerprint", "") == text_fingerprint_, "the run in ", checkpoint_,
+                    " is on another text of ", bytes, " bytes than ", fs::path(options_.text));
     if (note.value("threads", 0) != backend_.threads())
       std::cerr << "note: the run had " << note.value("threads", 0) << " threads and goes on with "
                 << backend_.threads() << ": it agrees to rounding only\n";
     trained_before_ = note.value("seconds", 0.0);
-    metrics_.continue_after(trainer_.step());
   }
 
   void introduce() const {
@@ -172,12 +260,18 @@ class training_run {
     if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
-  strata::step_report<Config> train_one_step() try {
-    return trainer_.train_step(text_.training());
+  strata::step_report<Config> train_one_step() {
+    return naming_last_checkpoint([&] { return trainer_.train_step(text_.training()); });
+  }
+
+  /// Adds to an error where training can go on from.
+  template <class Body>
+  auto naming_last_checkpoint(Body body) try {
+    return body();
   } catch (const strata::error& problem) {
     bar_.end_line();
-    strata::fail(problem.what(), fs::exists(checkpoint_) ? "; the last good checkpoint is " + checkpoint_.string()
-                                                         : std::string("; there is no checkpoint yet"));
+    if (saved_step_ < 0) strata::fail(problem.what(), "; no checkpoint of this run was written yet");
+    strata::fail(problem.what(), "; the last good checkpoint, of step ", saved_step_, ", is ", checkpoint_);
   }
 
   /// Once a few steps show how long one takes, a run by time becomes a run by steps.
@@ -225,7 +319,7 @@ class training_run {
   void after_step(strata::index step) {
     const bool last = step == trainer_.options().schedule.steps;
     const auto due = [&](strata::index every) { return every > 0 && step % every == 0 && !last; };
-    if (due(options_.evaluate_every)) {
+    if (due(options_.evaluate_every) && !text_.validation().empty()) {
       const double loss = trainer_.evaluate(text_.validation(), options_.evaluate_windows);
       metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
       bar_.end_line();
@@ -252,15 +346,19 @@ class training_run {
   }
 
   void save() {
-    trainer_.save(checkpoint_, {{"text_bytes", text_.all().size()},
-                                {"validation_fraction", options_.validation_fraction},
-                                {"threads", backend_.threads()},
-                                {"seconds", trained_before_ + seconds_since(started_)}});
+    naming_last_checkpoint([&] {
+      trainer_.save(checkpoint_, {{"text_bytes", text_.all().size()},
+                                  {"text_fingerprint", text_fingerprint_},
+                                  {"validation_fraction", options_.validation_fraction},
+                                  {"threads", backend_.threads()},
+                                  {"seconds_asked", options_.seconds},
+                                  {"seconds", trained_before_ + seconds_since(started_)}});
+    });
+    saved_step_ = trainer_.step();
   }
 
   void conclude() {
-    const fs::path weights = fs::path(options_.out) / "weights.safetensors";
-    strata::save_weights(trainer_.model(), weights);
+    strata::save_weights(trainer_.model(), weights_);
     const double seconds = trained_before_ + seconds_since(started_);
     std::cout << "trained " << trainer_.step() << " steps in " << examples::clock_text(seconds) << '\n';
     if (!text_.validation().empty()) {
@@ -276,7 +374,8 @@ class training_run {
     }
     std::cout << "--- sample ---\n"
               << sample(trainer_.step()) << "\n---\n"
-              << "checkpoint " << checkpoint_.string() << "\nweights " << weights.string() << '\n';
+              << "checkpoint " << checkpoint_.string() << "\nweights " << weights_.string() << '\n';
+    strata::require(std::cout.flush().good(), "cannot write to standard output");
   }
 
   static constexpr strata::index steps_unknown = strata::index{1} << 40;
@@ -285,7 +384,9 @@ class training_run {
   strata::text text_;
   strata::cpu backend_;
   strata::trainer<Config, strata::cpu> trainer_;
-  fs::path checkpoint_;
+  std::string text_fingerprint_ = fingerprint(text_.all());
+  strata::index saved_step_ = -1;
+  fs::path checkpoint_, weights_;
   metrics_file metrics_;
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -305,43 +406,64 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "one of:" + examples::model_names())->capture_default_str();
   app.add_flag("--resume", options.resume, "continue the run in --out, bit for bit");
   app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
-  std::map<std::string, CLI::Option*> of_training;  // by the names of for_each_option
-  of_training["steps"] = app.add_option("--steps", training.schedule.steps, "steps to train")->capture_default_str();
-  app.add_option("--seconds", options.seconds, "train about this long instead; the steps follow from the first few")
-      ->excludes(of_training["steps"])
-      ->check(CLI::PositiveNumber);
-  of_training["batch"] = app.add_option("--batch", training.batch, "texts a pass")->capture_default_str();
-  of_training["length"] = app.add_option("--length", training.length, "bytes a text (default: the model's max_length)");
-  of_training["accumulation"] =
-      app.add_option("--accumulation", training.accumulation, "passes a step")->capture_default_str();
-  of_training["learning_rate"] =
-      app.add_option("--learning-rate", training.schedule.peak, "after the warm-up")->capture_default_str();
-  of_training["warmup"] =
-      app.add_option("--warmup", training.schedule.warmup, "steps of warm-up")->capture_default_str();
-  of_training["final_fraction"] =
+  std::map<std::string, CLI::Option*> kept;  // by the names of for_each_option, and what a run keeps beside
+  kept["steps"] = app.add_option("--steps", training.schedule.steps, "steps to train")
+                      ->check(whole_number(1))
+                      ->capture_default_str();
+  kept["seconds"] =
+      app.add_option("--seconds", options.seconds, "train about this long instead; the steps follow from the first few")
+          ->excludes(kept["steps"])
+          ->check(positive_number());
+  kept["batch"] =
+      app.add_option("--batch", training.batch, "texts a pass")->check(whole_number(1))->capture_default_str();
+  kept["length"] = app.add_option("--length", training.length, "bytes a text (default: the model's max_length)")
+                       ->check(whole_number(1));
+  kept["accumulation"] = app.add_option("--accumulation", training.accumulation, "passes a step")
+                             ->check(whole_number(1))
+                             ->capture_default_str();
+  kept["learning_rate"] = app.add_option("--learning-rate", training.schedule.peak, "after the warm-up")
+                              ->check(positive_number())
+                              ->capture_default_str();
+  kept["warmup"] = app.add_option("--warmup", training.schedule.warmup, "steps of warm-up")
+                       ->check(whole_number(0))
+                       ->capture_default_str();
+  kept["final_fraction"] =
       app.add_option("--final-fraction", training.schedule.final_fraction, "of the learning rate, at the last step")
+          ->check(number_from_0())
           ->capture_default_str();
-  of_training["decoupled"] =
+  kept["decoupled"] =
       app.add_option("--optimizer", options.optimizer)->check(CLI::IsMember({"adamw", "adam"}))->capture_default_str();
-  of_training["weight_decay"] = app.add_option("--weight-decay", training.weight_decay)->capture_default_str();
-  of_training["max_norm"] =
-      app.add_option("--clip", training.max_norm, "largest norm of the gradient; 0: none")->capture_default_str();
-  of_training["beta1"] = app.add_option("--beta1", training.beta1)->capture_default_str();
-  of_training["beta2"] = app.add_option("--beta2", training.beta2)->capture_default_str();
-  of_training["epsilon"] = app.add_option("--epsilon", training.epsilon)->capture_default_str();
-  of_training["seed"] = app.add_option("--seed", training.seed, "of weights and data order")->capture_default_str();
+  kept["weight_decay"] =
+      app.add_option("--weight-decay", training.weight_decay)->check(number_from_0())->capture_default_str();
+  kept["max_norm"] =
+      app.add_option("--clip", training.max_norm, "largest norm of the gradient->check(number_from_0()); 0: none")
+          ->capture_default_str();
+  kept["beta1"] = app.add_option("--beta1", training.beta1)->check(number_below_1())->capture_default_str();
+  kept["beta2"] = app.add_option("--beta2", training.beta2)->check(number_below_1())->capture_default_str();
+  kept["epsilon"] = app.add_option("--epsilon", training.epsilon)->check(positive_number())->capture_default_str();
+  kept["seed"] = app.add_option("--seed", training.seed, "of weights and data order")
+                     ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()))
+                     ->capture_default_str();
   std::vector<std::string> losses;
   auto* loss_option = app.add_option("--loss", losses, "NAME=WEIGHT, such as reconstruction=0; may be repeated");
-  app.add_option("--validation-fraction", options.validation_fraction, "the end of the text, never trained on")
+  kept["validation_fraction"] =
+      app.add_option("--validation-fraction", options.validation_fraction, "the end of the text, never trained on")
+          ->check(number_below_1())
+          ->capture_default_str();
+  app.add_option("--evaluate-every", options.evaluate_every, "steps->check(whole_number(0)); 0: never")
       ->capture_default_str();
-  app.add_option("--evaluate-every", options.evaluate_every, "steps; 0: never")->capture_default_str();
-  app.add_option("--evaluate-windows", options.evaluate_windows, "windows an evaluation; 0: all")
+  app.add_option("--evaluate-windows", options.evaluate_windows,
+                 "windows an evaluation->check(whole_number(0)); 0: all")
       ->capture_default_str();
-  app.add_option("--sample-every", options.sample_every, "steps; 0: never")->capture_default_str();
-  app.add_option("--sample-length", options.sample_length, "bytes")->capture_default_str();
+  app.add_option("--sample-every", options.sample_every, "steps->check(whole_number(0)); 0: never")
+      ->capture_default_str();
+  app.add_option("--sample-length", options.sample_length, "bytes")->check(whole_number(0))->capture_default_str();
   app.add_option("--prompt", options.prompt, "what samples continue (default: a line break)");
-  app.add_option("--checkpoint-every", options.checkpoint_every, "steps; 0: at the end only")->capture_default_str();
-  app.add_option("--threads", options.threads, "0: one a processor")->capture_default_str();
+  app.add_option("--checkpoint-every", options.checkpoint_every, "steps->check(whole_number(0)); 0: at the end only")
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "0: one a processor")
+      ->check(whole_number(0, 1024))
+      ->capture_default_str();
   app.add_option("--products", options.products, "library for matrix products")
       ->check(CLI::IsMember({"automatic", "eigen", "onednn"}))
       ->capture_default_str();
@@ -355,19 +477,13 @@ int main(int argc, char** argv) {
                       "--loss expects NAME=WEIGHT, not '", loss, "'");
       options.loss_weights[loss.substr(0, equals)] = weight;
     }
-    for (const auto& [name, value] :
-         {std::pair("--evaluate-every", options.evaluate_every),
-          std::pair("--evaluate-windows", options.evaluate_windows), std::pair("--sample-every", options.sample_every),
-          std::pair("--sample-length", options.sample_length),
-          std::pair("--checkpoint-every", options.checkpoint_every)})
-      strata::require(value >= 0, name, " must not be negative, but is ", value);
     strata::require(!options.prompt.empty(), "--prompt must not be empty");
     strata::require(!(options.resume && options.overwrite), "--resume and --overwrite contradict each other");
     strata::require(!(options.resume && loss_option->count() > 0),
                     "a resumed run keeps its loss weights: leave out --loss");
-    std::vector<std::string> given;
-    for (const auto& [name, option] : of_training)
-      if (option->count() > 0) given.push_back(name);
+    given_options given;
+    for (const auto& [name, option] : kept)
+      if (option->count() > 0) given[name] = option->get_name();
 
     examples::catch_interrupts();
     int status = 0;

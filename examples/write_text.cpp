@@ -1,4 +1,5 @@
 // Continues a prompt with a trained model, byte by byte. See README.md, or `write_text --help`.
+#include <limits>
 #include <vector>
 
 #include <strata/cpu.hpp>
@@ -52,15 +53,20 @@ int main(int argc, char** argv) {
   CLI::App app("Continues a prompt with a trained model.", "write_text");
   app.add_option("--weights", options.weights, "checkpoint or weights of train_text")->required();
   app.add_option("--prompt", options.prompts, "text to continue; several are written side by side")->required();
-  app.add_option("--length", options.length, "bytes to write")->capture_default_str();
-  app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")->capture_default_str();
+  app.add_option("--length", options.length, "bytes to write")->check(examples::whole_number(0))->capture_default_str();
+  app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")
+      ->check(examples::number_from_0())
+      ->capture_default_str();
   app.add_option("--threshold", options.sampling.threshold, "keeps this fraction of unlikely bytes out")
       ->capture_default_str();
-  app.add_option("--seed", options.sampling.seed)->capture_default_str();
-  app.add_option("--threads", options.threads, "0: one a processor")->capture_default_str();
+  app.add_option("--seed", options.sampling.seed)
+      ->check(examples::whole_number(0, std::numeric_limits<std::uint64_t>::max()))
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "0: one a processor")
+      ->check(examples::whole_number(0, 1024))
+      ->capture_default_str();
 
   return examples::run_program(app, argc, argv, [&] {
-    strata::require(options.length >= 0, "--length must not be negative, but is ", options.length);
     for (const std::string& prompt : options.prompts) strata::require(!prompt.empty(), "--prompt must not be empty");
     strata::check(options.sampling);
     const auto file = strata::safetensors_file::read(options.weights);

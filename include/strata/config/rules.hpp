@@ -56,6 +56,7 @@ constexpr bool compressions_differ() {
 template <class Config>
 struct check_levels {
   static_assert(std::size(Config::levels) <= most_levels, "strata: a model has at most 8 levels");
+  static_assert(Config::max_length >= 1, "strata: max_length must be positive");
   STRATA_LEVEL_RULE([](level l) { return power_of_two(l.compression); }, "compression must be a power of two");
   STRATA_LEVEL_RULE([](level l) { return power_of_two(l.stride); }, "stride must be a power of two");
   STRATA_LEVEL_RULE([](level l) { return l.stride <= l.compression; }, "stride must not exceed compression");
@@ -81,7 +82,6 @@ struct check_levels {
 template <class Config>
 struct check_model {
   static_assert(Config::vocabulary >= 2, "strata: vocabulary must be at least 2");
-  static_assert(Config::max_length >= 1, "strata: max_length must be positive");
   static_assert(Config::depth >= 1, "strata: depth must be positive");
   static_assert(Config::ignore_index >= ignore_nothing && Config::ignore_index < Config::vocabulary,
                 "strata: ignore_index must be a token of the vocabulary or ignore_nothing");

@@ -81,7 +81,8 @@ inline index crop(std::span<const std::uint8_t> bytes, const random_source& sour
   return static_cast<index>(start);
 }
 
-/// The consecutive windows of T + 1 bytes that do not overlap; the last incomplete one is left out.
+/// The consecutive windows of T + 1 bytes, each starting with the last byte of the one before, so that every byte but
+/// the first is a label once; the last incomplete window is left out.
 class window_sequence {
  public:
   window_sequence(std::span<const std::uint8_t> bytes, index length)
@@ -89,13 +90,13 @@ class window_sequence {
     require(length >= 1, "a sequence length of ", length, " is not positive");
     detail::require_window(bytes, window_);
   }
-  index count() const { return static_cast<index>(bytes_.size() / window_); }
+  index count() const { return static_cast<index>((bytes_.size() - 1) / (window_ - 1)); }
 
   /// Fills `ids` ([T + 1]) with window number `position`.
   void copy(index position, std::span<token> ids) const {
     require(position >= 0 && position < count(), "window ", position, " of ", count(), " does not exist");
     require(ids.size() == window_, "a window of ", window_, " bytes does not fill ", ids.size(), " ids");
-    std::ranges::copy(bytes_.subspan(static_cast<std::size_t>(position) * window_, window_), ids.begin());
+    std::ranges::copy(bytes_.subspan(static_cast<std::size_t>(position) * (window_ - 1), window_), ids.begin());
   }
 
  private:

@@ -1,0 +1,6 @@
+// expect: gradients
+#include <strata/reference.hpp>
+
+using backend = strata::reference<float>;
+
+void ask(strata::transformer<strata::presets::small, backend, strata::purpose::inference>& model) { model.gradients(); }

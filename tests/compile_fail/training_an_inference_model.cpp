@@ -1,0 +1,8 @@
+// expect: gradients
+#include <strata/reference.hpp>
+
+using backend = strata::reference<float>;
+
+void ask(strata::transformer<strata::presets::small, backend, strata::purpose::inference>& model) {
+  model.accumulate_gradients({});
+}

@@ -1,0 +1,53 @@
+// What tests of whole models share: random ids, a description with every kind of level, and a call for each backend.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <strata/cpu.hpp>
+#include <strata/reference.hpp>
+
+namespace models {
+
+/// Windowed, strided full attention and no attention; odd widths; merging into all, logits from all.
+struct mixed : strata::model_defaults {
+  static constexpr int vocabulary = 67, max_length = 64, depth = 2;
+  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr strata::level levels[] = {
+      {.compression = 4, .dim = 21, .heads = 3, .head_dim = 6, .window = 5},
+      {.compression = 1, .dim = 18, .heads = 2, .head_dim = 10, .window = 9},
+      {.compression = 8, .stride = 2, .dim = 17, .heads = 2, .head_dim = 8, .window = strata::full_attention},
+      {.compression = 16, .stride = 8, .dim = 13, .heads = 1, .head_dim = 4, .window = 0}};
+};
+
+/// The predicting level is the second and compressed; it sees 2 tokens a position.
+struct predicts_compressed : strata::model_defaults {
+  static constexpr int vocabulary = 31, max_length = 48, depth = 2, predicting_level = 1;
+  static constexpr strata::level levels[] = {{.compression = 1, .dim = 12, .heads = 2, .head_dim = 6, .window = 4},
+                                             {.compression = 2, .dim = 16, .heads = 2, .head_dim = 8}};
+};
+
+/// ids [batch, length], a function of the seed.
+inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
+                                             std::uint64_t seed) {
+  const strata::random_source random(seed);
+  std::vector<strata::token> ids(static_cast<std::size_t>(batch * length));
+  for (std::size_t n = 0; n < ids.size(); ++n)
+    ids[n] = static_cast<strata::token>(random.below(static_cast<std::uint64_t>(vocabulary), 0, n));
+  return ids;
+}
+
+/// Calls test(backend) for the reference backend and for the cpu backend with both product providers.
+template <class Test>
+void on_every_backend(Test test) {
+  strata::reference<float> plain;
+  test(plain);
+  for (const auto provider : {strata::product_provider::eigen, strata::product_provider::automatic})
+    for (const int threads : {1, 2}) {
+      strata::cpu fast({.threads = threads, .products = provider});
+      test(fast);
+    }
+}
+
+}  // namespace models

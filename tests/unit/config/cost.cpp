@@ -1,0 +1,176 @@
+// The costs that are known at compile time against what really happens: the parameter table, the memory that is
+// allocated and written, and the products that run.
+#include <cmath>
+#include <limits>
+
+#include "golden/cases.hpp"
+#include "support/catch.hpp"
+#include "support/models.hpp"
+
+namespace {
+
+/// Storage that starts as a pattern, so that the highest element that was written is known afterwards.
+struct watch {
+  static inline std::size_t allocated_bytes = 0;
+};
+template <class T>
+class watched_buffer : public strata::buffer<T> {
+ public:
+  watched_buffer() = default;
+  explicit watched_buffer(strata::index count) : strata::buffer<T>(count) {
+    watch::allocated_bytes += static_cast<std::size_t>(count) * sizeof(T);
+    for (strata::index n = 0; n < count; ++n) this->data()[n] = pattern();
+  }
+  static T pattern() { return static_cast<T>(-77777.25); }
+};
+
+/// The reference backend, counting the FLOPs of products and attention.
+struct counting : strata::reference<float> {
+  template <class T>
+  using storage = watched_buffer<T>;
+  double flops = 0;
+};
+
+using in1 = strata::view<const float, 1>;
+using in2 = strata::view<const float, 2>;
+using in3 = strata::view<const float, 3>;
+using out1 = strata::view<float, 1>;
+using out2 = strata::view<float, 2>;
+using out3 = strata::view<float, 3>;
+strata::reference<float>& plain(counting& backend) { return backend; }
+
+void linear(counting& b, in2 x, in2 weight, in1 bias, out2 y, strata::update mode) {
+  b.flops += 2.0 * static_cast<double>(x.shape[0] * weight.size());
+  strata::linear(plain(b), x, weight, bias, y, mode);
+}
+void linear_backward_input(counting& b, in2 dy, in2 weight, out2 dx, strata::update mode) {
+  b.flops += 2.0 * static_cast<double>(dy.shape[0] * weight.size());
+  strata::linear_backward_input(plain(b), dy, weight, dx, mode);
+}
+void linear_backward_weight(counting& b, in2 dy, in2 x, out2 dweight, out1 dbias) {
+  b.flops += 2.0 * static_cast<double>(dy.shape[0] * dweight.size());
+  strata::linear_backward_weight(plain(b), dy, x, dweight, dbias);
+}
+/// Two products over every pair of a query and a key that it sees, counted one by one.
+double attention_flops(const strata::attention_shape& shape) {
+  double pairs = 0;
+  for (strata::index i = 0; i < shape.length; ++i)
+    for (strata::index j = i; j >= 0 && (i - j) / shape.dilation < shape.span; j -= shape.dilation) ++pairs;
+  return 4.0 * static_cast<double>(shape.batch * shape.dim()) * pairs;
+}
+void attention(counting& b, const strata::attention_shape& shape, in2 qkv, out2 y, out3 log_sum_exp) {
+  b.flops += attention_flops(shape);
+  strata::attention(plain(b), shape, qkv, y, log_sum_exp);
+}
+void attention_backward(counting& b, const strata::attention_shape& shape, in2 qkv, in2 y, in3 log_sum_exp, in2 dy,
+                        out2 dqkv) {
+  b.flops += 2 * attention_flops(shape);
+  strata::attention_backward(plain(b), shape, qkv, y, log_sum_exp, dy, dqkv);
+}
+void attention_step(counting& b, const strata::attention_shape& shape, strata::index count, in2 qkv, in3 table,
+                    out3 keys, out3 values, out2 y) {
+  b.flops += 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count + 1, shape.span));
+  strata::attention_step(plain(b), shape, count, qkv, table, keys, values, y);
+}
+
+template <class Config>
+void check_cost() {
+  using cost = strata::cost<Config>;
+  using F = strata::facts<Config>;
+  counting backend;
+  strata::index elements = 0;
+  for (const auto& entry : strata::parameters<Config>::entries()) elements += entry.size;
+  CHECK(cost::parameters == elements);
+
+  constexpr strata::index batch = 2;
+  for (const strata::index tokens : {53, 64}) {
+    INFO(tokens << " tokens");
+    const auto ids = models::random_ids(batch, tokens + 1, F::vocabulary, 1);
+    strata::transformer<Config, counting> model(backend);
+    watch::allocated_bytes = 0;
+    model.reserve(batch, tokens);
+    CHECK(cost::activation_bytes(batch, tokens) == watch::allocated_bytes);
+    backend.flops = 0;
+    model.forward({ids.data(), {batch, tokens}});
+    CHECK(cost::forward_flops(batch, tokens) == backend.flops);
+    backend.flops = 0;
+    model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
+    CHECK(cost::training_flops(batch, tokens) == backend.flops);
+  }
+
+  // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides.
+  strata::transformer<Config, counting, strata::purpose::inference> model(backend);
+  watch::allocated_bytes = 0;
+  model.reserve(batch, 31);
+  CHECK(cost::activation_bytes(batch, 31, false) == watch::allocated_bytes);
+  strata::generator<Config, counting> writer(model, batch);
+  const strata::token newest[] = {1, 2};
+  strata::index full = 0;
+  for (const auto& level : F::levels) full = std::max<strata::index>(full, level.span * level.compression);
+  full = (full + 63) / 64 * 64;
+  for (strata::index t = 0; t < full; ++t) writer.step({newest, {batch}});
+  backend.flops = 0;
+  for (int t = 0; t < 64; ++t) writer.step({newest, {batch}});
+  CHECK(cost::inference_flops_per_token == Approx(backend.flops / 64 / batch).epsilon(1e-12));
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("costs are those of what happens", "", golden::cases) { check_cost<TestType>(); }
+TEMPLATE_TEST_CASE("costs of an unusual model are those of what happens", "", models::mixed,
+                   models::predicts_compressed) {
+  check_cost<TestType>();
+}
+
+TEST_CASE("the planned memory is written to its end and not beyond") {
+  using layout = strata::activation_layout<models::mixed>;
+  counting backend;
+  constexpr strata::index batch = 2, tokens = 53;
+  constexpr bool training = true;
+  const layout acts = strata::plan_activations<models::mixed>(batch, tokens, training);
+  constexpr strata::index guard = 64;
+  watched_buffer<float> memory(acts.memory_size + guard), scratch(acts.scratch_size + guard);
+  watched_buffer<strata::token> targets(acts.targets_size + guard);
+  watched_buffer<float> weights(strata::parameters<models::mixed>::buffer_size),
+      gradients(strata::parameters<models::mixed>::buffer_size);
+  std::fill_n(weights.data(), weights.size(), 0.01f);
+  std::fill_n(gradients.data(), gradients.size(), 0.f);
+  for (int l = 0; l < 4; ++l) {
+    if (!acts.rotary[l]) continue;
+    const auto table = strata::rotary_table<float>(strata::facts<models::mixed>::levels[static_cast<std::size_t>(l)],
+                                                   acts.rotary[l].shape[1]);
+    std::copy(table.begin(), table.end(), memory.data() + acts.rotary[l].offset);
+  }
+  const auto ids = models::random_ids(batch, tokens, 67, 1);
+  const strata::view<const strata::token, 2> input{ids.data(), {batch, tokens}};
+  const strata::pass<counting> p{
+      backend,          batch,           tokens, {weights.data()}, {gradients.data()}, {memory.data()},
+      {scratch.data()}, {targets.data()}};
+  strata::forward(p, acts, input, true);
+  strata::evaluate_losses(p, acts, input, input, strata::loss_values<models::mixed>::default_weights(), 1, true);
+  strata::backward(p, acts, input, true);
+
+  const auto highest_written = [](const auto& buffer) {
+    strata::index end = buffer.size();
+    while (end > 0 && buffer.data()[end - 1] == buffer.pattern()) --end;
+    return end;
+  };
+  // The last tensor may be followed by a gap of less than 16 elements.
+  CHECK(highest_written(memory) <= acts.memory_size);
+  CHECK(highest_written(memory) > acts.memory_size - 16);
+  CHECK(highest_written(scratch) <= acts.scratch_size);
+  CHECK(highest_written(scratch) > acts.scratch_size - 16);
+  CHECK(highest_written(targets) <= acts.targets_size);
+  CHECK(highest_written(targets) > acts.targets_size - 16);
+}
+
+TEST_CASE("cache bytes are those that a generator allocates") {
+  counting backend;
+  const strata::transformer<models::mixed, counting, strata::purpose::inference> model(backend);
+  watch::allocated_bytes = 0;
+  strata::generator<models::mixed, counting> writer(model, 3);
+  const auto acts = strata::plan_activations<models::mixed>(3, 1, false);
+  const std::size_t ids = 3 * (1 + 16) * sizeof(strata::token);
+  CHECK(watch::allocated_bytes ==
+        strata::cost<models::mixed>::cache_bytes(3) + static_cast<std::size_t>(acts.memory_size) * sizeof(float) + ids);
+}

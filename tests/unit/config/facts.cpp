@@ -1,0 +1,108 @@
+// What follows from a description: windows, spans, positions, widths and the predicting level.
+#include <strata/config/facts.hpp>
+#include <strata/config/rules.hpp>
+
+#include "support/catch.hpp"
+
+using strata::facts;
+using strata::level;
+
+namespace {
+
+struct windows : strata::model_defaults {
+  static constexpr int max_length = 100;
+  static constexpr level levels[] = {{.compression = 1, .dim = 8, .window = 99},
+                                     {.compression = 2, .stride = 2, .dim = 8, .window = 50},
+                                     {.compression = 4, .dim = 8, .window = 26},
+                                     {.compression = 8, .dim = 8},
+                                     {.compression = 16, .dim = 8, .window = 0},
+                                     {.compression = 32, .dim = 8, .window = strata::full_attention},
+                                     {.compression = 64, .dim = 8}};
+};
+
+struct several : strata::model_defaults {
+  static constexpr level levels[] = {
+      {.compression = 8, .stride = 2, .dim = 24, .heads = 3, .head_dim = 10, .feed_forward_multiple = 2},
+      {.compression = 2, .stride = 1, .dim = 40, .heads = 1, .head_dim = 6},
+      {.compression = 4, .stride = 4, .dim = 16}};
+};
+struct into_all : several {
+  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+};
+struct from_all : several {
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+};
+struct chosen : strata::model_defaults {
+  static constexpr int predicting_level = 1;
+  static constexpr level levels[] = {{.dim = 8}, {.compression = 4, .dim = 20}};
+};
+
+}  // namespace
+
+TEST_CASE("facts: windows") {
+  constexpr auto& levels = facts<windows>::levels;
+  const auto is = [&](int l, int span, bool full) {
+    CAPTURE(l);
+    CHECK(levels.at(static_cast<std::size_t>(l)).span == span);
+    CHECK(levels.at(static_cast<std::size_t>(l)).full == full);
+  };
+  is(0, 100, false);  // 99 earlier positions and its own
+  is(1, 51, false);   // as wide as the level is long: still a window
+  is(2, 25, true);    // wider than 100 / 4: full attention
+  is(3, 7, false);    // automatic: half of 100 / 8, rounded down
+  is(4, 0, false);    // no attention
+  is(5, 4, true);     // full: ceil(100 / 32)
+  is(6, 2, false);    // automatic, but never less than one
+}
+
+TEST_CASE("facts: numbers of one level") {
+  constexpr strata::level_facts first = facts<several>::levels[0];
+  CHECK(first.compression == 8);
+  CHECK(first.stride == 2);
+  CHECK(first.dilation == 4);
+  CHECK(first.attention_dim() == 30);
+  CHECK(first.hidden == 48);
+  CHECK(first.compressed());
+  CHECK_FALSE(facts<chosen>::levels[0].compressed());
+  CHECK(facts<several>::levels[1].hidden == 160);
+}
+
+TEST_CASE("facts: positions are rounded up") {
+  constexpr strata::level_facts strided = facts<several>::levels[2];
+  CHECK(strided.positions(0) == 0);
+  CHECK(strided.positions(1) == 1);
+  CHECK(strided.positions(4) == 1);
+  CHECK(strided.positions(5) == 2);
+  CHECK(strided.positions(13) == 4);
+  CHECK(facts<several>::levels[1].positions(13) == 13);
+}
+
+TEST_CASE("facts: widths of the model") {
+  using F = facts<several>;
+  CHECK(F::level_count == 3);
+  CHECK(F::embedding_dim == 40);
+  CHECK(F::concatenated_dim == 80);
+  CHECK(F::levels[0].first_channel == 0);
+  CHECK(F::levels[1].first_channel == 24);
+  CHECK(F::levels[2].first_channel == 64);
+  CHECK(F::largest_compression == 8);
+  CHECK(F::merge_dim == 40);
+  CHECK(F::logits_dim == 40);
+  CHECK(facts<into_all>::merge_dim == 80);
+  CHECK(facts<into_all>::logits_dim == 40);
+  CHECK(facts<from_all>::merge_dim == 40);
+  CHECK(facts<from_all>::logits_dim == 80);
+}
+
+TEST_CASE("facts: the predicting level is the least compressed or the chosen one") {
+  CHECK(facts<several>::predicting_level == 1);
+  CHECK(facts<several>::predicting.dim == 40);
+  CHECK(facts<chosen>::predicting_level == 1);
+  CHECK(facts<chosen>::merge_dim == 20);
+}
+
+TEST_CASE("facts: a description that keeps the rules") {
+  STATIC_REQUIRE(strata::rules::check<windows>());
+  STATIC_REQUIRE(strata::rules::check<several>());
+  STATIC_REQUIRE(strata::rules::check<chosen>());
+}

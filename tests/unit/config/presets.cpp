@@ -1,0 +1,35 @@
+// The ready descriptions keep the rules and have the sizes that the documentation gives them.
+#include <strata/config/facts.hpp>
+#include <strata/config/presets.hpp>
+#include <strata/config/rules.hpp>
+#include <strata/model/parameters.hpp>
+
+#include "support/catch.hpp"
+
+namespace presets = strata::presets;
+
+TEST_CASE("presets keep the rules") {
+  STATIC_REQUIRE(strata::rules::check<presets::small>());
+  STATIC_REQUIRE(strata::rules::check<presets::base>());
+}
+
+TEST_CASE("presets attend within windows and predict bytes") {
+  STATIC_REQUIRE(presets::small::vocabulary == 256);
+  for (const auto& level : strata::facts<presets::small>::levels) CHECK_FALSE(level.full);
+  for (const auto& level : strata::facts<presets::base>::levels) CHECK_FALSE(level.full);
+  CHECK(strata::facts<presets::small>::predicting_level == 0);
+  CHECK(strata::facts<presets::base>::levels[1].span == 65);
+}
+
+TEST_CASE("presets: parameters, counted by hand") {
+  // Embedding, two levels and merges of 4 layers, norms, head and the heads of the losses.
+  constexpr strata::index d = 128, e = 192, v = 256;
+  constexpr strata::index attention = 3 * 128 * (d + e) + 128 * (d + e) + 2 * (d + e);
+  constexpr strata::index feed_forward = 8 * (d * d + e * e) + d + e;
+  constexpr strata::index merge = (d + e) + 2 * d * (d + e) + 2 * d + 2 * d * d + d;
+  constexpr strata::index compress = d * e + (4 * e * e * 2 + 4 * e) + (4 * e * e + e);
+  constexpr strata::index norms = 2 * 2 * (d + e);
+  constexpr strata::index losses = 2 * v * e + e * e + e;
+  STATIC_REQUIRE(strata::parameters<presets::small>::count ==
+                 v * e + compress + norms + 4 * (attention + feed_forward + merge) + v * d + losses);
+}

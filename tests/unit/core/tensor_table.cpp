@@ -1,0 +1,109 @@
+// Places in flat buffers: aligned, apart from each other, and named as they were declared.
+#include <vector>
+
+#include <strata/core/tensor_table.hpp>
+
+#include "support/catch.hpp"
+
+using strata::initial;
+using strata::memory_plan;
+using strata::parameter_plan;
+using strata::parameter_table;
+using strata::tensor;
+
+namespace {
+
+constexpr initial start{initial::kind::uniform, 0.5};
+
+struct places {
+  tensor<2> first, second;
+  tensor<1> gain;
+  tensor<2> convolution;
+};
+
+/// Declares vectors between matrices, as layers do.
+template <class Table>
+constexpr places declare(Table& table) {
+  using name = typename Table::name;
+  const name prefix = name("layers.") + 3 + ".x";
+  places own;
+  own.first = table.template add<2>(prefix + ".first", {3, 5}, start);
+  own.gain = table.template add<1>(prefix + ".gain", {7}, {initial::kind::ones, 1});
+  own.second = table.template add<2>(name("second"), {4, 4}, start);
+  own.convolution = table.add(name("convolution"), {2, 12}, {2, 4, 3}, start);
+  return own;
+}
+
+}  // namespace
+
+TEST_CASE("memory plan: places are aligned and do not overlap") {
+  memory_plan plan;
+  const auto first = plan.add<1>({1}), second = plan.add<1>({16}), third = plan.add<1>({17});
+  const auto last = plan.add<3>({2, 3, 4});
+  CHECK(first.offset == 0);
+  CHECK(second.offset == 16);
+  CHECK(third.offset == 32);
+  CHECK(last.offset == 64);
+  CHECK(last.shape == std::array<strata::index, 3>{2, 3, 4});
+  CHECK(plan.size() == 96);
+}
+
+TEST_CASE("memory plan: a place that was not planned is none") {
+  CHECK_FALSE(tensor<2>());
+  memory_plan plan;
+  CHECK(plan.add<1>({3}));
+  std::vector<float> memory(32);
+  const strata::tensor_memory<float> own{memory.data()};
+  CHECK_FALSE(own.optional(tensor<2>()));
+  CHECK(own.optional(plan.add<1>({3})).data == memory.data() + 16);
+}
+
+TEST_CASE("parameter plan: matrices come before vectors") {
+  constexpr parameter_plan sizes = [] {
+    parameter_plan plan;
+    declare(plan);
+    return plan;
+  }();
+  STATIC_REQUIRE(sizes.matrices_size() == 16 + 16 + 32);
+  STATIC_REQUIRE(sizes.parameters() == 15 + 7 + 16 + 24);
+  parameter_plan plan(sizes.matrices_size());
+  const places own = declare(plan);
+  CHECK(own.first.offset == 0);
+  CHECK(own.second.offset == 16);
+  CHECK(own.convolution.offset == 32);
+  CHECK(own.gain.offset == 64);
+  CHECK(plan.buffer_size() == 80);
+}
+
+TEST_CASE("parameter table: the places of the plan, with names, shapes and starts") {
+  parameter_plan plan(64);
+  parameter_table table(64);
+  const places planned = declare(plan), named = declare(table);
+  CHECK(named.gain.offset == planned.gain.offset);
+  CHECK(named.convolution.offset == planned.convolution.offset);
+  CHECK(named.convolution.shape == planned.convolution.shape);
+
+  const auto& entries = table.entries();
+  REQUIRE(entries.size() == 4);
+  CHECK(entries[0].name == "layers.3.x.first");
+  CHECK(entries[1].name == "layers.3.x.gain");
+  CHECK(entries[2].name == "second");
+  CHECK(entries[3].name == "convolution");
+  CHECK(entries[0].shape == std::vector<strata::index>{3, 5});
+  CHECK(entries[3].shape == std::vector<strata::index>{2, 4, 3});
+  CHECK(entries[1].offset == 64);
+  CHECK(entries[3].offset == 32);
+  CHECK(entries[1].size == 7);
+  CHECK(entries[3].size == 24);
+  CHECK(entries[0].start.distribution == initial::kind::uniform);
+  CHECK(entries[0].start.scale == 0.5);
+  CHECK(entries[1].start.distribution == initial::kind::ones);
+}
+
+TEST_CASE("tensor memory: a place becomes a view") {
+  std::vector<float> memory(64);
+  memory[16 + 7] = 3;
+  const strata::tensor_memory<float> own{memory.data()};
+  const tensor<2> place{16, {2, 5}};
+  CHECK(own[place](1, 2) == 3);
+}

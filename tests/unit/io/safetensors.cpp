@@ -1,0 +1,558 @@
+// Reading and writing safetensors files: what is written comes back, and no file, however hostile, does harm.
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <strata/io/safetensors.hpp>
+
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "unit/io/scratch_directory.hpp"
+
+namespace {
+
+/// The bytes of a file with this header, padded as it is, and this many bytes of data.
+std::string file_of(const std::string& header, std::size_t data_bytes = 0) {
+  std::string file(8, '\0');
+  const std::uint64_t length = header.size();
+  std::memcpy(file.data(), &length, 8);
+  return file + header + std::string(data_bytes, '\1');
+}
+
+std::string file_with(const std::string& tensors, std::size_t data_bytes) {
+  std::string header = "{";
+  header.append(tensors).append("}");
+  return file_of(header, data_bytes);
+}
+
+strata::safetensors_file parse(const std::string& file) {
+  strata::buffer<std::byte> bytes(static_cast<strata::index>(file.size()));
+  if (!file.empty()) std::memcpy(bytes.data(), file.data(), file.size());
+  return strata::safetensors_file::parse(std::move(bytes), "bad.safetensors");
+}
+
+std::string refusal(const std::string& file) {
+  const std::string message = message_of([&] { parse(file); });
+  return message.rfind("bad.safetensors: ", 0) == 0 ? message : "(the file is not named) " + message;
+}
+
+/// A tensor of 4 floats, with one part of its description replaced.
+std::string tensor(const std::string& name, const std::string& offsets, const std::string& shape = "[4]",
+                   const std::string& dtype = "\"F32\"") {
+  return "\"" + name + "\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
+}
+
+template <class T>
+void check_round_trip(const std::vector<T>& values) {
+  const scratch_directory directory;
+  strata::safetensors_writer writer;
+  const auto count = static_cast<strata::index>(values.size());
+  writer.add("x", {count}, values.data());
+  writer.write(directory / "file");
+  const auto file = strata::safetensors_file::read(directory / "file");
+  CHECK(file.entry("x").dtype == strata::dtype_of<T>());
+  CHECK(file.entry("x").shape == std::vector<strata::index>{count});
+  const auto found = file.values<T>("x");
+  REQUIRE(found.size() == values.size());
+  CHECK(std::memcmp(found.data(), values.data(), values.size() * sizeof(T)) == 0);
+}
+
+template <class Stored, class T>
+std::vector<T> read_as(strata::dtype dtype, const std::vector<Stored>& stored) {
+  const scratch_directory directory;
+  strata::safetensors_writer writer;
+  writer.add("x", dtype, {static_cast<strata::index>(stored.size())}, stored.data());
+  writer.write(directory / "file");
+  return strata::safetensors_file::read(directory / "file").values<T>("x");
+}
+
+}  // namespace
+
+TEST_CASE("every dtype comes back as it was written") {
+  check_round_trip<double>({0.0, -0.0, 1.5, -1e300, 5e-324, std::nan(""), INFINITY});
+  check_round_trip<float>({0.0f, -0.0f, 1.5f, -1e38f, 1e-45f, NAN, -INFINITY});
+  check_round_trip<std::int64_t>(
+      {0, -1, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()});
+  check_round_trip<std::int32_t>(
+      {0, -1, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()});
+  check_round_trip<std::int16_t>({0, -1, -32768, 32767});
+  check_round_trip<std::int8_t>({0, -1, -128, 127});
+  check_round_trip<std::uint64_t>({0, 1, std::numeric_limits<std::uint64_t>::max()});
+  check_round_trip<std::uint32_t>({0, 1, std::numeric_limits<std::uint32_t>::max()});
+  check_round_trip<std::uint16_t>({0, 1, 65535});
+  check_round_trip<std::uint8_t>({0, 1, 255});
+}
+
+TEST_CASE("bool comes back as bool and as a number") {
+  const scratch_directory directory;
+  const bool flags[] = {true, false, true};
+  strata::safetensors_writer writer;
+  writer.add("x", {3}, flags);
+  writer.write(directory / "file");
+  const auto file = strata::safetensors_file::read(directory / "file");
+  CHECK(file.entry("x").dtype == strata::dtype::BOOL);
+  CHECK(file.values<int>("x") == std::vector<int>{1, 0, 1});
+  bool found[3] = {};
+  file.copy_to("x", std::span<bool>(found), std::array<strata::index, 1>{3});
+  CHECK(std::memcmp(found, flags, sizeof(flags)) == 0);
+}
+
+TEST_CASE("numbers are converted to the type that is asked for") {
+  using strata::dtype;
+  CHECK(read_as<double, float>(dtype::F64, {1.5, -2.25, 0.1}) == std::vector<float>{1.5f, -2.25f, 0.1f});
+  CHECK(read_as<float, double>(dtype::F32, {1.5f, 0.1f}) == std::vector<double>{1.5, double{0.1f}});
+  CHECK(std::isinf(read_as<double, float>(dtype::F64, {INFINITY})[0]));
+  CHECK(std::isnan(read_as<double, float>(dtype::F64, {std::nan("")})[0]));
+  CHECK(read_as<std::uint16_t, float>(dtype::BF16, {0x3f80, 0xc049, 0x0001}) ==
+        std::vector<float>{1.0f, -3.140625f, std::ldexp(1.0f, -133)});
+  CHECK(read_as<std::int64_t, int>(dtype::I64, {-5, 1 << 30}) == std::vector<int>{-5, 1 << 30});
+  CHECK(read_as<std::uint8_t, std::int64_t>(dtype::U8, {255}) == std::vector<std::int64_t>{255});
+  CHECK(read_as<std::int8_t, int>(dtype::I8, {-128}) == std::vector<int>{-128});
+}
+
+TEST_CASE("half precision is exact for every bit pattern") {
+  std::vector<std::uint16_t> bits(65536);
+  for (std::size_t at = 0; at < bits.size(); ++at) bits[at] = static_cast<std::uint16_t>(at);
+  const auto values = read_as<std::uint16_t, double>(strata::dtype::F16, bits);
+  for (std::size_t at = 0; at < bits.size(); ++at) {
+    const int exponent = (at >> 10) & 31, mantissa = at & 1023;
+    const double sign = at & 0x8000 ? -1 : 1;
+    if (exponent == 31) {
+      REQUIRE((mantissa == 0 ? values[at] == sign * INFINITY : std::isnan(values[at])));
+    } else {
+      // The definition of the format: subnormals have no leading one.
+      const double expected = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+      REQUIRE(values[at] == sign * expected);
+      REQUIRE(std::signbit(values[at]) == (sign < 0));
+    }
+  }
+}
+
+TEST_CASE("a number that the type cannot hold is an error that says where") {
+  using strata::dtype;
+  CHECK(missing_in(message_of([] {
+                     read_as<double, float>(dtype::F64, {1, 2, 1e300});
+                   }),
+                   {"tensor \"x\"", "1e+300", "element 2", "F32"}) == "");
+  CHECK(missing_in(message_of([] {
+                     read_as<std::int64_t, int>(dtype::I64, {0, std::int64_t{1} << 31});
+                   }),
+                   {"tensor \"x\"", "2147483648", "element 1", "I32"}) == "");
+  CHECK(missing_in(message_of([] { read_as<std::int8_t, std::uint8_t>(dtype::I8, {-1}); }), {"-1", "U8"}) == "");
+  CHECK(missing_in(message_of([] { read_as<float, int>(dtype::F32, {1}); }),
+                   {"tensor \"x\"", "F32", "an integer one is expected"}) == "");
+  CHECK(missing_in(message_of([] { read_as<std::int64_t, float>(dtype::I64, {1}); }),
+                   {"tensor \"x\"", "I64", "a floating-point one is expected"}) == "");
+  const auto file = parse(file_with(tensor("x", "[0,1]", "[1]", "\"BOOL\""), 1));
+  CHECK(file.values<int>("x") == std::vector<int>{1});
+  auto two = file_with(tensor("x", "[0,1]", "[1]", "\"BOOL\""), 1);
+  two.back() = 2;
+  bool flag = false;
+  CHECK(missing_in(message_of([&] { parse(two).copy_to("x", strata::view<bool, 1>(&flag, {1})); }),
+                   {"2 at element 0", "BOOL"}) == "");
+}
+
+TEST_CASE("names, shapes, metadata and order survive") {
+  const scratch_directory directory;
+  const std::vector<float> matrix{1, 2, 3, 4, 5, 6};
+  const float scalar = 7;
+  const std::int64_t step = 123456789012;
+  const std::uint8_t byte = 9;
+  const std::string strange = "name with \"quotes\", \\, \n, \x01, \xc3\xa4 and \xf0\x9f\x99\x82";
+  strata::safetensors_writer writer;
+  writer.set_metadata("config", "{\"a\": 1}");
+  writer.set_metadata(strange, strange);
+  writer.set_metadata("config", "{\"a\": 2}");
+  writer.add("byte", {1}, &byte);
+  writer.add("z.matrix", strata::view<const float, 2>(matrix.data(), {2, 3}));
+  writer.add(strange, {}, &scalar);
+  writer.add<float>("nothing", {3, 0, 2}, nullptr);
+  writer.add("a.step", {1, 1}, &step);
+  writer.write(directory / "file");
+
+  const auto file = strata::safetensors_file::read(directory / "file");
+  REQUIRE(file.metadata().size() == 2);
+  CHECK(file.metadata("config") == "{\"a\": 2}");
+  CHECK(file.metadata(strange) == strange);
+  CHECK(missing_in(message_of([&] { file.metadata("absent"); }), {"file\"", "no \"absent\" in its metadata"}) == "");
+  REQUIRE(file.entries().size() == 5);
+  const std::string names[] = {"byte", "z.matrix", strange, "nothing", "a.step"};
+  for (std::size_t at = 0; at < 5; ++at) CHECK(file.entries()[at].name == names[at]);
+  CHECK(file.contains("z.matrix"));
+  CHECK(!file.contains("z"));
+  CHECK(file.entry("z.matrix").shape == std::vector<strata::index>{2, 3});
+  CHECK(file.entry(strange).shape.empty());
+  CHECK(file.values<float>("z.matrix") == matrix);
+  CHECK(file.values<double>(strange) == std::vector<double>{7});
+  CHECK(file.values<float>("nothing").empty());
+  CHECK(file.values<std::int64_t>("a.step") == std::vector<std::int64_t>{step});
+  CHECK(file.values<std::uint8_t>("byte") == std::vector<std::uint8_t>{9});
+  CHECK(file.bytes(file.entry("byte")).size() == 1);
+  CHECK(missing_in(message_of([&] { file.entry("absent"); }), {"file\"", "no tensor \"absent\""}) == "");
+}
+
+TEST_CASE("the layout on disk is the one of the format") {
+  const scratch_directory directory;
+  const std::uint8_t bytes[] = {1, 2, 3};
+  const float number = 1;
+  strata::safetensors_writer writer;
+  writer.add("b", {3}, bytes);
+  writer.add("a", {1}, &number);
+  writer.write(directory / "file");
+  const std::string content = read_plainly(directory / "file");
+  const std::string header =
+      R"({"b":{"dtype":"U8","shape":[3],"data_offsets":[4, 7]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0, 4]}})";
+  std::uint64_t length = 0;
+  REQUIRE(content.size() > 8);
+  std::memcpy(&length, content.data(), 8);
+  CHECK(length % 8 == 0);
+  REQUIRE(content.size() == 8 + length + 7);
+  CHECK(content.substr(8, header.size()) == header);
+  CHECK(content.substr(8 + header.size(), length - header.size()) == std::string(length - header.size(), ' '));
+  CHECK(content.substr(8 + length) == std::string("\x00\x00\x80\x3f\x01\x02\x03", 7));
+}
+
+TEST_CASE("a file of no tensors is a file") {
+  const scratch_directory directory;
+  strata::safetensors_writer().write(directory / "file");
+  CHECK(read_plainly(directory / "file") == file_of("{}      "));
+  CHECK(strata::safetensors_file::read(directory / "file").entries().empty());
+  strata::safetensors_writer writer;
+  writer.set_metadata("key", "");
+  writer.write(directory / "file");
+  CHECK(strata::safetensors_file::read(directory / "file").metadata("key").empty());
+}
+
+TEST_CASE("what other writers make is read too") {
+  // Spaces, keys in another order, data in another order than the header, a name in escapes.
+  auto file = parse(file_of("{ \"\\u00e4\" : {\"shape\": [ 2 ], \"data_offsets\":[4 , 8], \"dtype\":\"I16\"},\n" +
+                                tensor("x", "[0,4]", "[2,1]", "\"F16\"") + "}   ",
+                            8));
+  CHECK(file.values<int>("\xc3\xa4") == std::vector<int>{0x101, 0x101});
+  CHECK(file.values<float>("x").size() == 2);
+  // Data that no alignment helps with.
+  CHECK(parse(file_with(tensor("x", "[0,16]"), 16)).values<float>("x").size() == 4);
+  CHECK(parse(file_with(tensor("x", "[0,32]", "[4]", "\"F64\""), 32)).values<float>("x").size() == 4);
+}
+
+TEST_CASE("a wrong shape is named on both sides") {
+  const auto file = parse(file_with(tensor("level.0.weight", "[0,16]", "[2,2]"), 16));
+  std::vector<float> target(4);
+  file.copy_to("level.0.weight", strata::view<float, 2>(target.data(), {2, 2}));
+  CHECK(target[3] == file.values<float>("level.0.weight")[3]);
+  CHECK(target[3] != 0);
+  CHECK(missing_in(message_of([&] {
+                     file.copy_to("level.0.weight", strata::view<float, 2>(target.data(), {4, 1}));
+                   }),
+                   {"bad.safetensors", "\"level.0.weight\"", "[2, 2]", "[4, 1]"}) == "");
+  CHECK(missing_in(message_of([&] { file.copy_to("level.0.weight", strata::view<float, 1>(target.data(), {4})); }),
+                   {"[2, 2]", "[4] is expected"}) == "");
+  CHECK(missing_in(
+            message_of([&] {
+              file.copy_to("level.0.weight", std::span<float>(target).first(3), std::array<strata::index, 2>{2, 2});
+            }),
+            {"\"level.0.weight\"", "4 elements", "destination has 3"}) == "");
+}
+
+TEST_CASE("the writer refuses what would not be a valid file") {
+  const scratch_directory directory;
+  const float number = 1;
+  strata::safetensors_writer writer;
+  writer.add("x", {1}, &number);
+  CHECK(missing_in(message_of([&] { writer.add("x", {1}, &number); }), {"tensor \"x\"", "added twice"}) == "");
+  CHECK(missing_in(message_of([&] { writer.add("__metadata__", {1}, &number); }), {"__metadata__"}) == "");
+  CHECK(missing_in(message_of([&] { writer.add("y", {2, -1}, &number); }), {"tensor \"y\"", "[2, -1]"}) == "");
+  CHECK(missing_in(message_of([&] { writer.add("y", {0, -1}, &number); }), {"tensor \"y\"", "[0, -1]"}) == "");
+  const strata::index large = strata::index{1} << 40;
+  CHECK(missing_in(message_of([&] { writer.add("y", {large, large}, &number); }), {"tensor \"y\"", "too many"}) == "");
+  CHECK(missing_in(message_of([&] { writer.add<float>("y", {1}, nullptr); }), {"tensor \"y\"", "no data"}) == "");
+  writer.write(directory / "file");
+  CHECK(strata::safetensors_file::read(directory / "file").entries().size() == 1);
+
+  const std::string before = read_plainly(directory / "file");
+  auto broken = writer;
+  broken.add("bad \xff name", {1}, &number);
+  CHECK(missing_in(message_of([&] { broken.write(directory / "file"); }), {"file\"", "not valid UTF-8"}) == "");
+  broken = writer;
+  broken.set_metadata("key", "\xc3");
+  CHECK(missing_in(message_of([&] { broken.write(directory / "file"); }), {"file\"", "not valid UTF-8"}) == "");
+  CHECK(read_plainly(directory / "file") == before);
+  CHECK(directory.names() == std::set<std::string>{"file"});
+}
+
+TEST_CASE("hostile: the length of the header") {
+  SECTION("no room for it") {
+    CHECK(missing_in(refusal(""), {"0 bytes are too few"}) == "");
+    CHECK(missing_in(refusal("1234567"), {"7 bytes are too few"}) == "");
+  }
+  SECTION("more than the file has") {
+    for (const std::uint64_t claim : {std::uint64_t{3}, std::uint64_t{1} << 30, std::uint64_t{1} << 63,
+                                      std::numeric_limits<std::uint64_t>::max()}) {
+      auto file = file_of("{}");
+      std::memcpy(file.data(), &claim, 8);
+      CHECK(missing_in(refusal(file), {"claims " + std::to_string(claim) + " bytes", "offset 8", "only 2"}) == "");
+    }
+  }
+  SECTION("over the limit") {
+    std::string file(100'000'009 + 8, ' ');
+    const std::uint64_t claim = 100'000'001;
+    std::memcpy(file.data(), &claim, 8);
+    file[8] = '{';
+    file[9] = '}';
+    CHECK(missing_in(refusal(file), {"100000001", "limit of 100000000"}) == "");
+  }
+  SECTION("zero") { CHECK(missing_in(refusal(file_of("", 16)), {"does not start with '{'"}) == ""); }
+}
+
+TEST_CASE("hostile: a header that is not the JSON it should be") {
+  CHECK(missing_in(refusal(file_of("[]")), {"offset 8", "does not start with '{'"}) == "");
+  CHECK(missing_in(refusal(file_of(" {}")), {"does not start with '{'"}) == "");
+  CHECK(missing_in(refusal(file_of("\xef\xbb\xbf{}")), {"does not start with '{'"}) == "");
+  CHECK(missing_in(refusal(file_of("{")), {"not valid JSON"}) == "");
+  CHECK(missing_in(refusal(file_of("{}x")), {"not valid JSON at byte 10 of the file"}) == "");
+  CHECK(missing_in(refusal(file_of("{} {}")), {"not valid JSON at byte 11 of the file"}) == "");
+  CHECK(missing_in(refusal(file_of(std::string("{}\0", 3))), {"not valid JSON", "zero byte at offset 10"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"\xff\":1}")), {"not valid JSON", "UTF-8"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"\xc0\x80\":1}")), {"not valid JSON", "UTF-8"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":nul}")), {"not valid JSON"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":1}")), {"tensor \"x\"", "the number 1", "an object"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":null}")), {"tensor \"x\"", "null", "an object"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":[]}")), {"tensor \"x\"", "an array", "an object"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":\"y\"}")), {"tensor \"x\"", "a string", "an object"}) == "");
+}
+
+TEST_CASE("hostile: a million levels of nesting") {
+  const std::string many(1'000'000, '[');
+  CHECK(missing_in(refusal(file_of("{\"x\":" + many)), {"tensor \"x\"", "an array"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"x\":{\"shape\":" + many)), {"tensor \"x\"", "\"shape\"", "an array"}) == "");
+  std::string objects;
+  for (int level = 0; level < 100'000; ++level) objects += "{\"a\":";
+  CHECK(missing_in(refusal(file_of(objects)), {"tensor \"a\"", "unknown key"}) == "");
+}
+
+TEST_CASE("hostile: a message stays short and printable") {
+  const std::string long_name(1'000'000, 'n');
+  CHECK(refusal(file_of("{\"" + long_name + "\":1}")).size() < 500);
+  CHECK(refusal(file_of("{\"" + long_name)).size() < 500);
+  CHECK(refusal(file_of("{\"x\":" + std::string(1'000'000, '7') + "}")).size() < 500);
+  const std::string message = refusal(file_of("{\"\\u001b[2J\\n\":1}"));
+  CHECK(message.find('\x1b') == std::string::npos);
+  CHECK(message.find('\n') == std::string::npos);
+}
+
+TEST_CASE("hostile: a name that appears twice") {
+  const std::string one = tensor("x", "[0,16]"), two = tensor("x", "[16,32]");
+  CHECK(missing_in(refusal(file_with(one + "," + two, 32)), {"tensor \"x\"", "twice"}) == "");
+  CHECK(missing_in(refusal(file_with(one + ",\"\\u0078\":{}", 32)), {"tensor \"x\"", "twice"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"__metadata__\":{},\"__metadata__\":{}}")), {"__metadata__", "twice"}) == "");
+  CHECK(missing_in(refusal(file_of("{\"__metadata__\":{\"key\":\"1\",\"key\":\"2\"}}")),
+                   {"__metadata__", "\"key\"", "twice"}) == "");
+  CHECK(missing_in(
+            refusal(file_of("{\"x\":{\"shape\":[4],\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16)),
+            {"tensor \"x\"", "\"shape\"", "twice"}) == "");
+}
+
+TEST_CASE("hostile: a description with parts missing or of another kind") {
+  const auto described = [](const std::string& description) {
+    return refusal(file_of("{\"x\":{" + description + "}}", 16));
+  };
+  const std::string type = "\"dtype\":\"F32\"", shape = "\"shape\":[4]", offsets = "\"data_offsets\":[0,16]";
+  CHECK(message_of([&] { parse(file_of("{\"x\":{" + type + "," + shape + "," + offsets + "}}", 16)); }) ==
+        "(no strata::error was thrown)");
+  CHECK(missing_in(described(shape + "," + offsets), {"tensor \"x\"", "dtype is missing"}) == "");
+  CHECK(missing_in(described(type + "," + offsets), {"tensor \"x\"", "shape is missing"}) == "");
+  CHECK(missing_in(described(type + "," + shape), {"tensor \"x\"", "data_offsets is missing"}) == "");
+  CHECK(missing_in(described(""), {"tensor \"x\"", "dtype is missing"}) == "");
+  CHECK(missing_in(described(type + "," + shape + "," + offsets + ",\"other\":1"), {"\"other\"", "unknown key"}) == "");
+
+  // What one tensor has must not serve for the next.
+  CHECK(missing_in(refusal(file_with(tensor("x", "[0,16]") + ",\"y\":{" + type + "," + offsets + "}", 32)),
+                   {"tensor \"y\"", "shape is missing"}) == "");
+
+  const auto typed = [](const std::string& dtype) {
+    return refusal(file_with(tensor("x", "[0,16]", "[4]", dtype), 16));
+  };
+  CHECK(missing_in(typed("\"F33\""), {"tensor \"x\"", "\"dtype\"", "\"F33\" is not a dtype"}) == "");
+  CHECK(missing_in(typed("\"f32\""), {"\"f32\" is not a dtype"}) == "");
+  CHECK(missing_in(typed("\"F8_E4M3\""), {"\"F8_E4M3\" is not a dtype"}) == "");
+  CHECK(missing_in(typed("32"), {"\"dtype\"", "the number 32", "a string"}) == "");
+  CHECK(missing_in(typed("[\"F32\"]"), {"\"dtype\"", "an array", "a string"}) == "");
+  CHECK(missing_in(typed("{}"), {"\"dtype\"", "an object", "a string"}) == "");
+  CHECK(missing_in(typed("null"), {"\"dtype\"", "null", "a string"}) == "");
+  CHECK(missing_in(typed("true"), {"\"dtype\"", "a truth value", "a string"}) == "");
+
+  const auto shaped = [](const std::string& extents) { return refusal(file_with(tensor("x", "[0,16]", extents), 16)); };
+  CHECK(missing_in(shaped("4"), {"\"shape\"", "the number 4", "an array"}) == "");
+  CHECK(missing_in(shaped("\"4\""), {"\"shape\"", "a string", "an array"}) == "");
+  CHECK(missing_in(shaped("[\"4\"]"), {"\"shape\"", "a string", "a whole number"}) == "");
+  CHECK(missing_in(shaped("[4.0]"), {"\"shape\"", "the number 4.0", "a whole number"}) == "");
+  CHECK(missing_in(shaped("[true]"), {"\"shape\"", "a truth value", "a whole number"}) == "");
+  CHECK(missing_in(shaped("[null]"), {"\"shape\"", "null", "a whole number"}) == "");
+  CHECK(missing_in(shaped("[{}]"), {"\"shape\"", "an object", "a whole number"}) == "");
+  CHECK(missing_in(shaped("[-4]"), {"\"shape\"", "the number -4", "a whole number from 0"}) == "");
+
+  const auto placed = [](const std::string& begin_end) { return refusal(file_with(tensor("x", begin_end), 16)); };
+  CHECK(missing_in(placed("16"), {"\"data_offsets\"", "the number 16", "an array"}) == "");
+  CHECK(missing_in(placed("[]"), {"\"data_offsets\"", "0 numbers"}) == "");
+  CHECK(missing_in(placed("[16]"), {"\"data_offsets\"", "1 numbers"}) == "");
+  CHECK(missing_in(placed("[0,16,16]"), {"\"data_offsets\"", "3 numbers"}) == "");
+  CHECK(missing_in(placed("[-16,0]"), {"\"data_offsets\"", "the number -16"}) == "");
+}
+
+TEST_CASE("hostile: shapes that are too large") {
+  const auto shaped = [](const std::string& shape, const std::string& offsets = "[0,16]") {
+    return refusal(file_with(tensor("x", offsets, shape), 16));
+  };
+  CHECK(missing_in(shaped("[9223372036854775808]"),
+                   {"tensor \"x\"", "\"shape\"", "9223372036854775808 is too large"}) == "");
+  CHECK(missing_in(shaped("[18446744073709551616]"), {"tensor \"x\"", "the number 18446744073709551616"}) == "");
+  CHECK(missing_in(shaped("[9223372036854775807]"), {"tensor \"x\"", "[9223372036854775807]", "too many"}) == "");
+  // These products are 4, 0 and 16 bytes in 64 bits.
+  CHECK(missing_in(shaped("[4611686018427387905]"), {"tensor \"x\"", "too many"}) == "");
+  CHECK(missing_in(shaped("[4294967296,4294967296]", "[0,0]"), {"tensor \"x\"", "too many"}) == "");
+  CHECK(missing_in(shaped("[2147483648,2147483648,4]"), {"tensor \"x\"", "too many"}) == "");
+  std::string many = "[1";
+  for (int axis = 0; axis < 64; ++axis) many += ",1";
+  CHECK(missing_in(shaped(many + "]"), {"tensor \"x\"", "\"shape\"", "more than 64"}) == "");
+}
+
+TEST_CASE("hostile: offsets") {
+  const auto placed = [](const std::string& tensors, std::size_t data_bytes) {
+    return refusal(file_with(tensors, data_bytes));
+  };
+  SECTION("backwards") {
+    CHECK(missing_in(placed(tensor("x", "[16,0]"), 16), {"tensor \"x\"", "[16, 0]", "backwards"}) == "");
+  }
+  SECTION("past the end") {
+    CHECK(missing_in(placed(tensor("x", "[0,16]"), 15), {"tensor \"x\"", "[0, 16]", "past the 15 bytes"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[16,32]"), 16), {"tensor \"x\"", "[16, 32]", "past the 16 bytes"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[9223372036854775791,9223372036854775807]"), 16),
+                     {"tensor \"x\"", "9223372036854775807", "past the 16 bytes"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[18446744073709551600,18446744073709551615]"), 16),
+                     {"tensor \"x\"", "18446744073709551600 is too large"}) == "");
+  }
+  SECTION("not the size of the shape") {
+    CHECK(missing_in(placed(tensor("x", "[0,12]"), 12), {"tensor \"x\"", "[4] of F32", "16 bytes", "[0, 12]", "12"}) ==
+          "");
+    CHECK(missing_in(placed(tensor("x", "[0,20]"), 20), {"tensor \"x\"", "16 bytes", "[0, 20]"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[0,16]", "[4]", "\"F64\""), 16), {"tensor \"x\"", "F64", "32 bytes"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[0,16]", "[4,0]"), 16), {"tensor \"x\"", "0 bytes"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[0,16]", "[]"), 16), {"tensor \"x\"", "4 bytes"}) == "");
+  }
+  SECTION("shared") {
+    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[0,16]"), 16),
+                     {"tensor \"y\"", "[0, 16]", "overlap", "\"x\""}) == "");
+    CHECK(missing_in(placed(tensor("y", "[12,28]") + "," + tensor("x", "[0,16]"), 28),
+                     {"tensor \"y\"", "[12, 28]", "overlap", "\"x\""}) == "");
+    // Hidden between tensors of no size.
+    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[8,8]", "[0]"), 16),
+                     {"tensor \"y\"", "[8, 8]", "overlap", "\"x\""}) == "");
+  }
+  SECTION("left out") {
+    CHECK(missing_in(placed(tensor("x", "[8,24]"), 24), {"tensor \"x\"", "hole", "bytes 0 to 8"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[20,36]"), 36),
+                     {"tensor \"y\"", "hole", "bytes 16 to 20"}) == "");
+    CHECK(missing_in(placed(tensor("x", "[0,16]"), 20), {"last 4 of 20 bytes", "offset 16"}) == "");
+    CHECK(missing_in(refusal(file_of("{}", 1)), {"last 1 of 1 bytes"}) == "");
+  }
+  SECTION("tensors of no size are fine anywhere a tensor begins") {
+    CHECK(message_of([&] {
+            parse(file_with(
+                tensor("a", "[16,16]", "[0]") + "," + tensor("x", "[0,16]") + "," + tensor("b", "[0,0]", "[2,0]"), 16));
+          }) == "(no strata::error was thrown)");
+  }
+}
+
+TEST_CASE("hostile: metadata that are not strings") {
+  const auto described = [](const std::string& value) { return refusal(file_of("{\"__metadata__\":" + value + "}")); };
+  CHECK(missing_in(described("\"x\""), {"__metadata__", "a string", "an object"}) == "");
+  CHECK(missing_in(described("null"), {"__metadata__", "null", "an object"}) == "");
+  CHECK(missing_in(described("[]"), {"__metadata__", "an array", "an object"}) == "");
+  CHECK(missing_in(described("{\"key\":1}"), {"__metadata__", "\"key\"", "the number 1", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":-1}"), {"\"key\"", "the number -1", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":1.5}"), {"\"key\"", "the number 1.5", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":null}"), {"\"key\"", "null", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":false}"), {"\"key\"", "a truth value", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":[]}"), {"\"key\"", "an array", "a string"}) == "");
+  CHECK(missing_in(described("{\"key\":{}}"), {"\"key\"", "an object", "a string"}) == "");
+}
+
+TEST_CASE("a file on disk is named in the message") {
+  const scratch_directory directory;
+  write_plainly(directory / "short", "1234");
+  const auto reading = [&](const std::string& name) {
+    return message_of([&] { strata::safetensors_file::read(directory / name); });
+  };
+  CHECK(missing_in(reading("short"), {(directory / "short").string(), "4 bytes are too few"}) == "");
+  CHECK(missing_in(reading("absent"), {(directory / "absent").string(), "cannot read"}) == "");
+}
+
+TEST_CASE("a damaged file is read or refused, nothing else") {
+  const scratch_directory directory;
+  const std::vector<float> numbers{1, 2, 3, 4, 5, 6};
+  const std::int64_t step = 17;
+  const bool flags[] = {true, false, true};
+  strata::safetensors_writer writer;
+  writer.set_metadata("config", "small");
+  writer.add("weight", {2, 3}, numbers.data());
+  writer.add("step", {1}, &step);
+  writer.add("flags", {3}, flags);
+  writer.write(directory / "file");
+  const std::string valid = read_plainly(directory / "file");
+  const auto header_end = static_cast<std::size_t>(static_cast<unsigned char>(valid[0])) + 8;
+  REQUIRE(header_end < valid.size());
+
+  std::mt19937_64 random(20240607);
+  const auto below = [&](std::size_t bound) { return static_cast<std::size_t>(random() % bound); };
+  int loaded = 0, refused = 0;
+  for (int round = 0; round < 6000; ++round) {
+    std::string damaged = valid;
+    const std::size_t changes = 1 + below(3);
+    for (std::size_t change = 0; change < changes; ++change) {
+      const std::size_t at = below(below(4) == 0 ? damaged.size() : std::min(header_end, damaged.size()));
+      switch (below(6)) {
+        case 0:
+          damaged[at] = static_cast<char>(random());
+          break;
+        case 1:
+          damaged[at] = static_cast<char>(damaged[at] ^ (1 << below(8)));
+          break;
+        case 2:
+          damaged[at] = "0123456789[]{},:\"-.e"[below(20)];
+          break;
+        case 3:
+          damaged.erase(at, 1 + below(4));
+          break;
+        case 4:
+          damaged.insert(at, damaged.substr(below(damaged.size()), 1 + below(40)));
+          break;
+        default:
+          damaged.resize(at + 1);
+      }
+    }
+    // Half of them with a header length that fits, otherwise nothing behind the first check would be reached.
+    if (damaged.size() > header_end && below(2) == 0) {
+      const std::uint64_t length = header_end - 8 + damaged.size() - valid.size();
+      std::memcpy(damaged.data(), &length, 8);
+    }
+    try {
+      const auto file = parse(damaged);
+      for (const auto& entry : file.entries()) {
+        if (strata::detail::is_floating(entry.dtype))
+          file.values<double>(entry.name);
+        else
+          file.values<std::int64_t>(entry.name);
+      }
+      ++loaded;
+    } catch (const strata::error&) {
+      ++refused;
+    }
+  }
+  CHECK(loaded > 100);
+  CHECK(refused > 1000);
+  CHECK(loaded + refused == 6000);
+}

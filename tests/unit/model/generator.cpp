@@ -1,0 +1,93 @@
+// Writing: prompts of different lengths side by side, seeds, greedy, and what is refused.
+#include <span>
+
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "support/models.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using backend_type = strata::reference<float>;
+using model_type = strata::transformer<models::mixed, backend_type, strata::purpose::inference>;
+
+namespace {
+
+struct fixture {
+  backend_type backend;
+  model_type model{backend, 3};
+
+  std::vector<std::vector<strata::token>> write(const std::vector<std::vector<strata::token>>& prompts,
+                                                strata::index count, strata::sampling_options options) {
+    strata::generator<models::mixed, backend_type> writer(model, static_cast<strata::index>(prompts.size()));
+    std::vector<std::vector<strata::token>> texts(prompts.size());
+    writer.write(prompts, count, options,
+                 [&](strata::index row, strata::token id) { texts[static_cast<std::size_t>(row)].push_back(id); });
+    return texts;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(fixture, "greedy texts of one batch are those of each prompt alone") {
+  std::vector<std::vector<strata::token>> prompts{{5}, models::random_ids(1, 150, 67, 1), {1, 2, 3}};
+  const auto together = write(prompts, 40, {.temperature = 0});
+  for (std::size_t row = 0; row < prompts.size(); ++row) {
+    REQUIRE(together[row].size() == 40);
+    CHECK(together[row] == write({prompts[row]}, 40, {.temperature = 0})[0]);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "a seed decides the text") {
+  const auto once = write({{1}}, 60, {.seed = 4}), again = write({{1}}, 60, {.seed = 4});
+  CHECK(once == again);
+  CHECK(once != write({{1}}, 60, {.seed = 5}));
+  const auto twins = write({{1}, {1}}, 60, {.seed = 4});
+  CHECK(twins[0] == once[0]);
+  CHECK(twins[1] != twins[0]);  // texts of a batch draw from streams of their own
+}
+
+TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
+  strata::generator<models::mixed, backend_type> writer(model);
+  const strata::token id = 3;
+  const float before = writer.step({&id, {1}})(0, 0);
+  model.initialise(99);
+  writer.reset();
+  CHECK(writer.step({&id, {1}})(0, 0) != before);
+}
+
+TEST_CASE_METHOD(fixture, "wrong calls of a generator name what is wrong") {
+  const auto refused = [&](const std::vector<std::vector<strata::token>>& prompts, strata::sampling_options options) {
+    return message_of([&] { write(prompts, 1, options); });
+  };
+  CHECK_THAT(refused({{1}, {}}, {}), ContainsSubstring("prompt 1 is empty"));
+  CHECK_THAT(refused({{1, 67}}, {}), ContainsSubstring("token id 67 at row 0, position 1"));
+  CHECK_THAT(refused({{-1}}, {}), ContainsSubstring("token id -1"));
+  CHECK_THAT(refused({{1}}, {.temperature = -0.5}), ContainsSubstring("temperature must be 0 or positive, not -0.5"));
+  CHECK_THAT(refused({{1}}, {.threshold = 1.5}), ContainsSubstring("threshold must be between 0 and 1, not 1.5"));
+  CHECK_THAT(message_of([&] { strata::generator<models::mixed, backend_type>(model, 0); }),
+             ContainsSubstring("positive batch, not 0"));
+}
+
+TEST_CASE("the fraction decides how many tokens are candidates") {
+  std::vector<float> logits(10);
+  for (std::size_t n = 0; n < logits.size(); ++n) logits[n] = static_cast<float>(n);
+  const auto drawn = [&](double threshold, double temperature) {
+    std::vector<int> counts(10);
+    for (std::uint64_t n = 0; n < 2000; ++n)
+      ++counts[static_cast<std::size_t>(
+          strata::sample(std::span<const float>(logits), {.temperature = temperature, .threshold = threshold}, 0, n))];
+    return counts;
+  };
+  const auto three = drawn(0.7, 100);  // (1 - 0.7) * 10 = 3 candidates, almost equally likely
+  for (int n = 0; n < 7; ++n) CHECK(three[static_cast<std::size_t>(n)] == 0);
+  for (int n = 7; n < 10; ++n) CHECK(three[static_cast<std::size_t>(n)] > 500);
+  CHECK(drawn(1, 100)[9] == 2000);  // never fewer than one
+  CHECK(drawn(0, 0)[9] == 2000);    // greedy
+  const auto all = drawn(0, 1);     // softmax: the ratio of neighbours is e
+  CHECK(all[9] / static_cast<double>(all[8]) == Approx(2.718).epsilon(0.15));
+}
+
+TEST_CASE("equal logits favour the smaller token") {
+  const std::vector<float> logits{1, 2, 2, 2};
+  CHECK(strata::sample(std::span<const float>(logits), {.temperature = 0}, 0, 0) == 1);
+  CHECK(strata::sample(std::span<const float>(logits), {.threshold = 0.9}, 0, 0) == 1);
+}

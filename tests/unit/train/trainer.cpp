@@ -1,0 +1,206 @@
+// Training: it learns, the same seed gives the same bits, threads agree to rounding, a checkpoint continues bit for bit.
+#include <cstring>
+#include <filesystem>
+#include <limits>
+
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "support/models.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+struct narrow : strata::model_defaults {
+  static constexpr int max_length = 32, depth = 2;
+  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
+                                             {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}};
+};
+struct wider : narrow {
+  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
+                                             {.compression = 2, .dim = 40, .heads = 2, .head_dim = 16, .window = 8}};
+};
+struct another_window : narrow {
+  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 7},
+                                             {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}};
+};
+
+std::vector<std::uint8_t> some_text() {
+  std::vector<std::uint8_t> bytes;
+  for (int n = 0; bytes.size() < 8000; ++n)
+    for (const char letter : "line " + std::to_string(n * n % 97) + " of the text\n")
+      bytes.push_back(static_cast<std::uint8_t>(letter));
+  return bytes;
+}
+
+strata::training_options options() {
+  strata::training_options result;
+  result.batch = 4;
+  result.accumulation = 2;
+  result.schedule = {.peak = 3e-3, .final_fraction = 0.1, .warmup = 5, .steps = 20};
+  return result;
+}
+
+template <class Trainer>
+std::vector<float> weights_after(Trainer& trainer, strata::index steps) {
+  const auto bytes = some_text();
+  while (trainer.step() < steps) trainer.train_step(bytes);
+  return strata::weights_of(trainer.model());
+}
+
+bool same_bits(const std::vector<float>& x, const std::vector<float>& y) {
+  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+}
+
+struct folder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("strata_trainer_" + std::to_string(std::random_device()()));
+  folder() { std::filesystem::create_directories(path); }
+  ~folder() { std::filesystem::remove_all(path); }
+};
+
+}  // namespace
+
+TEST_CASE("training learns") {
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  const auto bytes = some_text();
+  const double before = trainer.evaluate(bytes);
+  const auto first = trainer.train_step(bytes);
+  CHECK(first.step == 1);
+  CHECK(first.loss.total > first.loss.values["cross_entropy"]);
+  CHECK(first.learning_rate == Approx(3e-3 / 5));
+  weights_after(trainer, 20);
+  CHECK(before > 5);
+  CHECK(trainer.evaluate(bytes) < 0.75 * before);
+}
+
+TEST_CASE("the same seed gives the same bits, another seed does not") {
+  for (const int threads : {1, 2}) {
+    strata::cpu backend({.threads = threads});
+    strata::trainer<narrow, strata::cpu> one(backend, options()), same(backend, options());
+    const auto weights = weights_after(one, 20);
+    CHECK(same_bits(weights, weights_after(same, 20)));
+    auto others = options();
+    others.seed = 2;
+    strata::trainer<narrow, strata::cpu> other(backend, others);
+    CHECK(!same_bits(weights, weights_after(other, 20)));
+  }
+}
+
+TEST_CASE("thread counts agree to rounding, and the reference backend with them") {
+  strata::reference<float> plain;
+  strata::trainer<narrow, strata::reference<float>> expected(plain, options());
+  const auto bytes = some_text();
+  weights_after(expected, 10);
+  const double loss = expected.evaluate(bytes);
+  for (const int threads : {1, 2, 3}) {
+    strata::cpu backend({.threads = threads});
+    strata::trainer<narrow, strata::cpu> trainer(backend, options());
+    weights_after(trainer, 10);
+    CHECK(trainer.evaluate(bytes) == Approx(loss).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("a checkpoint continues as if the run had never stopped") {
+  const folder temporary;
+  const auto path = temporary.path / "checkpoint.safetensors";
+  for (const bool decoupled : {true, false}) {
+    auto chosen = options();
+    chosen.decoupled = decoupled;
+    auto weights = strata::loss_values<narrow>::default_weights();
+    weights["reconstruction"] = 0.3;
+    strata::cpu backend;
+    strata::trainer<narrow, strata::cpu> whole(backend, chosen, weights), first_half(backend, chosen, weights);
+    weights_after(first_half, 9);
+    first_half.save(path, {{"anything", 5}});
+    strata::trainer<narrow, strata::cpu> second_half(backend);  // all options come from the file
+    CHECK(second_half.resume(path).at("anything") == 5);
+    CHECK(second_half.step() == 9);
+    CHECK(second_half.loss_weights()["reconstruction"] == 0.3);
+    CHECK(same_bits(weights_after(whole, 20), weights_after(second_half, 20)));
+  }
+}
+
+TEST_CASE("weights survive a file, also that of a checkpoint") {
+  const folder temporary;
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  const auto trained = weights_after(trainer, 2);
+  const auto weights = temporary.path / "weights.safetensors", checkpoint = temporary.path / "checkpoint.safetensors";
+  strata::save_weights(trainer.model(), weights);
+  trainer.save(checkpoint);
+  for (const auto& path : {weights, checkpoint}) {
+    strata::transformer<narrow, strata::cpu, strata::purpose::inference> model(backend);
+    strata::load_weights(model, path);
+    CHECK(same_bits(trained, strata::weights_of(model)));
+  }
+  // The constants that the reference package keeps in its state dict.
+  const strata::safetensors_file file = strata::safetensors_file::read(weights);
+  CHECK(file.entry("layers.1.1.attn.attn_fn.rel_pos.inv_freq").shape == std::vector<strata::index>{8});
+  CHECK(file.values<double>("layers.1.1.attn.attn_fn.rel_pos.inv_freq")[1] == Approx(std::pow(10000.0, -2.0 / 16)));
+}
+
+TEST_CASE("a file that does not fit is named with both shapes and changes nothing") {
+  const folder temporary;
+  const auto path = temporary.path / "checkpoint.safetensors";
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer.save(path);
+
+  strata::trainer<wider, strata::cpu> other(backend, options());
+  const auto before = strata::weights_of(other.model());
+  const std::string message = message_of([&] { other.resume(path); });
+  CHECK_THAT(message, ContainsSubstring("checkpoint.safetensors"));
+  CHECK_THAT(message, ContainsSubstring("'token_emb.weight' has shape [256, 32] in the file"));
+  CHECK_THAT(message, ContainsSubstring("[256, 40]"));
+  CHECK_THAT(message_of([&] { strata::load_weights(other.model(), path); }), ContainsSubstring("[256, 40]"));
+  CHECK(same_bits(before, strata::weights_of(other.model())));
+
+  strata::trainer<another_window, strata::cpu> same_shapes(backend, options());
+  CHECK_THAT(message_of([&] { same_shapes.resume(path); }), ContainsSubstring("window 8"));
+
+  strata::save_weights(trainer.model(), path);  // no moments, no options
+  CHECK_THAT(message_of([&] { trainer.resume(path); }), ContainsSubstring("strata.training_options"));
+  CHECK_THAT(message_of([&] { trainer.resume(temporary.path / "missing"); }), ContainsSubstring("missing"));
+}
+
+TEST_CASE("a loss that is not finite stops with its step and changes no weight") {
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  weights_after(trainer, 3);
+  trainer.model().weights()(strata::parameters<narrow>::layout.head.to_logits.offset + 17) = std::numeric_limits<float>::quiet_NaN();
+  const auto before = strata::weights_of(trainer.model());
+  const auto bytes = some_text();
+  CHECK_THAT(message_of([&] { trainer.train_step(bytes); }), ContainsSubstring("at step 4"));
+  CHECK(trainer.step() == 3);
+  CHECK(same_bits(before, strata::weights_of(trainer.model())));
+  const folder temporary;
+  CHECK_THAT(message_of([&] { trainer.save(temporary.path / "x"); }), ContainsSubstring("not finite after step 3"));
+  CHECK(!std::filesystem::exists(temporary.path / "x"));
+}
+
+TEST_CASE("the schedule warms up, peaks and ends at its fraction") {
+  const strata::schedule_options schedule{.peak = 1, .final_fraction = 0.1, .warmup = 10, .steps = 110};
+  CHECK(strata::learning_rate(schedule, 0) == Approx(0.1));
+  CHECK(strata::learning_rate(schedule, 9) == Approx(1));
+  CHECK(strata::learning_rate(schedule, 10) == Approx(1));
+  CHECK(strata::learning_rate(schedule, 60) == Approx(0.55));
+  CHECK(strata::learning_rate(schedule, 110) == Approx(0.1));
+  CHECK(strata::learning_rate(schedule, 5000) == Approx(0.1));
+  CHECK(strata::learning_rate({.peak = 1, .warmup = 0, .steps = 1}, 0) == Approx(1));
+}
+
+TEST_CASE("nonsense options are refused by name") {
+  strata::cpu backend;
+  const auto refused = [&](auto change) {
+    auto chosen = options();
+    change(chosen);
+    return message_of([&] { strata::trainer<narrow, strata::cpu>(backend, chosen); });
+  };
+  CHECK_THAT(refused([](auto& o) { o.batch = 0; }), ContainsSubstring("batch must be positive, not 0"));
+  CHECK_THAT(refused([](auto& o) { o.length = -3; }), ContainsSubstring("length must be positive, not -3"));
+  CHECK_THAT(refused([](auto& o) { o.schedule.peak = std::nan(""); }), ContainsSubstring("learning_rate"));
+  CHECK_THAT(refused([](auto& o) { o.beta2 = 1; }), ContainsSubstring("beta2"));
+  CHECK_THAT(refused([](auto& o) { o.max_norm = -1; }), ContainsSubstring("max_norm must not be negative"));
+}
