@@ -200,7 +200,7 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 2
           for (index j = 0; j < width; j += vector::lanes) {
             const vector::ints column = vector::count_up() + static_cast<int>(j);
             const vector::floats x = vector::load(row + j) * scale;
-            const vector::floats seen = (column <= last) & (column > before) ? x : vector::all(-1e30f);
+            const vector::floats seen = ((column <= last) & (column > before)) ? x : vector::all(-1e30f);
             most = vector::max(most, seen);
             vector::store(row + j, seen);
           }
@@ -280,7 +280,7 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
           for (index j = 0; j < width; j += vector::lanes) {
             const vector::ints column = vector::count_up() + static_cast<int>(j);
             const vector::floats x = vector::load(weight + j) * scale - normaliser;
-            const vector::floats seen = (column <= last) & (column > before) ? x : vector::all(-1e30f);
+            const vector::floats seen = ((column <= last) & (column > before)) ? x : vector::all(-1e30f);
             const vector::floats e = vector::exp(seen);
             vector::store(weight + j, e);
             vector::store(dscore + j, e * (vector::load(dscore + j) - along) * scale);

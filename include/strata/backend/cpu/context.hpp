@@ -76,6 +76,8 @@ class cpu {
 
  private:
   static constexpr index smallest_parallel_cost = 32768;
+  static constexpr int most_threads = 1024;
+  static int resolved_threads(const cpu_options& options);
 
   std::pair<index, index> piece(index count, index grain, int thread) const {
     const index grains = (count + grain - 1) / grain;

@@ -61,7 +61,8 @@ STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
 /// e^x to about 2 units in the last place; 0 below -87, e^88 above 88.
 STRATA_ALWAYS_INLINE floats exp(floats x) {
   constexpr float log2_e = 1.44269504f, round_to_whole = 12582912.f;  // 1.5 * 2^23
-  const floats clamped = min(max(x, all(-87.f)), all(88.f));
+  // In this order NaN stays NaN.
+  const floats clamped = min(all(88.f), max(all(-87.f), x));
   const floats shifted = clamped * log2_e + round_to_whole;
   ints exponent;
   std::memcpy(&exponent, &shifted, sizeof exponent);

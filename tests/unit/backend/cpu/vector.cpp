@@ -36,6 +36,8 @@ TEST_CASE("vector: exp to two units in the last place") {
   CHECK(exp_of(-INFINITY) == 0);
   CHECK(std::isfinite(exp_of(1e30f)));
   CHECK(exp_of(1e30f) > 1e38f);
+  CHECK(std::isnan(exp_of(NAN)));
+  CHECK(std::isnan(exp_of(-NAN)));
 }
 
 TEST_CASE("vector: erf") {

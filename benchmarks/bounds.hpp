@@ -1,0 +1,86 @@
+// What the machine can do, measured in the same run as what is compared with it.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <vector>
+
+#include <strata/cpu.hpp>
+
+namespace bounds {
+
+/// Seconds of one call of `work`: the fastest of several, since neighbours only ever make it slower.
+template <class Work>
+double fastest(Work work, int repetitions = 9) {
+  double best = 1e30;
+  for (int n = 0; n < repetitions; ++n) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+/// FLOP/s of multiply-adds in registers, on all threads of the backend.
+inline double peak_flops(strata::cpu& backend) {
+  static std::map<int, double> known;
+  double& peak = known[backend.threads()];
+  if (peak > 0) return peak;
+  using strata::vector::floats;
+  constexpr int chains = 12, rounds = 200'000;
+  std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
+  const double seconds = fastest([&] {
+    backend.pool().run([&](int thread) {
+      floats total[chains], factor = strata::vector::all(0.999f), term = strata::vector::all(0.001f);
+      for (int c = 0; c < chains; ++c) total[c] = strata::vector::all(static_cast<float>(c));  // or one chain would do
+      for (int n = 0; n < rounds; ++n) {
+        strata::vector::pin(factor);
+        STRATA_UNROLL
+        for (int c = 0; c < chains; ++c) total[c] = total[c] * factor + term;
+      }
+      for (int c = 1; c < chains; ++c) total[0] += total[c];
+      results[static_cast<std::size_t>(16 * thread)] = strata::vector::sum(total[0]);
+    });
+  });
+  peak = 2.0 * chains * rounds * strata::vector::lanes * backend.threads() / seconds;
+  return peak;
+}
+
+/// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache.
+inline double bandwidth(strata::cpu& backend, double bytes) {
+  static std::map<std::pair<int, long>, double> known;
+  double& rate = known[{backend.threads(), static_cast<long>(bytes)}];
+  if (rate > 0) return rate;
+  const auto count = static_cast<strata::index>(bytes / 2 / sizeof(float));
+  strata::buffer<float> from(count), to(count);
+  const double seconds = fastest([&] {
+    backend.pool().run([&](int thread) {
+      const strata::index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
+      strata::vector::for_each(end - begin, [&](strata::index n, auto load, auto store) {
+        store(to.data() + begin + n, load(from.data() + begin + n));
+      });
+    });
+  });
+  rate = bytes / seconds;
+  return rate;
+}
+
+/// Bytes a second of reading `bytes` of weights, as decoding does.
+inline double read_bandwidth(strata::cpu& backend, double bytes) {
+  const auto count = static_cast<strata::index>(bytes / sizeof(float));
+  strata::buffer<float> from(count);
+  std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
+  const double seconds = fastest([&] {
+    backend.pool().run([&](int thread) {
+      const strata::index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
+      strata::vector::floats total[4]{};
+      for (strata::index n = begin; n + 4 * strata::vector::lanes <= end; n += 4 * strata::vector::lanes)
+        for (int c = 0; c < 4; ++c) total[c] += strata::vector::load(from.data() + n + c * strata::vector::lanes);
+      results[static_cast<std::size_t>(16 * thread)] = strata::vector::sum(total[0] + total[1] + total[2] + total[3]);
+    });
+  });
+  return bytes / seconds;
+}
+
+}  // namespace bounds

@@ -1,0 +1,95 @@
+// Whole models: training steps, forward passes and decoding of `small` and `base` in tokens a second, and as fractions
+// of the multiply-add peak (training, forward) and of the bandwidth of reading all weights (decoding).
+#include <benchmark/benchmark.h>
+#include <string>
+
+#include "bounds.hpp"
+
+namespace {
+
+using strata::index;
+
+std::vector<std::uint8_t> some_bytes() {
+  std::vector<std::uint8_t> bytes(1 << 16);
+  for (std::size_t n = 0; n < bytes.size(); ++n) bytes[n] = static_cast<std::uint8_t>(n * n * 2654435761u >> 13);
+  return bytes;
+}
+
+template <class Config>
+void training(benchmark::State& state, int threads, strata::product_provider provider, index batch) {
+  strata::cpu backend({.threads = threads, .products = provider});
+  strata::training_options options;
+  options.batch = batch;
+  strata::trainer<Config, strata::cpu> trainer(backend, options);
+  const auto bytes = some_bytes();
+  trainer.train_step(bytes);  // the first step touches all memory
+  for (auto _ : state) trainer.train_step(bytes);
+  const double tokens = static_cast<double>(batch * Config::max_length);
+  state.counters["tokens/s"] = benchmark::Counter(tokens, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["of_peak"] =
+      benchmark::Counter(strata::cost<Config>::training_flops(batch, Config::max_length) / bounds::peak_flops(backend),
+                         benchmark::Counter::kIsIterationInvariantRate);
+}
+
+template <class Config>
+void forward(benchmark::State& state, int threads, index batch) {
+  strata::cpu backend({.threads = threads});
+  strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
+  std::vector<strata::token> ids(static_cast<std::size_t>(batch * Config::max_length));
+  for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<strata::token>(n * 7919 % 256);
+  const strata::view<const strata::token, 2> input{ids.data(), {batch, Config::max_length}};
+  model.forward(input);
+  for (auto _ : state) benchmark::DoNotOptimize(model.forward(input).data);
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(ids.size()), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["of_peak"] =
+      benchmark::Counter(strata::cost<Config>::forward_flops(batch, Config::max_length) / bounds::peak_flops(backend),
+                         benchmark::Counter::kIsIterationInvariantRate);
+}
+
+/// One token after a prompt of `prompt` tokens.
+template <class Config>
+void decoding(benchmark::State& state, int threads, int prompt) {
+  strata::cpu backend({.threads = threads});
+  const strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
+  strata::generator<Config, strata::cpu> writer(model);
+  strata::token id = 1;
+  for (int t = 0; t < prompt; ++t) writer.step({&id, {1}});
+  for (auto _ : state) {
+    const auto logits = writer.step({&id, {1}});
+    id = strata::sample(std::span<const float>(logits.data, 256), {}, 0, static_cast<std::uint64_t>(writer.position()));
+  }
+  const double bytes = 4.0 * static_cast<double>(strata::cost<Config>::parameters);
+  state.counters["tokens/s"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["of_bandwidth"] =
+      benchmark::Counter(bytes / bounds::read_bandwidth(backend, bytes), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+template <class Config>
+void register_model(const std::string& name, index batch) {
+  const auto add = [](const std::string& title, auto body) {
+    benchmark::RegisterBenchmark(title.c_str(), body)->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(1);
+  };
+  for (const int threads : {1, 2}) {
+    const std::string suffix = "/" + name + "/threads:" + std::to_string(threads);
+    add("training" + suffix,
+        [=](auto& state) { training<Config>(state, threads, strata::product_provider::automatic, batch); });
+    add("training/eigen" + suffix,
+        [=](auto& state) { training<Config>(state, threads, strata::product_provider::eigen, batch); });
+    add("forward" + suffix, [=](auto& state) { forward<Config>(state, threads, batch); });
+    for (const int prompt : {1, 512, 4096})
+      add("decoding" + suffix + "/prompt:" + std::to_string(prompt),
+          [=](auto& state) { decoding<Config>(state, threads, prompt); });
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  strata::keep_freed_memory();
+  register_model<strata::presets::small>("small", 8);
+  register_model<strata::presets::base>("base", 2);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
