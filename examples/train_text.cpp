@@ -74,9 +74,10 @@ class run_folder {
     const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (busy) ::close(descriptor_);
     strata::require(!busy, "another run is going on in the folder ", path);
-    // A killed process leaves the file behind that it was about to put in place.
+    // A killed process leaves behind the file that it was about to put in place.
     for (const fs::directory_entry& entry : fs::directory_iterator(path))
-      if (entry.path().filename().string().find(".tmp-") != std::string::npos) fs::remove(entry.path(), problem);
+      for (const char* own : {"checkpoint.safetensors.tmp-", "weights.safetensors.tmp-", "metrics.jsonl.tmp-"})
+        if (entry.path().filename().string().starts_with(own)) fs::remove(entry.path(), problem);
   }
   run_folder(const run_folder&) = delete;
   run_folder& operator=(const run_folder&) = delete;
@@ -201,10 +202,10 @@ class training_run {
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
   }
 
-  /// After the first step of a new run, its checkpoint replaces what an overwritten run left; that it can be written
-  /// shows early, too.
+  /// Once a first step has worked, a new run takes the place of the one that it overwrites: checkpoint first, so that
+  /// no disk that is full and no kill leaves the old checkpoint with the metrics of the new run.
   void claim() {
-    save();
+    if (fs::exists(checkpoint_)) save();
     metrics_.continue_after(-1, 0);
     fs::remove(weights_);
   }
@@ -330,7 +331,8 @@ class training_run {
       bar_.end_line();
       std::cerr << "--- sample at step " << step << " ---\n" << sample(step) << "\n---\n";
     }
-    if (due(options_.checkpoint_every)) save();
+    // The first one at once: a disk that cannot take it should not show after hours.
+    if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
   }
 
   std::string sample(strata::index step) {
@@ -435,9 +437,9 @@ int main(int argc, char** argv) {
       app.add_option("--optimizer", options.optimizer)->check(CLI::IsMember({"adamw", "adam"}))->capture_default_str();
   kept["weight_decay"] =
       app.add_option("--weight-decay", training.weight_decay)->check(number_from_0())->capture_default_str();
-  kept["max_norm"] =
-      app.add_option("--clip", training.max_norm, "largest norm of the gradient->check(number_from_0()); 0: none")
-          ->capture_default_str();
+  kept["max_norm"] = app.add_option("--clip", training.max_norm, "largest norm of the gradient; 0: none")
+                         ->check(number_from_0())
+                         ->capture_default_str();
   kept["beta1"] = app.add_option("--beta1", training.beta1)->check(number_below_1())->capture_default_str();
   kept["beta2"] = app.add_option("--beta2", training.beta2)->check(number_below_1())->capture_default_str();
   kept["epsilon"] = app.add_option("--epsilon", training.epsilon)->check(positive_number())->capture_default_str();
@@ -450,16 +452,19 @@ int main(int argc, char** argv) {
       app.add_option("--validation-fraction", options.validation_fraction, "the end of the text, never trained on")
           ->check(number_below_1())
           ->capture_default_str();
-  app.add_option("--evaluate-every", options.evaluate_every, "steps->check(whole_number(0)); 0: never")
+  app.add_option("--evaluate-every", options.evaluate_every, "steps; 0: never")
+      ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--evaluate-windows", options.evaluate_windows,
-                 "windows an evaluation->check(whole_number(0)); 0: all")
+  app.add_option("--evaluate-windows", options.evaluate_windows, "windows an evaluation; 0: all")
+      ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--sample-every", options.sample_every, "steps->check(whole_number(0)); 0: never")
+  app.add_option("--sample-every", options.sample_every, "steps; 0: never")
+      ->check(whole_number(0))
       ->capture_default_str();
   app.add_option("--sample-length", options.sample_length, "bytes")->check(whole_number(0))->capture_default_str();
   app.add_option("--prompt", options.prompt, "what samples continue (default: a line break)");
-  app.add_option("--checkpoint-every", options.checkpoint_every, "steps->check(whole_number(0)); 0: at the end only")
+  app.add_option("--checkpoint-every", options.checkpoint_every, "steps; 0: at the end only")
+      ->check(whole_number(0))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "0: one a processor")
       ->check(whole_number(0, 1024))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include <strata/backend/backend.hpp>
@@ -66,21 +67,30 @@ class transformer {
 
   /// Prepares the memory for passes of this shape; a pass of another shape does so itself.
   void reserve(index batch, index tokens) {
-    require(batch > 0 && tokens > 0, "a pass needs a positive batch and length, but was asked for [", batch, ", ",
-            tokens, "]");
+    require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
+            "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
+            ", ", tokens, "]");
     if (batch == batch_ && tokens == tokens_) return;
+    for (int l = 0; l < F::level_count; ++l)
+      require(!F::levels[l].full || F::levels[l].positions(tokens) <= F::levels[l].dilation * longest, "level ", l,
+              " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
+              F::levels[l].dilation * longest);
+    batch_ = tokens_ = 0;  // until all memory is there, no shape is
     acts_ = plan_activations<Config>(batch, tokens, trains);
-    ensure(memory_, acts_.memory_size);
-    ensure(scratch_, acts_.scratch_size);
-    ensure(targets_, acts_.targets_size);
-    ensure(inputs_, batch * tokens);
-    ensure(labels_, batch * tokens);
+    try {
+      ensure(memory_, acts_.memory_size);
+      ensure(scratch_, acts_.scratch_size);
+      ensure(targets_, acts_.targets_size);
+      ensure(inputs_, batch * tokens);
+      ensure(labels_, batch * tokens);
+    } catch (const std::bad_alloc&) {
+      fail("a pass over [", batch, ", ", tokens, "] tokens needs ",
+           static_cast<index>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
+           " bytes for activations, more than there is");
+    }
     for (int l = 0; l < F::level_count; ++l) {
       if (!acts_.rotary[l]) continue;
-      const index count = acts_.rotary[l].shape[1];
-      require(!F::levels[l].full || count <= rules::longest_full_attention, "level ", l, " has ", count,
-              " positions, but full attention with xPos allows ", rules::longest_full_attention);
-      const std::vector<scalar> table = rotary_table<scalar>(F::levels[l], count);
+      const std::vector<scalar> table = rotary_table<scalar>(F::levels[l], acts_.rotary[l].shape[1]);
       upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
              tensor_memory<scalar>{memory_.data()}[acts_.rotary[l]].flat());
     }
@@ -132,7 +142,9 @@ class transformer {
 
   template <class Storage>
   static void ensure(Storage& storage, index size) {
-    if (storage.size() < size) storage = Storage(size);
+    if (storage.size() >= size) return;
+    storage = Storage();  // the old memory goes before the new one comes
+    storage = Storage(size);
   }
 
   pass<Backend> make_pass() {
@@ -185,6 +197,8 @@ class transformer {
 
   template <class T>
   using storage = typename Backend::template storage<T>;
+  static constexpr index longest = rules::longest_full_attention;
+  static constexpr index most_tokens = index{1} << 36;  // sizes stay far from overflow
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;

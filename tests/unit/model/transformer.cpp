@@ -126,3 +126,18 @@ TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
     CHECK(largest > 0.95 * bound);
   }
 }
+
+TEST_CASE("a pass that does not fit in memory is refused and the model goes on") {
+  plain backend;
+  strata::transformer<mixed, plain, strata::purpose::inference> model(backend);
+  const auto ids = models::random_ids(1, 20, 67, 1);
+  const auto logits = model.forward({ids.data(), {1, 20}});
+  const std::vector<float> before(logits.data, logits.data + logits.size());
+  CHECK_THAT(message_of([&] { model.reserve(strata::index{1} << 30, 1 << 6); }),
+             ContainsSubstring("more than there is"));
+  CHECK_THAT(message_of([&] { model.reserve(strata::index{1} << 60, 1 << 6); }),
+             ContainsSubstring("at most 68719476736"));
+  CHECK_THAT(message_of([&] { model.reserve(1, 1 << 24); }), ContainsSubstring("level 2 has 8388608 positions"));
+  const auto again = model.forward({ids.data(), {1, 20}});
+  CHECK(std::equal(before.begin(), before.end(), again.data));
+}

@@ -13,7 +13,8 @@ namespace strata::vector {
 inline constexpr int lanes = STRATA_VECTOR_BYTES / static_cast<int>(sizeof(float));
 using floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES)));
 using ints = int __attribute__((vector_size(STRATA_VECTOR_BYTES)));
-using unaligned_floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES), aligned(4), may_alias));
+// The attributes stand before the "=": behind it clang 14 silently ignores aligned(4).
+using unaligned_floats __attribute__((aligned(4), may_alias)) = floats;
 
 STRATA_ALWAYS_INLINE floats load(const float* from) { return *reinterpret_cast<const unaligned_floats*>(from); }
 STRATA_ALWAYS_INLINE void store(float* to, floats x) { *reinterpret_cast<unaligned_floats*>(to) = x; }

@@ -1,6 +1,7 @@
 // The functions on vectors of floats against those of the standard library in double.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include <strata/backend/cpu/vector.hpp>
@@ -62,6 +63,16 @@ TEST_CASE("vector: sums and largest lanes") {
     only[lane] = 4.f;
     CHECK(vector::sum(only) == 4.f);
     CHECK(vector::count_up()[lane] == lane);
+  }
+}
+
+TEST_CASE("vector: whole vectors load and store at any address") {
+  STATIC_REQUIRE(alignof(vector::unaligned_floats) == 4);
+  std::vector<float> from(4 * vector::lanes), to(4 * vector::lanes);
+  std::iota(from.begin(), from.end(), 0.f);
+  for (int offset = 0; offset < vector::lanes; ++offset) {
+    vector::store(to.data() + offset + 1, vector::load(from.data() + offset));
+    CHECK(std::equal(from.begin() + offset, from.begin() + offset + vector::lanes, to.begin() + offset + 1));
   }
 }
 

@@ -1,0 +1,77 @@
+# A run that was stopped, by SIGINT, SIGTERM or SIGKILL, goes on with --resume bit for bit as if it never had been; what
+# does not fit the run is refused.
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+
+text 12000 1 > text.txt
+tiny="train_text --text text.txt --model tiny"
+for optimizer in adamw adam; do
+  if [ $optimizer = adamw ]; then
+    train="$tiny --threads 1" signals="INT TERM KILL"
+  else
+    train="$tiny --threads 2" signals=INT
+  fi
+  options="--steps 150 --batch 2 --length 32 --accumulation 2 --optimizer $optimizer --sample-length 20
+    --checkpoint-every 10 --validation-fraction 0.2 --evaluate-every 50 --evaluate-windows 4"
+  works $train $options --out whole
+
+  for signal in $signals; do
+    interrupt $signal 12 parts $train $options
+    if [ $signal != KILL ]; then
+      [ $code = $((128 + $(kill -l $signal))) ] || fail "exit code $code after SIG$signal: $(cat err)"
+      grep -q 'stopped at step .* --resume continues from parts/checkpoint.safetensors' err || fail "$(cat err)"
+    fi
+    [ ! -e parts/weights.safetensors ] || fail "the run was through before SIG$signal"
+    works $train $options --resume --out parts
+    same whole/weights.safetensors parts/weights.safetensors
+    steps_are_whole parts 150
+    for folder in whole parts; do sed 's/"seconds":[^,}]*//' $folder/metrics.jsonl > $folder.metrics; done
+    same whole.metrics parts.metrics
+  done
+  rm -r whole
+done
+
+# A run that is done can be resumed: nothing is trained, and it stays as it is.
+cp -r parts before
+works $train $options --resume --out parts
+same parts/weights.safetensors before/weights.safetensors
+same parts/metrics.jsonl before/metrics.jsonl
+
+# What is given again must be what the run has; the message holds both.
+cp -r parts before_errors
+refused() { expect_error "$@" --out parts --resume && same_folders parts before_errors; }
+refused '--steps is 151, but the run in "parts/checkpoint.safetensors" has 150' $train --steps 151
+refused '--batch is 3, but the run in "parts/checkpoint.safetensors" has 2' $train --batch 3
+refused '--length is 64, but the run in "parts/checkpoint.safetensors" has 32' $train --length 64
+refused '--accumulation is 1, but' $train --accumulation 1
+refused '--learning-rate is 0.1, but the run in "parts/checkpoint.safetensors" has 0.003' $train --learning-rate 0.1
+refused '--optimizer is adamw, but the run in "parts/checkpoint.safetensors" has adam;' $train --optimizer adamw
+refused '--clip is 2, but the run in "parts/checkpoint.safetensors" has 1' $train --clip 2
+refused '--seed is 7, but the run in "parts/checkpoint.safetensors" has 1' $train --seed 7
+refused '--validation-fraction is 0.1, but the run in "parts/checkpoint.safetensors" has 0.2' \
+  $train --validation-fraction 0.1
+refused '--seconds is 5, but' $train --seconds 5
+refused 'leave out --loss' $train --loss reconstruction=0
+refused '--resume and --overwrite contradict each other' $train --overwrite
+
+# Another text, shorter or of the same length.
+head -c 20000 text.txt > shorter.txt
+refused "is on a text of $(wc -c < text.txt) bytes, but \"shorter.txt\" has 20000" \
+  train_text --model tiny --text shorter.txt
+tr 'th' 'ht' < text.txt > other.txt
+refused 'is on another text of' train_text --model tiny --text other.txt
+works $train --resume --out parts --steps 150 --batch 2 --optimizer adam --validation-fraction 0.2
+
+# A run by time, stopped before its number of steps is known, goes on by time.
+train="$tiny --threads 1"
+interrupt INT 1 timed $train --seconds 3 --batch 2 --sample-length 5
+works timeout 100 $train --resume --out timed
+expect_error '--seconds is 5, but the run in "timed/checkpoint.safetensors" has 3' \
+  $train --resume --out timed --seconds 5
+
+# Two processes do not train in one folder at once.
+$train --steps 1000000 --out busy > /dev/null 2>&1 &
+process=$!
+trap 'kill -9 $process 2> /dev/null' EXIT
+while [ "$(steps_of busy)0" = 00 ] && kill -0 $process; do sleep 0.05; done
+expect_error 'another run is going on in the folder "busy"' $train --steps 5 --overwrite --out busy

@@ -1,0 +1,49 @@
+# Training learns and leaves the files it promises; writing is reproducible, greedy or not, for any number and length
+# of prompts.
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+
+text 20000 1 > text.txt
+works train_text --text text.txt --model tiny --threads 1 --steps 150 --evaluate-every 50 \
+  --sample-every 75 --sample-length 40 --out run
+for file in checkpoint weights; do [ -s run/$file.safetensors ] || fail "no $file"; done
+grep -q 'validation loss .* nats a byte = .* bits per byte; the order-0 entropy of the text is' out || fail "$(cat out)"
+awk '/^validation loss/ { model = $8; order0 = $19 + 0; exit !(model > 0 && model < 0.6 * order0) }' out ||
+  fail "validation is not well below the order-0 entropy: $(cat out)"
+[ "$(grep -c '^--- sample at step' err)" = 1 ] || fail "not one sample on the way: $(cat err)"
+[ "$(grep -c '^step .*: validation' err)" = 2 ] || fail "not two evaluations on the way: $(cat err)"
+
+# Metrics: each line an object of numbers and strings, every step there, and the loss falls.
+value='(-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|"([^"\\]|\\.)*")'
+! grep -avE "^\{\"[a-z0-9_]+\":$value(,\"[a-z0-9_]+\":$value)*\}\$" run/metrics.jsonl || fail "this is not a JSON object"
+steps_are_whole run 150
+grep -a '"learning_rate"' run/metrics.jsonl | sed 's/.*"loss":\([^,}]*\).*/\1/' |
+  awk '{ if (NR <= 10) first += $1; if (NR > 140) last += $1 } END { exit !(last < 0.7 * first) }' ||
+  fail "the loss did not fall"
+
+write() { works write_text --threads 1 --weights run/checkpoint.safetensors --length 60 "$@"; }
+write --prompt 'he was' --seed 1 && cp out first
+[ "$(wc -c < first)" = 67 ] && grep -q '^he was' first || fail "not the prompt and 60 bytes: $(cat first)"
+write --prompt 'he was' --seed 1 && same first out
+write --prompt 'he was' --seed 2 && different first out
+works write_text --threads 1 --weights run/weights.safetensors --length 60 --prompt 'he was' --seed 1 && same first out
+
+write --prompt 'he was' --temperature 0 --seed 1 && cp out greedy1
+write --prompt 'he was' --temperature 0 --seed 2 && same greedy1 out
+write --prompt 'she had not ' --temperature 0 && cp out greedy2
+write --prompt 'he was' --prompt 'she had not ' --temperature 0
+{ echo '--- 1 ---' && cat greedy1 && echo '--- 2 ---' && cat greedy2; } > both
+same both out
+
+prompt=$(head -c 333 text.txt | tr '\n' ' ')
+write --prompt "$prompt"
+[ "$(wc -c < out)" = 394 ] || fail "a prompt longer than max_length gave: $(cat out)"
+works write_text --threads 1 --weights run/weights.safetensors --prompt x --length 0
+echo x > x && same x out
+
+# Less usual ways to train.
+quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
+quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
+quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length 33 --out losses
+quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products eigen --out adam
+quick --seconds 1 --out seconds
