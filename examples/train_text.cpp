@@ -75,9 +75,8 @@ class run_folder {
     if (busy) ::close(descriptor_);
     strata::require(!busy, "another run is going on in the folder ", path);
     // A killed process leaves behind the file that it was about to put in place.
-    for (const fs::directory_entry& entry : fs::directory_iterator(path))
-      for (const char* own : {"checkpoint.safetensors.tmp-", "weights.safetensors.tmp-", "metrics.jsonl.tmp-"})
-        if (entry.path().filename().string().starts_with(own)) fs::remove(entry.path(), problem);
+    for (const char* own : {"checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"})
+      strata::remove_leftovers(path / own);
   }
   run_folder(const run_folder&) = delete;
   run_folder& operator=(const run_folder&) = delete;
@@ -175,21 +174,12 @@ class training_run {
   }
   static strata::loss_values<Config> loss_weights(const program_options& options) {
     auto weights = strata::loss_values<Config>::default_weights();
-    const auto& names = strata::loss_values<Config>::names;
     for (const auto& [name, weight] : options.loss_weights) {
-      strata::require(std::find(names.begin(), names.end(), name) != names.end(), "no loss is called '", name,
-                      "'; there are:", joined(names));
       strata::require(std::isfinite(weight) && weight >= 0, "the weight of loss '", name,
                       "' must not be negative, but is ", weight);
       weights[name] = weight;
     }
     return weights;
-  }
-  template <class Names>
-  static std::string joined(const Names& names) {
-    std::string text;
-    for (const auto& name : names) text.append(" ").append(name);
-    return text;
   }
 
   /// Linux hands out memory that it does not have and kills the program that uses it: better to say so before.

@@ -25,6 +25,7 @@ class buffer {
  public:
   buffer() = default;
   explicit buffer(index count) : size_(count) {
+    if (count < 0) throw std::bad_alloc();
     if (count == 0) return;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     const std::size_t alignment = bytes >= huge_page ? huge_page : 64;

@@ -71,6 +71,9 @@ class file_descriptor {
   int number_ = -1;
 };
 
+/// What stands between a file's name and the numbers of a temporary file that is to replace it.
+inline constexpr std::string_view temporary_suffix = ".tmp-";
+
 /// A new file beside `target`, removed again unless it takes the target's place.
 class temporary_file {
  public:
@@ -78,7 +81,7 @@ class temporary_file {
     // A killed process may have left a file of the same process number behind: then the next name is tried.
     for (int attempt = 0; file_.number() < 0; ++attempt) {
       path_ = target_;
-      path_ += to_text(".tmp-", ::getpid(), "-", attempt);
+      path_ += to_text(temporary_suffix, ::getpid(), "-", attempt);
       file_ = file_descriptor(
           uninterrupted([&] { return ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
       if (file_.number() < 0 && (errno != EEXIST || attempt == 999)) fail_on_file("write", target_, errno);
@@ -167,7 +170,8 @@ class file_output {
 };
 
 /// Calls `writer(file_output&)` and puts what it wrote in the place of `path`. On any failure, one of the
-/// writer included, the old file stays as it was and nothing else is left behind.
+/// writer included, the old file stays as it was and nothing else is left behind; only a killed process leaves its
+/// temporary file (see `remove_leftovers`).
 template <class Writer>
 void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
   const std::filesystem::path target = detail::follow_links(path);
@@ -189,6 +193,15 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
   output.flush();
   temporary.take_place();
   detail::flush_directory(directory, path);
+}
+
+/// Removes the temporary files that killed processes left beside `path`. Only for who knows that no process is writing it.
+inline void remove_leftovers(const std::filesystem::path& path) {
+  const std::string start = path.filename().string() + std::string(detail::temporary_suffix);
+  std::error_code ignored;
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  for (const auto& entry : std::filesystem::directory_iterator(parent, ignored))
+    if (entry.path().filename().string().starts_with(start)) std::filesystem::remove(entry.path(), ignored);
 }
 
 /// The bytes of a regular file. What is appended to it meanwhile is not read.

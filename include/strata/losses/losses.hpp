@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -48,7 +49,11 @@ class loss_values {
  private:
   static std::size_t position(std::string_view name) {
     const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) fail("no loss is called '", name, "'");
+    if (found == names.end()) {
+      std::string known;
+      for (const std::string_view each : names) known.append(" ").append(each);
+      fail("no loss is called '", name, "'; there are:", known);
+    }
     return static_cast<std::size_t>(found - names.begin());
   }
   std::array<double, count> values_{};

@@ -89,6 +89,7 @@ class generator {
   template <class Sink>
   void write(std::span<const std::vector<token>> prompts, index count, const sampling_options& options, Sink sink) {
     check(options);
+    require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
     require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
     index longest = 0;

@@ -59,6 +59,9 @@ inline void check(const training_options& options) {
   positive("batch", options.batch);
   positive("length", options.length);
   positive("accumulation", options.accumulation);
+  constexpr index most_tokens = index{1} << 36;  // sizes stay far from overflow
+  require(options.batch <= most_tokens / options.length, "a batch of ", options.batch, " texts of ", options.length,
+          " tokens is more than ", most_tokens, " tokens");
   positive("learning_rate", options.schedule.peak);
   positive("steps", options.schedule.steps);
   positive("epsilon", options.epsilon);

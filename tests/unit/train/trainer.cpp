@@ -169,7 +169,8 @@ TEST_CASE("a loss that is not finite stops with its step and changes no weight")
   strata::cpu backend;
   strata::trainer<narrow, strata::cpu> trainer(backend, options());
   weights_after(trainer, 3);
-  trainer.model().weights()(strata::parameters<narrow>::layout.head.to_logits.offset + 17) = std::numeric_limits<float>::quiet_NaN();
+  trainer.model().weights()(strata::parameters<narrow>::layout.head.to_logits.offset + 17) =
+      std::numeric_limits<float>::quiet_NaN();
   const auto before = strata::weights_of(trainer.model());
   const auto bytes = some_text();
   CHECK_THAT(message_of([&] { trainer.train_step(bytes); }), ContainsSubstring("at step 4"));

@@ -30,6 +30,8 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
   if (!std::isfinite(squared_norm(0))) return;
   const adam_constants constants(settings, static_cast<double>(squared_norm(0)));
   const float beta1 = static_cast<float>(settings.beta1), beta2 = static_cast<float>(settings.beta2);
+  // In double first: 1 - 0.999 in float has lost five digits.
+  const float rest1 = static_cast<float>(1 - settings.beta1), rest2 = static_cast<float>(1 - settings.beta2);
   const float clip = static_cast<float>(constants.clip), rate = static_cast<float>(settings.learning_rate);
   const float correction1 = static_cast<float>(constants.correction1);
   const float root_correction2 = static_cast<float>(std::sqrt(constants.correction2));
@@ -49,8 +51,8 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
             const index size = std::min(block, first + end - n);
             const Eigen::Map<const Eigen::ArrayXf> g(gradient.data + n, size);
             array w(weight.data + n, size), m(first_moment.data + n, size), v(second_moment.data + n, size);
-            m = beta1 * m + (1 - beta1) * (g * clip + coupled_decay * w);
-            v = beta2 * v + (1 - beta2) * (g * clip + coupled_decay * w).square();
+            m = beta1 * m + rest1 * (g * clip + coupled_decay * w);
+            v = beta2 * v + rest2 * (g * clip + coupled_decay * w).square();
             w -= rate * (m * correction1 / (v.sqrt() * root_correction2 + epsilon) + decoupled_decay * w);
           }
         },

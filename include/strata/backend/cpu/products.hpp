@@ -70,6 +70,8 @@ inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const flo
                             view<const float, 1> bias, view<float, 2> y, update mode) {
   backend.parallel(weight.shape[0], weight.shape[1], [&](index begin, index end) {
     switch (x.shape[0]) {
+      case 0:
+        return;
       case 1:
         return dot_rows<1>(x, weight, bias, y, mode, begin, end);
       case 2:

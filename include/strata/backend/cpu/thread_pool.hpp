@@ -1,15 +1,17 @@
-// A fork-join pool: workers spin a while, then yield, then sleep; the caller is worker 0.
+// A fork-join pool: who waits spins a while, then sleeps; the caller is worker 0.
 // Shapes: a range [0, count) is cut into one contiguous piece a thread, always the same way.
 // Source: own; measured in docs/design.md: a region costs under a microsecond while the workers spin.
 #pragma once
 
 #include <atomic>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata {
@@ -17,16 +19,17 @@ namespace strata {
 class thread_pool {
  public:
   explicit thread_pool(int threads) : count_(threads) {
-    for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
+    try {
+      for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::system_error& problem) {
+      const std::size_t started = workers_.size() + 1;
+      stop_and_join();
+      fail("of ", threads, " threads only ", started, " could be started: ", problem.what());
+    }
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
-  ~thread_pool() {
-    stop_.store(true);
-    generation_.fetch_add(1);
-    generation_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~thread_pool() { stop_and_join(); }
 
   int threads() const { return count_; }
 
@@ -46,18 +49,22 @@ class thread_pool {
     generation_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
     guarded(0);
-    for (int spin = 0; running_.load(std::memory_order_acquire) > 0; ++spin) wait(spin);
+    for (int spin = 0, left; (left = running_.load(std::memory_order_acquire)) > 0; ++spin)
+      if (spin < spins_before_sleep)
+        STRATA_PAUSE();
+      else
+        running_.wait(left, std::memory_order_acquire);
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
-  static constexpr int spins_before_yield = 2000, spins_before_sleep = 20000;
+  static constexpr int spins_before_sleep = 2000;
 
-  static void wait(int spin) {
-    if (spin < spins_before_yield)
-      STRATA_PAUSE();
-    else
-      std::this_thread::yield();
+  void stop_and_join() {
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
   }
 
   void guarded(int thread) {
@@ -75,7 +82,7 @@ class thread_pool {
     for (unsigned seen = 0;;) {
       for (int spin = 0; generation_.load(std::memory_order_acquire) == seen; ++spin) {
         if (spin < spins_before_sleep) {
-          wait(spin);
+          STRATA_PAUSE();
           continue;
         }
         sleepers_.fetch_add(1, std::memory_order_seq_cst);
@@ -85,7 +92,7 @@ class thread_pool {
       ++seen;
       if (stop_.load()) return;
       guarded(worker);
-      running_.fetch_sub(1, std::memory_order_release);
+      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
     }
   }
 

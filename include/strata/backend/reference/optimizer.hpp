@@ -21,13 +21,14 @@ void adam(reference<S>&, const adam_settings& settings, input<S, 1> gradient, in
           output<S, 1> weight, output<S, 1> first_moment, output<S, 1> second_moment) {
   if (!std::isfinite(squared_norm(0))) return;
   const adam_constants constants(settings, static_cast<double>(squared_norm(0)));
-  const S beta1 = S(settings.beta1), beta2 = S(settings.beta2), rate = S(settings.learning_rate);
+  const S beta1 = S(settings.beta1), beta2 = S(settings.beta2), rest1 = S(1 - settings.beta1);
+  const S rest2 = S(1 - settings.beta2), rate = S(settings.learning_rate);
   for (index n = 0; n < weight.size(); ++n) {
     const S decay = n < settings.decayed ? S(settings.weight_decay) : S{0};
     S g = gradient(n) * S(constants.clip);
     if (!settings.decoupled) g += decay * weight(n);
-    first_moment(n) = beta1 * first_moment(n) + (1 - beta1) * g;
-    second_moment(n) = beta2 * second_moment(n) + (1 - beta2) * g * g;
+    first_moment(n) = beta1 * first_moment(n) + rest1 * g;
+    second_moment(n) = beta2 * second_moment(n) + rest2 * g * g;
     const S root = std::sqrt(second_moment(n) * S(constants.correction2)) + S(settings.epsilon);
     const S direction = first_moment(n) * S(constants.correction1) / root;
     weight(n) -= rate * (direction + (settings.decoupled ? decay * weight(n) : S{0}));

@@ -1,0 +1,237 @@
+// rotary, attention and their gradients, and one step of incremental attention.
+#include <strata/layers/rotary.hpp>
+
+#include "backend/setups.hpp"
+
+namespace strata {
+
+namespace {
+
+/// Calls `body(shape)`, on batches and heads that change from one to the next.
+template <class Body>
+void for_attention_shapes(Body body) {
+  int number = 0;
+  for (const int head_dim : {2, 6, 10, 16, 32, 48})
+    for (const index length : {1, 2, 17, 50})
+      for (const index span : {1, 2, 5, 33, 100})
+        for (const int dilation : {1, 2, 3, 4}) {
+          ++number;
+          // A span beyond the length is one case, not several.
+          if (span > 33 && length < 17) continue;
+          body(attention_shape{1 + number % 3, length, 1 + number / 2 % 3, head_dim, span, dilation});
+        }
+}
+
+/// Indices of the longest interleaved sequence.
+index sequence_length(const attention_shape& shape) { return (shape.length + shape.dilation - 1) / shape.dilation; }
+
+level_facts facts_of(const attention_shape& shape, bool full) {
+  level_facts level;
+  level.heads = shape.heads;
+  level.head_dim = shape.head_dim;
+  level.span = static_cast<int>(shape.span);
+  level.full = full;
+  return level;
+}
+
+template <class Bench>
+auto table_of(Bench& bench, const attention_shape& shape, bool full) {
+  const index positions = sequence_length(shape);
+  return bench.of(rotary_table<double>(facts_of(shape, full), positions), {4, positions, shape.head_dim / 2});
+}
+
+#define CAPTURE_SHAPE(shape) CAPTURE(shape.batch, shape.length, shape.heads, shape.head_dim, shape.span, shape.dilation)
+
+}  // namespace
+
+TEST_CASE("attention and its gradient equal the reference") {
+  for_attention_shapes([](const attention_shape& shape) {
+    CAPTURE_SHAPE(shape);
+    const index rows = shape.batch * shape.length, dim = shape.dim();
+    // Scores are sums of up to 48 products that may cancel, and exp turns their absolute error into a relative one.
+    check_against_reference(4e-6, [&](auto& bench) {
+      const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
+      const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
+      attention(bench.backend, shape, qkv, y, log_sum_exp);
+      bench.result("y", y);
+      bench.result("log_sum_exp", log_sum_exp);
+      const auto dy = bench.normal({rows, dim}), dqkv = bench.unset({rows, 3 * dim});
+      attention_backward(bench.backend, shape, qkv, y, log_sum_exp, dy, dqkv);
+      bench.result("dqkv", dqkv);
+    });
+  });
+}
+
+TEST_CASE("rotary and its gradient equal the reference") {
+  for (const bool full : {false, true})
+    for (const int head_dim : {2, 6, 10, 16, 32, 48})
+      for (const int dilation : {1, 3}) {
+        const attention_shape shape{2, 50, 3, head_dim, 50, dilation};
+        CAPTURE_SHAPE(shape);
+        check_against_reference(1e-6, [&](auto& bench) {
+          const auto table = table_of(bench, shape, full);
+          const auto qkv = bench.normal({shape.batch * shape.length, 3 * shape.dim()});
+          rotary(bench.backend, shape, table, qkv);
+          bench.result("turned", qkv);
+          rotary_backward(bench.backend, shape, table, qkv);
+          bench.result("turned back", qkv);
+        });
+      }
+}
+
+TEST_CASE("rotary: known values") {
+  on_every_bench([](auto& bench) {
+    // Width 2: one pair, one radian an index. Position 3 of 2 interleaved sequences is index 1; values are not turned.
+    const attention_shape shape{1, 4, 1, 2, 4, 2};
+    const auto table = table_of(bench, shape, false);
+    const auto qkv = bench.of({1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8}, {4, 6});
+    rotary(bench.backend, shape, table, qkv);
+    const double c = std::cos(1.0), s = std::sin(1.0);
+    CHECK(relative_error(bench.read(qkv), {1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, c, s, -s, c, 7, 8, c, s, -s, c, 7, 8}) <
+          1e-6);
+    rotary_backward(bench.backend, shape, table, qkv);
+    CHECK(relative_error(bench.read(qkv), {1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8}) <
+          1e-6);
+  });
+}
+
+TEST_CASE("attention: known values") {
+  on_every_bench([](auto& bench) {
+    // Width 4, so that scores are halved: position 0 sees itself, position 1 has the scores 0.5 and 1.
+    const attention_shape shape{1, 2, 1, 4, 2, 1};
+    const auto qkv = bench.of({9, 9, 9, 9, 1, 0, 0, 0, 1, 2, 3, 4, 1, 0, 1, 0, 0, 0, 2, 0, 5, 6, 7, 8}, {2, 12});
+    const auto y = bench.unset({2, 4});
+    const auto log_sum_exp = bench.unset({1, 1, 2});
+    attention(bench.backend, shape, qkv, y, log_sum_exp);
+    const double far = std::exp(0.5) / (std::exp(0.5) + std::exp(1.0)), near = 1 - far;
+    CHECK(relative_error(bench.read(y), {1, 2, 3, 4, far + 5 * near, 2 * far + 6 * near, 3 * far + 7 * near,
+                                         4 * far + 8 * near}) < 1e-6);
+    CHECK(relative_error(bench.read(log_sum_exp), {4.5, std::log(std::exp(0.5) + std::exp(1.0))}) < 1e-6);
+  });
+}
+
+TEST_CASE("attention to equal keys is the mean of the values in the window") {
+  on_every_bench([](auto& bench) {
+    const attention_shape shape{1, 23, 1, 2, 3, 2};
+    std::vector<double> rows, expected;
+    for (int i = 0; i < 23; ++i) {
+      rows.insert(rows.end(), {double(i), 1, 2, 3, double(i), 1});
+      double sum = 0;
+      int seen = 0;
+      for (int j = i; j >= 0 && seen < 3; j -= 2, ++seen) sum += j;
+      expected.insert(expected.end(), {sum / seen, 1});
+    }
+    const auto qkv = bench.of(rows, {23, 6}), y = bench.unset({23, 2});
+    const auto log_sum_exp = bench.unset({1, 1, 23});
+    attention(bench.backend, shape, qkv, y, log_sum_exp);
+    CHECK(relative_error(bench.read(y), expected) < 1e-6);
+  });
+}
+
+TEST_CASE("a key outside the window or in the future changes no bit") {
+  for (const auto& [span, dilation] : {std::pair<index, int>{1, 1}, {5, 1}, {17, 1}, {100, 1}, {2, 3}, {33, 2}})
+    on_every_bench([&, span = span, dilation = dilation](auto& bench) {
+      const attention_shape shape{2, 50, 2, 10, span, dilation};
+      CAPTURE_SHAPE(shape);
+      const index rows = shape.batch * shape.length, dim = shape.dim();
+      const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
+      const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
+      attention(bench.backend, shape, qkv, y, log_sum_exp);
+      const std::vector<double> before = bench.read(y), original = bench.read(qkv);
+      for (const index changed : {0, 1, 15, 16, 31, 49}) {
+        std::vector<double> other = original;
+        for (index d = dim; d < 3 * dim; ++d) other[static_cast<std::size_t>(changed * 3 * dim + d)] += 1 + d % 3;
+        bench.write(qkv, other);
+        attention(bench.backend, shape, qkv, y, log_sum_exp);
+        const std::vector<double> after = bench.read(y);
+        for (index r = 0; r < rows; ++r) {
+          const index distance = r - changed;
+          const bool sees = r < shape.length && distance >= 0 && distance % dilation == 0 && distance / dilation < span;
+          const auto from = r * dim, to = from + dim;
+          const bool same = std::equal(before.begin() + from, before.begin() + to, after.begin() + from);
+          if (same == sees) FAIL_CHECK("row " << r << ", changed " << changed << ", sees it: " << sees);
+        }
+      }
+    });
+}
+
+TEST_CASE("a query, key or value that is not a number shows in what sees it") {
+  for (const index which : {0, 1, 2})
+    on_every_bench([&](auto& bench) {
+      CAPTURE(which);
+      const attention_shape shape{1, 20, 1, 6, 4, 1};
+      const auto qkv = bench.normal({20, 18}), y = bench.unset({20, 6});
+      const auto log_sum_exp = bench.unset({1, 1, 20});
+      std::vector<double> values = bench.read(qkv);
+      values[static_cast<std::size_t>(9 * 18 + which * 6 + 2)] = std::numeric_limits<double>::quiet_NaN();
+      bench.write(qkv, values);
+      attention(bench.backend, shape, qkv, y, log_sum_exp);
+      const std::vector<double> out = bench.read(y);
+      for (index row = 9; row < (which == 0 ? 10 : 13); ++row) {
+        const std::vector<double> own(out.begin() + row * 6, out.begin() + (row + 1) * 6);
+        CHECK_FALSE(std::isfinite(dot(own, own)));
+      }
+    });
+}
+
+TEST_CASE("attention_step equals the reference") {
+  for (const bool full : {false, true})
+    for (const int head_dim : {2, 6, 10, 16, 32, 48})
+      for (const index span : {1, 5, 33}) {
+        const attention_shape shape{3, 1, 2, head_dim, span, 1};
+        CAPTURE_SHAPE(shape);
+        check_against_reference(2e-6, [&](auto& bench) {  // as attention
+          const index dim = shape.dim();
+          const auto table = bench.of(rotary_distance_table<double>(facts_of(shape, full)), {2, span, head_dim / 2});
+          const auto keys = bench.all(0, {shape.batch, span, dim}), values = bench.all(0, {shape.batch, span, dim});
+          for (index count = 0; count < 2 * span; ++count) {
+            const auto qkv = bench.normal({shape.batch, 3 * dim}), y = bench.unset({shape.batch, dim});
+            attention_step(bench.backend, shape, count, qkv, table, keys, values, y);
+            bench.result("y", y);
+          }
+          bench.result("keys", keys);
+          bench.result("values", values);
+        });
+      }
+}
+
+TEST_CASE("steps over a sequence equal attention over the whole sequence") {
+  for (const bool full : {false, true})
+    for (const int head_dim : {6, 32})
+      for (const index span : {1, 5, 33, 60})
+        on_every_bench([&](auto& bench) {
+          const attention_shape whole{2, 50, 3, head_dim, span, 1};
+          CAPTURE_SHAPE(whole);
+          CAPTURE(full);
+          const index rows = whole.batch * whole.length, dim = whole.dim();
+          const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
+          const std::vector<double> untouched = bench.read(qkv);
+          const auto log_sum_exp = bench.unset({whole.batch, whole.heads, whole.length});
+          rotary(bench.backend, whole, table_of(bench, whole, full), qkv);
+          attention(bench.backend, whole, qkv, y, log_sum_exp);
+          const std::vector<double> expected = bench.read(y);
+
+          attention_shape one = whole;
+          one.length = 1;
+          const auto table = bench.of(rotary_distance_table<double>(facts_of(whole, full)), {2, span, head_dim / 2});
+          const auto keys = bench.unset({whole.batch, span, dim}), values = bench.unset({whole.batch, span, dim});
+          const auto row = bench.unset({whole.batch, 3 * dim}), out = bench.unset({whole.batch, dim});
+          std::vector<double> got(expected.size());
+          for (index i = 0; i < whole.length; ++i) {
+            std::vector<double> inputs;
+            for (index b = 0; b < whole.batch; ++b) {
+              const auto from = untouched.begin() + (b * whole.length + i) * 3 * dim;
+              inputs.insert(inputs.end(), from, from + 3 * dim);
+            }
+            bench.write(row, inputs);
+            attention_step(bench.backend, one, i, row, table, keys, values, out);
+            const std::vector<double> outputs = bench.read(out);
+            for (index b = 0; b < whole.batch; ++b)
+              std::copy_n(outputs.begin() + b * dim, dim, got.begin() + (b * whole.length + i) * dim);
+          }
+          // Two ways to the same scores, each with its own rounding.
+          CHECK(relative_error(got, expected) < 5e-6);
+        });
+}
+
+}  // namespace strata

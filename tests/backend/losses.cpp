@@ -1,0 +1,135 @@
+// window_targets, cross_entropy, cosine_distance.
+#include "backend/setups.hpp"
+
+namespace strata {
+
+TEST_CASE("window_targets equals the reference") {
+  for (const index length : {1, 2, 17, 301})
+    for (const auto& [window, stride] : {std::pair<index, int>{1, 1}, {2, 1}, {4, 2}, {8, 4}})
+      for (const index offset : {1 - window, index{0}, index{1}, index{5}}) {
+        CAPTURE(length, window, stride, offset);
+        check_against_reference(0, [&, window = window, stride = stride](auto& bench) {
+          const index positions = (length + stride - 1) / stride;
+          const auto ids = bench.tokens(0, 66, {3, length});
+          const auto targets = bench.tokens(100, 200, {3, positions, window});
+          window_targets(bench.backend, ids, stride, offset, targets);
+          bench.result("targets", targets);
+        });
+      }
+}
+
+TEST_CASE("window_targets: known values") {
+  on_every_bench([](auto& bench) {
+    // Positions stand at tokens 0 and 2 of 3, with the token before and the token itself, then the next two.
+    const auto ids = bench.tokens_of({5, 6, 7}, {1, 3});
+    const auto targets = bench.tokens(0, 0, {1, 2, 2});
+    window_targets(bench.backend, ids, 2, -1, targets);
+    CHECK(bench.read(targets) == std::vector<double>{-1, 5, 6, 7});
+    window_targets(bench.backend, ids, 2, 1, targets);
+    CHECK(bench.read(targets) == std::vector<double>{6, 7, -1, -1});
+  });
+}
+
+TEST_CASE("cross_entropy equals the reference") {
+  for (const index rows : {1, 5, 300})
+    for (const index vocabulary : {2, 16, 67})
+      for (const token ignore : {-1, 0})
+        for (const double scale : {0.1, 1.0, 30.0}) {
+          CAPTURE(rows, vocabulary, ignore, scale);
+          // exp turns the absolute error of a difference of logits, which may be 100, into a relative one.
+          check_against_reference(4e-6, [&](auto& bench) {
+            const auto logits = bench.normal({rows, vocabulary}, scale);
+            const auto targets = bench.tokens(rows == 1 ? 1 : -1, static_cast<token>(vocabulary - 1), {rows});
+            const auto loss = bench.normal({1});
+            const auto gradient = bench.unset({rows, vocabulary});
+            cross_entropy(bench.backend, logits, targets, ignore, 0.7f, loss, gradient);
+            bench.result("loss", loss);
+            bench.result("gradient", gradient);
+            cross_entropy(bench.backend, logits, targets, ignore, 0.7f, loss, {});
+            bench.result("loss without gradient", loss);
+            bench.result("logits left alone", logits);
+            cross_entropy(bench.backend, logits, targets, ignore, 0.7f, loss, logits);
+            bench.result("loss in place", loss);
+            bench.result("gradient in place", logits);
+          });
+        }
+}
+
+TEST_CASE("cross_entropy: known values") {
+  on_every_bench([](auto& bench) {
+    // Equal logits lose log V, whatever they are; rows without a target do not count.
+    const auto logits = bench.all(250, {4, 3}), gradient = bench.unset({4, 3});
+    const auto targets = bench.tokens_of({2, -1, 1, 0}, {4});
+    const auto loss = bench.all(10, {1});
+    cross_entropy(bench.backend, logits, targets, 0, 6.f, loss, gradient);
+    CHECK(bench.read(loss)[0] == Approx(10 + std::log(3.0)).epsilon(1e-6));
+    CHECK(relative_error(bench.read(gradient), {1, 1, -2, 0, 0, 0, 1, -2, 1, 0, 0, 0}) < 1e-6);
+
+    const auto none = bench.tokens_of({0, 0, -1, -7}, {4});
+    cross_entropy(bench.backend, logits, none, 0, 6.f, loss, gradient);
+    CHECK(bench.read(loss)[0] == Approx(10 + std::log(3.0)).epsilon(1e-6));
+    CHECK(bench.read(gradient) == std::vector<double>(12, 0));
+  });
+}
+
+TEST_CASE("a logit that is not a finite number shows in loss and gradient") {
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+    for (const std::size_t place : {1u, 20u, 66u})  // not the target's
+      on_every_bench([&](auto& bench) {
+        std::vector<double> values(3 * 67, 0.5);
+        values[67 + place] = bad;
+        const auto logits = bench.of(values, {3, 67}), gradient = bench.unset({3, 67});
+        const auto loss = bench.all(0, {1});
+        cross_entropy(bench.backend, logits, bench.tokens_of({5, 5, 5}, {3}), -1, 1.f, loss, gradient);
+        CHECK_FALSE(std::isfinite(bench.read(loss)[0]));
+        const auto slopes = bench.read(gradient);
+        CHECK_FALSE(std::isfinite(dot(slopes, slopes)));
+      });
+}
+
+TEST_CASE("cosine_distance equals the reference") {
+  for (const index length : {1, 2, 17, 60})
+    for (const index dim : {1, 5, 16, 67}) {
+      const index batch = 1 + length % 3;
+      CAPTURE(batch, length, dim);
+      // In one dimension the exact gradient is 0 and only its rounding is left.
+      const double tolerance = dim == 1 ? 1e-5 : 1e-6;
+      // Scaled by the number of pairs, so that what is added is as large as what it is added to.
+      const float scale = static_cast<float>(batch * length);
+      check_against_reference(tolerance, [&](auto& bench) {
+        const auto prediction = bench.normal({batch, length, dim}), embedding = bench.normal({batch, length, dim});
+        const auto dprediction = bench.unset({batch, length, dim}), dembedding = bench.normal({batch, length, dim});
+        const auto loss = bench.normal({1});
+        cosine_distance(bench.backend, prediction, embedding, scale, loss, dprediction, dembedding);
+        bench.result("loss", loss);
+        if (dim > 1) bench.result("dprediction", dprediction);
+        bench.result("dembedding", dembedding);
+        cosine_distance(bench.backend, prediction, embedding, scale, loss, {}, {});
+        bench.result("loss without gradient", loss);
+      });
+    }
+}
+
+TEST_CASE("cosine_distance: known values") {
+  on_every_bench([](auto& bench) {
+    // Row 0 predicts row 1's direction exactly, row 1 predicts the opposite of row 2's: 1 - (1 - 1) / 2.
+    const auto prediction = bench.of({3, 0, 0, 5, 8, 8}, {1, 3, 2}),
+               embedding = bench.of({9, 9, 2, 0, 0, -1}, {1, 3, 2});
+    const auto dprediction = bench.unset({1, 3, 2}), dembedding = bench.all(1, {1, 3, 2});
+    const auto loss = bench.all(4, {1});
+    cosine_distance(bench.backend, prediction, embedding, 1.f, loss, dprediction, dembedding);
+    CHECK(bench.read(loss)[0] == Approx(5).epsilon(1e-6));
+    CHECK(bench.read(dprediction) == std::vector<double>{0, 0, 0, 0, 0, 0});
+    CHECK(bench.read(dembedding) == std::vector<double>{1, 1, 1, 1, 1, 1});
+
+    // At a right angle, turning either towards the other is what helps.
+    const auto x = bench.of({2, 0, 1, 1}, {1, 2, 2}), e = bench.of({1, 1, 0, 4}, {1, 2, 2});
+    const auto dx = bench.unset({1, 2, 2}), de = bench.all(0, {1, 2, 2});
+    cosine_distance(bench.backend, x, e, 3.f, loss, dx, de);
+    CHECK(bench.read(loss)[0] == Approx(6).epsilon(1e-6));
+    CHECK(relative_error(bench.read(dx), {0, -1.5, 0, 0}) < 1e-6);
+    CHECK(relative_error(bench.read(de), {0, 0, -0.75, 0}) < 1e-6);
+  });
+}
+
+}  // namespace strata

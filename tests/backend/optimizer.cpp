@@ -1,0 +1,96 @@
+// squared_norm, adam.
+#include "backend/setups.hpp"
+
+namespace strata {
+
+TEST_CASE("squared_norm equals the reference") {
+  for (const index size : {1, 17, 4095, 4097, 40003}) {
+    CAPTURE(size);
+    check_against_reference(1e-6, [&](auto& bench) {
+      const auto x = bench.normal({size}), result = bench.unset({1});
+      squared_norm(bench.backend, x, result);
+      bench.result("result", result);
+    });
+  }
+}
+
+TEST_CASE("adam equals the reference") {
+  const auto check = [](index size, bool decoupled, double max_norm, index decayed) {
+    CAPTURE(size, decoupled, max_norm, decayed);
+    check_against_reference(2e-6, [&](auto& bench) {  // 1 - 0.99 has lost two digits in float
+      const auto weight = bench.normal({size}), norm = bench.unset({1});
+      const auto first = bench.all(0, {size}), second = bench.all(0, {size});
+      adam_settings settings{.learning_rate = 0.1, .decoupled = decoupled, .max_norm = max_norm, .decayed = decayed};
+      for (settings.step = 1; settings.step <= 3; ++settings.step) {
+        const auto gradient = bench.normal({size});
+        squared_norm(bench.backend, gradient, norm);
+        adam(bench.backend, settings, gradient, norm, weight, first, second);
+      }
+      bench.result("weight", weight);
+      bench.result("first moment", first);
+      bench.result("second moment", second);
+    });
+  };
+  for (const index size : {1, 17, 2501})
+    for (const bool decoupled : {true, false})
+      for (const double max_norm : {0.0, 0.5, 1e6})
+        for (const index decayed : {index{0}, size / 3, size}) check(size, decoupled, max_norm, decayed);
+  for (const bool decoupled : {true, false}) check(10007, decoupled, 1, 3001);
+}
+
+TEST_CASE("adam: known values") {
+  on_every_bench([](auto& bench) {
+    const auto step = [&](adam_settings settings) {
+      const auto gradient = bench.of({4, -3}, {2}), norm = bench.unset({1}), weight = bench.all(10, {2});
+      const auto first = bench.all(0, {2}), second = bench.all(0, {2});
+      squared_norm(bench.backend, gradient, norm);
+      CHECK(bench.read(norm)[0] == Approx(25).epsilon(1e-6));
+      adam(bench.backend, settings, gradient, norm, weight, first, second);
+      CHECK(relative_error(bench.read(first), {0.1 * 4 / 5, 0.1 * -3 / 5}) < 1e-6);       // clipped to the norm 1
+      CHECK(relative_error(bench.read(second), {0.01 * 16 / 25, 0.01 * 9 / 25}) < 1e-5);  // 1 - 0.99 in float
+      return bench.read(weight);
+    };
+    // The first step moves every weight by the learning rate, against its gradient.
+    CHECK(relative_error(step({.learning_rate = 0.5}), {9.5, 10.5}) < 1e-6);
+    // Weight 0 also decays, by learning rate times decay times itself.
+    CHECK(relative_error(step({.learning_rate = 0.5, .weight_decay = 0.1, .decayed = 1}), {9.5 - 0.5, 10.5}) < 1e-6);
+  });
+  on_every_bench([](auto& bench) {
+    // Coupled decay is part of the gradient: 4 + 0.5 * 10, not clipped.
+    const auto gradient = bench.of({4}, {1}), norm = bench.of({16}, {1}), weight = bench.of({10}, {1});
+    const auto first = bench.all(0, {1}), second = bench.all(0, {1});
+    adam(bench.backend, {.weight_decay = 0.5, .decoupled = false, .max_norm = 0, .decayed = 1}, gradient, norm, weight,
+         first, second);
+    CHECK(bench.read(first)[0] == Approx(0.9).epsilon(1e-6));
+    CHECK(bench.read(weight)[0] == Approx(10 - 1e-3).epsilon(1e-6));
+  });
+}
+
+TEST_CASE("adam changes nothing when the norm of the gradient is not finite") {
+  for (const double norm_value : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
+    on_every_bench([&](auto& bench) {
+      const auto gradient = bench.normal({5003}), norm = bench.all(norm_value, {1});
+      const auto weight = bench.normal({5003}), first = bench.normal({5003}), second = bench.all(1, {5003});
+      const auto everything = [&] { return std::vector{bench.read(weight), bench.read(first), bench.read(second)}; };
+      const auto before = everything();
+      adam(bench.backend, {.decayed = 100}, gradient, norm, weight, first, second);
+      CHECK(everything() == before);
+      fill(bench.backend, 4.f, norm);
+      adam(bench.backend, {.decayed = 100}, gradient, norm, weight, first, second);
+      CHECK(everything() != before);
+    });
+}
+
+TEST_CASE("a gradient with a number that is not finite has a norm that is not finite") {
+  for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 1e30})
+    for (const index place : {0, 4095, 4096, 9001})
+      on_every_bench([&, place = place](auto& bench) {
+        std::vector<double> values(9002, 1);
+        values[static_cast<std::size_t>(place)] = bad;
+        const auto norm = bench.unset({1});
+        squared_norm(bench.backend, bench.of(values, {9002}), norm);
+        CHECK_FALSE(std::isfinite(bench.read(norm)[0]));
+      });
+}
+
+}  // namespace strata

@@ -1,0 +1,104 @@
+// linear, linear_backward_input, linear_backward_weight.
+#include "backend/setups.hpp"
+
+namespace strata {
+
+namespace {
+
+/// As check_against_reference, with every provider of products.
+template <class Body>
+void check_product(double tolerance, Body body) {
+  check_against_reference(tolerance, body, setups::of_products);
+}
+
+struct product_size {
+  index rows, in, out;
+};
+
+/// Few rows take a path of their own; the large ones are worth several threads.
+std::vector<product_size> product_sizes() {
+  std::vector<product_size> sizes;
+  for (const index rows : {1, 2, 3, 4, 5, 70, 300})
+    for (const auto& [in, out] : {std::pair<index, index>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
+      sizes.push_back({rows, in, out});
+  sizes.push_back({3, 257, 301});  // few rows, and still worth several threads
+  return sizes;
+}
+
+}  // namespace
+
+TEST_CASE("linear equals the reference") {
+  for (const auto& [rows, in, out] : product_sizes())
+    for (const update mode : {update::replace, update::add})
+      for (const bool with_bias : {false, true}) {
+        CAPTURE(rows, in, out, mode == update::add, with_bias);
+        check_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+          const auto x = bench.normal({rows, in}), weight = bench.normal({out, in});
+          const auto bias = bench.normal({out});
+          const auto y = mode == update::add ? bench.normal({rows, out}) : bench.unset({rows, out});
+          linear(bench.backend, x, weight, with_bias ? bias : decltype(bias){}, y, mode);
+          bench.result("y", y);
+        });
+      }
+}
+
+TEST_CASE("the gradients of linear equal the reference") {
+  for (const auto& [rows, in, out] : product_sizes()) {
+    CAPTURE(rows, in, out);
+    for (const update mode : {update::replace, update::add})
+      check_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+        const auto dy = bench.normal({rows, out}), weight = bench.normal({out, in});
+        const auto dx = mode == update::add ? bench.normal({rows, in}) : bench.unset({rows, in});
+        linear_backward_input(bench.backend, dy, weight, dx, mode);
+        bench.result("dx", dx);
+      });
+    for (const bool with_bias : {false, true})  // sums over up to 300 rows, where a lone one may cancel
+      check_product(3e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+        const auto dy = bench.normal({rows, out}), x = bench.normal({rows, in});
+        const auto dweight = bench.normal({out, in});
+        const auto dbias = bench.normal({out});
+        linear_backward_weight(bench.backend, dy, x, dweight, with_bias ? dbias : decltype(dbias){});
+        bench.result("dweight", dweight);
+        bench.result("dbias", dbias);
+      });
+  }
+}
+
+TEST_CASE("linear: known values") {
+  // Twice the same row, and then five times: the path of few rows, and the other.
+  for (const index rows : {1, 5})
+    on_every_bench(
+        [&](auto& bench) {
+          const auto times = [&](std::vector<double> row) {
+            std::vector<double> all;
+            for (index r = 0; r < rows; ++r) all.insert(all.end(), row.begin(), row.end());
+            return all;
+          };
+          const auto x = bench.of(times({1, 2}), {rows, 2}), y = bench.unset({rows, 3});
+          const auto weight = bench.of({3, 4, 5, 6, 7, 8}, {3, 2});
+          const auto bias = bench.of({1, -1, 0}, {3});
+          linear(bench.backend, x, weight, {}, y, update::replace);
+          CHECK(bench.read(y) == times({11, 17, 23}));
+          linear(bench.backend, x, weight, bias, y, update::replace);
+          CHECK(bench.read(y) == times({12, 16, 23}));
+          linear(bench.backend, x, weight, bias, y, update::add);
+          CHECK(bench.read(y) == times({24, 32, 46}));
+
+          const auto dy = bench.of(times({1, 10, 100}), {rows, 3}), dx = bench.unset({rows, 2});
+          linear_backward_input(bench.backend, dy, weight, dx, update::replace);
+          CHECK(bench.read(dx) == times({753, 864}));
+          linear_backward_input(bench.backend, dy, weight, dx, update::add);
+          CHECK(bench.read(dx) == times({1506, 1728}));
+
+          const auto dweight = bench.all(1, {3, 2});
+          const auto dbias = bench.all(2, {3});
+          linear_backward_weight(bench.backend, dy, x, dweight, dbias);
+          const double n = static_cast<double>(rows);
+          CHECK(bench.read(dweight) ==
+                std::vector<double>{1 + n, 1 + 2 * n, 1 + 10 * n, 1 + 20 * n, 1 + 100 * n, 1 + 200 * n});
+          CHECK(bench.read(dbias) == std::vector<double>{2 + n, 2 + 10 * n, 2 + 100 * n});
+        },
+        setups::of_products);
+}
+
+}  // namespace strata

@@ -1,0 +1,150 @@
+// unfold, repeat, subsample, their gradients, and shift_step.
+#include "backend/setups.hpp"
+
+namespace strata {
+
+namespace {
+
+struct level_shape {
+  index batch, tokens, dim;
+  int compression, stride;
+  index positions() const { return (tokens + stride - 1) / stride; }
+};
+
+/// Calls `body(shape)`; lengths are not multiples of strides, and the last size is worth several threads.
+template <class Body>
+void for_level_shapes(Body body) {
+  for (const index tokens : {1, 2, 17, 50})
+    for (const auto& [compression, stride] :
+         {std::pair<int, int>{1, 1}, {2, 1}, {2, 2}, {4, 2}, {8, 1}, {8, 8}, {16, 4}})
+      for (const index dim : {1, 5, 33}) body(level_shape{1 + tokens % 3, tokens, dim, compression, stride});
+  body(level_shape{3, 301, 67, 4, 2});
+}
+
+#define CAPTURE_LEVEL(shape) CAPTURE(shape.batch, shape.tokens, shape.dim, shape.compression, shape.stride)
+
+/// <A x, y> and <x, A^T y>, as one relative difference.
+double adjoint_error(const std::vector<double>& ax, const std::vector<double>& y, const std::vector<double>& x,
+                     const std::vector<double>& aty) {
+  const double size = std::sqrt(dot(ax, ax) * dot(y, y));
+  return std::abs(dot(ax, y) - dot(x, aty)) / size;
+}
+
+}  // namespace
+
+TEST_CASE("unfold and its gradient equal the reference") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    const auto [batch, tokens, dim, compression, stride] = shape;
+    const index positions = shape.positions(), width = dim * compression;
+    check_against_reference(
+        1e-6, [&, batch = batch, tokens = tokens, dim = dim, compression = compression, stride = stride](auto& bench) {
+          const auto x = bench.normal({batch, tokens, dim}), y = bench.unset({batch, positions, width});
+          unfold(bench.backend, x, compression, stride, index{0}, y);
+          bench.result("y", y);
+          const auto dy = bench.normal({batch, positions, width}), dx = bench.normal({batch, tokens, dim});
+          unfold_backward(bench.backend, dy, compression, stride, index{0}, dx);
+          bench.result("dx", dx);
+          // One position alone, at the newest token.
+          const auto last = bench.unset({batch, 1, width});
+          unfold(bench.backend, x, compression, stride, tokens - 1, last);
+          bench.result("last", last);
+          const auto dlast = bench.normal({batch, 1, width});
+          unfold_backward(bench.backend, dlast, compression, stride, tokens - 1, dx);
+          bench.result("dx of last", dx);
+        });
+  });
+}
+
+TEST_CASE("repeat, subsample and their gradients equal the reference") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const int stride = shape.stride;
+    for (const index column : {0, 3}) {
+      const index width = column + dim + 2;
+      check_against_reference(1e-6, [&](auto& bench) {
+        const auto x = bench.normal({batch, positions, dim}), y = bench.normal({batch, tokens, width});
+        repeat(bench.backend, x, stride, column, y);
+        bench.result("repeat", y);
+        const auto dy = bench.normal({batch, tokens, width}), dx = bench.normal({batch, positions, dim});
+        repeat_backward(bench.backend, dy, stride, column, dx);
+        bench.result("repeat_backward", dx);
+        subsample(bench.backend, dy, stride, column, x);
+        bench.result("subsample", x);
+        subsample_backward(bench.backend, dx, stride, column, y);
+        bench.result("subsample_backward", y);
+      });
+    }
+  });
+}
+
+TEST_CASE("shift_step equals the reference") {
+  for (const index batch : {1, 3})
+    for (const index dim : {1, 2, 7, 130})
+      check_against_reference(0, [&](auto& bench) {
+        const auto previous = bench.normal({batch, dim}), y = bench.unset({batch, dim});
+        for (int step = 0; step < 3; ++step) {
+          shift_step(bench.backend, bench.normal({batch, dim}), previous, y);
+          bench.result("y", y);
+          bench.result("previous", previous);
+        }
+      });
+}
+
+TEST_CASE("gradients between levels are the transposed maps") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const int compression = shape.compression, stride = shape.stride;
+    const index patch = dim * compression, column = 2, width = dim + 5;
+    on_every_bench([&](auto& bench) {
+      const auto x = bench.normal({batch, tokens, dim}), ax = bench.unset({batch, positions, patch});
+      const auto y = bench.normal({batch, positions, patch}), aty = bench.all(0, {batch, tokens, dim});
+      unfold(bench.backend, x, compression, stride, index{0}, ax);
+      unfold_backward(bench.backend, y, compression, stride, index{0}, aty);
+      CHECK(adjoint_error(bench.read(ax), bench.read(y), bench.read(x), bench.read(aty)) < 1e-6);
+
+      const auto level = bench.normal({batch, positions, dim}), wide = bench.normal({batch, tokens, width});
+      const auto repeated = bench.all(0, {batch, tokens, width}), summed = bench.all(0, {batch, positions, dim});
+      repeat(bench.backend, level, stride, column, repeated);
+      repeat_backward(bench.backend, wide, stride, column, summed);
+      CHECK(adjoint_error(bench.read(repeated), bench.read(wide), bench.read(level), bench.read(summed)) < 1e-6);
+
+      const auto sampled = bench.all(0, {batch, positions, dim}), spread = bench.all(0, {batch, tokens, width});
+      subsample(bench.backend, wide, stride, column, sampled);
+      subsample_backward(bench.backend, level, stride, column, spread);
+      CHECK(adjoint_error(bench.read(sampled), bench.read(level), bench.read(wide), bench.read(spread)) < 1e-6);
+    });
+  });
+}
+
+TEST_CASE("between levels: known values") {
+  on_every_bench([](auto& bench) {
+    // 3 tokens of 2 channels; positions end at tokens 0 and 2 and see 2 tokens each, channel by channel.
+    const auto x = bench.of({1, 10, 2, 20, 3, 30}, {1, 3, 2}), y = bench.unset({1, 2, 4});
+    unfold(bench.backend, x, 2, 2, index{0}, y);
+    CHECK(bench.read(y) == std::vector<double>{0, 1, 0, 10, 2, 3, 20, 30});
+    const auto dx = bench.all(100, {1, 3, 2});
+    unfold_backward(bench.backend, y, 2, 2, index{0}, dx);
+    CHECK(bench.read(dx) == std::vector<double>{101, 110, 102, 120, 103, 130});
+
+    // 2 positions at tokens 0 and 2 of 3, at column 1 of 4.
+    const auto level = bench.of({1, 2, 3, 4}, {1, 2, 2}), wide = bench.all(9, {1, 3, 4});
+    repeat(bench.backend, level, 2, index{1}, wide);
+    CHECK(bench.read(wide) == std::vector<double>{9, 1, 2, 9, 9, 1, 2, 9, 9, 3, 4, 9});
+    repeat_backward(bench.backend, wide, 2, index{1}, level);
+    CHECK(bench.read(level) == std::vector<double>{3, 6, 6, 8});
+    subsample(bench.backend, wide, 2, index{1}, level);
+    CHECK(bench.read(level) == std::vector<double>{4, 8, 9, 12});
+    subsample_backward(bench.backend, level, 2, index{1}, wide);
+    CHECK(bench.read(wide) == std::vector<double>{9, 4, 8, 9, 9, 0, 0, 9, 9, 9, 12, 9});
+
+    const auto previous = bench.of({7, 8, 9}, {1, 3}), now = bench.of({1, 2, 3}, {1, 3}), out = bench.unset({1, 3});
+    shift_step(bench.backend, now, previous, out);
+    CHECK(bench.read(out) == std::vector<double>{1, 2, 9});
+    CHECK(bench.read(previous) == std::vector<double>{1, 2, 3});
+  });
+}
+
+}  // namespace strata

@@ -1,0 +1,131 @@
+// The gradient of whole models against central differences of their losses.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "gradient/differences.hpp"
+
+namespace strata {
+namespace {
+
+/// Strides that divide no length, a level without attention, and a window of one.
+struct ragged : model_defaults {
+  static constexpr int vocabulary = 11, max_length = 32, depth = 2;
+  static constexpr level levels[] = {
+      {.dim = 6, .heads = 2, .head_dim = 2, .window = 3, .feed_forward_multiple = 2},
+      {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 4, .window = 1, .feed_forward_multiple = 1},
+      {.compression = 8, .stride = 4, .dim = 4, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 2}};
+};
+
+/// Full attention, the predicting level is not the first, and every level reads and writes the merge.
+struct merge_into_all : model_defaults {
+  static constexpr int vocabulary = 7, max_length = 16, depth = 2;
+  static constexpr merge_target merge = merge_target::all_levels;
+  static constexpr level levels[] = {
+      {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = full_attention},
+      {.dim = 4, .heads = 2, .head_dim = 4, .window = full_attention, .feed_forward_multiple = 2}};
+};
+
+/// Token 0 is ignored, logits come from all levels, and a compressed level predicts.
+struct logits_from_all : model_defaults {
+  static constexpr int vocabulary = 9, max_length = 16, depth = 1, ignore_index = 0, predicting_level = 1;
+  static constexpr logits_source logits = logits_source::all_levels;
+  static constexpr level levels[] = {
+      {.dim = 4, .heads = 1, .head_dim = 2, .window = 4, .feed_forward_multiple = 1},
+      {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .window = automatic_window},
+      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2}};
+};
+
+/// One level: no compression, no merge.
+struct single : model_defaults {
+  static constexpr int vocabulary = 8, max_length = 16, depth = 2;
+  static constexpr level levels[] = {{.dim = 6, .heads = 2, .head_dim = 4, .window = full_attention}};
+};
+
+/// Compares the gradient of every parameter, and names the tensors that have none.
+template <class Config>
+std::string tensors_without_gradient(forward_options options = {}) {
+  exact backend;
+  workbench<exact> bench(backend, 3);
+  transformer<Config, exact> model(backend, 1);
+  // Gains of exactly one and biases of exactly zero could hide a mistake.
+  for (index n = 0; n < model.weights().size(); ++n)
+    model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
+  auto weights = loss_values<Config>::default_weights();
+  weights["reconstruction"] = 0.7;  // the default weights are small
+  weights["level_autoregressive"] = 0.9;
+  const auto ids = bench.tokens(0, Config::vocabulary - 1, {2, 14});
+  const loss_report<Config> losses = model.losses(ids, weights, options);
+  const loss_report<Config> report = model.accumulate_gradients(ids, weights, options);
+  CHECK(report.total == losses.total);
+  for (std::size_t j = 0; j < loss_values<Config>::count; ++j) CHECK(report.values[j] == losses.values[j]);
+
+  std::string without;
+  for (const parameter_entry& entry : parameters<Config>::entries()) {
+    CAPTURE(entry.name);
+    const auto gradient = model.gradients().slice(entry.offset, entry.size);
+    if (projection(gradient, gradient) == 0) without += entry.name + "\n";
+    // Ten times that of one operation: the smallest gradients are 1e-3 beside a loss of 10.
+    CHECK(difference_error(model.weights().slice(entry.offset, entry.size), gradient,
+                           [&] { return model.losses(ids, weights, options).total; }) < 10 * difference_tolerance);
+  }
+  return without;
+}
+
+}  // namespace
+
+TEST_CASE("gradient of a model with ragged strides") { CHECK(tensors_without_gradient<ragged>() == ""); }
+
+TEST_CASE("gradient of a model that merges into all levels") {
+  CHECK(tensors_without_gradient<merge_into_all>() == "");
+}
+
+TEST_CASE("gradient of a model with logits from all levels and an ignored token") {
+  CHECK(tensors_without_gradient<logits_from_all>() == "");
+}
+
+TEST_CASE("gradient of a model with one level") { CHECK(tensors_without_gradient<single>() == ""); }
+
+TEST_CASE("gradient of a model without merging") {
+  // The weights of the merge are the only ones that are not used.
+  const std::string without = tensors_without_gradient<ragged>({.merge = false});
+  CHECK(std::count(without.begin(), without.end(), '\n') == 2 * 5);
+  CHECK_THAT(without, Catch::Matchers::ContainsSubstring("hierarchical_merges.0.net.0.gamma"));
+  CHECK_THAT(without, Catch::Matchers::ContainsSubstring("hierarchical_merges.1.net.3.bias"));
+}
+
+TEST_CASE("gradients of a model accumulate, and scale") {
+  exact backend;
+  workbench<exact> bench(backend);
+  transformer<ragged, exact> model(backend, 1);
+  const auto ids = bench.tokens(0, ragged::vocabulary - 1, {2, 14});
+  const auto weights = loss_values<ragged>::default_weights();
+  model.accumulate_gradients(ids);
+  std::vector<double> expected = bench.read(model.gradients());
+  model.accumulate_gradients(ids, weights, {}, 2.5);
+  for (double& value : expected) value *= 3.5;
+  CHECK(relative_error(bench.read(model.gradients()), expected) < 1e-12);
+  model.clear_gradients();
+  CHECK(bench.read(model.gradients()) == std::vector<double>(expected.size(), 0));
+}
+
+TEST_CASE("a loss of weight zero is not computed and gives no gradient") {
+  exact backend;
+  workbench<exact> bench(backend);
+  transformer<ragged, exact> model(backend, 1);
+  const auto ids = bench.tokens(0, ragged::vocabulary - 1, {2, 14});
+  loss_values<ragged> weights;  // all zero
+  weights["cross_entropy"] = 2;
+  const auto report = model.accumulate_gradients(ids, weights);
+  CHECK(report.total == 2 * report.values["cross_entropy"]);
+  CHECK(report.values["reconstruction"] == 0);
+  CHECK(report.values["level_autoregressive"] == 0);
+  for (const parameter_entry& entry : parameters<ragged>::entries()) {
+    const bool of_other_losses = entry.name.find("to_recon") != std::string::npos ||
+                                 entry.name.find("to_hierarchical_preds") != std::string::npos;
+    const auto gradient = bench.read(model.gradients().slice(entry.offset, entry.size));
+    if (of_other_losses) CHECK(dot(gradient, gradient) == 0);
+  }
+}
+
+}  // namespace strata

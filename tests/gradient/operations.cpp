@@ -1,0 +1,194 @@
+// The gradient of every operation of the reference backend against central differences of the operation itself.
+#include <strata/layers/rotary.hpp>
+
+#include "gradient/differences.hpp"
+
+namespace strata {
+namespace {
+
+struct fixture {
+  exact backend;
+  workbench<exact> bench{backend, 5};
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(fixture, "gradient of embed") {
+  const auto ids = bench.tokens(-1, 6, {20});
+  const auto table = bench.normal({7, 3}), y = bench.unset({20, 3}), dy = bench.normal({20, 3});
+  const auto dtable = bench.all(0, {7, 3});
+  embed_backward(backend, ids, dy, dtable);
+  CHECK(difference_error(table, dtable, [&] {
+          embed(backend, ids, table, y);
+          return projection(y, dy);
+        }) < difference_tolerance);
+}
+
+TEST_CASE_METHOD(fixture, "gradients of linear") {
+  const auto x = bench.normal({5, 7}), weight = bench.normal({3, 7});
+  const auto y = bench.unset({5, 3}), dy = bench.normal({5, 3});
+  const auto bias = bench.normal({3});
+  const auto loss = [&] {
+    linear(backend, x, weight, bias, y, update::replace);
+    return projection(y, dy);
+  };
+  const auto dx = bench.unset({5, 7}), dweight = bench.all(0, {3, 7});
+  const auto dbias = bench.all(0, {3});
+  linear_backward_input(backend, dy, weight, dx, update::replace);
+  linear_backward_weight(backend, dy, x, dweight, dbias);
+  CHECK(difference_error(x, dx, loss) < difference_tolerance);
+  CHECK(difference_error(weight, dweight, loss) < difference_tolerance);
+  CHECK(difference_error(bias, dbias, loss) < difference_tolerance);
+}
+
+TEST_CASE_METHOD(fixture, "gradients of gelu and silu") {
+  const auto x = bench.normal({50}, 2), y = bench.unset({50}), dy = bench.normal({50}), dx = bench.unset({50});
+  gelu_backward(backend, x, dy, dx);
+  CHECK(difference_error(x, dx, [&] {
+          gelu(backend, x, y);
+          return projection(y, dy);
+        }) < difference_tolerance);
+  silu_backward(backend, x, dy, dx);
+  CHECK(difference_error(x, dx, [&] {
+          silu(backend, x, y);
+          return projection(y, dy);
+        }) < difference_tolerance);
+}
+
+TEST_CASE_METHOD(fixture, "gradients of rms_norm") {
+  for (const int shift : {0, 1, 3}) {
+    CAPTURE(shift);
+    const auto x = bench.normal({2, 7, 5}), y = bench.unset({2, 7, 5}), dy = bench.normal({2, 7, 5});
+    const auto gain = bench.normal({5}), factor = bench.unset({14});
+    const auto loss = [&] {
+      rms_norm(backend, x, gain, shift, y, factor);
+      return projection(y, dy);
+    };
+    loss();
+    const auto dx = bench.all(0, {2, 7, 5});
+    const auto dgain = bench.all(0, {5});
+    rms_norm_backward(backend, x, gain, shift, factor, dy, dx, dgain);
+    CHECK(difference_error(x, dx, loss) < difference_tolerance);
+    CHECK(difference_error(gain, dgain, loss) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradients of layer_norm") {
+  for (const int shift : {0, 1, 3}) {
+    CAPTURE(shift);
+    const auto x = bench.normal({2, 7, 5}), y = bench.unset({2, 7, 5}), dy = bench.normal({2, 7, 5});
+    const auto gain = bench.normal({5}), bias = bench.normal({5}), factor = bench.unset({14}), mean = bench.unset({14});
+    const auto loss = [&] {
+      layer_norm(backend, x, gain, bias, shift, y, factor, mean);
+      return projection(y, dy);
+    };
+    loss();
+    const auto dx = bench.all(0, {2, 7, 5});
+    const auto dgain = bench.all(0, {5}), dbias = bench.all(0, {5});
+    layer_norm_backward(backend, x, gain, shift, factor, mean, dy, dx, dgain, dbias);
+    CHECK(difference_error(x, dx, loss) < difference_tolerance);
+    CHECK(difference_error(gain, dgain, loss) < difference_tolerance);
+    CHECK(difference_error(bias, dbias, loss) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradient of rotary") {
+  for (const bool full : {false, true}) {
+    const attention_shape shape{2, 7, 2, 4, 7, 2};
+    level_facts level;
+    level.head_dim = shape.head_dim;
+    level.full = full;
+    const auto table = bench.of(rotary_table<double>(level, 4), {4, 4, 2});
+    const auto qkv = bench.normal({14, 24}), turned = bench.unset({14, 24}), dy = bench.normal({14, 24});
+    const auto dqkv = bench.unset({14, 24});
+    copy(backend, dy.flat(), dqkv.flat());
+    rotary_backward(backend, shape, table, dqkv);
+    CHECK(difference_error(qkv, dqkv, [&] {
+            copy(backend, qkv.flat(), turned.flat());
+            rotary(backend, shape, table, turned);
+            return projection(turned, dy);
+          }) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradient of attention") {
+  for (const index length : {1, 11})
+    for (const index span : {1, 3, 100})
+      for (const int dilation : {1, 2, 4}) {
+        CAPTURE(length, span, dilation);
+        const attention_shape shape{2, length, 2, 6, span, dilation};
+        const index rows = 2 * length, dim = shape.dim();
+        const auto qkv = bench.normal({rows, 3 * dim}), dqkv = bench.unset({rows, 3 * dim});
+        const auto y = bench.unset({rows, dim}), dy = bench.normal({rows, dim});
+        const auto log_sum_exp = bench.unset({2, 2, length});
+        const auto loss = [&] {
+          attention(backend, shape, qkv, y, log_sum_exp);
+          return projection(y, dy);
+        };
+        loss();
+        attention_backward(backend, shape, qkv, y, log_sum_exp, dy, dqkv);
+        CHECK(difference_error(qkv, dqkv, loss) < difference_tolerance);
+      }
+}
+
+TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
+  for (const auto& [compression, stride] : {std::pair<int, int>{2, 1}, {4, 2}, {4, 4}}) {
+    CAPTURE(compression, stride);
+    const index tokens = 11, positions = (tokens + stride - 1) / stride, column = 1;
+    const int c = compression, s = stride;
+    const auto x = bench.normal({2, tokens, 5}), dx = bench.all(0, {2, tokens, 5});
+    const auto patches = bench.unset({2, positions, 5 * c}), dpatches = bench.normal({2, positions, 5 * c});
+    unfold_backward(backend, dpatches, c, s, 0, dx);
+    CHECK(difference_error(x, dx, [&] {
+            unfold(backend, x, c, s, 0, patches);
+            return projection(patches, dpatches);
+          }) < difference_tolerance);
+
+    const auto level = bench.normal({2, positions, 3}), dlevel = bench.all(0, {2, positions, 3});
+    const auto wide = bench.all(0, {2, tokens, 5}), dwide = bench.normal({2, tokens, 5});
+    repeat_backward(backend, dwide, s, column, dlevel);
+    CHECK(difference_error(level, dlevel, [&] {
+            repeat(backend, level, s, column, wide);
+            return projection(wide, dwide);
+          }) < difference_tolerance);
+
+    const auto sampled = bench.unset({2, positions, 3}), dsampled = bench.normal({2, positions, 3});
+    fill(backend, 0, dx.flat());
+    subsample_backward(backend, dsampled, s, column, dx);
+    CHECK(difference_error(x, dx, [&] {
+            fill(backend, 0, sampled.flat());
+            subsample(backend, x, s, column, sampled);
+            return projection(sampled, dsampled);
+          }) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradient of cross_entropy") {
+  for (const token ignore : {-1, 0}) {
+    const auto logits = bench.normal({20, 6}, 2), gradient = bench.unset({20, 6});
+    const auto targets = bench.tokens(-1, 5, {20});
+    const auto loss = bench.all(0, {1});
+    cross_entropy(backend, logits, targets, ignore, 0.7, loss, gradient);
+    CHECK(difference_error(logits, gradient, [&] {
+            fill(backend, 0, loss);
+            cross_entropy(backend, logits, targets, ignore, 1, loss, {});
+            return 0.7 * loss(0);
+          }) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradients of cosine_distance") {
+  const auto prediction = bench.normal({2, 6, 5}), dprediction = bench.unset({2, 6, 5});
+  const auto embedding = bench.normal({2, 6, 5}), dembedding = bench.all(0, {2, 6, 5});
+  const auto result = bench.all(0, {1});
+  const auto loss = [&] {
+    fill(backend, 0, result);
+    cosine_distance(backend, prediction, embedding, 1, result, {}, {});
+    return 0.7 * result(0);
+  };
+  cosine_distance(backend, prediction, embedding, 0.7, result, dprediction, dembedding);
+  CHECK(difference_error(prediction, dprediction, loss) < difference_tolerance);
+  CHECK(difference_error(embedding, dembedding, loss) < difference_tolerance);
+}
+
+}  // namespace strata
