@@ -291,8 +291,14 @@ void register_others() {
 
 }  // namespace
 
+/// What it costs to hand work to all threads and wait for them.
+void parallel_region(benchmark::State& state) {
+  for (auto _ : state) backend().pool().run([](int) {});
+}
+
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
+  benchmark::RegisterBenchmark("parallel_region", parallel_region)->Unit(benchmark::kMicrosecond)->UseRealTime();
   register_products();
   register_attention();
   register_elementwise();

@@ -1,17 +1,12 @@
 // Trains a hierarchical transformer on the bytes of a file. See README.md, or `train_text --help`.
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <numbers>
-#include <sys/file.h>
-#include <system_error>
 #include <unistd.h>
 #include <vector>
 
@@ -19,10 +14,12 @@
 
 #include "models.hpp"
 #include "program.hpp"
+#include "run_files.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+using examples::fingerprint, examples::metrics_file, examples::run_folder;
 using examples::interrupted, examples::whole_number, examples::positive_number, examples::number_from_0,
     examples::number_below_1;
 
@@ -52,70 +49,6 @@ std::string fixed(double number, int digits) {
   std::snprintf(text, sizeof text, "%.*f", digits, number);
   return text;
 }
-
-/// FNV-1a of 64 bits, as a word: enough to notice that a text has changed.
-std::string fingerprint(std::span<const std::uint8_t> bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
-}
-
-/// The folder of a run, which one process at a time may train in.
-class run_folder {
- public:
-  explicit run_folder(const fs::path& path) {
-    std::error_code problem;
-    fs::create_directories(path, problem);
-    strata::require(!problem, "cannot make the folder ", path, ": ", problem.message());
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    strata::require(descriptor_ >= 0, "cannot open the folder ", path, ": ", std::generic_category().message(errno));
-    const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (busy) ::close(descriptor_);
-    strata::require(!busy, "another run is going on in the folder ", path);
-    // A killed process leaves behind the file that it was about to put in place.
-    for (const char* own : {"checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"})
-      strata::remove_leftovers(path / own);
-  }
-  run_folder(const run_folder&) = delete;
-  run_folder& operator=(const run_folder&) = delete;
-  ~run_folder() { ::close(descriptor_); }
-
- private:
-  int descriptor_;
-};
-
-/// One JSON object a line, appended as they come.
-class metrics_file {
- public:
-  explicit metrics_file(fs::path path) : path_(std::move(path)) {}
-
-  /// Drops what an earlier run wrote after `step`, and all but the training at `step` if that was the last of `steps`:
-  /// it is about to be done again.
-  void continue_after(strata::index step, strata::index steps) {
-    std::ifstream old(path_);
-    std::string kept;
-    for (std::string line; std::getline(old, line);) {
-      const auto entry = nlohmann::json::parse(line, nullptr, false);
-      if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
-      const auto at = entry["step"].get<strata::index>();
-      if (at < step || (at == step && (step < steps || entry.contains("loss")))) kept += line + '\n';
-    }
-    old.close();
-    strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });
-  }
-  void write(const nlohmann::json& entry) {
-    errno = 0;
-    if (!file_.is_open()) file_.open(path_, std::ios::app);
-    file_ << entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
-    strata::require(file_.good(), "cannot write ", path_, ": ", std::generic_category().message(errno));
-  }
-
- private:
-  fs::path path_;
-  std::ofstream file_;
-};
 
 template <class Config>
 class training_run {
@@ -265,15 +198,18 @@ class training_run {
     strata::fail(problem.what(), "; the last good checkpoint, of step ", saved_step_, ", is ", checkpoint_);
   }
 
-  /// Once a few steps show how long one takes, a run by time becomes a run by steps.
+  /// A run by time is a run by steps whose number follows the clock: as soon as a few steps show how long one takes, and
+  /// again now and then.
   void calibrate(strata::index first) {
+    if (options_.seconds <= 0) return;
+    const double passed = seconds_since(started_);
     const strata::index done = trainer_.step() - first;
-    if (trainer_.options().schedule.steps != steps_unknown) return;
-    if (done == 1) first_step_seconds_ = seconds_since(started_);
-    const double measured = seconds_since(started_) - first_step_seconds_;
-    if (done < 5 || measured < std::min(3.0, options_.seconds / 10)) return;
-    const double left = options_.seconds - trained_before_ - seconds_since(started_);
-    const double a_step = measured / static_cast<double>(done - 1);
+    if (done == 1) first_step_seconds_ = passed;
+    const double measured = passed - first_step_seconds_;
+    const double pause = std::min(3.0, options_.seconds / 10);
+    if (done < 5 || measured < pause || passed - calibrated_ < pause) return;
+    calibrated_ = passed;
+    const double left = options_.seconds - trained_before_ - passed, a_step = measured / static_cast<double>(done - 1);
     trainer_.set_steps(trainer_.step() + std::max<strata::index>(1, static_cast<strata::index>(left / a_step)));
   }
 
@@ -382,7 +318,7 @@ class training_run {
   metrics_file metrics_;
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  double trained_before_ = 0, first_step_seconds_ = 0, shown_loss_ = 0;
+  double trained_before_ = 0, first_step_seconds_ = 0, calibrated_ = 0, shown_loss_ = 0;
 };
 
 }  // namespace
@@ -391,7 +327,7 @@ int main(int argc, char** argv) {
   strata::keep_freed_memory();
   program_options options;
   strata::training_options& training = options.training;
-  training.batch = 8;
+  training.batch = 4;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
   app.add_option("--text", options.text, "the file to learn")->required();
   app.add_option("--out", options.out, "folder for checkpoint, weights and metrics")->capture_default_str();
@@ -402,10 +338,9 @@ int main(int argc, char** argv) {
   kept["steps"] = app.add_option("--steps", training.schedule.steps, "steps to train")
                       ->check(whole_number(1))
                       ->capture_default_str();
-  kept["seconds"] =
-      app.add_option("--seconds", options.seconds, "train about this long instead; the steps follow from the first few")
-          ->excludes(kept["steps"])
-          ->check(positive_number());
+  kept["seconds"] = app.add_option("--seconds", options.seconds, "train about this long instead")
+                        ->excludes(kept["steps"])
+                        ->check(positive_number());
   kept["batch"] =
       app.add_option("--batch", training.batch, "texts a pass")->check(whole_number(1))->capture_default_str();
   kept["length"] = app.add_option("--length", training.length, "bytes a text (default: the model's max_length)")

@@ -84,7 +84,7 @@ for value in nan 1 -0.1; do
     option "--$number: expects a number from 0 to below 1, not '$value'" --$number $value
   done
 done
-option 'GB of memory, but this machine has' --batch 1000000000000
+option 'a batch of 1000000000000 texts of 64 tokens is more than 68719476736 tokens' --batch 1000000000000
 option 'a batch of 1000000000 texts of 64 bytes needs' --batch 1000000000
 option "a sequence of length 100000 needs 100001" --length 100000
 option '--steps excludes --seconds' --steps 5 --seconds 5

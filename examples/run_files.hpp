@@ -1,0 +1,87 @@
+// What a training run keeps in its folder, beside checkpoint and weights.
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <sys/file.h>
+#include <system_error>
+#include <unistd.h>
+
+#include <strata/core/error.hpp>
+#include <strata/io/file.hpp>
+
+namespace examples {
+
+namespace fs = std::filesystem;
+
+/// FNV-1a of 64 bits, as a word: enough to notice that a text has changed.
+inline std::string fingerprint(std::span<const std::uint8_t> bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+/// The folder of a run, which one process at a time may train in.
+class run_folder {
+ public:
+  explicit run_folder(const fs::path& path) {
+    std::error_code problem;
+    fs::create_directories(path, problem);
+    strata::require(!problem, "cannot make the folder ", path, ": ", problem.message());
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    strata::require(descriptor_ >= 0, "cannot open the folder ", path, ": ", std::generic_category().message(errno));
+    const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (busy) ::close(descriptor_);
+    strata::require(!busy, "another run is going on in the folder ", path);
+    // A killed process leaves behind the file that it was about to put in place.
+    for (const char* own : {"checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"})
+      strata::remove_leftovers(path / own);
+  }
+  run_folder(const run_folder&) = delete;
+  run_folder& operator=(const run_folder&) = delete;
+  ~run_folder() { ::close(descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
+/// One JSON object a line, appended as they come.
+class metrics_file {
+ public:
+  explicit metrics_file(fs::path path) : path_(std::move(path)) {}
+
+  /// Drops what an earlier run wrote after `step`, and all but the training at `step` if that was the last of `steps`:
+  /// it is about to be done again.
+  void continue_after(strata::index step, strata::index steps) {
+    std::ifstream old(path_);
+    std::string kept;
+    for (std::string line; std::getline(old, line);) {
+      const auto entry = nlohmann::json::parse(line, nullptr, false);
+      if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+      const auto at = entry["step"].get<strata::index>();
+      if (at < step || (at == step && (step < steps || entry.contains("loss")))) kept += line + '\n';
+    }
+    old.close();
+    strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });
+  }
+  void write(const nlohmann::json& entry) {
+    errno = 0;
+    if (!file_.is_open()) file_.open(path_, std::ios::app);
+    file_ << entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
+    strata::require(file_.good(), "cannot write ", path_, ": ", std::generic_category().message(errno));
+  }
+
+ private:
+  fs::path path_;
+  std::ofstream file_;
+};
+
+}  // namespace examples
