@@ -136,7 +136,7 @@ class trainer {
     return report;
   }
 
-  /// Mean cross-entropy, nats a token, over the first `most` windows of `bytes` (0: all).
+  /// Mean cross-entropy, nats a token, over at most `most` windows of `bytes`, spread evenly over it (0: all windows).
   double evaluate(std::span<const std::uint8_t> bytes, index most = 0) {
     const window_sequence windows(bytes, options_.length);
     const index count = most > 0 ? std::min(most, windows.count()) : windows.count();
@@ -146,7 +146,7 @@ class trainer {
     for (index first = 0; first < count; first += options_.batch) {
       const index batch = std::min(options_.batch, count - first);
       ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
-      for (index b = 0; b < batch; ++b) windows.copy(first + b, row(b));
+      for (index b = 0; b < batch; ++b) windows.copy((first + b) * windows.count() / count, row(b));
       total += static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy).total;
     }
     return total / static_cast<double>(count);

@@ -75,6 +75,23 @@ TEST_CASE("training learns") {
   CHECK(trainer.evaluate(bytes) < 0.75 * before);
 }
 
+TEST_CASE("an evaluation on a few windows spreads them over the text") {
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  const auto bytes = some_text();
+  const strata::window_sequence windows(bytes, 32);
+  auto weights = strata::loss_values<narrow>::default_weights();
+  weights["reconstruction"] = weights["level_autoregressive"] = 0;
+  double expected = 0;
+  for (const strata::index window : {strata::index{0}, windows.count() / 3, 2 * windows.count() / 3}) {
+    std::vector<strata::token> ids(33);
+    windows.copy(window, ids);
+    expected += trainer.model().losses({ids.data(), {1, 33}}, weights).total / 3;
+  }
+  CHECK(trainer.evaluate(bytes, 3) == Approx(expected).epsilon(1e-5));
+  CHECK(trainer.evaluate(bytes, 1 << 20) == trainer.evaluate(bytes));
+}
+
 TEST_CASE("the same seed gives the same bits, another seed does not") {
   for (const int threads : {1, 2}) {
     strata::cpu backend({.threads = threads});
