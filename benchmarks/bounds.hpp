@@ -22,11 +22,11 @@ double fastest(Work work, int repetitions = 9) {
   return best;
 }
 
-/// FLOP/s of multiply-adds in registers, on all threads of the backend.
+/// FLOP/s of multiply-adds in registers, on all threads of the backend. Measured at every call, since a neighbour may
+/// disturb one; the best so far counts.
 inline double peak_flops(strata::cpu& backend) {
   static std::map<int, double> known;
   double& peak = known[backend.threads()];
-  if (peak > 0) return peak;
   using strata::vector::floats;
   constexpr int chains = 12, rounds = 200'000;
   std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
@@ -43,15 +43,14 @@ inline double peak_flops(strata::cpu& backend) {
       results[static_cast<std::size_t>(16 * thread)] = strata::vector::sum(total[0]);
     });
   });
-  peak = 2.0 * chains * rounds * strata::vector::lanes * backend.threads() / seconds;
-  return peak;
+  return peak = std::max(peak, 2.0 * chains * rounds * strata::vector::lanes * backend.threads() / seconds);
 }
 
-/// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache.
+/// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache. The
+/// best of all calls counts.
 inline double bandwidth(strata::cpu& backend, double bytes) {
   static std::map<std::pair<int, long>, double> known;
   double& rate = known[{backend.threads(), static_cast<long>(bytes)}];
-  if (rate > 0) return rate;
   const auto count = static_cast<strata::index>(bytes / 2 / sizeof(float));
   strata::buffer<float> from(count), to(count);
   const double seconds = fastest([&] {
@@ -62,8 +61,7 @@ inline double bandwidth(strata::cpu& backend, double bytes) {
       });
     });
   });
-  rate = bytes / seconds;
-  return rate;
+  return rate = std::max(rate, bytes / seconds);
 }
 
 /// Bytes a second of reading `bytes` of weights, as decoding does.

@@ -77,7 +77,7 @@ void register_model(const std::string& name, index batch) {
     add("training/eigen" + suffix,
         [=](auto& state) { training<Config>(state, threads, strata::product_provider::eigen, batch); });
     add("forward" + suffix, [=](auto& state) { forward<Config>(state, threads, batch); });
-    for (const int prompt : {1, 512, 4096})
+    for (const int prompt : {1, 512, 2048})
       add("decoding" + suffix + "/prompt:" + std::to_string(prompt),
           [=](auto& state) { decoding<Config>(state, threads, prompt); });
   }

@@ -73,5 +73,5 @@ expect_error '--seconds is 5, but the run in "timed/checkpoint.safetensors" has 
 $train --steps 1000000 --out busy > /dev/null 2>&1 &
 process=$!
 trap 'kill -9 $process 2> /dev/null' EXIT
-while [ "$(steps_of busy)0" = 00 ] && kill -0 $process; do sleep 0.05; done
+while [ "0$(steps_of busy)" -eq 0 ] && kill -0 $process; do sleep 0.05; done
 expect_error 'another run is going on in the folder "busy"' $train --steps 5 --overwrite --out busy

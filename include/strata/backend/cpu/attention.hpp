@@ -115,6 +115,10 @@ struct head_sequence {
       for (index e = 0; e < width; ++e)
         to[(i / vector::lanes * width + e) * vector::lanes + i % vector::lanes] = rows[i * padded_width + e];
   }
+  /// The most keys that `keys_of` can give.
+  index widest_tile(index span) const {
+    return std::min(round_up(span + query_tile, key_group) + key_group, padded_count);
+  }
   /// The keys that queries first .. first + query_tile - 1 may see, as whole groups.
   std::pair<index, index> keys_of(index first, index span) const {
     return {std::max<index>(first - span + 1, 0) / key_group * key_group, round_up(first + query_tile, key_group)};
@@ -129,9 +133,54 @@ inline void score_tile(const head_sequence& s, const float* queries, const float
                                  keys);
 }
 
-}  // namespace cpu_detail
+/// Which columns of a tile's row a query sees: after `before`, up to `last`.
+struct seen_columns {
+  int before, last;
+  seen_columns(index query, index span, index first_key)
+      : before(static_cast<int>(std::max(query - span - first_key, index{-1}))),
+        last(static_cast<int>(query - first_key)) {}
+  /// x in the columns that are seen, a number whose exponential is 0 in the others; `column` is the first of them.
+  STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index column) const {
+    const vector::ints columns = vector::count_up() + static_cast<int>(column);
+    return ((columns <= last) & (columns > before)) ? x : vector::all(-1e30f);
+  }
+};
 
-namespace cpu_detail {
+/// Turns one row of scores into weights and returns its log_sum_exp.
+inline float softmax_row(const seen_columns& seen, float scale, index width, float* row) {
+  vector::floats most = vector::all(-std::numeric_limits<float>::max()), total{};
+  for (index j = 0; j < width; j += vector::lanes) {
+    const vector::floats x = seen.masked(vector::load(row + j) * scale, j);
+    most = vector::max(most, x);
+    vector::store(row + j, x);
+  }
+  const float largest = vector::largest(most);
+  for (index j = 0; j < width; j += vector::lanes) {
+    const vector::floats e = vector::exp(vector::load(row + j) - largest);
+    total += e;
+    vector::store(row + j, e);
+  }
+  const float sum = vector::sum(total), inverse = 1 / sum;
+  for (index j = 0; j < width; j += vector::lanes) vector::store(row + j, vector::load(row + j) * inverse);
+  return largest + std::log(sum);
+}
+
+/// Turns one row of scores into weights again, and the gradients of the weights into those of the scores. `along` is the
+/// sum of each weight times its gradient.
+inline void softmax_row_backward(const seen_columns& seen, float scale, float log_sum_exp, float along, index width,
+                                 float* row, float* gradient) {
+  for (index j = 0; j < width; j += vector::lanes) {
+    const vector::floats weight = vector::exp(seen.masked(vector::load(row + j) * scale - log_sum_exp, j));
+    vector::store(row + j, weight);
+    vector::store(gradient + j, weight * (vector::load(gradient + j) - along) * scale);
+  }
+}
+
+inline float dot(const float* x, const float* y, index whole_vectors) {
+  vector::floats total{};
+  for (index n = 0; n < whole_vectors; n += vector::lanes) total += vector::load(x + n) * vector::load(y + n);
+  return vector::sum(total);
+}
 
 inline void turn(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv, float sign) {
   const index half = shape.head_dim / 2, positions = table.shape[1];
@@ -174,50 +223,28 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 2
   backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
     for (index task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index widest = std::min(round_up(shape.span + query_tile, key_group) + key_group, s.padded_count);
-      float* keys = backend.thread_memory(
-          thread, 2 * s.rows_size() + s.transposed_size() + query_tile * (2 * s.padded_width + widest));
-      float* values = keys + s.rows_size();
-      float* transposed = values + s.rows_size();
-      float* queries = transposed + s.transposed_size();
-      float* mixed = queries + query_tile * s.padded_width;
-      float* scores = mixed + query_tile * s.padded_width;
+      const index rows = s.rows_size(), tile = query_tile * s.padded_width;
+      const auto [keys, values, transposed, queries, mixed, scores] = backend.thread_pieces(
+          thread, std::array{rows, rows, s.transposed_size(), tile, tile, query_tile * s.widest_tile(shape.span)});
       s.gather_rows(qkv.data + dim + s.channel, stride, 0, s.padded_count, keys);
       s.gather_rows(qkv.data + 2 * dim + s.channel, stride, 0, s.padded_count, values);
       s.transpose(keys, transposed);
-      float* lse = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
+      float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
       for (index first = 0; first < s.count; first += query_tile) {
         const auto [first_key, last_key] = s.keys_of(first, shape.span);
-        const index width = last_key - first_key;
+        const index width = last_key - first_key, queries_left = std::min(query_tile, s.count - first);
         s.gather_rows(qkv.data + s.channel, stride, first, query_tile, queries);
         score_tile(s, queries, transposed, first_key, width, scores);
         for (index i = 0; i < query_tile; ++i) {
-          float* row = scores + i * width;
-          const int last = static_cast<int>(first + i - first_key);
-          const int before = static_cast<int>(std::max(first + i - shape.span - first_key, index{-1}));
-          vector::floats most = vector::all(-std::numeric_limits<float>::max()), total{};
-          for (index j = 0; j < width; j += vector::lanes) {
-            const vector::ints column = vector::count_up() + static_cast<int>(j);
-            const vector::floats x = vector::load(row + j) * scale;
-            const vector::floats seen = ((column <= last) & (column > before)) ? x : vector::all(-1e30f);
-            most = vector::max(most, seen);
-            vector::store(row + j, seen);
-          }
-          const float largest = vector::largest(most);
-          for (index j = 0; j < width; j += vector::lanes) {
-            const vector::floats e = vector::exp(vector::load(row + j) - largest);
-            total += e;
-            vector::store(row + j, e);
-          }
-          const float sum = vector::sum(total), inverse = 1 / sum;
-          for (index j = 0; j < width; j += vector::lanes) vector::store(row + j, vector::load(row + j) * inverse);
-          if (first + i < s.count) lse[(first + i) * shape.dilation] = largest + std::log(sum);
+          const seen_columns seen(first + i, shape.span, first_key);
+          const float own = softmax_row(seen, scale, width, scores + i * width);
+          if (i < queries_left) normaliser[(first + i) * shape.dilation] = own;
         }
         small_product<update::replace>(query_tile, s.padded_width / vector::lanes, width, scores, width, 1,
                                        values + first_key * s.padded_width, s.padded_width, vector::lanes, mixed,
                                        s.padded_width);
-        for (index i = 0; i < std::min(query_tile, s.count - first); ++i)
+        for (index i = 0; i < queries_left; ++i)
           std::copy_n(mixed + i * s.padded_width, s.width, y.data + s.row(first + i) * dim + s.channel);
       }
     }
@@ -234,58 +261,35 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
   backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
     for (index task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index widest = std::min(round_up(shape.span + query_tile, key_group) + key_group, s.padded_count);
-      float* keys = backend.thread_memory(
-          thread, 4 * s.rows_size() + 2 * s.transposed_size() + query_tile * (4 * s.padded_width + 2 * widest));
-      float* values = keys + s.rows_size();
-      float* dkeys = values + s.rows_size();
-      float* dvalues = dkeys + s.rows_size();
-      float* keys_transposed = dvalues + s.rows_size();
-      float* values_transposed = keys_transposed + s.transposed_size();
-      float* queries = values_transposed + s.transposed_size();
-      float* dmixed = queries + query_tile * s.padded_width;
-      float* mixed = dmixed + query_tile * s.padded_width;
-      float* dqueries = mixed + query_tile * s.padded_width;
-      float* weights = dqueries + query_tile * s.padded_width;
-      float* dscores = weights + query_tile * widest;
+      const index rows = s.rows_size(), columns = s.transposed_size(), tile = query_tile * s.padded_width;
+      const index scores = query_tile * s.widest_tile(shape.span);
+      const auto [keys, values, dkeys, dvalues, keys_transposed, values_transposed, queries, dmixed, mixed, dqueries,
+                  weights, dscores] = backend.thread_pieces(thread, std::array{rows, rows, rows, rows, columns, columns,
+                                                                               tile, tile, tile, tile, scores, scores});
       s.gather_rows(qkv.data + dim + s.channel, stride, 0, s.padded_count, keys);
       s.gather_rows(qkv.data + 2 * dim + s.channel, stride, 0, s.padded_count, values);
       s.transpose(keys, keys_transposed);
       s.transpose(values, values_transposed);
-      std::fill_n(dkeys, 2 * s.rows_size(), 0.f);
-      const float* lse = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
+      std::fill_n(dkeys, rows, 0.f);
+      std::fill_n(dvalues, rows, 0.f);
+      const float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
       for (index first = 0; first < s.count; first += query_tile) {
         const auto [first_key, last_key] = s.keys_of(first, shape.span);
-        const index width = last_key - first_key;
+        const index width = last_key - first_key, queries_left = std::min(query_tile, s.count - first);
         s.gather_rows(qkv.data + s.channel, stride, first, query_tile, queries);
         s.gather_rows(dy.data + s.channel, dim, first, query_tile, dmixed);
         s.gather_rows(y.data + s.channel, dim, first, query_tile, mixed);
         score_tile(s, queries, keys_transposed, first_key, width, weights);
         score_tile(s, dmixed, values_transposed, first_key, width, dscores);
-        for (index i = 0; i < query_tile; ++i) {
-          float* weight = weights + i * width;
-          float* dscore = dscores + i * width;
-          if (first + i >= s.count) {
-            std::fill_n(weight, width, 0.f);
-            std::fill_n(dscore, width, 0.f);
-            continue;
-          }
-          vector::floats along_lanes{};
-          for (index e = 0; e < s.padded_width; e += vector::lanes)
-            along_lanes += vector::load(mixed + i * s.padded_width + e) * vector::load(dmixed + i * s.padded_width + e);
-          const float along = vector::sum(along_lanes), normaliser = lse[(first + i) * shape.dilation];
-          const int last = static_cast<int>(first + i - first_key);
-          const int before = static_cast<int>(std::max(first + i - shape.span - first_key, index{-1}));
-          for (index j = 0; j < width; j += vector::lanes) {
-            const vector::ints column = vector::count_up() + static_cast<int>(j);
-            const vector::floats x = vector::load(weight + j) * scale - normaliser;
-            const vector::floats seen = ((column <= last) & (column > before)) ? x : vector::all(-1e30f);
-            const vector::floats e = vector::exp(seen);
-            vector::store(weight + j, e);
-            vector::store(dscore + j, e * (vector::load(dscore + j) - along) * scale);
-          }
+        for (index i = 0; i < queries_left; ++i) {
+          const float along = dot(mixed + i * s.padded_width, dmixed + i * s.padded_width, s.padded_width);
+          softmax_row_backward(seen_columns(first + i, shape.span, first_key), scale,
+                               normaliser[(first + i) * shape.dilation], along, width, weights + i * width,
+                               dscores + i * width);
         }
+        std::fill_n(weights + queries_left * width, (query_tile - queries_left) * width, 0.f);
+        std::fill_n(dscores + queries_left * width, (query_tile - queries_left) * width, 0.f);
         const index vectors = s.padded_width / vector::lanes, key_rows = first_key * s.padded_width;
         small_product<update::replace>(query_tile, vectors, width, dscores, width, 1, keys + key_rows, s.padded_width,
                                        vector::lanes, dqueries, s.padded_width);
@@ -293,7 +297,7 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
                                    vector::lanes, dkeys + key_rows, s.padded_width);
         small_product<update::add>(width, vectors, query_tile, weights, 1, width, dmixed, s.padded_width, vector::lanes,
                                    dvalues + key_rows, s.padded_width);
-        for (index i = 0; i < std::min(query_tile, s.count - first); ++i)
+        for (index i = 0; i < queries_left; ++i)
           std::copy_n(dqueries + i * s.padded_width, s.width, dqkv.data + s.row(first + i) * stride + s.channel);
       }
       for (index i = 0; i < s.count; ++i) {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -70,6 +72,14 @@ class cpu {
   /// Memory of thread `thread` of at least `count` floats; it stays until the next call for the same thread.
   float* thread_memory(int thread, index count) {
     return grown(thread_memory_[static_cast<std::size_t>(thread)], count);
+  }
+  /// The same memory cut into consecutive pieces of these sizes.
+  template <std::size_t Count>
+  std::array<float*, Count> thread_pieces(int thread, const std::array<index, Count>& sizes) {
+    std::array<float*, Count> pieces{};
+    float* next = thread_memory(thread, std::accumulate(sizes.begin(), sizes.end(), index{0}));
+    for (std::size_t n = 0; n < Count; next += sizes[n++]) pieces[n] = next;
+    return pieces;
   }
   /// Memory for one operation, shared by all threads; stays until the next call.
   float* shared_memory(index count) { return grown(shared_memory_, count); }
