@@ -67,16 +67,15 @@ struct facts {
     for (int l = 0; l < level_count; ++l) {
       const level& given = Config::levels[l];
       const int own_length = max_length / given.compression;
-      int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
-      const bool full = window == full_attention || window > own_length;
-      const int reach = (max_length + given.compression - 1) / given.compression;
+      const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
+      const bool full = given.attends_to_all(max_length);
       result[l] = {.compression = given.compression,
                    .stride = given.stride,
                    .dilation = given.compression / given.stride,
                    .dim = given.dim,
                    .heads = given.heads,
                    .head_dim = given.head_dim,
-                   .span = full ? reach : (window == 0 ? 0 : window + 1),
+                   .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
                    .full = full,
                    .hidden = given.dim * given.feed_forward_multiple,
                    .first_channel = channel};

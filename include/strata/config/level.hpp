@@ -18,6 +18,13 @@ struct level {
   int head_dim = 64;              ///< width of one head; even
   int window = automatic_window;  ///< earlier positions a position attends to; 0 for none, or a value above
   int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over `dim`
+
+  /// Whether the attention is full: asked for, or a window that is longer than the level's own sequence.
+  constexpr bool attends_to_all(int max_length) const {
+    return window == full_attention || window > max_length / compression;
+  }
+  /// Positions of the level's own sequence that `max_length` tokens make.
+  constexpr int reach(int max_length) const { return (max_length + compression - 1) / compression; }
 };
 
 }  // namespace strata

@@ -71,8 +71,7 @@ struct check_levels {
                     "compression must not exceed max_length");
   STRATA_LEVEL_RULE(
       [](level l) {
-        const bool full = l.window == full_attention || l.window > Config::max_length / l.compression;
-        return !full || (Config::max_length + l.compression - 1) / l.compression <= longest_full_attention;
+        return !l.attends_to_all(Config::max_length) || l.reach(Config::max_length) <= longest_full_attention;
       },
       "full attention reaches at most 65536 positions (xPos would overflow)");
   static constexpr bool passed = true;

@@ -25,7 +25,8 @@ struct cache_layout {
   each_level<tensor<3>> shifted;   // [B,1,d], free memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
-  index size = 0;  // elements
+  index constants = 0;  // elements at the front that no text changes
+  index size = 0;       // elements
 };
 
 template <class Config>
@@ -33,11 +34,13 @@ constexpr cache_layout<Config> plan_cache(index batch) {
   using F = facts<Config>;
   cache_layout<Config> own;
   memory_plan plan;
+  for (int l = 0; l < F::level_count; ++l)
+    if (F::levels[l].span > 0) own.distance[l] = plan.add<3>({2, F::levels[l].span, F::levels[l].head_dim / 2});
+  own.constants = plan.size();
   own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     own.shifted[l] = plan.add<3>({batch, 1, level.dim});
-    if (level.span > 0) own.distance[l] = plan.add<3>({2, level.span, level.head_dim / 2});
     for (int i = 0; i < F::depth; ++i) {
       auto& layer = own.layers[i];
       if (level.span > 0) {

@@ -33,6 +33,12 @@ class generator {
     newest_ = storage<token>(batch);
     recent_ = storage<token>(batch * F::largest_compression);
     host_logits_.resize(static_cast<std::size_t>(batch * F::vocabulary));
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!places_.distance[l]) continue;
+      const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
+      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
+             cache()[places_.distance[l]].flat());
+    }
     reset();
   }
 
@@ -44,13 +50,7 @@ class generator {
   void reset() {
     position_ = 0;
     host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
-    fill(*backend_, scalar{0}, cache_.view());
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!places_.distance[l]) continue;
-      const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
-      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
-             cache()[places_.distance[l]].flat());
-    }
+    fill(*backend_, scalar{0}, cache_.view().slice(places_.constants, places_.size - places_.constants));
   }
 
   /// Reads one token of every text, ids [B], and returns the logits of the next, [B,V], on the host; they stay valid
@@ -124,9 +124,7 @@ class generator {
 
   void take(view<const token, 1> ids) {
     require(ids.shape[0] == batch_, ids.shape[0], " tokens were given for a batch of ", batch_);
-    for (index b = 0; b < batch_; ++b)
-      require(ids(b) >= 0 && ids(b) < F::vocabulary, "token id ", ids(b), " at row ", b, ", position ", position_,
-              " is outside the vocabulary of ", F::vocabulary);
+    for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
     for (index b = 0; b < batch_; ++b) {
       const auto row = host_recent_.begin() + b * F::largest_compression;
       std::copy(row + 1, row + F::largest_compression, row);

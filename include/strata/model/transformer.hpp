@@ -18,6 +18,15 @@ namespace strata {
 /// What a model can do is part of its type: without training there is no memory for gradients.
 enum class purpose { training, inference };
 
+/// Tokens of one pass, batch times length, at most: sizes stay far from overflow.
+inline constexpr index most_tokens = index{1} << 36;
+
+/// Throws unless `id` is a token; `row` and `position` say where it stands.
+inline void require_token(token id, index row, index position, int vocabulary) {
+  require(id >= 0 && id < vocabulary, "token id ", id, " at row ", row, ", position ", position,
+          " is outside the vocabulary of ", vocabulary);
+}
+
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer (ablation)
@@ -165,8 +174,7 @@ class transformer {
     for (index b = 0; b < batch_; ++b)
       for (index t = 0; t < tokens_; ++t) {
         const token id = ids(b, first + t);
-        require(id >= 0 && id < F::vocabulary, "token id ", id, " at row ", b, ", position ", first + t,
-                " is outside the vocabulary of ", F::vocabulary);
+        require_token(id, b, first + t, F::vocabulary);
         host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
       }
     upload_tokens(*backend_, view<const token, 1>{host_ids_.data(), {batch_ * tokens_}},
@@ -198,7 +206,6 @@ class transformer {
   template <class T>
   using storage = typename Backend::template storage<T>;
   static constexpr index longest = rules::longest_full_attention;
-  static constexpr index most_tokens = index{1} << 36;  // sizes stay far from overflow
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;

@@ -59,7 +59,6 @@ inline void check(const training_options& options) {
   positive("batch", options.batch);
   positive("length", options.length);
   positive("accumulation", options.accumulation);
-  constexpr index most_tokens = index{1} << 36;  // sizes stay far from overflow
   require(options.batch <= most_tokens / options.length, "a batch of ", options.batch, " texts of ", options.length,
           " tokens is more than ", most_tokens, " tokens");
   positive("learning_rate", options.schedule.peak);
@@ -115,8 +114,8 @@ class trainer {
     const double share = 1.0 / static_cast<double>(options_.accumulation);
     const random_source random(options_.seed);
     model_.clear_gradients();
+    ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
     for (index pass = 0; pass < options_.accumulation; ++pass) {
-      ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
       for (index b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
