@@ -10,6 +10,8 @@
 
 namespace bounds {
 
+namespace vector = strata::kernels::baseline::vector;
+
 /// Seconds of one call of `work`: the fastest of several, since neighbours only ever make it slower.
 template <class Work>
 double fastest(Work work, int repetitions = 9) {
@@ -27,23 +29,23 @@ double fastest(Work work, int repetitions = 9) {
 inline double peak_flops(strata::cpu& backend) {
   static std::map<int, double> known;
   double& peak = known[backend.threads()];
-  using strata::vector::floats;
+  using vector::floats;
   constexpr int chains = 12, rounds = 200'000;
   std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
   const double seconds = fastest([&] {
     backend.pool().run([&](int thread) {
-      floats total[chains], factor = strata::vector::all(0.999f), term = strata::vector::all(0.001f);
-      for (int c = 0; c < chains; ++c) total[c] = strata::vector::all(static_cast<float>(c));  // or one chain would do
+      floats total[chains], factor = vector::all(0.999f), term = vector::all(0.001f);
+      for (int c = 0; c < chains; ++c) total[c] = vector::all(static_cast<float>(c));  // or one chain would do
       for (int n = 0; n < rounds; ++n) {
-        strata::vector::pin(factor);
+        vector::pin(factor);
         STRATA_UNROLL
         for (int c = 0; c < chains; ++c) total[c] = total[c] * factor + term;
       }
       for (int c = 1; c < chains; ++c) total[0] += total[c];
-      results[static_cast<std::size_t>(16 * thread)] = strata::vector::sum(total[0]);
+      results[static_cast<std::size_t>(16 * thread)] = vector::sum(total[0]);
     });
   });
-  return peak = std::max(peak, 2.0 * chains * rounds * strata::vector::lanes * backend.threads() / seconds);
+  return peak = std::max(peak, 2.0 * chains * rounds * vector::lanes * backend.threads() / seconds);
 }
 
 /// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache. The
@@ -56,7 +58,7 @@ inline double bandwidth(strata::cpu& backend, double bytes) {
   const double seconds = fastest([&] {
     backend.pool().run([&](int thread) {
       const strata::index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
-      strata::vector::for_each(end - begin, [&](strata::index n, auto load, auto store) {
+      vector::for_each(end - begin, [&](strata::index n, auto load, auto store) {
         store(to.data() + begin + n, load(from.data() + begin + n));
       });
     });
@@ -72,10 +74,10 @@ inline double read_bandwidth(strata::cpu& backend, double bytes) {
   const double seconds = fastest([&] {
     backend.pool().run([&](int thread) {
       const strata::index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
-      strata::vector::floats total[4]{};
-      for (strata::index n = begin; n + 4 * strata::vector::lanes <= end; n += 4 * strata::vector::lanes)
-        for (int c = 0; c < 4; ++c) total[c] += strata::vector::load(from.data() + n + c * strata::vector::lanes);
-      results[static_cast<std::size_t>(16 * thread)] = strata::vector::sum(total[0] + total[1] + total[2] + total[3]);
+      vector::floats total[4]{};
+      for (strata::index n = begin; n + 4 * vector::lanes <= end; n += 4 * vector::lanes)
+        for (int c = 0; c < 4; ++c) total[c] += vector::load(from.data() + n + c * vector::lanes);
+      results[static_cast<std::size_t>(16 * thread)] = vector::sum(total[0] + total[1] + total[2] + total[3]);
     });
   });
   return bytes / seconds;

@@ -3,14 +3,8 @@
 // Source: docs/design.md.
 #pragma once
 
-#include <strata/backend/cpu/activations.hpp>
-#include <strata/backend/cpu/attention.hpp>
 #include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/embedding.hpp>
-#include <strata/backend/cpu/losses.hpp>
 #include <strata/backend/cpu/memory.hpp>
-#include <strata/backend/cpu/norms.hpp>
-#include <strata/backend/cpu/optimizer.hpp>
+#include <strata/backend/cpu/operations.hpp>
 #include <strata/backend/cpu/products.hpp>
-#include <strata/backend/cpu/resample.hpp>
 #include <strata/strata.hpp>

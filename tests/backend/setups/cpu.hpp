@@ -1,4 +1,5 @@
-// How the cpu backend is tested: with 1, 2 and 3 threads, with Eigen's products and with those that it chooses itself.
+// How the cpu backend is tested: with 1, 2 and 3 threads, with Eigen's products and with those that it chooses itself, and
+// with every instruction set that this build and this processor have.
 #pragma once
 
 #include <list>
@@ -11,11 +12,20 @@ using tested = strata::cpu;
 /// Calls `action(backend, name)` for every setup. Backends are kept, so that a test meets memory that others have used.
 template <class Action>
 void on_every_setup(setups which, Action action) {
+  using strata::instruction_set, strata::product_provider;
   static std::list<tested> backends;
-  if (backends.empty())
-    for (const auto products : {strata::product_provider::automatic, strata::product_provider::eigen})
-      for (const int threads : {1, 2, 3}) backends.emplace_back(strata::cpu_options{threads, products});
-  std::size_t left = which == setups::of_products ? backends.size() : backends.size() / 2;
+  static std::size_t of_most = 0;
+  if (backends.empty()) {
+    for (const int threads : {1, 2, 3}) backends.emplace_back(strata::cpu_options{.threads = threads});
+    for (const auto set : {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
+      if (strata::processor_has(set) && set != backends.front().instructions())
+        backends.emplace_back(strata::cpu_options{.threads = 2, .instructions = set});
+    of_most = backends.size();
+    for (const int threads : {1, 2, 3})
+      backends.emplace_back(strata::cpu_options{.threads = threads, .products = product_provider::eigen});
+  }
+  std::size_t left = which == setups::of_products ? backends.size() : of_most;
   for (auto backend = backends.begin(); left > 0; ++backend, --left)
-    action(*backend, std::to_string(backend->threads()) + " threads, " + (backend->onednn() ? "oneDNN" : "Eigen"));
+    action(*backend, std::to_string(backend->threads()) + " threads, " + (backend->onednn() ? "oneDNN" : "Eigen") +
+                         ", instruction set " + std::to_string(static_cast<int>(backend->instructions())));
 }

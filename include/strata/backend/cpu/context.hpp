@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <strata/backend/backend.hpp>
+#include <strata/backend/cpu/instruction_sets.hpp>
 #include <strata/backend/cpu/thread_pool.hpp>
 #include <strata/core/buffer.hpp>
 #include <strata/core/error.hpp>
@@ -25,6 +26,7 @@ enum class product_provider { automatic, eigen, onednn };
 struct cpu_options {
   int threads = 0;  ///< 0: one a processor
   product_provider products = product_provider::automatic;
+  instruction_set instructions = instruction_set::automatic;  ///< of all but the products' library
 };
 
 /// Not to be used by two threads at once; it has threads of its own. Different thread counts agree to
@@ -39,6 +41,7 @@ class cpu {
 
   int threads() const { return pool_.threads(); }
   thread_pool& pool() { return pool_; }
+  instruction_set instructions() const { return instructions_; }
   /// Null where products are Eigen's.
   onednn_products* onednn() { return onednn_.get(); }
 
@@ -99,6 +102,7 @@ class cpu {
     return memory.data();
   }
 
+  instruction_set instructions_;
   thread_pool pool_;
   std::vector<buffer<float>> thread_memory_;
   buffer<float> shared_memory_;

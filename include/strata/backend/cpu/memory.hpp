@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, fill, copy, add.
+// upload, upload_tokens, download, fill, copy.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 #pragma once
@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
 
 namespace strata {
 
@@ -21,13 +20,6 @@ inline void upload_tokens(cpu&, view<const token, 1> host, view<token, 1> device
 }
 inline void fill(cpu& backend, float value, output<float, 1> y) {
   backend.parallel(y.size(), 1, [&](index begin, index end) { std::fill(y.data + begin, y.data + end, value); });
-}
-inline void add(cpu& backend, input<float, 1> x, output<float, 1> y) {
-  backend.parallel(y.size(), 1, [&](index begin, index end) {
-    vector::for_each(end - begin, [&](index n, auto load, auto store) {
-      store(y.data + begin + n, load(y.data + begin + n) + load(x.data + begin + n));
-    });
-  });
 }
 
 }  // namespace strata

@@ -7,7 +7,7 @@
 
 #include <strata/backend/cpu/context.hpp>
 #include <strata/backend/cpu/eigen.hpp>
-#include <strata/backend/cpu/vector.hpp>
+#include <strata/backend/cpu/operations.hpp>
 
 #if STRATA_HAS_ONEDNN
 #include <strata/backend/cpu/products_onednn.hpp>
@@ -18,6 +18,12 @@ class onednn_products {};
 #endif
 
 namespace strata {
+
+/// Up to this many rows every weight is read once and used at once: memory decides, not arithmetic.
+inline constexpr index few_rows = 4;
+/// Threads take whole groups of so many rows of a weight's gradient.
+inline constexpr index row_grain = 16;
+
 namespace eigen_products {
 
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -33,78 +39,9 @@ inline map whole(view<float, 2> x) { return {x.data, x.shape[0], x.shape[1], out
 
 }  // namespace eigen_products
 
-namespace cpu_detail {
-
-/// Up to this many rows every weight is read once and used at once: memory decides, not arithmetic.
-inline constexpr index few_rows = 4;
-
-/// y[r, first..last) = or += x[r] . weight[n] + bias[n], for `Rows` rows.
-template <int Rows>
-inline void dot_rows(view<const float, 2> x, view<const float, 2> weight, view<const float, 1> bias, view<float, 2> y,
-                     update mode, index first, index last) {
-  const index depth = x.shape[1], width = y.shape[1];
-  constexpr int group = 4;  // weights that share the loads of x
-  for (index n = first; n < last; n += group) {
-    const index size = std::min<index>(group, last - n);
-    vector::floats total[group][Rows]{};
-    const float* w[group];
-    for (index g = 0; g < group; ++g) w[g] = weight.data + (n + std::min(g, size - 1)) * depth;
-    vector::for_each(depth, [&](index k, auto load, auto) {
-      STRATA_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const vector::floats value = load(x.data + r * depth + k);
-        STRATA_UNROLL
-        for (int g = 0; g < group; ++g) total[g][r] += load(w[g] + k) * value;
-      }
-    });
-    for (index g = 0; g < size; ++g)
-      for (int r = 0; r < Rows; ++r) {
-        const float sum = vector::sum(total[g][r]) + (bias ? bias(n + g) : 0.f);
-        float& out = y.data[r * width + n + g];
-        out = mode == update::add ? out + sum : sum;
-      }
-  }
-}
-
-inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const float, 2> weight,
-                            view<const float, 1> bias, view<float, 2> y, update mode) {
-  backend.parallel(weight.shape[0], weight.shape[1], [&](index begin, index end) {
-    switch (x.shape[0]) {
-      case 0:
-        return;
-      case 1:
-        return dot_rows<1>(x, weight, bias, y, mode, begin, end);
-      case 2:
-        return dot_rows<2>(x, weight, bias, y, mode, begin, end);
-      case 3:
-        return dot_rows<3>(x, weight, bias, y, mode, begin, end);
-      default:
-        return dot_rows<4>(x, weight, bias, y, mode, begin, end);
-    }
-  });
-}
-
-/// dbias[n] += sum over rows; threads own columns.
-inline void add_column_sums(cpu& backend, view<const float, 2> dy, view<float, 1> dbias) {
-  const auto [rows, width] = dy.shape;
-  backend.parallel(
-      width, rows,
-      [&, rows = rows, width = width](index begin, index end) {
-        for (index r = 0; r < rows; ++r) {
-          const float* from = dy.data + r * width + begin;
-          float* to = dbias.data + begin;
-          vector::for_each(end - begin,
-                           [&](index n, auto load, auto store) { store(to + n, load(to + n) + load(from + n)); });
-        }
-      },
-      vector::lanes);
-}
-
-}  // namespace cpu_detail
-
 inline void linear(cpu& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias, output<float, 2> y,
                    update mode) {
-  if (x.shape[0] <= cpu_detail::few_rows) return cpu_detail::linear_few_rows(backend, x, weight, bias, y, mode);
+  if (x.shape[0] <= few_rows) return linear_few_rows(backend, x, weight, bias, y, mode);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->linear(backend, x, weight, bias, y, mode);
 #endif
@@ -143,7 +80,7 @@ inline void linear_backward_input(cpu& backend, input<float, 2> dy, input<float,
 /// Threads own rows of dweight, so the order of its sums does not depend on them.
 inline void linear_backward_weight(cpu& backend, input<float, 2> dy, input<float, 2> x, output<float, 2> dweight,
                                    output<float, 1> dbias) {
-  if (dbias) cpu_detail::add_column_sums(backend, dy, dbias);
+  if (dbias) add_column_sums(backend, dy, dbias);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->backward_weight(backend, dy, x, dweight);
 #endif
@@ -153,11 +90,12 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> dy, input<float
       [&](index begin, index end) {
         whole(dweight.slice(begin, end - begin)).noalias() += columns_of(dy, begin, end - begin).transpose() * whole(x);
       },
-      vector::lanes);
+      row_grain);
 }
 
 inline cpu::cpu(cpu_options options)
-    : pool_(options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+    : instructions_(chosen_instructions(options.instructions)),
+      pool_(options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
   require(options.threads >= 0, "threads must be 0 (one a processor) or positive, not ", options.threads);
 #if STRATA_HAS_ONEDNN

@@ -4,11 +4,11 @@
 #include <numeric>
 #include <vector>
 
-#include <strata/backend/cpu/vector.hpp>
+#include <strata/backend/cpu/kernels.hpp>
 
 #include "support/catch.hpp"
 
-namespace vector = strata::vector;
+namespace vector = strata::kernels::baseline::vector;
 
 namespace {
 

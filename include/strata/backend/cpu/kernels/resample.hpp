@@ -1,21 +1,12 @@
 // What moves between levels: unfold, repeat, subsample, their gradients, and the token shift of one step.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: backend/backend.hpp. Threads own rows of the output, so sums have a fixed order.
-#pragma once
 
-#include <algorithm>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
-namespace cpu_detail {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 inline void add_row(const float* from, float* to, index count) {
   vector::for_each(count, [&](index d, auto load, auto store) { store(to + d, load(to + d) + load(from + d)); });
 }
-
-}  // namespace cpu_detail
 
 inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
   const index length = x.shape[1], dim = x.shape[2], positions = y.shape[1], c = compression;
@@ -67,7 +58,7 @@ inline void repeat_backward(cpu& backend, input<float, 3> dy, int stride, index 
     for (index row = begin; row < end; ++row) {
       const index b = row / positions, i = row % positions;
       for (index t = i * stride; t < std::min(length, (i + 1) * stride); ++t)
-        cpu_detail::add_row(dy.data + (b * length + t) * width + column, dx.data + row * dim, dim);
+        add_row(dy.data + (b * length + t) * width + column, dx.data + row * dim, dim);
     }
   });
 }
@@ -77,7 +68,7 @@ inline void subsample(cpu& backend, input<float, 3> x, int stride, index column,
   backend.parallel(y.shape[0] * positions, dim, [&](index begin, index end) {
     for (index row = begin; row < end; ++row) {
       const index b = row / positions, i = row % positions;
-      cpu_detail::add_row(x.data + (b * length + i * stride) * width + column, y.data + row * dim, dim);
+      add_row(x.data + (b * length + i * stride) * width + column, y.data + row * dim, dim);
     }
   });
 }
@@ -105,4 +96,4 @@ inline void shift_step(cpu&, input<float, 2> x, output<float, 2> previous, outpu
   }
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

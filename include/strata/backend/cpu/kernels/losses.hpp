@@ -1,17 +1,8 @@
 // window_targets, cross_entropy, cosine_distance.
 // Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients.
 // Source: backend/backend.hpp.
-#pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <vector>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/norms.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
   const index positions = targets.shape[1], window = targets.shape[2], length = ids.shape[1];
@@ -23,8 +14,6 @@ inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, i
       }
   });
 }
-
-namespace cpu_detail {
 
 /// Sums one double a thread, in the order of the threads.
 class thread_sums {
@@ -46,8 +35,6 @@ class thread_sums {
   int threads_;
 };
 
-}  // namespace cpu_detail
-
 inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token, 1> targets, token ignore, float scale,
                           output<float, 1> loss, output<float, 2> gradient) {
   const auto [rows, vocabulary] = logits.shape;
@@ -55,7 +42,7 @@ inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token
   index counted = 0;
   for (index r = 0; r < rows; ++r) counted += counts(r);
   const float factor = counted == 0 ? 0.f : scale / static_cast<float>(counted);
-  cpu_detail::thread_sums sums(backend);
+  thread_sums sums(backend);
   backend.parallel_numbered(rows, 12 * vocabulary, [&, vocabulary = vocabulary](int thread, index begin, index end) {
     float* weight = backend.thread_memory(thread, vocabulary);
     for (index r = begin; r < end; ++r) {
@@ -94,7 +81,7 @@ inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<floa
   const auto [batch, length, dim] = prediction.shape;
   const index pairs = batch * (length - 1);
   const float factor = pairs == 0 ? 0.f : -scale / static_cast<float>(pairs);
-  cpu_detail::thread_sums sums(backend);
+  thread_sums sums(backend);
   backend.parallel_numbered(
       batch * length, 8 * dim, [&, length = length, dim = dim](int thread, index begin, index end) {
         for (index r = begin; r < end; ++r) {
@@ -105,9 +92,9 @@ inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<floa
           }
           const float* p = prediction.data + r * dim;
           const float* e = embedding.data + (r + 1) * dim;
-          const float pp = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(p + d) * load(p + d); });
-          const float ee = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(e + d) * load(e + d); });
-          const float pe = cpu_detail::sum_over(dim, [&](index d, auto load) { return load(p + d) * load(e + d); });
+          const float pp = sum_over(dim, [&](index d, auto load) { return load(p + d) * load(p + d); });
+          const float ee = sum_over(dim, [&](index d, auto load) { return load(e + d) * load(e + d); });
+          const float pe = sum_over(dim, [&](index d, auto load) { return load(p + d) * load(e + d); });
           const float p_inverse = 1 / std::max(std::sqrt(pp), 1e-12f), e_inverse = 1 / std::max(std::sqrt(ee), 1e-12f);
           const float cosine = pe * p_inverse * e_inverse;
           sums[thread] += static_cast<double>(cosine);
@@ -123,4 +110,4 @@ inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<floa
   if (pairs > 0) loss(0) += static_cast<float>(1 - sums.total() / static_cast<double>(pairs));
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

@@ -1,16 +1,8 @@
 // rms_norm, layer_norm over the token-shifted input, and their gradients.
 // Shapes: x [B,n,D] -> y [B,n,D]; factor, mean [B n].
 // Source: backend/backend.hpp.
-#pragma once
 
-#include <algorithm>
-#include <cmath>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
-namespace cpu_detail {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 /// Row `r` of token_shift(x), in place where nothing is shifted, else put together in `memory`.
 inline const float* shifted_row(input<float, 3> x, index r, index shift, float* memory) {
@@ -51,17 +43,14 @@ inline void add_partials(int threads, const float* partial, output<float, 1> res
     for (index d = 0; d < result.size(); ++d) result(d) += partial[thread * result.size() + d];
 }
 
-}  // namespace cpu_detail
-
 inline void rms_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, int shift, output<float, 3> y,
                      output<float, 1> factor) {
   const index dim = x.shape[2];
   backend.parallel_numbered(factor.size(), 4 * dim, [&](int thread, index begin, index end) {
     float* memory = backend.thread_memory(thread, dim);
     for (index r = begin; r < end; ++r) {
-      const float* row = cpu_detail::shifted_row(x, r, shift, memory);
-      const float squares =
-          cpu_detail::sum_over(dim, [&](index d, auto load) { return load(row + d) * load(row + d); });
+      const float* row = shifted_row(x, r, shift, memory);
+      const float squares = sum_over(dim, [&](index d, auto load) { return load(row + d) * load(row + d); });
       const float f = std::sqrt(static_cast<float>(dim)) / std::max(std::sqrt(squares), 1e-12f);
       float* out = y.data + r * dim;
       vector::for_each(
@@ -81,20 +70,20 @@ inline void rms_norm_backward(cpu& backend, input<float, 3> x, input<float, 1> g
     float* gradient = memory + dim;
     float* own_dgain = partial + thread * dim;
     for (index r = begin; r < end; ++r) {
-      const float* row = cpu_detail::shifted_row(x, r, shift, memory);
+      const float* row = shifted_row(x, r, shift, memory);
       const float* dout = dy.data + r * dim;
-      const float along = cpu_detail::sum_over(
-          dim, [&](index d, auto load) { return load(dout + d) * load(gain.data + d) * load(row + d); });
+      const float along =
+          sum_over(dim, [&](index d, auto load) { return load(dout + d) * load(gain.data + d) * load(row + d); });
       const float f = factor(r), pull = along * f * f / static_cast<float>(dim);
       vector::for_each(dim, [&](index d, auto load, auto store) {
         const auto value = load(row + d), upper = load(dout + d);
         store(gradient + d, f * (upper * load(gain.data + d) - value * pull));
         store(own_dgain + d, load(own_dgain + d) + upper * value * f);
       });
-      cpu_detail::add_shifted_row(gradient, r, shift, dx);
+      add_shifted_row(gradient, r, shift, dx);
     }
   });
-  cpu_detail::add_partials(backend.threads(), partial, dgain);
+  add_partials(backend.threads(), partial, dgain);
 }
 
 inline void layer_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, input<float, 1> bias, int shift,
@@ -104,12 +93,10 @@ inline void layer_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, in
     float* memory = backend.thread_memory(thread, 2 * dim);
     float* centred = memory + dim;
     for (index r = begin; r < end; ++r) {
-      const float* row = cpu_detail::shifted_row(x, r, shift, memory);
-      const float m =
-          cpu_detail::sum_over(dim, [&](index d, auto load) { return load(row + d); }) / static_cast<float>(dim);
+      const float* row = shifted_row(x, r, shift, memory);
+      const float m = sum_over(dim, [&](index d, auto load) { return load(row + d); }) / static_cast<float>(dim);
       vector::for_each(dim, [&](index d, auto load, auto store) { store(centred + d, load(row + d) - m); });
-      const float squares =
-          cpu_detail::sum_over(dim, [&](index d, auto load) { return load(centred + d) * load(centred + d); });
+      const float squares = sum_over(dim, [&](index d, auto load) { return load(centred + d) * load(centred + d); });
       const float f = 1 / std::sqrt(squares / static_cast<float>(dim) + 1e-5f);
       float* out = y.data + r * dim;
       vector::for_each(dim, [&](index d, auto load, auto store) {
@@ -134,12 +121,11 @@ inline void layer_norm_backward(cpu& backend, input<float, 3> x, input<float, 1>
     float* own_dgain = partial_gain + thread * dim;
     float* own_dbias = partial_bias + thread * dim;
     for (index r = begin; r < end; ++r) {
-      const float* row = cpu_detail::shifted_row(x, r, shift, memory);
+      const float* row = shifted_row(x, r, shift, memory);
       const float* dout = dy.data + r * dim;
       const float f = factor(r), m = mean(r);
-      const float sum =
-          cpu_detail::sum_over(dim, [&](index d, auto load) { return load(dout + d) * load(gain.data + d); });
-      const float along = cpu_detail::sum_over(
+      const float sum = sum_over(dim, [&](index d, auto load) { return load(dout + d) * load(gain.data + d); });
+      const float along = sum_over(
           dim, [&](index d, auto load) { return load(dout + d) * load(gain.data + d) * (load(row + d) - m) * f; });
       const float mean_sum = sum / static_cast<float>(dim), mean_along = along / static_cast<float>(dim);
       vector::for_each(dim, [&](index d, auto load, auto store) {
@@ -148,11 +134,11 @@ inline void layer_norm_backward(cpu& backend, input<float, 3> x, input<float, 1>
         store(own_dgain + d, load(own_dgain + d) + upper * normed);
         store(own_dbias + d, load(own_dbias + d) + upper);
       });
-      cpu_detail::add_shifted_row(gradient, r, shift, dx);
+      add_shifted_row(gradient, r, shift, dx);
     }
   });
-  cpu_detail::add_partials(backend.threads(), partial_gain, dgain);
-  cpu_detail::add_partials(backend.threads(), partial_bias, dbias);
+  add_partials(backend.threads(), partial_gain, dgain);
+  add_partials(backend.threads(), partial_bias, dbias);
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

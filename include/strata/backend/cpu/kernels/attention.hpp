@@ -2,17 +2,8 @@
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
 // Source: FlashAttention, arXiv 2205.14135, without its rescaling: the scores of 16 queries against the keys of
 // their windows fit in the first cache, so the softmax is the plain one.
-#pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
-namespace cpu_detail {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 inline constexpr index round_up(index count, index multiple) { return (count + multiple - 1) / multiple * multiple; }
 
@@ -204,18 +195,15 @@ inline void turn(cpu& backend, const attention_shape& shape, input<float, 3> tab
   });
 }
 
-}  // namespace cpu_detail
-
 inline void rotary(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv) {
-  cpu_detail::turn(backend, shape, table, qkv, 1.f);
+  turn(backend, shape, table, qkv, 1.f);
 }
 inline void rotary_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> dqkv) {
-  cpu_detail::turn(backend, shape, table, dqkv, -1.f);
+  turn(backend, shape, table, dqkv, -1.f);
 }
 
 inline void attention(cpu& backend, const attention_shape& shape, input<float, 2> qkv, output<float, 2> y,
                       output<float, 3> log_sum_exp) {
-  using namespace cpu_detail;
   const index dim = shape.dim(), stride = 3 * dim;
   const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   const index tasks = shape.batch * shape.heads * shape.dilation;
@@ -253,7 +241,6 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 2
 
 inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 2> qkv, input<float, 2> y,
                                input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dqkv) {
-  using namespace cpu_detail;
   const index dim = shape.dim(), stride = 3 * dim;
   const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   const index tasks = shape.batch * shape.heads * shape.dilation;
@@ -351,4 +338,4 @@ inline void attention_step(cpu& backend, const attention_shape& shape, index cou
   }
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

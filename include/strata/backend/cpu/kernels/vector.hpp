@@ -1,14 +1,8 @@
-// Vectors of floats as wide as this translation unit may use, and the functions the kernels need on them.
+// Vectors of floats as wide as the instruction set has them, and the functions the kernels need on them.
 // Shapes: `lanes` floats.
 // Source: compilers' vector extensions; exp after Cephes' expf, erf by the rational approximation that Eigen uses.
-#pragma once
 
-#include <cmath>
-#include <cstring>
-
-#include <strata/core/view.hpp>
-
-namespace strata::vector {
+namespace strata::kernels::STRATA_INSTRUCTIONS::vector {
 
 inline constexpr int lanes = STRATA_VECTOR_BYTES / static_cast<int>(sizeof(float));
 using floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES)));
@@ -30,6 +24,19 @@ STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index count) {
 STRATA_ALWAYS_INLINE floats all(float x) { return x - floats{}; }
 STRATA_ALWAYS_INLINE floats max(floats x, floats y) { return x > y ? x : y; }
 STRATA_ALWAYS_INLINE floats min(floats x, floats y) { return x < y ? x : y; }
+/// The compilers' own square root cannot be used on vectors where it must set errno.
+STRATA_ALWAYS_INLINE floats sqrt(floats x) {
+#if defined(__x86_64__) && STRATA_VECTOR_BYTES == 64
+  return _mm512_maskz_sqrt_ps(0xffff, x);  // g++ 12 warns about the plain one
+#elif defined(__x86_64__) && STRATA_VECTOR_BYTES == 32
+  return _mm256_sqrt_ps(x);
+#elif defined(__x86_64__)
+  return _mm_sqrt_ps(x);
+#else
+  for (int lane = 0; lane < lanes; ++lane) x[lane] = std::sqrt(x[lane]);
+  return x;
+#endif
+}
 STRATA_ALWAYS_INLINE ints count_up() {
   ints x{};
   for (int lane = 0; lane < lanes; ++lane) x[lane] = lane;
@@ -52,7 +59,7 @@ STRATA_ALWAYS_INLINE float largest(floats x) {
 }
 /// Keeps a value in a register: GCC would otherwise fold its load into every use.
 STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
-#if defined(__AVX512F__)
+#if STRATA_VECTOR_BYTES == 64
   asm("" : "+v"(x));
 #elif defined(__x86_64__)
   asm("" : "+x"(x));
@@ -99,17 +106,29 @@ STRATA_ALWAYS_INLINE floats erf(floats x) {
   return p * x / q;
 }
 
+/// What `for_each` hands to its body. No lambdas: g++ compiles their conversion to a pointer without the target's
+/// instructions.
+struct load_whole {
+  STRATA_ALWAYS_INLINE floats operator()(const float* from) const { return load(from); }
+};
+struct store_whole {
+  STRATA_ALWAYS_INLINE void operator()(float* to, floats x) const { store(to, x); }
+};
+struct load_first {
+  index count;
+  STRATA_ALWAYS_INLINE floats operator()(const float* from) const { return load_part(from, count); }
+};
+struct store_first {
+  index count;
+  STRATA_ALWAYS_INLINE void operator()(float* to, floats x) const { store_part(to, x, count); }
+};
+
 /// Calls `body(offset, load, store)` over [0, count): whole vectors first, then one part.
 template <class Body>
 STRATA_ALWAYS_INLINE void for_each(index count, Body body) {
   index n = 0;
-  for (; n + lanes <= count; n += lanes)
-    body(
-        n, [](const float* from) { return load(from); }, [](float* to, floats x) { store(to, x); });
-  if (const index rest = count - n; rest > 0)
-    body(
-        n, [rest](const float* from) { return load_part(from, rest); },
-        [rest](float* to, floats x) { store_part(to, x, rest); });
+  for (; n + lanes <= count; n += lanes) body(n, load_whole{}, store_whole{});
+  if (const index rest = count - n; rest > 0) body(n, load_first{rest}, store_first{rest});
 }
 
-}  // namespace strata::vector
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS::vector

@@ -1,13 +1,8 @@
 // gelu, silu and their gradients.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
-#pragma once
 
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
-namespace cpu_detail {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 /// y[n] = f(x[n])
 template <class Function>
@@ -35,27 +30,36 @@ void map_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<fl
       vector::lanes);
 }
 
-}  // namespace cpu_detail
-
 inline constexpr float inverse_sqrt_2 = 0.70710678f, inverse_sqrt_2_pi = 0.39894228f;
 
-inline void gelu(cpu& backend, input<float, 1> x, output<float, 1> y) {
-  cpu_detail::map(backend, x, y, [](vector::floats v) { return 0.5f * v * (1.f + vector::erf(v * inverse_sqrt_2)); });
-}
+struct gelu_of {
+  STRATA_ALWAYS_INLINE vector::floats operator()(vector::floats x) const {
+    return 0.5f * x * (1.f + vector::erf(x * inverse_sqrt_2));
+  }
+};
+struct gelu_derivative {
+  STRATA_ALWAYS_INLINE vector::floats operator()(vector::floats x) const {
+    const vector::floats cumulative = 0.5f + 0.5f * vector::erf(x * inverse_sqrt_2);
+    return cumulative + x * vector::exp(-0.5f * x * x) * inverse_sqrt_2_pi;
+  }
+};
+struct silu_of {
+  STRATA_ALWAYS_INLINE vector::floats operator()(vector::floats x) const { return x / (1.f + vector::exp(-x)); }
+};
+struct silu_derivative {
+  STRATA_ALWAYS_INLINE vector::floats operator()(vector::floats x) const {
+    const vector::floats sigmoid = 1.f / (1.f + vector::exp(-x));
+    return sigmoid * (1.f + x * (1.f - sigmoid));
+  }
+};
+
+inline void gelu(cpu& backend, input<float, 1> x, output<float, 1> y) { map(backend, x, y, gelu_of{}); }
 inline void gelu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {
-  cpu_detail::map_backward(backend, x, dy, dx, [](vector::floats v) {
-    const vector::floats cumulative = 0.5f + 0.5f * vector::erf(v * inverse_sqrt_2);
-    return cumulative + v * vector::exp(-0.5f * v * v) * inverse_sqrt_2_pi;
-  });
+  map_backward(backend, x, dy, dx, gelu_derivative{});
 }
-inline void silu(cpu& backend, input<float, 1> x, output<float, 1> y) {
-  cpu_detail::map(backend, x, y, [](vector::floats v) { return v / (1.f + vector::exp(-v)); });
-}
+inline void silu(cpu& backend, input<float, 1> x, output<float, 1> y) { map(backend, x, y, silu_of{}); }
 inline void silu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {
-  cpu_detail::map_backward(backend, x, dy, dx, [](vector::floats v) {
-    const vector::floats sigmoid = 1.f / (1.f + vector::exp(-v));
-    return sigmoid * (1.f + v * (1.f - sigmoid));
-  });
+  map_backward(backend, x, dy, dx, silu_derivative{});
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

@@ -1,24 +1,16 @@
 // squared_norm, adam.
 // Shapes: [N] flat buffers.
 // Source: backend/backend.hpp.
-#pragma once
 
-#include <cmath>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/eigen.hpp>
-#include <strata/backend/cpu/losses.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> result) {
   constexpr index block = 4096;  // short sums in float, long ones in double
-  cpu_detail::thread_sums sums(backend);
+  thread_sums sums(backend);
   backend.parallel_numbered((x.size() + block - 1) / block, block, [&](int thread, index begin, index end) {
     for (index b = begin; b < end; ++b) {
       const float* from = x.data + b * block;
-      sums[thread] += static_cast<double>(cpu_detail::sum_over(
+      sums[thread] += static_cast<double>(sum_over(
           std::min(block, x.size() - b * block), [&](index n, auto load) { return load(from + n) * load(from + n); }));
     }
   });
@@ -44,17 +36,18 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
     backend.parallel(
         count, 16,
         [=](index begin, index end) {
-          // Eigen, because the compiler turns no square root into vectors where it must set errno.
-          using array = Eigen::Map<Eigen::ArrayXf>;
-          constexpr index block = 2048;  // what is used twice stays in the first cache
-          for (index n = first + begin; n < first + end; n += block) {
-            const index size = std::min(block, first + end - n);
-            const Eigen::Map<const Eigen::ArrayXf> g(gradient.data + n, size);
-            array w(weight.data + n, size), m(first_moment.data + n, size), v(second_moment.data + n, size);
-            m = beta1 * m + rest1 * (g * clip + coupled_decay * w);
-            v = beta2 * v + rest2 * (g * clip + coupled_decay * w).square();
-            w -= rate * (m * correction1 / (v.sqrt() * root_correction2 + epsilon) + decoupled_decay * w);
-          }
+          vector::for_each(end - begin, [=](index n, auto load, auto store) {
+            float* w = weight.data + first + begin + n;
+            float* m = first_moment.data + first + begin + n;
+            float* v = second_moment.data + first + begin + n;
+            const vector::floats weights = load(w);
+            const vector::floats g = load(gradient.data + first + begin + n) * clip + coupled_decay * weights;
+            const vector::floats mean = beta1 * load(m) + rest1 * g, square = beta2 * load(v) + rest2 * g * g;
+            store(m, mean);
+            store(v, square);
+            store(w, weights - rate * (mean * correction1 / (vector::sqrt(square) * root_correction2 + epsilon) +
+                                       decoupled_decay * weights));
+          });
         },
         vector::lanes);
   };
@@ -62,4 +55,4 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
   update_range(settings.decayed, weight.size() - settings.decayed, 0.f, 0.f);
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

@@ -1,14 +1,8 @@
 // embed, embed_backward.
 // Shapes: ids [R], table [V,D] -> [R,D].
 // Source: backend/backend.hpp.
-#pragma once
 
-#include <algorithm>
-
-#include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/vector.hpp>
-
-namespace strata {
+namespace strata::kernels::STRATA_INSTRUCTIONS {
 
 inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
   const index dim = y.shape[1];
@@ -40,4 +34,4 @@ inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 
       vector::lanes);
 }
 
-}  // namespace strata
+}  // namespace strata::kernels::STRATA_INSTRUCTIONS

@@ -1,0 +1,55 @@
+// Compiles the folder kernels/ once for each instruction set, into namespaces of their own: a program that was built for
+// any processor then uses what it finds.
+// Shapes: backend/backend.hpp.
+// Source: the scheme of Google Highway's foreach_target.h.
+#pragma once
+
+// All that the kernels need, outside of the regions below: nothing else may be compiled for instructions that the
+// processor may lack.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include <strata/backend/cpu/context.hpp>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Vectors are only passed between functions that are always inlined, so no calling convention matters.
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+#define STRATA_INSTRUCTIONS baseline
+#define STRATA_VECTOR_BYTES STRATA_BASELINE_VECTOR_BYTES
+#include <strata/backend/cpu/kernels/all.hpp>
+#undef STRATA_INSTRUCTIONS
+#undef STRATA_VECTOR_BYTES
+
+#if STRATA_COMPILES_AVX2
+STRATA_TARGET_BEGIN("avx2,fma")
+#define STRATA_INSTRUCTIONS avx2
+#define STRATA_VECTOR_BYTES 32
+#include <strata/backend/cpu/kernels/all.hpp>
+#undef STRATA_INSTRUCTIONS
+#undef STRATA_VECTOR_BYTES
+STRATA_TARGET_END
+#endif
+
+#if STRATA_COMPILES_AVX512
+STRATA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#define STRATA_INSTRUCTIONS avx512
+#define STRATA_VECTOR_BYTES 64
+#include <strata/backend/cpu/kernels/all.hpp>
+#undef STRATA_INSTRUCTIONS
+#undef STRATA_VECTOR_BYTES
+STRATA_TARGET_END
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,20 @@
+// The kernels, in the order in which they build on each other.
+// Shapes: backend/backend.hpp.
+// Source: included by backend/cpu/kernels.hpp, once for each instruction set; so the files of this folder have no
+// include guard and include nothing.
+#if !defined(STRATA_INSTRUCTIONS)
+#error "strata: include <strata/cpu.hpp>; the files of backend/cpu/kernels/ do not compile alone"
+#endif
+
+// clang-format off
+#include <strata/backend/cpu/kernels/vector.hpp>
+#include <strata/backend/cpu/kernels/memory.hpp>
+#include <strata/backend/cpu/kernels/embedding.hpp>
+#include <strata/backend/cpu/kernels/products.hpp>
+#include <strata/backend/cpu/kernels/activations.hpp>
+#include <strata/backend/cpu/kernels/norms.hpp>
+#include <strata/backend/cpu/kernels/attention.hpp>
+#include <strata/backend/cpu/kernels/resample.hpp>
+#include <strata/backend/cpu/kernels/losses.hpp>
+#include <strata/backend/cpu/kernels/optimizer.hpp>
+// clang-format on

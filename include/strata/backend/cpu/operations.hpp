@@ -1,0 +1,139 @@
+// The operations that the kernels compute: each call goes to the kernels of the backend's instruction set.
+// Shapes: backend/backend.hpp.
+// Source: own.
+#pragma once
+
+#include <strata/backend/cpu/kernels.hpp>
+
+namespace strata {
+
+/// Calls the kernel of the backend's instruction set.
+#if STRATA_COMPILES_AVX2
+#define STRATA_IF_AVX2(call) \
+  if (backend.instructions() == instruction_set::avx2) return kernels::avx2::call
+#else
+#define STRATA_IF_AVX2(call) static_cast<void>(0)
+#endif
+#if STRATA_COMPILES_AVX512
+#define STRATA_IF_AVX512(call) \
+  if (backend.instructions() == instruction_set::avx512) return kernels::avx512::call
+#else
+#define STRATA_IF_AVX512(call) static_cast<void>(0)
+#endif
+#define STRATA_CALL_KERNEL(call) \
+  STRATA_IF_AVX512(call);        \
+  STRATA_IF_AVX2(call);          \
+  return kernels::baseline::call
+
+// memory
+inline void add(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(add(backend, x, y)); }
+// embedding
+inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
+  STRATA_CALL_KERNEL(embed(backend, ids, table, y));
+}
+inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
+  STRATA_CALL_KERNEL(embed_backward(backend, ids, dy, dtable));
+}
+// products
+inline void linear_few_rows(cpu& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias,
+                            output<float, 2> y, update mode) {
+  STRATA_CALL_KERNEL(linear_few_rows(backend, x, weight, bias, y, mode));
+}
+inline void add_column_sums(cpu& backend, input<float, 2> dy, output<float, 1> dbias) {
+  STRATA_CALL_KERNEL(add_column_sums(backend, dy, dbias));
+}
+// activations
+inline void gelu(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(gelu(backend, x, y)); }
+inline void gelu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {
+  STRATA_CALL_KERNEL(gelu_backward(backend, x, dy, dx));
+}
+inline void silu(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(silu(backend, x, y)); }
+inline void silu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {
+  STRATA_CALL_KERNEL(silu_backward(backend, x, dy, dx));
+}
+// norms
+inline void rms_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, int shift, output<float, 3> y,
+                     output<float, 1> factor) {
+  STRATA_CALL_KERNEL(rms_norm(backend, x, gain, shift, y, factor));
+}
+inline void rms_norm_backward(cpu& backend, input<float, 3> x, input<float, 1> gain, int shift, input<float, 1> factor,
+                              input<float, 3> dy, output<float, 3> dx, output<float, 1> dgain) {
+  STRATA_CALL_KERNEL(rms_norm_backward(backend, x, gain, shift, factor, dy, dx, dgain));
+}
+inline void layer_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, input<float, 1> bias, int shift,
+                       output<float, 3> y, output<float, 1> factor, output<float, 1> mean) {
+  STRATA_CALL_KERNEL(layer_norm(backend, x, gain, bias, shift, y, factor, mean));
+}
+inline void layer_norm_backward(cpu& backend, input<float, 3> x, input<float, 1> gain, int shift,
+                                input<float, 1> factor, input<float, 1> mean, input<float, 3> dy, output<float, 3> dx,
+                                output<float, 1> dgain, output<float, 1> dbias) {
+  STRATA_CALL_KERNEL(layer_norm_backward(backend, x, gain, shift, factor, mean, dy, dx, dgain, dbias));
+}
+// attention
+inline void rotary(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv) {
+  STRATA_CALL_KERNEL(rotary(backend, shape, table, qkv));
+}
+inline void rotary_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> dqkv) {
+  STRATA_CALL_KERNEL(rotary_backward(backend, shape, table, dqkv));
+}
+inline void attention(cpu& backend, const attention_shape& shape, input<float, 2> qkv, output<float, 2> y,
+                      output<float, 3> log_sum_exp) {
+  STRATA_CALL_KERNEL(attention(backend, shape, qkv, y, log_sum_exp));
+}
+inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 2> qkv, input<float, 2> y,
+                               input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dqkv) {
+  STRATA_CALL_KERNEL(attention_backward(backend, shape, qkv, y, log_sum_exp, dy, dqkv));
+}
+inline void attention_step(cpu& backend, const attention_shape& shape, index count, input<float, 2> qkv,
+                           input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
+  STRATA_CALL_KERNEL(attention_step(backend, shape, count, qkv, table, keys, values, y));
+}
+// between levels
+inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
+  STRATA_CALL_KERNEL(unfold(backend, x, compression, stride, first, y));
+}
+inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, int stride, index first,
+                            output<float, 3> dx) {
+  STRATA_CALL_KERNEL(unfold_backward(backend, dy, compression, stride, first, dx));
+}
+inline void repeat(cpu& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+  STRATA_CALL_KERNEL(repeat(backend, x, stride, column, y));
+}
+inline void repeat_backward(cpu& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+  STRATA_CALL_KERNEL(repeat_backward(backend, dy, stride, column, dx));
+}
+inline void subsample(cpu& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+  STRATA_CALL_KERNEL(subsample(backend, x, stride, column, y));
+}
+inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+  STRATA_CALL_KERNEL(subsample_backward(backend, dy, stride, column, dx));
+}
+inline void shift_step(cpu& backend, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {
+  STRATA_CALL_KERNEL(shift_step(backend, x, previous, y));
+}
+// losses
+inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+  STRATA_CALL_KERNEL(window_targets(backend, ids, stride, offset, targets));
+}
+inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token, 1> targets, token ignore, float scale,
+                          output<float, 1> loss, output<float, 2> gradient) {
+  STRATA_CALL_KERNEL(cross_entropy(backend, logits, targets, ignore, scale, loss, gradient));
+}
+inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
+                            output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
+  STRATA_CALL_KERNEL(cosine_distance(backend, prediction, embedding, scale, loss, dprediction, dembedding));
+}
+// optimizer
+inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> result) {
+  STRATA_CALL_KERNEL(squared_norm(backend, x, result));
+}
+inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> squared_norm,
+                 output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
+  STRATA_CALL_KERNEL(adam(backend, settings, gradient, squared_norm, weight, first_moment, second_moment));
+}
+
+#undef STRATA_CALL_KERNEL
+#undef STRATA_IF_AVX2
+#undef STRATA_IF_AVX512
+
+}  // namespace strata
