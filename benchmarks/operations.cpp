@@ -120,17 +120,17 @@ void register_attention() {
       tensors t;
       const auto shape = shape_of(z);
       const auto qkv = t.make<2>({z.rows(), 3 * shape.dim()}), y = t.make<2>({z.rows(), shape.dim()});
-      const auto lse = t.make<3>({z.batch, z.heads, z.length});
-      against_peak(state, flops(z), [&] { attention(backend(), shape, qkv, y, lse); });
+      const auto lse = t.make<3>({z.batch, z.heads, z.length}), table = t.make<3>({4, z.length, z.head_dim / 2});
+      against_peak(state, flops(z), [&] { attention(backend(), shape, table, qkv, y, lse); });
     });
     add("attention_backward", s, [=](benchmark::State& state, const size& z) {
       tensors t;
       const auto shape = shape_of(z);
       const auto qkv = t.make<2>({z.rows(), 3 * shape.dim()}), y = t.make<2>({z.rows(), shape.dim()});
       const auto dy = t.make<2>({z.rows(), shape.dim()}), dqkv = t.make<2>({z.rows(), 3 * shape.dim()});
-      const auto lse = t.make<3>({z.batch, z.heads, z.length});
-      attention(backend(), shape, qkv, y, lse);
-      against_peak(state, 2.5 * flops(z), [&] { attention_backward(backend(), shape, qkv, y, lse, dy, dqkv); });
+      const auto lse = t.make<3>({z.batch, z.heads, z.length}), table = t.make<3>({4, z.length, z.head_dim / 2});
+      attention(backend(), shape, table, qkv, y, lse);
+      against_peak(state, 2.5 * flops(z), [&] { attention_backward(backend(), shape, table, qkv, y, lse, dy, dqkv); });
     });
     add("attention_step", s, [=](benchmark::State& state, const size& z) {
       tensors t;
@@ -142,14 +142,6 @@ void register_attention() {
       index count = 0;
       against_bandwidth(state, 8.0 * static_cast<double>(z.span * shape.dim()),
                         [&] { attention_step(backend(), shape, count++, qkv, table, keys, values, y); });
-    });
-    add("rotary", s, [=](benchmark::State& state, const size& z) {
-      tensors t;
-      const auto shape = shape_of(z);
-      const auto qkv = t.make<2>({z.rows(), 3 * shape.dim()});
-      const auto table = t.make<3>({4, z.length, z.head_dim / 2});
-      against_bandwidth(state, 16.0 * static_cast<double>(z.rows() * shape.dim()),
-                        [&] { rotary(backend(), shape, table, qkv); });
     });
   }
 }

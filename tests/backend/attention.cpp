@@ -1,4 +1,4 @@
-// rotary, attention and their gradients, and one step of incremental attention.
+// attention, its gradient, and one step of incremental attention.
 #include <strata/layers/rotary.hpp>
 
 #include "backend/setups.hpp"
@@ -44,54 +44,80 @@ auto table_of(Bench& bench, const attention_shape& shape, bool full) {
 
 }  // namespace
 
+/// y, log_sum_exp and dqkv of one attention, as results.
+template <class Bench>
+void attend_both_ways(Bench& bench, const attention_shape& shape, view<const typename Bench::scalar, 3> table) {
+  const index rows = shape.batch * shape.length, dim = shape.dim();
+  const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
+  const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
+  attention(bench.backend, shape, table, qkv, y, log_sum_exp);
+  bench.result("y", y);
+  bench.result("log_sum_exp", log_sum_exp);
+  const auto dy = bench.normal({rows, dim}), dqkv = bench.unset({rows, 3 * dim});
+  attention_backward(bench.backend, shape, table, qkv, y, log_sum_exp, dy, dqkv);
+  bench.result("dqkv", dqkv);
+}
+
 TEST_CASE("attention and its gradient equal the reference") {
-  for_attention_shapes([](const attention_shape& shape) {
+  int number = 0;
+  for_attention_shapes([&](const attention_shape& shape) {
     CAPTURE_SHAPE(shape);
-    const index rows = shape.batch * shape.length, dim = shape.dim();
-    // Scores are sums of up to 48 products that may cancel, and exp turns their absolute error into a relative one.
-    check_against_reference(4e-6, [&](auto& bench) {
-      const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
-      const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
-      attention(bench.backend, shape, qkv, y, log_sum_exp);
-      bench.result("y", y);
-      bench.result("log_sum_exp", log_sum_exp);
-      const auto dy = bench.normal({rows, dim}), dqkv = bench.unset({rows, 3 * dim});
-      attention_backward(bench.backend, shape, qkv, y, log_sum_exp, dy, dqkv);
-      bench.result("dqkv", dqkv);
+    const int turned = ++number % 3;  // not at all, by angles alone, with xPos
+    // Scores are sums of up to 48 products that may cancel, and exp turns their absolute error into a relative one; a
+    // log_sum_exp of one score is that score.
+    check_against_reference(1e-5, [&](auto& bench) {
+      if (turned == 0)
+        attend_both_ways(bench, shape, {});
+      else
+        attend_both_ways(bench, shape, table_of(bench, shape, turned == 2));
     });
   });
 }
 
-TEST_CASE("rotary and its gradient equal the reference") {
-  for (const bool full : {false, true})
-    for (const int head_dim : {2, 6, 10, 16, 32, 48})
-      for (const int dilation : {1, 3}) {
-        const attention_shape shape{2, 50, 3, head_dim, 50, dilation};
-        CAPTURE_SHAPE(shape);
-        check_against_reference(1e-6, [&](auto& bench) {
-          const auto table = table_of(bench, shape, full);
-          const auto qkv = bench.normal({shape.batch * shape.length, 3 * shape.dim()});
-          rotary(bench.backend, shape, table, qkv);
-          bench.result("turned", qkv);
-          rotary_backward(bench.backend, shape, table, qkv);
-          bench.result("turned back", qkv);
-        });
-      }
+TEST_CASE("attention over many blocks of keys equals the reference") {
+  // Windows that end inside a block, blocks that no query of a tile sees in part, and full attention.
+  for (const auto& [length, span, dilation, head_dim] : std::vector<std::array<int, 4>>{
+           {300, 150, 1, 16}, {300, 300, 1, 8}, {413, 129, 1, 24}, {620, 1024, 2, 8}, {290, 257, 1, 128}}) {
+    const attention_shape shape{1, length, 2, head_dim, span, dilation};
+    CAPTURE_SHAPE(shape);
+    check_against_reference(1e-5, [&](auto& bench) {  // as above, but 128 products and 300 keys
+      attend_both_ways(bench, shape, table_of(bench, shape, span >= length));
+    });
+  }
 }
 
-TEST_CASE("rotary: known values") {
+TEST_CASE("attention stays exact when later blocks hold the largest scores") {
+  // The score of key j grows or falls along the sequence, so that the running maximum changes in every block or in none.
+  for (const double slope : {0.2, -0.2})
+    check_against_reference(4e-6, [&](auto& bench) {
+      const attention_shape shape{1, 400, 1, 8, 400, 1};
+      std::vector<double> rows(400 * 24);
+      for (std::size_t n = 0; n < rows.size(); ++n) rows[n] = static_cast<double>(n * 7919 % 1000) / 1000;
+      for (std::size_t i = 0; i < 400; ++i) {
+        rows[i * 24] = std::sqrt(8.0);
+        rows[i * 24 + 8] = slope * static_cast<double>(i);
+      }
+      const auto qkv = bench.of(rows, {400, 24}), y = bench.unset({400, 8}), log_sum_exp = bench.unset({1, 1, 400});
+      attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
+      bench.result("y", y);
+      bench.result("log_sum_exp", log_sum_exp);
+    });
+}
+
+TEST_CASE("attention turns queries and keys: known values") {
   on_every_bench([](auto& bench) {
-    // Width 2: one pair, one radian an index. Position 3 of 2 interleaved sequences is index 1; values are not turned.
+    // Width 2: one pair, one radian an index. Position 3 of 2 interleaved sequences is index 1 and sees index 0, turned by one
+    // radian against it; values are not turned.
     const attention_shape shape{1, 4, 1, 2, 4, 2};
-    const auto table = table_of(bench, shape, false);
-    const auto qkv = bench.of({1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8}, {4, 6});
-    rotary(bench.backend, shape, table, qkv);
-    const double c = std::cos(1.0), s = std::sin(1.0);
-    CHECK(relative_error(bench.read(qkv), {1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, c, s, -s, c, 7, 8, c, s, -s, c, 7, 8}) <
-          1e-6);
-    rotary_backward(bench.backend, shape, table, qkv);
-    CHECK(relative_error(bench.read(qkv), {1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8, 1, 0, 0, 1, 7, 8}) <
-          1e-6);
+    const auto qkv = bench.of({1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 5, 6, 1, 0, 0, 1, 5, 6}, {4, 6});
+    const auto y = bench.unset({4, 2}), log_sum_exp = bench.unset({1, 1, 4});
+    attention(bench.backend, shape, table_of(bench, shape, false), qkv, y, log_sum_exp);
+    const double root = std::sqrt(2.0), far = std::cos(1.0) / root;
+    const auto weight = [&](double near) { return std::exp(near) / (std::exp(far) + std::exp(near)); };
+    const double own = weight(1 / root), across = weight(0);  // keys along the query, and across it
+    CHECK(relative_error(bench.read(y), {7, 8, 7, 8, 7 - 2 * own, 8 - 2 * own, 7 - 2 * across, 8 - 2 * across}) < 1e-6);
+    CHECK(relative_error(bench.read(log_sum_exp), {1 / root, 1 / root, std::log(std::exp(far) + std::exp(1 / root)),
+                                                   std::log(std::exp(far) + 1)}) < 1e-6);
   });
 }
 
@@ -102,7 +128,7 @@ TEST_CASE("attention: known values") {
     const auto qkv = bench.of({9, 9, 9, 9, 1, 0, 0, 0, 1, 2, 3, 4, 1, 0, 1, 0, 0, 0, 2, 0, 5, 6, 7, 8}, {2, 12});
     const auto y = bench.unset({2, 4});
     const auto log_sum_exp = bench.unset({1, 1, 2});
-    attention(bench.backend, shape, qkv, y, log_sum_exp);
+    attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
     const double far = std::exp(0.5) / (std::exp(0.5) + std::exp(1.0)), near = 1 - far;
     CHECK(relative_error(bench.read(y), {1, 2, 3, 4, far + 5 * near, 2 * far + 6 * near, 3 * far + 7 * near,
                                          4 * far + 8 * near}) < 1e-6);
@@ -123,7 +149,7 @@ TEST_CASE("attention to equal keys is the mean of the values in the window") {
     }
     const auto qkv = bench.of(rows, {23, 6}), y = bench.unset({23, 2});
     const auto log_sum_exp = bench.unset({1, 1, 23});
-    attention(bench.backend, shape, qkv, y, log_sum_exp);
+    attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
     CHECK(relative_error(bench.read(y), expected) < 1e-6);
   });
 }
@@ -136,13 +162,13 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
       const index rows = shape.batch * shape.length, dim = shape.dim();
       const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
       const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
-      attention(bench.backend, shape, qkv, y, log_sum_exp);
+      attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       const std::vector<double> before = bench.read(y), original = bench.read(qkv);
       for (const index changed : {0, 1, 15, 16, 31, 49}) {
         std::vector<double> other = original;
         for (index d = dim; d < 3 * dim; ++d) other[static_cast<std::size_t>(changed * 3 * dim + d)] += 1 + d % 3;
         bench.write(qkv, other);
-        attention(bench.backend, shape, qkv, y, log_sum_exp);
+        attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
         const std::vector<double> after = bench.read(y);
         for (index r = 0; r < rows; ++r) {
           const index distance = r - changed;
@@ -165,7 +191,7 @@ TEST_CASE("a query, key or value that is not a number shows in what sees it") {
       std::vector<double> values = bench.read(qkv);
       values[static_cast<std::size_t>(9 * 18 + which * 6 + 2)] = std::numeric_limits<double>::quiet_NaN();
       bench.write(qkv, values);
-      attention(bench.backend, shape, qkv, y, log_sum_exp);
+      attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       const std::vector<double> out = bench.read(y);
       for (index row = 9; row < (which == 0 ? 10 : 13); ++row) {
         const std::vector<double> own(out.begin() + row * 6, out.begin() + (row + 1) * 6);
@@ -205,10 +231,9 @@ TEST_CASE("steps over a sequence equal attention over the whole sequence") {
           CAPTURE(full);
           const index rows = whole.batch * whole.length, dim = whole.dim();
           const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
-          const std::vector<double> untouched = bench.read(qkv);
+          const std::vector<double> inputs_of_all = bench.read(qkv);
           const auto log_sum_exp = bench.unset({whole.batch, whole.heads, whole.length});
-          rotary(bench.backend, whole, table_of(bench, whole, full), qkv);
-          attention(bench.backend, whole, qkv, y, log_sum_exp);
+          attention(bench.backend, whole, table_of(bench, whole, full), qkv, y, log_sum_exp);
           const std::vector<double> expected = bench.read(y);
 
           attention_shape one = whole;
@@ -220,7 +245,7 @@ TEST_CASE("steps over a sequence equal attention over the whole sequence") {
           for (index i = 0; i < whole.length; ++i) {
             std::vector<double> inputs;
             for (index b = 0; b < whole.batch; ++b) {
-              const auto from = untouched.begin() + (b * whole.length + i) * 3 * dim;
+              const auto from = inputs_of_all.begin() + (b * whole.length + i) * 3 * dim;
               inputs.insert(inputs.end(), from, from + 3 * dim);
             }
             bench.write(row, inputs);

@@ -71,9 +71,8 @@ struct adam_constants {
 ///   layer_norm           y = (x - mean) f gain + bias, factor[R]: f = 1 / sqrt(variance + 1e-5), mean[R]
 ///   layer_norm_backward  dx[B,n,D] +=, dgain[D] +=, dbias[D] +=
 /// attention
-///   rotary               turns query and key of qkv[R,3HE] in place; table[4,n,E/2]: cos, sin for queries, for keys
-///   rotary_backward      the transposed map, in place
-///   attention            y[R,HE], log_sum_exp[B,H,n]
+///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE], whose queries and keys are turned on the way;
+///                        table[4,n,E/2]: cos, sin for queries, for keys; an empty table turns nothing
 ///   attention_backward   dqkv[R,3HE] = ..., from qkv, y, log_sum_exp and dy
 ///   attention_step       one new position of each of B sequences: writes its key and value to slot count % span of
 ///                        keys, values [B,span,HE] and attends to the last min(count + 1, span) of them;
@@ -110,9 +109,8 @@ struct adam_constants {
   STRATA_OP(rms_norm_backward, (b, in3, in1, 0, in1, in3, out3, out1))                                          \
   STRATA_OP(layer_norm, (b, in3, in1, in1, 0, out3, out1, out1))                                                \
   STRATA_OP(layer_norm_backward, (b, in3, in1, 0, in1, in1, in3, out3, out1, out1))                             \
-  STRATA_OP(rotary, (b, attention_shape{}, in3, out2)) STRATA_OP(rotary_backward, (b, attention_shape{}, in3, out2)) \
-  STRATA_OP(attention, (b, attention_shape{}, in2, out2, out3))                                                 \
-  STRATA_OP(attention_backward, (b, attention_shape{}, in2, in2, in3, in2, out2))                               \
+  STRATA_OP(attention, (b, attention_shape{}, in3, in2, out2, out3))                                            \
+  STRATA_OP(attention_backward, (b, attention_shape{}, in3, in2, in2, in3, in2, out2))                          \
   STRATA_OP(attention_step, (b, attention_shape{}, index{}, in2, in3, out3, out3, out2))                        \
   STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
   STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \

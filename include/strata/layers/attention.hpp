@@ -16,7 +16,7 @@ struct attention_parameters {
 };
 struct attention_activations {
   norm_activations norm;
-  tensor<2> qkv;           // [B n, 3 H E], turned
+  tensor<2> qkv;           // [B n, 3 H E], not turned
   tensor<2> mixed;         // [B n, H E]
   tensor<3> log_sum_exp;   // [B,H,n]
   tensor<3> dnormed;       // scratch [B,n,d]
@@ -63,8 +63,7 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
   const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   norm_forward(p, own.norm, acts.norm, x, level.dilation);
   linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.to_qkv], {}, p.memory[acts.qkv], update::replace);
-  rotary(p.backend, shape, table, p.memory[acts.qkv]);
-  attention(p.backend, shape, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
+  attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
   copy(p.backend, x.flat(), y.flat());
   linear(p.backend, p.memory[acts.mixed], p.weights[own.to_out], {}, y.rows(), update::add);
 }
@@ -95,9 +94,8 @@ void attention_backward(const pass<Backend>& p, const level_facts& level, const 
   const auto dnormed = p.scratch[acts.dnormed];
   linear_backward_weight(p.backend, dx.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
   linear_backward_input(p.backend, dx.rows(), p.weights[own.to_out], dmixed, update::replace);
-  attention_backward(p.backend, shape, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp], dmixed,
-                     dqkv);
-  rotary_backward(p.backend, shape, table, dqkv);
+  attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
+                     dmixed, dqkv);
   linear_backward_weight(p.backend, dqkv, p.memory[acts.norm.y].rows(), p.gradients[own.to_qkv], {});
   linear_backward_input(p.backend, dqkv, p.weights[own.to_qkv], dnormed.rows(), update::replace);
   norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);

@@ -70,19 +70,14 @@ inline void layer_norm_backward(cpu& backend, input<float, 3> x, input<float, 1>
   STRATA_CALL_KERNEL(layer_norm_backward(backend, x, gain, shift, factor, mean, dy, dx, dgain, dbias));
 }
 // attention
-inline void rotary(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv) {
-  STRATA_CALL_KERNEL(rotary(backend, shape, table, qkv));
+inline void attention(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                      output<float, 2> y, output<float, 3> log_sum_exp) {
+  STRATA_CALL_KERNEL(attention(backend, shape, table, qkv, y, log_sum_exp));
 }
-inline void rotary_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> dqkv) {
-  STRATA_CALL_KERNEL(rotary_backward(backend, shape, table, dqkv));
-}
-inline void attention(cpu& backend, const attention_shape& shape, input<float, 2> qkv, output<float, 2> y,
-                      output<float, 3> log_sum_exp) {
-  STRATA_CALL_KERNEL(attention(backend, shape, qkv, y, log_sum_exp));
-}
-inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 2> qkv, input<float, 2> y,
-                               input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dqkv) {
-  STRATA_CALL_KERNEL(attention_backward(backend, shape, qkv, y, log_sum_exp, dy, dqkv));
+inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                               input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
+                               output<float, 2> dqkv) {
+  STRATA_CALL_KERNEL(attention_backward(backend, shape, table, qkv, y, log_sum_exp, dy, dqkv));
 }
 inline void attention_step(cpu& backend, const attention_shape& shape, index count, input<float, 2> qkv,
                            input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {

@@ -1,4 +1,4 @@
-// rotary, attention and their gradients, and one step of incremental attention.
+// attention, its gradient and one step of incremental attention.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
 // Source: RoFormer, arXiv 2104.09864; xPos, arXiv 2212.10554; FlashAttention, arXiv 2205.14135 (log_sum_exp,
 // backward).
@@ -34,20 +34,21 @@ void turn(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int
   }
 }
 
+/// A copy of qkv with queries and keys turned.
+template <class S>
+std::vector<S> turned(const attention_shape& shape, input<S, 3> table, input<S, 2> qkv) {
+  std::vector<S> copy(qkv.data, qkv.data + qkv.size());
+  if (table) turn<S>(shape, table, {copy.data(), qkv.shape}, 1);
+  return copy;
+}
+
 }  // namespace reference_detail
 
 template <class S>
-void rotary(reference<S>&, const attention_shape& shape, input<S, 3> table, output<S, 2> qkv) {
-  reference_detail::turn<S>(shape, table, qkv, 1);
-}
-
-template <class S>
-void rotary_backward(reference<S>&, const attention_shape& shape, input<S, 3> table, output<S, 2> dqkv) {
-  reference_detail::turn<S>(shape, table, dqkv, -1);
-}
-
-template <class S>
-void attention(reference<S>&, const attention_shape& shape, input<S, 2> qkv, output<S, 2> y, output<S, 3> log_sum_exp) {
+void attention(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unturned, output<S, 2> y,
+               output<S, 3> log_sum_exp) {
+  const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
+  const view<const S, 2> qkv{memory.data(), unturned.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
   const index dim = shape.dim();
   std::vector<S> score(static_cast<std::size_t>(shape.length / shape.dilation + 1));
@@ -76,8 +77,10 @@ void attention(reference<S>&, const attention_shape& shape, input<S, 2> qkv, out
 }
 
 template <class S>
-void attention_backward(reference<S>&, const attention_shape& shape, input<S, 2> qkv, input<S, 2> y,
-                        input<S, 3> log_sum_exp, input<S, 2> dy, output<S, 2> dqkv) {
+void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unturned,
+                        input<S, 2> y, input<S, 3> log_sum_exp, input<S, 2> dy, output<S, 2> dqkv) {
+  const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
+  const view<const S, 2> qkv{memory.data(), unturned.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
   const index dim = shape.dim();
   std::fill(dqkv.data, dqkv.data + dqkv.size(), S{0});
@@ -104,6 +107,7 @@ void attention_backward(reference<S>&, const attention_shape& shape, input<S, 2>
           }
         }
       }
+  if (table) reference_detail::turn<S>(shape, table, dqkv, -1);
 }
 
 template <class S>

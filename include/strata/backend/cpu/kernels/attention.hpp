@@ -1,7 +1,7 @@
-// rotary, attention and their gradients, and one step of incremental attention.
+// attention, its gradient and one step of incremental attention.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
-// Source: FlashAttention, arXiv 2205.14135, without its rescaling: the scores of 16 queries against the keys of
-// their windows fit in the first cache, so the softmax is the plain one.
+// Source: FlashAttention, arXiv 2205.14135: 16 queries at a time meet the keys of their windows in blocks whose scores fit
+// in the first cache; the softmax is corrected from block to block, and backward computes the scores again.
 
 namespace strata::kernels::STRATA_INSTRUCTIONS {
 
@@ -27,7 +27,7 @@ STRATA_ALWAYS_INLINE void product_tile(index depth, const float* a, index a_row,
     STRATA_UNROLL
     for (int i = 0; i < Rows; ++i) {
       floats value = all(a[i * a_row + k * a_step]);
-      pin(value);
+      if constexpr (lanes == 16) pin(value);  // with 16 registers it would push another value out
       STRATA_UNROLL
       for (int j = 0; j < Vectors; ++j) total[i][j] += value * column[j];
     }
@@ -39,27 +39,63 @@ STRATA_ALWAYS_INLINE void product_tile(index depth, const float* a, index a_row,
 
 /// As many rows and vectors as the registers hold.
 inline constexpr int tile_rows = vector::lanes == 16 ? 8 : 4;
-inline constexpr int tile_vectors = vector::lanes == 16 ? 3 : 2;
+inline constexpr int tile_vectors = 3;
 /// Keys come in groups that are whole vectors and whole tiles.
 inline constexpr index key_group = std::max(vector::lanes, 8);
-inline constexpr index query_tile = 16;
+inline constexpr index query_tile = 16, key_block = 128;
 
-/// product_tile over `rows` (a multiple of tile_rows) and `vectors`.
+/// product_tile over `rows` (a multiple of tile_rows) and `vectors`, without a last tile of one vector where two of two do.
 template <update Mode>
 inline void small_product(index rows, index vectors, index depth, const float* a, index a_row, index a_step,
                           const float* b, index b_step, index b_vector, float* c, index c_row) {
   for (index i = 0; i < rows; i += tile_rows) {
     const float* a_tile = a + i * a_row;
     float* c_tile = c + i * c_row;
-    index j = 0;
-    for (; j + tile_vectors <= vectors; j += tile_vectors)
-      product_tile<tile_rows, tile_vectors, Mode>(depth, a_tile, a_row, a_step, b + j * b_vector, b_step, b_vector,
-                                                  c_tile + j * vector::lanes, c_row);
-    for (; j < vectors; ++j)
-      product_tile<tile_rows, 1, Mode>(depth, a_tile, a_row, a_step, b + j * b_vector, b_step, b_vector,
-                                       c_tile + j * vector::lanes, c_row);
+    for (index j = 0, take; j < vectors; j += take) {
+      const index left = vectors - j;
+      take = left == 4 || left == 2 ? 2 : std::min<index>(left, tile_vectors);
+      const float* b_tile = b + j * b_vector;
+      float* c_part = c_tile + j * vector::lanes;
+      if (take == 3)
+        product_tile<tile_rows, 3, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
+      else if (take == 2)
+        product_tile<tile_rows, 2, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
+      else
+        product_tile<tile_rows, 1, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
+    }
   }
 }
+
+/// The cos and sin of one position, [E/2] each; without a table nothing is turned.
+struct turning {
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+};
+/// `which`: 0 for queries, 1 for keys.
+inline turning turning_of(input<float, 3> table, int which, index position) {
+  if (!table) return {};
+  const index half = table.shape[2];
+  return {table.data + (2 * which * table.shape[1] + position) * half,
+          table.data + ((2 * which + 1) * table.shape[1] + position) * half};
+}
+/// to[E] = factor times the turned from[E]; `direction` -1 is the transposed map.
+inline void turn(turning by, float direction, float factor, const float* from, float* to, index width) {
+  if (!by.cosine) {
+    vector::for_each(width, [&](index e, auto load, auto store) { store(to + e, load(from + e) * factor); });
+    return;
+  }
+  const index half = width / 2;
+  const float sign = direction * factor;
+  vector::for_each(half, [&](index e, auto load, auto store) {
+    const vector::floats x = load(from + e), y = load(from + half + e);
+    const vector::floats c = load(by.cosine + e) * factor, s = load(by.sine + e) * sign;
+    store(to + e, x * c - y * s);
+    store(to + half + e, y * c + x * s);
+  });
+}
+
+/// How many rows before their use rows are asked for.
+inline constexpr index rows_ahead = 8;
 
 /// One interleaved sequence of one head: where its rows lie, and how it is laid out in a thread's memory.
 struct head_sequence {
@@ -67,9 +103,11 @@ struct head_sequence {
   index padded_count;  // whole key groups, with one query tile to spare
   index width;         // E
   index padded_width;  // whole vectors
+  index span;          // keys that a query sees
   index row_step;      // from one index to the next, in rows
   index first_row;     // row of index 0
   index channel;       // of this head inside [H E]
+  float scale;         // of the scores
 
   /// `task` counts batch, heads and interleaved sequences.
   head_sequence(const attention_shape& shape, index task) {
@@ -79,57 +117,87 @@ struct head_sequence {
     padded_count = round_up(count + query_tile, key_group);
     width = shape.head_dim;
     padded_width = round_up(width, vector::lanes);
+    span = shape.span;
     row_step = shape.dilation;
     first_row = b * shape.length + sequence;
     channel = head * shape.head_dim;
+    scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   }
   index row(index i) const { return first_row + i * row_step; }
-  index rows_size() const { return padded_count * padded_width; }
-  index transposed_size() const { return padded_count * width; }
+  index packed_size() const { return padded_count * padded_width; }
+  /// Asks for the rows of `count` indices from `first` on: the processor does not foresee such far steps by itself.
+  template <int ToWrite>
+  STRATA_ALWAYS_INLINE void prefetch(const float* from, index stride, index first, index rows) const {
+    constexpr index line = 16;
+    for (index i = first; i < std::min(first + rows, count); ++i)
+      for (index e = 0; e < width; e += line) __builtin_prefetch(from + row(i) * stride + e, ToWrite);
+  }
 
-  /// Index i of this sequence at rows[i, padded_width], zeros around it. `from` is column 0 of a [rows,
-  /// stride] matrix.
-  void gather_rows(const float* from, index stride, index first, index rows, float* to) const {
+  /// to[rows, padded_width] = `rows` indices from `first` on, zeros around them. `from` is column 0 of a [rows, stride]
+  /// matrix; `row_of(to, from, i)` writes one row.
+  template <class Row>
+  void gather(const float* from, index stride, index first, index rows, float* to, Row row_of) const {
     for (index i = 0; i < rows; ++i) {
       float* out = to + i * padded_width;
+      index written = 0;
+      prefetch<0>(from, stride, first + i + rows_ahead, 1);
       if (first + i < count) {
-        std::copy_n(from + row(first + i) * stride, width, out);
-        std::fill(out + width, out + padded_width, 0.f);
-      } else {
-        std::fill(out, out + padded_width, 0.f);
+        row_of(out, from + row(first + i) * stride, first + i);
+        written = width;
       }
+      std::fill(out + written, out + padded_width, 0.f);
     }
   }
-  /// From gathered rows to groups of `lanes` indices: [padded_count / lanes, E, lanes].
+  void gather_rows(const float* from, index stride, index first, index rows, float* to) const {
+    gather(from, stride, first, rows, to,
+           [this](float* out, const float* in, index) { turn({}, 1, 1, in, out, width); });
+  }
+  /// Queries are scaled here, so that their products with keys are the scores.
+  void gather_queries(input<float, 3> table, const float* from, index stride, index first, float* to) const {
+    gather(from, stride, first, query_tile, to,
+           [&](float* out, const float* in, index i) { turn(turning_of(table, 0, i), 1, scale, in, out, width); });
+  }
+  void gather_keys(input<float, 3> table, const float* from, index stride, float* to) const {
+    gather(from, stride, 0, padded_count, to,
+           [&](float* out, const float* in, index i) { turn(turning_of(table, 1, i), 1, 1, in, out, width); });
+  }
+  /// From gathered rows to groups of `lanes` indices: [padded_count / lanes, padded_width, lanes].
   void transpose(const float* rows, float* to) const {
-    for (index i = 0; i < padded_count; ++i)
-      for (index e = 0; e < width; ++e)
-        to[(i / vector::lanes * width + e) * vector::lanes + i % vector::lanes] = rows[i * padded_width + e];
+    constexpr index lanes = vector::lanes;
+    for (index i = 0; i < padded_count; i += lanes)
+      for (index e = 0; e < padded_width; e += lanes) {
+        vector::floats square[lanes];
+        for (index k = 0; k < lanes; ++k) square[k] = vector::load(rows + (i + k) * padded_width + e);
+        vector::transpose(square);
+        for (index k = 0; k < lanes; ++k) vector::store(to + i * padded_width + (e + k) * lanes, square[k]);
+      }
   }
-  /// The most keys that `keys_of` can give.
-  index widest_tile(index span) const {
-    return std::min(round_up(span + query_tile, key_group) + key_group, padded_count);
+  /// out[query_tile, keys] = rows[query_tile, padded_width] times the `keys` transposed columns from `first_key` on.
+  void product_with_transposed(const float* rows, const float* transposed, index first_key, index keys,
+                               float* out) const {
+    small_product<update::replace>(query_tile, keys / vector::lanes, width, rows, padded_width, 1,
+                                   transposed + first_key * padded_width, vector::lanes, vector::lanes * padded_width,
+                                   out, keys);
   }
-  /// The keys that queries first .. first + query_tile - 1 may see, as whole groups.
-  std::pair<index, index> keys_of(index first, index span) const {
-    return {std::max<index>(first - span + 1, 0) / key_group * key_group, round_up(first + query_tile, key_group)};
+  /// Calls body(first_key, keys) on blocks of the keys that queries first .. first + query_tile - 1 may see, whole groups,
+  /// the last block first: there every query finds itself.
+  template <class Body>
+  void for_each_block(index first, Body body) const {
+    const index begin = std::max<index>(first - span + 1, 0) / key_group * key_group;
+    for (index end = round_up(first + query_tile, key_group); end > begin; end -= key_block) {
+      const index from = std::max(end - key_block, begin);
+      body(from, end - from);
+    }
   }
 };
 
-/// scores[query_tile, keys] = queries keys^T, unscaled.
-inline void score_tile(const head_sequence& s, const float* queries, const float* transposed, index first_key,
-                       index keys, float* scores) {
-  small_product<update::replace>(query_tile, keys / vector::lanes, s.width, queries, s.padded_width, 1,
-                                 transposed + first_key * s.width, vector::lanes, vector::lanes * s.width, scores,
-                                 keys);
-}
-
-/// Which columns of a tile's row a query sees: after `before`, up to `last`.
+/// Which columns of a block's row a query sees: after `before`, up to `last`.
 struct seen_columns {
   int before, last;
-  seen_columns(index query, index span, index first_key)
-      : before(static_cast<int>(std::max(query - span - first_key, index{-1}))),
+  seen_columns(const head_sequence& s, index query, index first_key)
+      : before(static_cast<int>(std::max(query - s.span - first_key, index{-1}))),
         last(static_cast<int>(query - first_key)) {}
+  bool all_of(index keys) const { return before < 0 && last >= keys - 1; }
   /// x in the columns that are seen, a number whose exponential is 0 in the others; `column` is the first of them.
   STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index column) const {
     const vector::ints columns = vector::count_up() + static_cast<int>(column);
@@ -137,34 +205,48 @@ struct seen_columns {
   }
 };
 
-/// Turns one row of scores into weights and returns its log_sum_exp.
-inline float softmax_row(const seen_columns& seen, float scale, index width, float* row) {
-  vector::floats most = vector::all(-std::numeric_limits<float>::max()), total{};
-  for (index j = 0; j < width; j += vector::lanes) {
-    const vector::floats x = seen.masked(vector::load(row + j) * scale, j);
+/// Masks one row of a block's scores and returns the largest.
+inline float mask_row(const seen_columns& seen, index keys, float* row) {
+  vector::floats most = vector::all(-1e30f);
+  const bool whole = seen.all_of(keys);
+  for (index j = 0; j < keys; j += vector::lanes) {
+    vector::floats x = vector::load(row + j);
+    if (!whole) {
+      x = seen.masked(x, j);
+      vector::store(row + j, x);
+    }
     most = vector::max(most, x);
-    vector::store(row + j, x);
   }
-  const float largest = vector::largest(most);
-  for (index j = 0; j < width; j += vector::lanes) {
+  return vector::largest(most);
+}
+
+/// row[keys] = exp(row - largest); returns the sum.
+inline float exponentials(float largest, index keys, float* row) {
+  vector::floats total{};
+  for (index j = 0; j < keys; j += vector::lanes) {
     const vector::floats e = vector::exp(vector::load(row + j) - largest);
     total += e;
     vector::store(row + j, e);
   }
-  const float sum = vector::sum(total), inverse = 1 / sum;
-  for (index j = 0; j < width; j += vector::lanes) vector::store(row + j, vector::load(row + j) * inverse);
-  return largest + std::log(sum);
+  return vector::sum(total);
 }
 
 /// Turns one row of scores into weights again, and the gradients of the weights into those of the scores. `along` is the
 /// sum of each weight times its gradient.
-inline void softmax_row_backward(const seen_columns& seen, float scale, float log_sum_exp, float along, index width,
-                                 float* row, float* gradient) {
-  for (index j = 0; j < width; j += vector::lanes) {
-    const vector::floats weight = vector::exp(seen.masked(vector::load(row + j) * scale - log_sum_exp, j));
+inline void softmax_row_backward(const seen_columns& seen, float log_sum_exp, float along, index keys, float* row,
+                                 float* gradient) {
+  const bool whole = seen.all_of(keys);
+  for (index j = 0; j < keys; j += vector::lanes) {
+    vector::floats score = vector::load(row + j) - log_sum_exp;
+    if (!whole) score = seen.masked(score, j);
+    const vector::floats weight = vector::exp(score);
     vector::store(row + j, weight);
-    vector::store(gradient + j, weight * (vector::load(gradient + j) - along) * scale);
+    vector::store(gradient + j, weight * (vector::load(gradient + j) - along));
   }
+}
+
+inline void scale_row(float factor, index count, float* row) {
+  for (index n = 0; n < count; n += vector::lanes) vector::store(row + n, vector::load(row + n) * factor);
 }
 
 inline float dot(const float* x, const float* y, index whole_vectors) {
@@ -173,124 +255,122 @@ inline float dot(const float* x, const float* y, index whole_vectors) {
   return vector::sum(total);
 }
 
-inline void turn(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv, float sign) {
-  const index half = shape.head_dim / 2, positions = table.shape[1];
-  backend.parallel(qkv.shape[0], 6 * shape.dim(), [&](index begin, index end) {
-    for (index r = begin; r < end; ++r) {
-      const index position = r % shape.length / shape.dilation;
-      for (index which = 0; which < 2; ++which) {
-        const float* cosine = table.data + (2 * which * positions + position) * half;
-        const float* sine = table.data + ((2 * which + 1) * positions + position) * half;
-        for (index h = 0; h < shape.heads; ++h) {
-          float* first = qkv.data + r * qkv.shape[1] + which * shape.dim() + h * shape.head_dim;
-          float* second = first + half;
-          vector::for_each(half, [&](index e, auto load, auto store) {
-            const auto x = load(first + e), y = load(second + e), c = load(cosine + e), s = sign * load(sine + e);
-            store(first + e, x * c - y * s);
-            store(second + e, y * c + x * s);
-          });
-        }
-      }
-    }
-  });
-}
-
-inline void rotary(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> qkv) {
-  turn(backend, shape, table, qkv, 1.f);
-}
-inline void rotary_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, output<float, 2> dqkv) {
-  turn(backend, shape, table, dqkv, -1.f);
-}
-
-inline void attention(cpu& backend, const attention_shape& shape, input<float, 2> qkv, output<float, 2> y,
-                      output<float, 3> log_sum_exp) {
+inline void attention(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                      output<float, 2> y, output<float, 3> log_sum_exp) {
   const index dim = shape.dim(), stride = 3 * dim;
-  const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   const index tasks = shape.batch * shape.heads * shape.dilation;
   const index cost = 4 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
   backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
     for (index task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index rows = s.rows_size(), tile = query_tile * s.padded_width;
-      const auto [keys, values, transposed, queries, mixed, scores] = backend.thread_pieces(
-          thread, std::array{rows, rows, s.transposed_size(), tile, tile, query_tile * s.widest_tile(shape.span)});
-      s.gather_rows(qkv.data + dim + s.channel, stride, 0, s.padded_count, keys);
+      const index packed = s.packed_size(), tile = query_tile * s.padded_width,
+                  vectors = s.padded_width / vector::lanes;
+      const auto [keys, values, transposed, queries, mixed, scores] =
+          backend.thread_pieces(thread, std::array{packed, packed, packed, tile, tile, query_tile * key_block});
+      s.gather_keys(table, qkv.data + dim + s.channel, stride, keys);
       s.gather_rows(qkv.data + 2 * dim + s.channel, stride, 0, s.padded_count, values);
       s.transpose(keys, transposed);
       float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
       for (index first = 0; first < s.count; first += query_tile) {
-        const auto [first_key, last_key] = s.keys_of(first, shape.span);
-        const index width = last_key - first_key, queries_left = std::min(query_tile, s.count - first);
-        s.gather_rows(qkv.data + s.channel, stride, first, query_tile, queries);
-        score_tile(s, queries, transposed, first_key, width, scores);
-        for (index i = 0; i < query_tile; ++i) {
-          const seen_columns seen(first + i, shape.span, first_key);
-          const float own = softmax_row(seen, scale, width, scores + i * width);
-          if (i < queries_left) normaliser[(first + i) * shape.dilation] = own;
+        s.gather_queries(table, qkv.data + s.channel, stride, first, queries);
+        float largest[query_tile], sum[query_tile];
+        std::fill_n(largest, query_tile, -1e30f);
+        std::fill_n(sum, query_tile, 0.f);
+        std::fill_n(mixed, tile, 0.f);
+        s.prefetch<0>(qkv.data + s.channel, stride, first + query_tile, query_tile);
+        s.prefetch<1>(y.data + s.channel, dim, first, query_tile);
+        s.for_each_block(first, [&, transposed = transposed, values = values, queries = queries, mixed = mixed,
+                                 scores = scores](index first_key, index block) {
+          s.product_with_transposed(queries, transposed, first_key, block, scores);
+          for (index i = 0; i < query_tile; ++i) {
+            float* row = scores + i * block;
+            const float in_block = mask_row(seen_columns(s, first + i, first_key), block, row);
+            if (!(in_block <= largest[i])) {
+              const float correction = std::exp(largest[i] - in_block);
+              sum[i] *= correction;
+              scale_row(correction, s.padded_width, mixed + i * s.padded_width);
+              largest[i] = in_block;
+            }
+            sum[i] += exponentials(largest[i], block, row);
+          }
+          small_product<update::add>(query_tile, vectors, block, scores, block, 1, values + first_key * s.padded_width,
+                                     s.padded_width, vector::lanes, mixed, s.padded_width);
+        });
+        for (index i = 0; i < std::min(query_tile, s.count - first); ++i) {
+          normaliser[(first + i) * shape.dilation] = largest[i] + std::log(sum[i]);
+          turn({}, 1, 1 / sum[i], mixed + i * s.padded_width, y.data + s.row(first + i) * dim + s.channel, s.width);
         }
-        small_product<update::replace>(query_tile, s.padded_width / vector::lanes, width, scores, width, 1,
-                                       values + first_key * s.padded_width, s.padded_width, vector::lanes, mixed,
-                                       s.padded_width);
-        for (index i = 0; i < queries_left; ++i)
-          std::copy_n(mixed + i * s.padded_width, s.width, y.data + s.row(first + i) * dim + s.channel);
       }
     }
   });
 }
 
-inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 2> qkv, input<float, 2> y,
-                               input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dqkv) {
+inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                               input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
+                               output<float, 2> dqkv) {
   const index dim = shape.dim(), stride = 3 * dim;
-  const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   const index tasks = shape.batch * shape.heads * shape.dilation;
   const index cost = 10 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
   backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
     for (index task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index rows = s.rows_size(), columns = s.transposed_size(), tile = query_tile * s.padded_width;
-      const index scores = query_tile * s.widest_tile(shape.span);
-      const auto [keys, values, dkeys, dvalues, keys_transposed, values_transposed, queries, dmixed, mixed, dqueries,
-                  weights, dscores] = backend.thread_pieces(thread, std::array{rows, rows, rows, rows, columns, columns,
-                                                                               tile, tile, tile, tile, scores, scores});
-      s.gather_rows(qkv.data + dim + s.channel, stride, 0, s.padded_count, keys);
-      s.gather_rows(qkv.data + 2 * dim + s.channel, stride, 0, s.padded_count, values);
+      const index packed = s.packed_size(), tile = query_tile * s.padded_width,
+                  vectors = s.padded_width / vector::lanes;
+      const index scores = query_tile * key_block;
+      const auto [keys, dkeys, dvalues, keys_transposed, values_transposed, queries, dmixed, mixed, dqueries, weights,
+                  dscores] = backend.thread_pieces(thread, std::array{packed, packed, packed, packed, packed, tile,
+                                                                      tile, tile, tile, scores, scores});
+      s.gather_rows(qkv.data + 2 * dim + s.channel, stride, 0, s.padded_count, keys);
+      s.transpose(keys, values_transposed);
+      s.gather_keys(table, qkv.data + dim + s.channel, stride, keys);
       s.transpose(keys, keys_transposed);
-      s.transpose(values, values_transposed);
-      std::fill_n(dkeys, rows, 0.f);
-      std::fill_n(dvalues, rows, 0.f);
+      std::fill_n(dkeys, packed, 0.f);
+      std::fill_n(dvalues, packed, 0.f);
       const float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
       for (index first = 0; first < s.count; first += query_tile) {
-        const auto [first_key, last_key] = s.keys_of(first, shape.span);
-        const index width = last_key - first_key, queries_left = std::min(query_tile, s.count - first);
-        s.gather_rows(qkv.data + s.channel, stride, first, query_tile, queries);
+        const index queries_left = std::min(query_tile, s.count - first);
+        s.gather_queries(table, qkv.data + s.channel, stride, first, queries);
         s.gather_rows(dy.data + s.channel, dim, first, query_tile, dmixed);
         s.gather_rows(y.data + s.channel, dim, first, query_tile, mixed);
-        score_tile(s, queries, keys_transposed, first_key, width, weights);
-        score_tile(s, dmixed, values_transposed, first_key, width, dscores);
-        for (index i = 0; i < queries_left; ++i) {
-          const float along = dot(mixed + i * s.padded_width, dmixed + i * s.padded_width, s.padded_width);
-          softmax_row_backward(seen_columns(first + i, shape.span, first_key), scale,
-                               normaliser[(first + i) * shape.dilation], along, width, weights + i * width,
-                               dscores + i * width);
-        }
-        std::fill_n(weights + queries_left * width, (query_tile - queries_left) * width, 0.f);
-        std::fill_n(dscores + queries_left * width, (query_tile - queries_left) * width, 0.f);
-        const index vectors = s.padded_width / vector::lanes, key_rows = first_key * s.padded_width;
-        small_product<update::replace>(query_tile, vectors, width, dscores, width, 1, keys + key_rows, s.padded_width,
-                                       vector::lanes, dqueries, s.padded_width);
-        small_product<update::add>(width, vectors, query_tile, dscores, 1, width, queries, s.padded_width,
-                                   vector::lanes, dkeys + key_rows, s.padded_width);
-        small_product<update::add>(width, vectors, query_tile, weights, 1, width, dmixed, s.padded_width, vector::lanes,
-                                   dvalues + key_rows, s.padded_width);
+        std::fill_n(dqueries, tile, 0.f);
+        s.prefetch<0>(qkv.data + s.channel, stride, first + query_tile, query_tile);
+        s.prefetch<0>(dy.data + s.channel, dim, first + query_tile, query_tile);
+        s.prefetch<0>(y.data + s.channel, dim, first + query_tile, query_tile);
+        s.prefetch<1>(dqkv.data + s.channel, stride, first, query_tile);
+        float along[query_tile];
         for (index i = 0; i < queries_left; ++i)
-          std::copy_n(dqueries + i * s.padded_width, s.width, dqkv.data + s.row(first + i) * stride + s.channel);
+          along[i] = dot(mixed + i * s.padded_width, dmixed + i * s.padded_width, s.padded_width);
+        s.for_each_block(
+            first, [&, keys = keys, dkeys = dkeys, dvalues = dvalues, keys_transposed = keys_transposed,
+                    values_transposed = values_transposed, queries = queries, dmixed = dmixed, dqueries = dqueries,
+                    weights = weights, dscores = dscores](index first_key, index block) {
+              s.product_with_transposed(queries, keys_transposed, first_key, block, weights);
+              s.product_with_transposed(dmixed, values_transposed, first_key, block, dscores);
+              for (index i = 0; i < queries_left; ++i)
+                softmax_row_backward(seen_columns(s, first + i, first_key), normaliser[(first + i) * shape.dilation],
+                                     along[i], block, weights + i * block, dscores + i * block);
+              std::fill_n(weights + queries_left * block, (query_tile - queries_left) * block, 0.f);
+              std::fill_n(dscores + queries_left * block, (query_tile - queries_left) * block, 0.f);
+              const index key_rows = first_key * s.padded_width;
+              small_product<update::add>(query_tile, vectors, block, dscores, block, 1, keys + key_rows, s.padded_width,
+                                         vector::lanes, dqueries, s.padded_width);
+              small_product<update::add>(block, vectors, query_tile, dscores, 1, block, queries, s.padded_width,
+                                         vector::lanes, dkeys + key_rows, s.padded_width);
+              small_product<update::add>(block, vectors, query_tile, weights, 1, block, dmixed, s.padded_width,
+                                         vector::lanes, dvalues + key_rows, s.padded_width);
+            });
+        for (index i = 0; i < queries_left; ++i)
+          turn(turning_of(table, 0, first + i), -1, s.scale, dqueries + i * s.padded_width,
+               dqkv.data + s.row(first + i) * stride + s.channel, s.width);
       }
       for (index i = 0; i < s.count; ++i) {
         float* out = dqkv.data + s.row(i) * stride + s.channel;
-        std::copy_n(dkeys + i * s.padded_width, s.width, out + dim);
-        std::copy_n(dvalues + i * s.padded_width, s.width, out + 2 * dim);
+        s.prefetch<1>(dqkv.data + dim + s.channel, stride, i + rows_ahead, 1);
+        s.prefetch<1>(dqkv.data + 2 * dim + s.channel, stride, i + rows_ahead, 1);
+        turn(turning_of(table, 1, i), -1, 1, dkeys + i * s.padded_width, out + dim, s.width);
+        turn({}, 1, 1, dvalues + i * s.padded_width, out + 2 * dim, s.width);
       }
     }
   });

@@ -66,6 +66,21 @@ STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
 #endif
 }
 
+template <int Step, int... Lane>
+STRATA_ALWAYS_INLINE void exchange(floats& upper, floats& lower, std::integer_sequence<int, Lane...>) {
+  const floats x = upper, y = lower;
+  upper = __builtin_shufflevector(x, y, ((Lane & Step) == 0 ? Lane : lanes + Lane - Step)...);
+  lower = __builtin_shufflevector(x, y, ((Lane & Step) == 0 ? Lane + Step : lanes + Lane)...);
+}
+/// Turns `lanes` rows into columns: first inside pairs of rows, then between pairs, and so on.
+template <int Step = 1>
+STRATA_ALWAYS_INLINE void transpose(floats (&rows)[lanes]) {
+  STRATA_UNROLL
+  for (int i = 0; i < lanes; ++i)
+    if ((i & Step) == 0) exchange<Step>(rows[i], rows[i + Step], std::make_integer_sequence<int, lanes>());
+  if constexpr (2 * Step < lanes) transpose<2 * Step>(rows);
+}
+
 /// e^x to about 2 units in the last place; 0 below -87, e^88 above 88.
 STRATA_ALWAYS_INLINE floats exp(floats x) {
   constexpr float log2_e = 1.44269504f, round_to_whole = 12582912.f;  // 1.5 * 2^23
