@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 TEXT ?=
 DEMO_TEXT := build/demo/text.txt
 
-.PHONY: demo test bench format check-format clean
+.PHONY: demo test bench compare format check-format clean
 .DEFAULT_GOAL := test
 
 # Trains a small model on TEXT, or on the C++ headers, and lets it write.
@@ -33,6 +33,19 @@ bench:
 	set -e; for program in $$(find build/cpu-release/benchmarks -maxdepth 1 -type f -executable | sort); do \
 	  echo "== $$program"; $$program; \
 	done
+
+# Losses, speed and memory beside the PyTorch package that the weights are interchangeable with.
+compare:
+	bash cmake/install_packages.sh compare
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_EXAMPLES=OFF
+	cmake --build --preset cpu-release -j $(JOBS) --target strata_side
+	$(MAKE) build/compare/venv/installed
+	build/compare/venv/bin/python benchmarks/compare/compare.py
+
+build/compare/venv/installed: benchmarks/compare/requirements.txt
+	python3 -m venv build/compare/venv
+	build/compare/venv/bin/pip install -r $<
+	touch $@
 
 format:
 	bash cmake/check_format.sh fix

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# install_packages.sh demo|test|bench: installs the Debian packages that are missing for it. Does nothing when none is.
+# install_packages.sh demo|test|bench|compare: installs the Debian packages that it lacks, if any.
 set -eu
 
 packages="g++ cmake ninja-build libeigen3-dev libdnnl-dev nlohmann-json3-dev libcli11-dev"
 case "${1:-}" in
   demo) ;;
   bench) packages="$packages libbenchmark-dev" ;;
+  compare) packages="$packages libbenchmark-dev python3-venv" ;;
   test) packages="$packages libbenchmark-dev catch2 clang clang-format" ;;
-  *) echo "usage: $0 demo|test|bench" >&2; exit 2 ;;
+  *) echo "usage: $0 demo|test|bench|compare" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
