@@ -155,7 +155,7 @@ class Comparison:
             theirs.append(seconds_of(lambda: reference.model.generate(prompt, tokens))[0] / tokens)
         self.add_row(f"a token of `{model}` after a prompt of {setup['prompt']}", "s", ours, theirs, WRITING_GOAL)
         # The reference keeps nothing between tokens, so that the prompt is in the price of each.
-        self.add_row(f"reading the prompt and writing {STRATA_TOKENS} tokens", "s", ours_whole,
+        self.add_row(f"the prompt and {STRATA_TOKENS} tokens of `{model}`, together", "s", ours_whole,
                      [STRATA_TOKENS * seconds for seconds in theirs])
 
     def memory(self, model, setup):
