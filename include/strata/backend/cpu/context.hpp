@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,10 +24,16 @@ class onednn_products;
 /// Which library computes products. `automatic` is oneDNN where the program was built with it, else Eigen.
 enum class product_provider { automatic, eigen, onednn };
 
+/// What products of more than a few rows multiply; they always add in float. `bfloat16` rounds both inputs to nearest and
+/// runs where the processor has such products and oneDNN was found, elsewhere it is `float32` and `cpu::message()` says so.
+/// `bfloat16_emulated` computes the same numbers on any processor, slowly.
+enum class product_precision { float32, bfloat16, bfloat16_emulated };
+
 struct cpu_options {
   int threads = 0;  ///< 0: one a processor
   product_provider products = product_provider::automatic;
   instruction_set instructions = instruction_set::automatic;  ///< of all but the products' library
+  product_precision precision = product_precision::float32;
 };
 
 /// Not to be used by two threads at once; it has threads of its own. Different thread counts agree to
@@ -42,6 +49,9 @@ class cpu {
   int threads() const { return pool_.threads(); }
   thread_pool& pool() { return pool_; }
   instruction_set instructions() const { return instructions_; }
+  product_precision precision() const { return precision_; }
+  /// What was asked for and is not there, in a sentence, or empty.
+  const std::string& message() const { return message_; }
   /// Null where products are Eigen's.
   onednn_products* onednn() { return onednn_.get(); }
 
@@ -103,6 +113,8 @@ class cpu {
   }
 
   instruction_set instructions_;
+  product_precision precision_;
+  std::string message_;
   thread_pool pool_;
   std::vector<buffer<float>> thread_memory_;
   buffer<float> shared_memory_;

@@ -42,6 +42,9 @@ inline void linear_few_rows(cpu& backend, input<float, 2> x, input<float, 2> wei
 inline void add_column_sums(cpu& backend, input<float, 2> dy, output<float, 1> dbias) {
   STRATA_CALL_KERNEL(add_column_sums(backend, dy, dbias));
 }
+inline void round_to_bfloat16(cpu& backend, input<float, 1> x, output<float, 1> y) {
+  STRATA_CALL_KERNEL(round_to_bfloat16(backend, x, y));
+}
 // activations
 inline void gelu(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(gelu(backend, x, y)); }
 inline void gelu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {

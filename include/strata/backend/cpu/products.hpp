@@ -39,14 +39,28 @@ inline map whole(view<float, 2> x) { return {x.data, x.shape[0], x.shape[1], out
 
 }  // namespace eigen_products
 
-inline void linear(cpu& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias, output<float, 2> y,
-                   update mode) {
-  if (x.shape[0] <= few_rows) return linear_few_rows(backend, x, weight, bias, y, mode);
+/// The inputs of a product as they are, or rounded into shared memory where bfloat16 is emulated.
+struct product_inputs {
+  view<const float, 2> first, second;
+  product_inputs(cpu& backend, view<const float, 2> x, view<const float, 2> y) : first(x), second(y) {
+    if (backend.precision() != product_precision::bfloat16_emulated) return;
+    const view<float, 1> memory{backend.shared_memory(x.size() + y.size()), {x.size() + y.size()}};
+    round_to_bfloat16(backend, x.flat(), memory.slice(0, x.size()));
+    round_to_bfloat16(backend, y.flat(), memory.slice(x.size(), y.size()));
+    first.data = memory.data;
+    second.data = memory.data + x.size();
+  }
+};
+
+inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
+                   output<float, 2> y, update mode) {
+  if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, bias, y, mode);
+  const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->linear(backend, x, weight, bias, y, mode);
 #endif
   using namespace eigen_products;
-  backend.parallel(x.shape[0], weight.size(), [&](index begin, index end) {
+  backend.parallel(x.shape[0], weight.size(), [&, x = x, weight = weight](index begin, index end) {
     map out = whole(y.slice(begin, end - begin));
     if (bias) {
       const auto row = Eigen::Map<const Eigen::RowVectorXf>(bias.data, bias.size());
@@ -62,13 +76,14 @@ inline void linear(cpu& backend, input<float, 2> x, input<float, 2> weight, inpu
   });
 }
 
-inline void linear_backward_input(cpu& backend, input<float, 2> dy, input<float, 2> weight, output<float, 2> dx,
-                                  update mode) {
+inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<float, 2> given_weight,
+                                  output<float, 2> dx, update mode) {
+  const auto [dy, weight] = product_inputs(backend, given_dy, given_weight);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->backward_input(backend, dy, weight, dx, mode);
 #endif
   using namespace eigen_products;
-  backend.parallel(dy.shape[0], weight.size(), [&](index begin, index end) {
+  backend.parallel(dy.shape[0], weight.size(), [&, dy = dy, weight = weight](index begin, index end) {
     map out = whole(dx.slice(begin, end - begin));
     if (mode == update::add)
       out.noalias() += whole(dy.slice(begin, end - begin)) * whole(weight);
@@ -78,16 +93,17 @@ inline void linear_backward_input(cpu& backend, input<float, 2> dy, input<float,
 }
 
 /// Threads own rows of dweight, so the order of its sums does not depend on them.
-inline void linear_backward_weight(cpu& backend, input<float, 2> dy, input<float, 2> x, output<float, 2> dweight,
-                                   output<float, 1> dbias) {
-  if (dbias) add_column_sums(backend, dy, dbias);
+inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input<float, 2> given_x,
+                                   output<float, 2> dweight, output<float, 1> dbias) {
+  if (dbias) add_column_sums(backend, given_dy, dbias);
+  const auto [dy, x] = product_inputs(backend, given_dy, given_x);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->backward_weight(backend, dy, x, dweight);
 #endif
   using namespace eigen_products;
   backend.parallel(
       dweight.shape[0], x.size(),
-      [&](index begin, index end) {
+      [&, dy = dy, x = x](index begin, index end) {
         whole(dweight.slice(begin, end - begin)).noalias() += columns_of(dy, begin, end - begin).transpose() * whole(x);
       },
       row_grain);
@@ -95,13 +111,25 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> dy, input<float
 
 inline cpu::cpu(cpu_options options)
     : instructions_(chosen_instructions(options.instructions)),
+      precision_(options.precision),
       pool_(options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
   require(options.threads >= 0, "threads must be 0 (one a processor) or positive, not ", options.threads);
 #if STRATA_HAS_ONEDNN
-  if (options.products != product_provider::eigen) onednn_ = std::make_shared<onednn_products>(pool_.threads());
+  const bool uses_onednn = options.products != product_provider::eigen;
+  const bool has_bfloat16 = uses_onednn && onednn_products::has_bfloat16();
 #else
   require(options.products != product_provider::onednn, "this program was built without oneDNN");
+  const bool uses_onednn = false, has_bfloat16 = false;
+#endif
+  if (precision_ == product_precision::bfloat16 && !has_bfloat16) {
+    precision_ = product_precision::float32;
+    message_ = uses_onednn ? "this processor has no products in bfloat16 (AVX512-BF16): they are computed in float32"
+                           : "products in bfloat16 need oneDNN: they are computed in float32";
+  }
+#if STRATA_HAS_ONEDNN
+  if (uses_onednn)
+    onednn_ = std::make_shared<onednn_products>(pool_.threads(), precision_ == product_precision::bfloat16);
 #endif
 }
 

@@ -1,5 +1,5 @@
 // Products by oneDNN: one matmul primitive a shape, made once and kept; each call runs on one thread and our pool
-// splits the rows. Weights are put into the layout that oneDNN asks for.
+// splits the rows. Inputs are put into the layout that oneDNN asks for, and into bfloat16 where that is asked for.
 // Shapes: row-major matrices.
 // Source: oneDNN developer guide, "MatMul" and "Memory format propagation".
 #pragma once
@@ -10,7 +10,6 @@
 
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -26,9 +25,16 @@ namespace strata {
 
 class onednn_products {
  public:
-  explicit onednn_products(int threads)
-      : engine_(dnnl::engine::kind::cpu, 0), products_(static_cast<std::size_t>(threads)) {
+  onednn_products(int threads, bool bfloat16)
+      : type_(bfloat16 ? memory::data_type::bf16 : memory::data_type::f32),
+        engine_(dnnl::engine::kind::cpu, 0),
+        products_(static_cast<std::size_t>(threads)) {
     for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
+  }
+  /// Whether this processor multiplies bfloat16 itself; elsewhere oneDNN would be slower than in float.
+  static bool has_bfloat16() {
+    const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);  // a set of bits
+    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
   }
 
   /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]
@@ -68,12 +74,29 @@ class onednn_products {
     bool bias, add;
     auto operator<=>(const key&) const = default;
   };
-  /// A primitive and its arguments, which only need their pointers set. Each thread has its own.
+  /// A primitive with its arguments, which only need their pointers set. Through the C interface: the C++ one allocates
+  /// at every call.
+  template <class Primitive>
+  struct call {
+    Primitive primitive;  // empty: nothing to do
+    std::vector<dnnl_exec_arg_t> arguments;
+    void operator()(const dnnl::stream& stream) const {
+      dnnl::error::wrap_c_api(
+          dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data()),
+          "oneDNN could not run a product");
+    }
+  };
+  /// An input where the caller has it, and as the primitive wants it.
+  struct operand {
+    memory given, wanted;
+    call<dnnl::reorder> packing;  // empty where it is used as it lies
+    index packed_floats = 0;
+  };
+  /// Each thread has its own.
   struct product {
-    dnnl::matmul primitive;
-    dnnl::reorder packing;  ///< empty where b is used as it lies
-    memory a, b, packed, bias, c;
-    std::unordered_map<int, memory> arguments, packing_arguments;
+    call<dnnl::matmul> matmul;
+    operand a, b;
+    memory bias, c;
   };
 
   /// oneDNN splits its work over OpenMP threads, but here one call belongs to one thread of our pool.
@@ -97,9 +120,11 @@ class onednn_products {
   }
 
   dnnl::matmul::primitive_desc describe(const key& k) const {
-    const memory::desc a = plain(k.m, k.k, k.a_row, k.a_column), c = plain(k.m, k.n, k.n, 1);
-    const memory::desc b({k.k, k.n}, memory::data_type::f32, memory::format_tag::any);
-    const memory::desc bias = plain(1, k.n, k.n, 1);
+    // As it lies, or free for oneDNN to choose.
+    const memory::desc a = type_ == memory::data_type::f32 ? plain(k.m, k.k, k.a_row, k.a_column)
+                                                           : memory::desc({k.m, k.k}, type_, memory::format_tag::any);
+    const memory::desc b({k.k, k.n}, type_, memory::format_tag::any);
+    const memory::desc c = plain(k.m, k.n, k.n, 1), bias = plain(1, k.n, k.n, 1);
     dnnl::primitive_attr attributes;
     if (k.add) {
       dnnl::post_ops sum;
@@ -115,48 +140,57 @@ class onednn_products {
 #endif
   }
 
+  operand prepared_operand(const memory::desc& given, const memory::desc& wanted) const {
+    operand own;
+    own.given = memory(given, engine_, nullptr);
+    own.wanted = memory(wanted, engine_, nullptr);
+    if (given == wanted) return own;
+    own.packing.primitive = dnnl::reorder(own.given, own.wanted);
+    own.packing.arguments = {{DNNL_ARG_FROM, own.given.get()}, {DNNL_ARG_TO, own.wanted.get()}};
+    // Whole cache lines, so that what follows it is aligned too.
+    own.packed_floats = (static_cast<index>(wanted.get_size() / sizeof(float)) + 32) / 16 * 16;
+    return own;
+  }
+
   product& prepared(int thread, const key& k) {
     auto& made = products_[static_cast<std::size_t>(thread)];
     if (const auto found = made.find(k); found != made.end()) return found->second;
     const auto description = describe(k);
-    const memory::desc b = plain(k.k, k.n, k.b_row, k.b_column);
-    product& p = made[k];
-    p.primitive = dnnl::matmul(description);
-    p.a = memory(description.src_desc(), engine_, nullptr);
-    p.b = memory(b, engine_, nullptr);
-    p.packed = memory(description.weights_desc(), engine_, nullptr);
+    product p;
+    p.matmul.primitive = dnnl::matmul(description);
+    p.a = prepared_operand(plain(k.m, k.k, k.a_row, k.a_column), description.src_desc());
+    p.b = prepared_operand(plain(k.k, k.n, k.b_row, k.b_column), description.weights_desc());
     p.c = memory(description.dst_desc(), engine_, nullptr);
-    p.arguments = {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.packed}, {DNNL_ARG_DST, p.c}};
+    p.matmul.arguments = {
+        {DNNL_ARG_SRC, p.a.wanted.get()}, {DNNL_ARG_WEIGHTS, p.b.wanted.get()}, {DNNL_ARG_DST, p.c.get()}};
     if (k.bias) {
       p.bias = memory(description.bias_desc(), engine_, nullptr);
-      p.arguments.emplace(DNNL_ARG_BIAS, p.bias);
+      p.matmul.arguments.push_back({DNNL_ARG_BIAS, p.bias.get()});
     }
-    if (description.weights_desc() != b) {
-      p.packing = dnnl::reorder(p.b, p.packed);
-      p.packing_arguments = {{DNNL_ARG_FROM, p.b}, {DNNL_ARG_TO, p.packed}};
-    }
-    return p;
+    return made.emplace(k, std::move(p)).first->second;
+  }
+
+  /// Points at the input, or at `packed` after packing it there.
+  static void set(operand& own, const dnnl::stream& stream, const float* given, float* packed) {
+    own.given.set_data_handle(const_cast<float*>(given));
+    own.wanted.set_data_handle(own.packing.primitive ? packed : const_cast<float*>(given));
+    if (own.packing.primitive) own.packing(stream);
   }
 
   void run(cpu& backend, int thread, const key& k, const float* a, const float* b, const float* bias, float* c) {
     if (k.m == 0) return;
     const single_threaded guard;
     product& p = prepared(thread, k);
-    dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
-    p.a.set_data_handle(const_cast<float*>(a));
+    const dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
+    float* packed = backend.thread_memory(thread, p.a.packed_floats + p.b.packed_floats);
+    set(p.a, stream, a, packed);
+    set(p.b, stream, b, packed + p.a.packed_floats);
     p.c.set_data_handle(c);
     if (k.bias) p.bias.set_data_handle(const_cast<float*>(bias));
-    if (p.packing) {
-      const auto floats = static_cast<index>(p.packed.get_desc().get_size() / sizeof(float));
-      p.b.set_data_handle(const_cast<float*>(b));
-      p.packed.set_data_handle(backend.thread_memory(thread, floats));
-      p.packing.execute(stream, p.packing_arguments);
-    } else {
-      p.packed.set_data_handle(const_cast<float*>(b));
-    }
-    p.primitive.execute(stream, p.arguments);
+    p.matmul(stream);
   }
 
+  memory::data_type type_;
   dnnl::engine engine_;
   std::vector<dnnl::stream> streams_;
   std::vector<std::map<key, product>> products_;

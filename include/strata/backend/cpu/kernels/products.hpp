@@ -1,4 +1,4 @@
-// Products with few rows, where memory decides, and sums over rows.
+// Products with few rows, where memory decides; sums over rows; rounding to bfloat16.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N]; dy [R,N] -> dbias [N].
 // Source: own.
 
@@ -62,6 +62,18 @@ inline void add_column_sums(cpu& backend, view<const float, 2> dy, view<float, 1
           vector::for_each(end - begin,
                            [&](index n, auto load, auto store) { store(to + n, load(to + n) + load(from + n)); });
         }
+      },
+      vector::lanes);
+}
+
+/// y[n] = the nearest number of bfloat16, the even one of two.
+inline void round_to_bfloat16(cpu& backend, input<float, 1> x, output<float, 1> y) {
+  backend.parallel(
+      y.size(), 2,
+      [&](index begin, index end) {
+        vector::for_each(end - begin, [&](index n, auto load, auto store) {
+          store(y.data + begin + n, vector::nearest_bfloat16(load(x.data + begin + n)));
+        });
       },
       vector::lanes);
 }

@@ -66,6 +66,16 @@ STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
 #endif
 }
 
+/// The nearest number of bfloat16, the even one of two; what is not a number stays so.
+STRATA_ALWAYS_INLINE floats nearest_bfloat16(floats x) {
+  unsigned __attribute__((vector_size(STRATA_VECTOR_BYTES))) bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+  floats rounded;
+  std::memcpy(&rounded, &bits, sizeof rounded);
+  return x == x ? rounded : x;
+}
+
 template <int Step, int... Lane>
 STRATA_ALWAYS_INLINE void exchange(floats& upper, floats& lower, std::integer_sequence<int, Lane...>) {
   const floats x = upper, y = lower;
