@@ -1,5 +1,5 @@
 # The short commands. CMakePresets.json holds the builds themselves.
-PRESETS ?= cpu-release cpu-release-clang cpu-asan
+PRESETS ?= cpu-release cpu-release-clang cpu-asan cpu-tsan
 JOBS ?= $(shell nproc)
 TEXT ?=
 DEMO_TEXT := build/demo/text.txt

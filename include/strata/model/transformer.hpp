@@ -3,6 +3,7 @@
 // Source: docs/model.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <new>
 #include <vector>
@@ -193,7 +194,7 @@ class transformer {
     evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
     if (gradients) strata::backward(p, acts_, inputs(), options.merge);
 
-    std::vector<scalar> host(static_cast<std::size_t>(acts_.loss.shape[0]));
+    std::array<scalar, 16 * loss_values<Config>::count> host;
     download(*backend_, p.memory[acts_.loss], view<scalar, 1>{host.data(), acts_.loss.shape});
     loss_report<Config> report;
     for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {

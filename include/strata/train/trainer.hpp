@@ -254,7 +254,11 @@ class trainer {
     download(model_.backend(), device.view(), view<scalar, 1>{values.data(), {device.size()}});
     return values;
   }
-  double number(storage<scalar>& device) { return static_cast<double>(host_copy(device)[0]); }
+  double number(storage<scalar>& device) {
+    scalar value{};
+    download(model_.backend(), device.view(), view<scalar, 1>{&value, {1}});
+    return static_cast<double>(value);
+  }
 
   training_options options_;
   loss_values<Config> loss_weights_;
