@@ -18,9 +18,8 @@ struct compress_parameters {
 };
 struct compress_activations {
   tensor<3> y;                  // [B,n,d]; the token embeddings themselves where there is nothing to do
-  tensor<3> patches;            // [B,n,D c]
+  tensor<3> patches;            // scratch [B,n,D c], in backward also its gradient
   tensor<2> hidden, activated;  // [B n, 4D]
-  tensor<3> dpatches;           // scratch, as patches
   tensor<2> dactivated;         // scratch, as activated
 };
 
@@ -52,15 +51,12 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   }
   own.y = plan.memory.add<3>({batch, positions, level.dim});
   if (!level.compressed()) return own;
-  own.patches = plan.memory.add<3>({batch, positions, dim * level.compression});
   own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
   own.activated = plan.memory.add<2>({batch * positions, 4 * dim});
-  if (plan.training) {
-    memory_plan scratch;
-    own.dpatches = scratch.add<3>(own.patches.shape);
-    own.dactivated = scratch.add<2>(own.activated.shape);
-    plan.scratch_used(scratch);
-  }
+  memory_plan scratch;
+  own.patches = scratch.add<3>({batch, positions, dim * level.compression});
+  if (plan.training) own.dactivated = scratch.add<2>(own.activated.shape);
+  plan.scratch_used(scratch);
   return own;
 }
 
@@ -74,8 +70,8 @@ void compress_forward(const pass<Backend>& p, const level_facts& level, const co
     return;
   }
   if (!level.compressed()) return;
-  unfold(p.backend, tokens, level.compression, level.stride, first, p.memory[acts.patches]);
-  linear(p.backend, p.memory[acts.patches].rows(), p.weights[own.convolution], p.weights[own.convolution_bias],
+  unfold(p.backend, tokens, level.compression, level.stride, first, p.scratch[acts.patches]);
+  linear(p.backend, p.scratch[acts.patches].rows(), p.weights[own.convolution], p.weights[own.convolution_bias],
          p.memory[acts.hidden], update::replace);
   silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
   linear(p.backend, p.memory[acts.activated], p.weights[own.pointwise], p.weights[own.pointwise_bias],
@@ -100,11 +96,13 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
                          p.gradients[own.pointwise_bias]);
   linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  linear_backward_weight(p.backend, dhidden, p.memory[acts.patches].rows(), p.gradients[own.convolution],
+  // A copy is cheaper to make anew than to keep.
+  const auto patches = p.scratch[acts.patches], dpatches = patches;
+  unfold(p.backend, tokens, level.compression, level.stride, index{0}, patches);
+  linear_backward_weight(p.backend, dhidden, patches.rows(), p.gradients[own.convolution],
                          p.gradients[own.convolution_bias]);
-  linear_backward_input(p.backend, dhidden, p.weights[own.convolution], p.scratch[acts.dpatches].rows(),
-                        update::replace);
-  unfold_backward(p.backend, p.scratch[acts.dpatches], level.compression, level.stride, index{0}, dtokens);
+  linear_backward_input(p.backend, dhidden, p.weights[own.convolution], dpatches.rows(), update::replace);
+  unfold_backward(p.backend, dpatches, level.compression, level.stride, index{0}, dtokens);
 }
 
 }  // namespace strata

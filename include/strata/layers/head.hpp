@@ -14,9 +14,8 @@ struct head_parameters {
   tensor<2> to_logits;  // [V, d_p] or [V, sum d]
 };
 struct head_activations {
-  tensor<3> concatenated;   // [B,T,sum d], only with logits from all levels
-  tensor<3> logits;         // [B,T,V]; the losses turn them into their gradient
-  tensor<3> dconcatenated;  // scratch
+  tensor<3> logits;        // [B,T,V]; the losses turn them into their gradient
+  tensor<3> concatenated;  // scratch [B,T,sum d], only with logits from all levels; in backward also its gradient
 };
 
 template <class Table>
@@ -29,26 +28,31 @@ constexpr head_parameters declare_head(Table& table, index vocabulary, index dim
 constexpr head_activations plan_head(activation_plan& plan, index concatenated_dim, index vocabulary, index batch,
                                      index tokens) {
   head_activations own;
-  if (concatenated_dim > 0) own.concatenated = plan.memory.add<3>({batch, tokens, concatenated_dim});
   own.logits = plan.memory.add<3>({batch, tokens, vocabulary});
-  if (plan.training && concatenated_dim > 0) {
+  if (concatenated_dim > 0) {
     memory_plan scratch;
-    own.dconcatenated = scratch.add<3>(own.concatenated.shape);
+    own.concatenated = scratch.add<3>({batch, tokens, concatenated_dim});
     plan.scratch_used(scratch);
   }
   return own;
+}
+
+/// The embeddings that the logits are made of.
+template <class Backend, class S = typename Backend::scalar>
+view<S, 3> head_input(const pass<Backend>& p, std::span<const level_facts> levels, int predicting_level,
+                      const head_activations& acts, std::span<const std::type_identity_t<view<S, 3>>> embeddings) {
+  if (!acts.concatenated) return embeddings[static_cast<std::size_t>(predicting_level)];
+  const auto x = p.scratch[acts.concatenated];
+  for (std::size_t l = 0; l < levels.size(); ++l)
+    repeat(p.backend, embeddings[l], levels[l].stride, index{levels[l].first_channel}, x);
+  return x;
 }
 
 template <class Backend, class S = typename Backend::scalar>
 void head_forward(const pass<Backend>& p, std::span<const level_facts> levels, int predicting_level,
                   const head_parameters& own, const head_activations& acts,
                   std::span<const std::type_identity_t<view<S, 3>>> embeddings) {
-  view<S, 3> x = embeddings[static_cast<std::size_t>(predicting_level)];
-  if (acts.concatenated) {
-    x = p.memory[acts.concatenated];
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat(p.backend, embeddings[l], levels[l].stride, index{levels[l].first_channel}, x);
-  }
+  const auto x = head_input(p, levels, predicting_level, acts, embeddings);
   linear(p.backend, x.rows(), p.weights[own.to_logits], {}, p.memory[acts.logits].rows(), update::replace);
 }
 
@@ -59,14 +63,14 @@ void head_backward(const pass<Backend>& p, std::span<const level_facts> levels, 
                    std::span<const std::type_identity_t<view<S, 3>>> embeddings,
                    std::span<const std::type_identity_t<view<S, 3>>> dembeddings) {
   const auto dlogits = p.memory[acts.logits].rows();
-  const auto predicting = static_cast<std::size_t>(predicting_level);
+  const auto x = head_input(p, levels, predicting_level, acts, embeddings);
+  linear_backward_weight(p.backend, dlogits, x.rows(), p.gradients[own.to_logits], {});
   if (!acts.concatenated) {
-    linear_backward_weight(p.backend, dlogits, embeddings[predicting].rows(), p.gradients[own.to_logits], {});
-    linear_backward_input(p.backend, dlogits, p.weights[own.to_logits], dembeddings[predicting].rows(), update::add);
+    const auto dx = dembeddings[static_cast<std::size_t>(predicting_level)];
+    linear_backward_input(p.backend, dlogits, p.weights[own.to_logits], dx.rows(), update::add);
     return;
   }
-  const auto dconcatenated = p.scratch[acts.dconcatenated];
-  linear_backward_weight(p.backend, dlogits, p.memory[acts.concatenated].rows(), p.gradients[own.to_logits], {});
+  const auto dconcatenated = x;
   linear_backward_input(p.backend, dlogits, p.weights[own.to_logits], dconcatenated.rows(), update::replace);
   for (std::size_t l = 0; l < levels.size(); ++l)
     repeat_backward(p.backend, dconcatenated, levels[l].stride, index{levels[l].first_channel}, dembeddings[l]);

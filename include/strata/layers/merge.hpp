@@ -22,8 +22,8 @@ struct merge_activations {
   tensor<3> concatenated;       // [B,T,sum d]
   norm_activations norm;        // as concatenated
   tensor<2> hidden, activated;  // [B T, 2 out]
-  tensor<3> pooled;             // [B,T,out], only when merging into all levels
-  tensor<3> dpooled, dnormed;   // scratch
+  tensor<3> pooled;             // scratch [B,T,out], only when merging into all levels; in backward its gradient
+  tensor<3> dnormed;            // scratch
   tensor<2> dactivated;         // scratch
 };
 /// What of the model a merge depends on.
@@ -57,14 +57,13 @@ constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts&
   own.norm = plan_norm(plan.memory, batch, tokens, facts.concatenated_dim);
   own.hidden = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
   own.activated = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
-  if (facts.all_levels) own.pooled = plan.memory.add<3>({batch, tokens, facts.out_dim});
+  memory_plan scratch;
+  if (facts.all_levels) own.pooled = scratch.add<3>({batch, tokens, facts.out_dim});
   if (plan.training) {
-    memory_plan scratch;
-    own.dpooled = scratch.add<3>({batch, tokens, facts.out_dim});
     own.dnormed = scratch.add<3>(own.concatenated.shape);
     own.dactivated = scratch.add<2>(own.activated.shape);
-    plan.scratch_used(scratch);
   }
+  plan.scratch_used(scratch);
   return own;
 }
 
@@ -77,7 +76,7 @@ void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const 
   linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], p.weights[own.up_bias], p.memory[acts.hidden],
          update::replace);
   silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
-  const auto target = facts.all_levels ? p.memory[acts.pooled] : predicting;
+  const auto target = facts.all_levels ? p.scratch[acts.pooled] : predicting;
   linear(p.backend, p.memory[acts.activated], p.weights[own.down], p.weights[own.down_bias], target.rows(),
          facts.all_levels ? update::replace : update::add);
 }
@@ -91,7 +90,7 @@ void merge_forward(const pass<Backend>& p, const merge_facts& facts, std::span<c
   merge_concatenated(p, facts, own, acts, x[static_cast<std::size_t>(facts.predicting_level)]);
   if (!facts.all_levels) return;
   for (std::size_t l = 0; l < levels.size(); ++l)
-    subsample(p.backend, p.memory[acts.pooled], levels[l].stride, index{levels[l].first_channel}, x[l]);
+    subsample(p.backend, p.scratch[acts.pooled], levels[l].stride, index{levels[l].first_channel}, x[l]);
 }
 
 /// `dx` come in as the gradients after the merge and leave as those before it.
@@ -101,7 +100,7 @@ void merge_backward(const pass<Backend>& p, const merge_facts& facts, std::span<
                     std::span<const std::type_identity_t<view<S, 3>>> dx) {
   view<S, 3> dpooled = dx[static_cast<std::size_t>(facts.predicting_level)];
   if (facts.all_levels) {
-    dpooled = p.scratch[acts.dpooled];
+    dpooled = p.scratch[acts.pooled];
     for (std::size_t l = 0; l < levels.size(); ++l)
       subsample_backward(p.backend, dx[l], levels[l].stride, index{levels[l].first_channel}, dpooled);
   }

@@ -59,7 +59,8 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
-  typename activation_layout<Config>::template each_level<tensor<3>> stream, spare;
+  // What enters each layer, and leaves the last one. In inference two places take turns.
+  std::array<typename activation_layout<Config>::template each_level<tensor<3>>, F::depth + 1> stream;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     const index positions = level.positions(tokens);
@@ -67,18 +68,16 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     own.embedding_norm[l] = plan_norm(memory, batch, positions, level.dim);
     if (level.span > 0)
       own.rotary[l] = memory.add<3>({4, (positions + level.dilation - 1) / level.dilation, level.head_dim / 2});
-    stream[l] = own.embedding_norm[l].y;
-    if (!training)
-      for (auto* each : {&spare[l], &own.dstream[l]}) *each = memory.add<3>(stream_of(l));
+    stream[0][l] = own.embedding_norm[l].y;  // the model shows it after a pass, so it takes no turn
+    for (int i = 1; i <= F::depth; ++i)
+      stream[i][l] = training || i <= 2 ? memory.add<3>(stream_of(l)) : stream[i - 2][l];
   }
   const memory_plan before_layers = memory;
   for (int i = 0; i < F::depth; ++i) {
     if (!training) memory = before_layers;
-    for (int l = 0; l < F::level_count; ++l) {
-      const tensor<3> next = training ? memory.add<3>(stream_of(l)) : (i % 2 == 0 ? spare[l] : own.dstream[l]);
-      own.layers[i].blocks[l] = plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[l], next);
-      stream[l] = next;
-    }
+    for (int l = 0; l < F::level_count; ++l)
+      own.layers[i].blocks[l] =
+          plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[i][l], stream[i + 1][l]);
     if (F::level_count > 1) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
   }
   for (int l = 0; l < F::level_count; ++l)

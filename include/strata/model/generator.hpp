@@ -29,6 +29,7 @@ class generator {
     acts_ = plan_activations<Config>(batch, 1, false);
     places_ = plan_cache<Config>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
+    scratch_ = storage<scalar>(acts_.scratch_size);
     cache_ = storage<scalar>(places_.size);
     newest_ = storage<token>(batch);
     recent_ = storage<token>(batch * F::largest_compression);
@@ -57,7 +58,7 @@ class generator {
   /// until the next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     take(ids);
-    const pass<Backend> p{*backend_, batch_, 1, {weights_.data}, {}, {memory_.data()}, {}, {}};
+    const pass<Backend> p{*backend_, batch_, 1, {weights_.data}, {}, {memory_.data()}, {scratch_.data()}, {}};
     constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
     const auto newest = p.memory[acts_.tokens];
     const auto window = cache()[places_.window];
@@ -164,7 +165,7 @@ class generator {
     if (!facts.all_levels) return;
     for (int l = 0; l < F::level_count; ++l)
       if (active(l))
-        subsample(*backend_, p.memory[layer.merge.pooled], 1, index{F::levels[l].first_channel},
+        subsample(*backend_, p.scratch[layer.merge.pooled], 1, index{F::levels[l].first_channel},
                   p.memory[layer.blocks[l].y]);
   }
 
@@ -174,7 +175,7 @@ class generator {
   index position_ = 0;
   activation_layout<Config> acts_;
   cache_layout<Config> places_;
-  storage<scalar> memory_, cache_;
+  storage<scalar> memory_, scratch_, cache_;
   storage<token> newest_, recent_;
   std::vector<token> host_recent_;
   std::vector<scalar> host_logits_;

@@ -171,6 +171,7 @@ TEST_CASE("cache bytes are those that a generator allocates") {
   strata::generator<models::mixed, counting> writer(model, 3);
   const auto acts = strata::plan_activations<models::mixed>(3, 1, false);
   const std::size_t ids = 3 * (1 + 16) * sizeof(strata::token);
-  CHECK(watch::allocated_bytes ==
-        strata::cost<models::mixed>::cache_bytes(3) + static_cast<std::size_t>(acts.memory_size) * sizeof(float) + ids);
+  CHECK(watch::allocated_bytes == strata::cost<models::mixed>::cache_bytes(3) +
+                                      static_cast<std::size_t>(acts.memory_size + acts.scratch_size) * sizeof(float) +
+                                      ids);
 }
