@@ -30,7 +30,7 @@ struct program_options {
   strata::index evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
                 checkpoint_every = 100;
   int threads = 0;
-  bool resume = false, overwrite = false;
+  bool resume = false, overwrite = false, recompute = false;
   strata::training_options training;
   std::map<std::string, double> loss_weights;
 };
@@ -67,6 +67,7 @@ class training_run {
       trainer_.set_steps(steps_unknown);
     text_.require_length(trainer_.options().length);
     require_memory();
+    trainer_.model().recompute_activations(options_.recompute);
   }
 
   int run() {
@@ -118,8 +119,9 @@ class training_run {
   /// Linux hands out memory that it does not have and kills the program that uses it: better to say so before.
   void require_memory() const {
     const auto& options = trainer_.options();
+    const auto use = options_.recompute ? strata::activation_use::recomputing : strata::activation_use::training;
     const double needed = static_cast<double>(options.batch) *
-                          static_cast<double>(strata::cost<Config>::activation_bytes(1, options.length));
+                          static_cast<double>(strata::cost<Config>::activation_bytes(1, options.length, use));
     const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
     strata::require(needed < present, "a batch of ", options.batch, " texts of ", options.length, " bytes needs ",
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
@@ -391,6 +393,7 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint-every", options.checkpoint_every, "steps; 0: at the end only")
       ->check(whole_number(0))
       ->capture_default_str();
+  app.add_flag("--recompute", options.recompute, "keep less for the backward pass: less memory, more time, same bits");
   app.add_option("--threads", options.threads, "0: one a processor")
       ->check(whole_number(0, 1024))
       ->capture_default_str();

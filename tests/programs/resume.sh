@@ -22,7 +22,8 @@ for optimizer in adamw adam; do
       grep -q 'stopped at step .* --resume continues from parts/checkpoint.safetensors' err || fail "$(cat err)"
     fi
     [ ! -e parts/weights.safetensors ] || fail "the run was through before SIG$signal"
-    works $train $options --resume --out parts
+    # --recompute belongs to the process, not to the run: it changes no bit.
+    works $train $options --resume --out parts --recompute
     same whole/weights.safetensors parts/weights.safetensors
     steps_are_whole parts 150
     for folder in whole parts; do sed 's/"seconds":[^,}]*//' $folder/metrics.jsonl > $folder.metrics; done

@@ -83,9 +83,10 @@ struct cost {
   }();
 
   /// Bytes of activations (scratch and token ids included) that a model holds for this batch and length.
-  static constexpr std::size_t activation_bytes(index batch, index tokens, bool training = true,
+  static constexpr std::size_t activation_bytes(index batch, index tokens,
+                                                activation_use use = activation_use::training,
                                                 std::size_t scalar_bytes = sizeof(float)) {
-    const auto plan = plan_activations<Config>(batch, tokens, training);
+    const auto plan = plan_activations<Config>(batch, tokens, use);
     return static_cast<std::size_t>(plan.memory_size + plan.scratch_size) * scalar_bytes +
            static_cast<std::size_t>(plan.targets_size + 2 * batch * tokens) * sizeof(token);
   }

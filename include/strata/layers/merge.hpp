@@ -67,26 +67,39 @@ constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts&
   return own;
 }
 
+/// From `acts.concatenated`, already filled, to `acts.hidden`.
+template <class Backend>
+void merge_hidden(const pass<Backend>& p, const merge_parameters& own, const merge_activations& acts) {
+  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0);
+  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], p.weights[own.up_bias], p.memory[acts.hidden],
+         update::replace);
+  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+}
+
 /// From `acts.concatenated`, already filled, to what is added: into `pooled` or straight onto the predicting
 /// level.
 template <class Backend, class S = typename Backend::scalar>
 void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const merge_parameters& own,
                         const merge_activations& acts, output<S, 3> predicting) {
-  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0);
-  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], p.weights[own.up_bias], p.memory[acts.hidden],
-         update::replace);
-  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+  merge_hidden(p, own, acts);
   const auto target = facts.all_levels ? p.scratch[acts.pooled] : predicting;
   linear(p.backend, p.memory[acts.activated], p.weights[own.down], p.weights[own.down_bias], target.rows(),
          facts.all_levels ? update::replace : update::add);
+}
+
+/// Fills `acts.concatenated`.
+template <class Backend, class S = typename Backend::scalar>
+void merge_concatenate(const pass<Backend>& p, std::span<const level_facts> levels, const merge_activations& acts,
+                       std::span<const std::type_identity_t<view<S, 3>>> x) {
+  for (std::size_t l = 0; l < levels.size(); ++l)
+    repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
 }
 
 template <class Backend, class S = typename Backend::scalar>
 void merge_forward(const pass<Backend>& p, const merge_facts& facts, std::span<const level_facts> levels,
                    const merge_parameters& own, const merge_activations& acts,
                    std::span<const std::type_identity_t<view<S, 3>>> x) {
-  for (std::size_t l = 0; l < levels.size(); ++l)
-    repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
+  merge_concatenate(p, levels, acts, x);
   merge_concatenated(p, facts, own, acts, x[static_cast<std::size_t>(facts.predicting_level)]);
   if (!facts.all_levels) return;
   for (std::size_t l = 0; l < levels.size(); ++l)

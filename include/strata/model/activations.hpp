@@ -15,6 +15,10 @@
 
 namespace strata {
 
+/// What activations are for. In inference and when recomputing, all layers share one set; recomputing keeps the streams
+/// between layers, from which backward computes the rest of a layer anew, with the same bits.
+enum class activation_use { inference, training, recomputing };
+
 template <class Losses>
 struct activations_of_losses;
 template <class... Loss>
@@ -43,14 +47,16 @@ struct activation_layout {
   each_level<tensor<3>> dembedding;  // gradient of the final embeddings, later of the compressed tokens
   each_level<tensor<3>> dstream;     // gradient of the residual stream
   tensor<3> dtokens;                 // [B,T,D]
+  activation_use use = activation_use::training;
   index memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
 };
 
-/// Without `training` all layers share one set of activations, and nothing is kept for a backward pass.
 template <class Config>
-constexpr activation_layout<Config> plan_activations(index batch, index tokens, bool training) {
+constexpr activation_layout<Config> plan_activations(index batch, index tokens, activation_use use) {
   using F = facts<Config>;
   activation_layout<Config> own;
+  own.use = use;
+  const bool training = use != activation_use::inference;
   activation_plan plan;
   plan.training = training;
   memory_plan& memory = plan.memory;
@@ -74,7 +80,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   }
   const memory_plan before_layers = memory;
   for (int i = 0; i < F::depth; ++i) {
-    if (!training) memory = before_layers;
+    if (use != activation_use::training) memory = before_layers;
     for (int l = 0; l < F::level_count; ++l)
       own.layers[i].blocks[l] =
           plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[i][l], stream[i + 1][l]);

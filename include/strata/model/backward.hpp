@@ -35,6 +35,18 @@ void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& ac
   (std::make_index_sequence<loss_values<Config>::count>());
 }
 
+/// Computes anew what the backward pass of layer `i` reads, from the streams that enter the layer. Those that leave it are
+/// overwritten: no one needs them any more, so the merge stops before it would add to them.
+template <class Config, class Backend>
+void recompute_layer(const pass<Backend>& p, const activation_layout<Config>& acts, int i, bool merge) {
+  using F = facts<Config>;
+  const merge_activations& merged = acts.layers[i].merge;
+  const auto stream = blocks_forward(p, acts, i);
+  if (F::level_count == 1 || !merge) return;
+  merge_concatenate(p, F::levels, merged, stream);
+  merge_hidden(p, parameters<Config>::layout.layers[i].merge, merged);
+}
+
 /// After `forward` and `evaluate_losses` with gradients, on the same memories.
 template <class Config, class Backend, class S = typename Backend::scalar>
 void backward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge) {
@@ -53,6 +65,8 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
                   dembedding[l], dstream[l]);
   }
   for (int i = F::depth - 1; i >= 0; --i) {
+    // Those of the last layer are still in place.
+    if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, i, merge);
     if (F::level_count > 1 && merge)
       merge_backward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, dstream);
     for (int l = 0; l < F::level_count; ++l)

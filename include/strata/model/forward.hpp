@@ -19,6 +19,19 @@ level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation
   return views;
 }
 
+/// The blocks of layer `i`; gives the streams that leave them.
+template <class Config, class Backend, class S = typename Backend::scalar>
+level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i) {
+  using F = facts<Config>;
+  level_views<S, Config> stream;
+  for (int l = 0; l < F::level_count; ++l) {
+    block_forward(p, F::levels[l], parameters<Config>::layout.layers[i].blocks[l], acts.layers[i].blocks[l],
+                  p.memory.optional(acts.rotary[l]));
+    stream[l] = p.memory[acts.layers[i].blocks[l].y];
+  }
+  return stream;
+}
+
 template <class Config, class Backend, class S = typename Backend::scalar>
 void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge) {
   using F = facts<Config>;
@@ -31,12 +44,7 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
     norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0);
   }
   for (int i = 0; i < F::depth; ++i) {
-    level_views<S, Config> stream;
-    for (int l = 0; l < F::level_count; ++l) {
-      block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
-                    p.memory.optional(acts.rotary[l]));
-      stream[l] = p.memory[acts.layers[i].blocks[l].y];
-    }
+    const auto stream = blocks_forward(p, acts, i);
     if (F::level_count > 1 && merge)
       merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
   }

@@ -26,7 +26,7 @@ class generator {
   explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1)
       : backend_(&model.backend()), weights_(model.weights()), batch_(batch) {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
-    acts_ = plan_activations<Config>(batch, 1, false);
+    acts_ = plan_activations<Config>(batch, 1, activation_use::inference);
     places_ = plan_cache<Config>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
     scratch_ = storage<scalar>(acts_.scratch_size);

@@ -61,6 +61,15 @@ class transformer {
   view<scalar, 1> gradients() requires trains { return gradients_.view(); }
   void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients_.view()); }
 
+  /// Whether passes keep only what enters each layer, and backward computes the rest anew: less memory, more time, the
+  /// same bits. Frees the memory of earlier passes.
+  void recompute_activations(bool recompute) requires trains {
+    use_ = recompute ? activation_use::recomputing : activation_use::training;
+    batch_ = tokens_ = 0;
+    memory_ = storage<scalar>();
+    scratch_ = storage<scalar>();
+  }
+
   /// Draws all weights anew.
   void initialise(std::uint64_t seed) {
     const random_source random(seed);
@@ -86,7 +95,7 @@ class transformer {
               " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
               F::levels[l].dilation * longest);
     batch_ = tokens_ = 0;  // until all memory is there, no shape is
-    acts_ = plan_activations<Config>(batch, tokens, trains);
+    acts_ = plan_activations<Config>(batch, tokens, use_);
     try {
       ensure(memory_, acts_.memory_size);
       ensure(scratch_, acts_.scratch_size);
@@ -212,6 +221,7 @@ class transformer {
   storage<token> inputs_, labels_, targets_;
   std::vector<token> host_ids_;
   activation_layout<Config> acts_;
+  activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index batch_ = 0, tokens_ = 0;
 };
 

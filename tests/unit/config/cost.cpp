@@ -96,13 +96,19 @@ void check_cost() {
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
     CHECK(cost::training_flops(batch, tokens) == backend.flops);
+
+    strata::transformer<Config, counting> recomputing(backend);
+    recomputing.recompute_activations(true);
+    watch::allocated_bytes = 0;
+    recomputing.reserve(batch, tokens);
+    CHECK(cost::activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
   }
 
   // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides.
   strata::transformer<Config, counting, strata::purpose::inference> model(backend);
   watch::allocated_bytes = 0;
   model.reserve(batch, 31);
-  CHECK(cost::activation_bytes(batch, 31, false) == watch::allocated_bytes);
+  CHECK(cost::activation_bytes(batch, 31, strata::activation_use::inference) == watch::allocated_bytes);
   strata::generator<Config, counting> writer(model, batch);
   const strata::token newest[] = {1, 2};
   strata::index full = 0;
@@ -122,12 +128,19 @@ TEMPLATE_TEST_CASE("costs of an unusual model are those of what happens", "", mo
   check_cost<TestType>();
 }
 
+TEST_CASE("recomputing takes less than a third of the activation memory") {
+  // The numbers that docs/benchmarks.md gives, in MB.
+  constexpr auto recomputing = strata::activation_use::recomputing;
+  STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024) / 1'000'000 == 2230);
+  STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024, recomputing) / 1'000'000 == 634);
+}
+
 TEST_CASE("the planned memory is written to its end and not beyond") {
   using layout = strata::activation_layout<models::mixed>;
   counting backend;
   constexpr strata::index batch = 2, tokens = 53;
-  constexpr bool training = true;
-  const layout acts = strata::plan_activations<models::mixed>(batch, tokens, training);
+  const auto use = GENERATE(strata::activation_use::training, strata::activation_use::recomputing);
+  const layout acts = strata::plan_activations<models::mixed>(batch, tokens, use);
   constexpr strata::index guard = 64;
   watched_buffer<float> memory(acts.memory_size + guard), scratch(acts.scratch_size + guard);
   watched_buffer<strata::token> targets(acts.targets_size + guard);
@@ -169,7 +182,7 @@ TEST_CASE("cache bytes are those that a generator allocates") {
   const strata::transformer<models::mixed, counting, strata::purpose::inference> model(backend);
   watch::allocated_bytes = 0;
   strata::generator<models::mixed, counting> writer(model, 3);
-  const auto acts = strata::plan_activations<models::mixed>(3, 1, false);
+  const auto acts = strata::plan_activations<models::mixed>(3, 1, strata::activation_use::inference);
   const std::size_t ids = 3 * (1 + 16) * sizeof(strata::token);
   CHECK(watch::allocated_bytes == strata::cost<models::mixed>::cache_bytes(3) +
                                       static_cast<std::size_t>(acts.memory_size + acts.scratch_size) * sizeof(float) +

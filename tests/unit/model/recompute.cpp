@@ -1,0 +1,68 @@
+// A backward pass that computes the layers' activations anew gives the same losses, embeddings and gradients to the bit.
+#include <cstring>
+
+#include "golden/cases.hpp"
+#include "support/catch.hpp"
+#include "support/models.hpp"
+
+namespace {
+
+/// More layers than one that must be computed anew.
+template <class Config>
+struct deep : Config {
+  static constexpr int depth = 4;
+};
+
+template <class S, int Rank>
+bool same_bits(const strata::view<S, Rank>& x, const strata::view<S, Rank>& y) {
+  return x.shape == y.shape && std::memcmp(x.data, y.data, static_cast<std::size_t>(x.size()) * sizeof(S)) == 0;
+}
+
+template <class Config, class Backend>
+void check_recomputing(Backend& backend) {
+  constexpr strata::index batch = 2, length = 53;
+  const auto ids = models::random_ids(batch, length, Config::vocabulary, 1);
+  const strata::view<const strata::token, 2> input{ids.data(), {batch, length}};
+  const auto weights = strata::loss_values<Config>::default_weights();
+  strata::transformer<Config, Backend> plain(backend, 5), recomputing(backend, 5);
+  recomputing.recompute_activations(true);
+  for (const bool merge : {true, false}) {
+    INFO("merge " << merge);
+    const auto expected = plain.accumulate_gradients(input, weights, {.merge = merge}, 0.5);
+    const auto report = recomputing.accumulate_gradients(input, weights, {.merge = merge}, 0.5);
+    CHECK(report.total == expected.total);
+    for (int l = 0; l < strata::facts<Config>::level_count; ++l) {
+      CHECK(same_bits(recomputing.token_embeddings(l), plain.token_embeddings(l)));
+      CHECK(same_bits(recomputing.embeddings(l), plain.embeddings(l)));
+    }
+    for (const auto& entry : strata::parameters<Config>::entries()) {
+      INFO("gradient of " << entry.name);
+      CHECK(same_bits(recomputing.gradients().slice(entry.offset, entry.size),
+                      plain.gradients().slice(entry.offset, entry.size)));
+    }
+  }
+  // The choice can change between passes; gradients add up as before.
+  recomputing.recompute_activations(false);
+  plain.recompute_activations(true);
+  plain.accumulate_gradients(input);
+  recomputing.accumulate_gradients(input);
+  CHECK(same_bits(recomputing.gradients(), plain.gradients()));
+}
+
+template <class Config>
+void check_on_every_backend() {
+  strata::reference<double> in_double;
+  check_recomputing<Config>(in_double);
+  models::on_every_backend([](auto& backend) { check_recomputing<Config>(backend); });
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("recomputing activations changes no bit", "", golden::cases) {
+  check_on_every_backend<TestType>();
+}
+
+TEMPLATE_TEST_CASE("recomputing activations of deep and unusual models changes no bit", "", deep<models::mixed>,
+                   deep<models::predicts_compressed>, deep<golden::four_levels_strided>) {
+  check_on_every_backend<TestType>();
+}
