@@ -1,4 +1,4 @@
-// linear, linear_backward_input, linear_backward_weight.
+// linear, linear_backward_input, linear_backward_weight; pack_bfloat16, pack_int8, linear_bfloat16, linear_int8.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -18,7 +18,7 @@ struct product_size {
 /// Few rows take a path of their own; the large ones are worth several threads.
 std::vector<product_size> product_sizes() {
   std::vector<product_size> sizes;
-  for (const index rows : {1, 2, 3, 4, 5, 70, 300})
+  for (const index rows : {1, 2, 3, 4, 5, 31, 70, 300})
     for (const auto& [in, out] : {std::pair<index, index>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
       sizes.push_back({rows, in, out});
   sizes.push_back({3, 257, 301});  // few rows, and still worth several threads
@@ -62,6 +62,79 @@ TEST_CASE("the gradients of linear equal the reference") {
         bench.result("dbias", dbias);
       });
   }
+}
+
+TEST_CASE("linear with packed weights equals the reference") {
+  for (const auto& [rows, in, out] : product_sizes())
+    for (const update mode : {update::replace, update::add})
+      for (const bool with_bias : {false, true}) {
+        CAPTURE(rows, in, out, mode == update::add, with_bias);
+        const auto body = [&, rows = rows, in = in, out = out](auto& bench, auto multiply) {
+          const auto x = bench.normal({rows, in});
+          const auto bias = bench.normal({out});
+          const auto y = mode == update::add ? bench.normal({rows, out}) : bench.unset({rows, out});
+          multiply(x, with_bias ? bias : decltype(bias){}, y);
+          bench.result("y", y);
+        };
+        check_product(1e-6, [&, in = in, out = out](auto& bench) {
+          body(bench, [&](auto x, auto bias, auto y) {
+            const auto packed = bench.template unset_of<bfloat16>({out, in});
+            pack_bfloat16(bench.backend, bench.normal({out, in}).flat(), packed.flat());
+            linear_bfloat16(bench.backend, x, packed, bias, y, mode);
+          });
+        });
+        check_product(1e-6, [&, in = in, out = out](auto& bench) {
+          body(bench, [&](auto x, auto bias, auto y) {
+            // Multiples of 1/64 up to 127/64: they are packed alike in float and in double.
+            std::vector<double> weights;
+            for (index n = 0; n < out * in; ++n) weights.push_back(double(n % in == 0 ? 127 : n * 37 % 255 - 127) / 64);
+            const auto packed = bench.template unset_of<std::int8_t>({out, in});
+            const auto scale = bench.unset({out});
+            pack_int8(bench.backend, bench.of(weights, {out, in}), packed, scale);
+            linear_int8(bench.backend, x, packed, scale, bias, y, mode);
+          });
+        });
+      }
+}
+
+TEST_CASE("packed weights: known values") {
+  on_every_bench([](auto& bench) {
+    // Halfway between two neighbours, the even one is taken.
+    const double infinity = std::numeric_limits<double>::infinity(), step = 1.0 / 128;
+    const auto half =
+        bench.of({1, 1 + step / 2, 1 + 1.5 * step, -1 - 0.51 * step, 3e38, infinity, 0, std::ldexp(1, -133)}, {8});
+    const auto halves = bench.template unset_of<bfloat16>({8});
+    pack_bfloat16(bench.backend, half, halves);
+    const std::vector<double> rounded = bench.read(halves);
+    CHECK(std::vector<double>(rounded.begin(), rounded.begin() + 4) ==
+          std::vector<double>{1, 1, 1 + 2 * step, -1 - step});
+    CHECK(rounded[4] == Approx(3e38).epsilon(0.004));
+    CHECK(rounded[5] == infinity);
+    CHECK(rounded[6] == 0);
+    CHECK(rounded[7] == std::ldexp(1, -133));
+    pack_bfloat16(bench.backend, bench.unset({8}), halves);
+    CHECK(std::isnan(bench.read(halves)[3]));
+
+    const auto weight = bench.of({254, -127,  101,   1, -5,     0,     0, 0, 0, 0,        0.5, 0.3, -0.1,
+                                  0,   -0.25, 1e-45, 0, -1e-45, 3e-45, 0, 1, 2, infinity, 4,   5},
+                                 {5, 5});
+    const auto packed = bench.template unset_of<std::int8_t>({5, 5});
+    const auto scale = bench.unset({5});
+    pack_int8(bench.backend, weight, packed, scale);
+    const std::vector<double> numbers = bench.read(packed), scales = bench.read(scale);
+    CHECK(std::vector<double>(numbers.begin(), numbers.begin() + 15) ==
+          std::vector<double>{127, -64, 50, 0, -2, 0, 0, 0, 0, 0, 127, 76, -25, 0, -64});
+    CHECK(scales[0] == 2);
+    CHECK(scales[1] == 0);
+    CHECK(scales[2] == Approx(0.5 / 127));
+    CHECK(scales[3] < 1e-44);  // whatever is left of it, no number was too large
+    CHECK(std::isnan(scales[4]));
+    const auto y = bench.unset({1, 5});
+    linear_int8(bench.backend, bench.all(1, {1, 5}), packed, scale, {}, y, update::replace);
+    CHECK(bench.read(y)[0] == 222);
+    CHECK(bench.read(y)[1] == 0);
+    CHECK(std::isnan(bench.read(y)[4]));
+  });
 }
 
 TEST_CASE("linear: known values") {

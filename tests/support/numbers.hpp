@@ -11,6 +11,7 @@
 
 #include <strata/core/random.hpp>
 #include <strata/core/view.hpp>
+#include <strata/core/weight_format.hpp>
 
 /// |got - expected| / |expected|, or |got| where nothing is expected; not a number if any of them is not.
 inline double relative_error(const std::vector<double>& got, const std::vector<double>& expected) {
@@ -88,10 +89,22 @@ class workbench {
     return tokens_of(std::move(ids), shape);
   }
 
+  /// For packed weights.
+  template <class T, std::size_t Rank>
+  strata::view<T, static_cast<int>(Rank)> unset_of(const index (&shape)[Rank]) {
+    auto& place = packed_.emplace_back(static_cast<index>(count(shape) * sizeof(T)));
+    return shaped<T>(reinterpret_cast<T*>(place.data()), shape);
+  }
+
   template <class T, int Rank>
   std::vector<double> read(const strata::view<T, Rank>& x) {
-    if constexpr (std::is_same_v<T, token>) {
-      return {x.data, x.data + x.size()};  // no operation downloads tokens: only a backend on the host can do this
+    // No operation downloads tokens or packed weights: only a backend on the host can do this.
+    if constexpr (std::is_same_v<T, token> || std::is_same_v<T, std::int8_t>) {
+      return {x.data, x.data + x.size()};
+    } else if constexpr (std::is_same_v<T, strata::bfloat16>) {
+      std::vector<double> values;
+      for (index n = 0; n < x.size(); ++n) values.push_back(to_float(x.data[n]));
+      return values;
     } else {
       std::vector<scalar> host(static_cast<std::size_t>(x.size()));
       download(backend, x.flat(), strata::view<scalar, 1>{host.data(), {x.size()}});
@@ -143,4 +156,5 @@ class workbench {
   std::uint64_t drawn_ = 0;
   std::deque<typename Backend::template storage<scalar>> tensors_;
   std::deque<typename Backend::template storage<token>> tokens_;
+  std::deque<typename Backend::template storage<std::int8_t>> packed_;
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include <strata/core/view.hpp>
+#include <strata/core/weight_format.hpp>
 
 namespace strata {
 
@@ -62,6 +63,12 @@ struct adam_constants {
 ///   linear               y[R,N] = or += x[R,K] weight[N,K]^T + bias[N] (an empty bias is none)
 ///   linear_backward_input   dx[R,K] = or += dy[R,N] weight[N,K]
 ///   linear_backward_weight  dweight[N,K] += dy^T x, dbias[N] += sum of rows of dy
+/// products with weights that are only read
+///   pack_bfloat16        packed[N] = x[N], rounded to nearest
+///   pack_int8            packed[N,K] scale[N] is the nearest to weight[N,K], for the smallest scale that holds a row in
+///                        -127 .. 127; a row that is not finite gets a scale that is not a number
+///   linear_bfloat16      as linear, with packed[N,K]
+///   linear_int8          as linear, with packed[N,K] scale[N]
 /// activations
 ///   gelu, silu           y[N] = f(x[N]); gelu(x) = x/2 (1 + erf(x/sqrt 2)), silu(x) = x / (1 + exp(-x))
 ///   gelu_backward, silu_backward   dx[N] = dy[N] f'(x[N])
@@ -103,6 +110,9 @@ struct adam_constants {
   STRATA_OP(linear, (b, in2, in2, in1, out2, update::add))                                                      \
   STRATA_OP(linear_backward_input, (b, in2, in2, out2, update::add))                                            \
   STRATA_OP(linear_backward_weight, (b, in2, in2, out2, out1))                                                  \
+  STRATA_OP(pack_bfloat16, (b, in1, halves1)) STRATA_OP(pack_int8, (b, in2, bytes2, out1))                       \
+  STRATA_OP(linear_bfloat16, (b, in2, halves2, in1, out2, update::add))                                         \
+  STRATA_OP(linear_int8, (b, in2, bytes2, in1, in1, out2, update::add))                                         \
   STRATA_OP(gelu, (b, in1, out1)) STRATA_OP(gelu_backward, (b, in1, in1, out1))                                 \
   STRATA_OP(silu, (b, in1, out1)) STRATA_OP(silu_backward, (b, in1, in1, out1))                                 \
   STRATA_OP(rms_norm, (b, in3, in1, 0, out3, out1))                                                             \
@@ -134,6 +144,9 @@ struct operations {
   static inline view<S, 3> out3;
   static inline view<const token, 1> ids1;
   static inline view<const token, 2> ids2;
+  static inline view<bfloat16, 1> halves1;
+  static inline view<bfloat16, 2> halves2;
+  static inline view<std::int8_t, 2> bytes2;
   static inline view<token, 1> tokens1;
   static inline view<token, 3> targets3;
 #define STRATA_OP(name, arguments) \

@@ -24,7 +24,7 @@
 // The widest vector this translation unit may use without asking the processor, in bytes.
 #if defined(__AVX512F__)
 #define STRATA_BASELINE_VECTOR_BYTES 64
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
 #define STRATA_BASELINE_VECTOR_BYTES 32
 #else
 #define STRATA_BASELINE_VECTOR_BYTES 16

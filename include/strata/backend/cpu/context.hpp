@@ -96,6 +96,8 @@ class cpu {
   }
   /// Memory for one operation, shared by all threads; stays until the next call.
   float* shared_memory(index count) { return grown(shared_memory_, count); }
+  /// The same for weights that are unpacked for a product, which needs shared memory of its own.
+  float* weight_memory(index count) { return grown(weight_memory_, count); }
 
  private:
   static constexpr index smallest_parallel_cost = 32768;
@@ -117,7 +119,7 @@ class cpu {
   std::string message_;
   thread_pool pool_;
   std::vector<buffer<float>> thread_memory_;
-  buffer<float> shared_memory_;
+  buffer<float> shared_memory_, weight_memory_;
   std::shared_ptr<onednn_products> onednn_;
 };
 

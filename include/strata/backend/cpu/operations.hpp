@@ -35,9 +35,14 @@ inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 
   STRATA_CALL_KERNEL(embed_backward(backend, ids, dy, dtable));
 }
 // products
-inline void linear_few_rows(cpu& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias,
-                            output<float, 2> y, update mode) {
-  STRATA_CALL_KERNEL(linear_few_rows(backend, x, weight, bias, y, mode));
+template <class Weight>
+void linear_few_rows(cpu& backend, input<float, 2> x, view<const Weight, 2> weight, input<float, 1> scale,
+                     input<float, 1> bias, output<float, 2> y, update mode) {
+  STRATA_CALL_KERNEL(linear_few_rows(backend, x, weight, scale, bias, y, mode));
+}
+template <class Weight>
+void unpack(cpu& backend, view<const Weight, 2> weight, input<float, 1> scale, output<float, 2> y) {
+  STRATA_CALL_KERNEL(unpack(backend, weight, scale, y));
 }
 inline void add_column_sums(cpu& backend, input<float, 2> dy, output<float, 1> dbias) {
   STRATA_CALL_KERNEL(add_column_sums(backend, dy, dbias));

@@ -1,9 +1,12 @@
-// linear and its two gradients: own dot products for a few rows, else oneDNN where the program has it, else Eigen.
+// linear and its two gradients: own dot products for a few rows, else oneDNN where the program has it, else Eigen. With
+// packed weights the same, on weights that are unpacked first where many rows share them.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N].
 // Source: Eigen 3.4 and 5, Core module; oneDNN, matmul primitive.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include <strata/backend/cpu/context.hpp>
 #include <strata/backend/cpu/eigen.hpp>
@@ -21,6 +24,8 @@ namespace strata {
 
 /// Up to this many rows every weight is read once and used at once: memory decides, not arithmetic.
 inline constexpr index few_rows = 4;
+/// From so many rows on it pays to unpack weights.
+inline constexpr index many_rows = 32;
 /// Threads take whole groups of so many rows of a weight's gradient.
 inline constexpr index row_grain = 16;
 
@@ -54,7 +59,7 @@ struct product_inputs {
 
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
                    output<float, 2> y, update mode) {
-  if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, bias, y, mode);
+  if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, {}, bias, y, mode);
   const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
   if (backend.onednn()) return backend.onednn()->linear(backend, x, weight, bias, y, mode);
@@ -107,6 +112,59 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input
         whole(dweight.slice(begin, end - begin)).noalias() += columns_of(dy, begin, end - begin).transpose() * whole(x);
       },
       row_grain);
+}
+
+inline void pack_bfloat16(cpu& backend, input<float, 1> x, view<bfloat16, 1> packed) {
+  backend.parallel(x.size(), 1, [&](index begin, index end) {
+    for (index n = begin; n < end; ++n) packed.data[n] = to_bfloat16(x.data[n]);
+  });
+}
+
+inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2> packed, output<float, 1> scale) {
+  const index depth = weight.shape[1];
+  backend.parallel(weight.shape[0], 8 * depth, [&](index begin, index end) {
+    for (index n = begin; n < end; ++n) {
+      const float* const row = weight.data + n * depth;
+      float largest = 0;
+      bool finite = true;
+      for (index k = 0; k < depth; ++k) {
+        finite = finite && std::isfinite(row[k]);
+        largest = std::max(largest, std::abs(row[k]));
+      }
+      const float own = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
+      scale(n) = own;
+      for (index k = 0; k < depth; ++k)
+        packed.data[n * depth + k] =
+            own > 0 ? static_cast<std::int8_t>(std::clamp(std::nearbyint(row[k] / own), -127.f, 127.f))
+                    : std::int8_t{0};
+    }
+  });
+}
+
+/// Any number of rows; no scale is 1.
+template <class Weight>
+void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
+                   input<float, 1> bias, output<float, 2> y, update mode) {
+  const index rows = x.shape[0];
+  if (rows >= many_rows) {
+    const view<float, 2> weight{backend.weight_memory(packed.size()), packed.shape};
+    unpack(backend, packed, scale, weight);
+    return linear(backend, x, weight, bias, y, mode);
+  }
+  for (index first = 0; first < rows; first += few_rows) {
+    const index count = std::min(few_rows, rows - first);
+    linear_few_rows(backend, x.slice(first, count), packed, scale, bias, y.slice(first, count), mode);
+  }
+}
+
+inline void linear_bfloat16(cpu& backend, input<float, 2> x, view<const bfloat16, 2> packed, input<float, 1> bias,
+                            output<float, 2> y, update mode) {
+  linear_packed(backend, x, packed, {}, bias, y, mode);
+}
+
+inline void linear_int8(cpu& backend, input<float, 2> x, view<const std::int8_t, 2> packed, input<float, 1> scale,
+                        input<float, 1> bias, output<float, 2> y, update mode) {
+  linear_packed(backend, x, packed, scale, bias, y, mode);
 }
 
 inline cpu::cpu(cpu_options options)

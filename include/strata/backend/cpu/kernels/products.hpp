@@ -4,49 +4,75 @@
 
 namespace strata::kernels::STRATA_INSTRUCTIONS {
 
-/// y[r, first..last) = or += x[r] . weight[n] + bias[n], for `Rows` rows.
-template <int Rows>
-inline void dot_rows(view<const float, 2> x, view<const float, 2> weight, view<const float, 1> bias, view<float, 2> y,
-                     update mode, index first, index last) {
+inline constexpr index read_ahead = 4096;  // bytes
+
+/// y[r, first..last) = or += scale[n] (x[r] . weight[n]) + bias[n], for `Rows` rows; no scale is 1. One weight after the
+/// other, so that memory is read in its order.
+template <int Rows, class Weight>
+inline void dot_rows(view<const float, 2> x, view<const Weight, 2> weight, view<const float, 1> scale,
+                     view<const float, 1> bias, view<float, 2> y, update mode, index first, index last) {
   const index depth = x.shape[1], width = y.shape[1];
-  constexpr int group = 4;  // weights that share the loads of x
-  for (index n = first; n < last; n += group) {
-    const index size = std::min<index>(group, last - n);
-    vector::floats total[group][Rows]{};
-    const float* w[group];
-    for (index g = 0; g < group; ++g) w[g] = weight.data + (n + std::min(g, size - 1)) * depth;
-    vector::for_each(depth, [&](index k, auto load, auto) {
+  constexpr int chains = Rows == 1 ? 4 : 2;                                      // sums that do not wait for each other
+  constexpr int line = 64 / (vector::lanes * static_cast<int>(sizeof(Weight)));  // vectors of weights
+  constexpr int steps = line > chains ? line : chains;
+  for (index n = first; n < last; ++n) {
+    const Weight* w = weight.data + n * depth;
+    vector::floats total[Rows][chains]{};
+    index k = 0;
+    for (; k + steps * vector::lanes <= depth; k += steps * vector::lanes) {
+      // Floats come fast enough as it is; conversions leave the processor too little time to look ahead.
+      if constexpr (sizeof(Weight) < sizeof(float))
+        __builtin_prefetch(reinterpret_cast<const char*>(w + k) + read_ahead);
       STRATA_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const vector::floats value = load(x.data + r * depth + k);
+      for (int step = 0; step < steps; ++step) {
+        const index at = k + step * vector::lanes;
+        const vector::floats value = vector::load(w + at);
         STRATA_UNROLL
-        for (int g = 0; g < group; ++g) total[g][r] += load(w[g] + k) * value;
+        for (int r = 0; r < Rows; ++r) total[r][step % chains] += value * vector::load(x.data + r * depth + at);
       }
+    }
+    vector::for_each(depth - k, [&](index rest, auto load, auto) {
+      const vector::floats value = load(w + k + rest);
+      STRATA_UNROLL
+      for (int r = 0; r < Rows; ++r) total[r][0] += value * load(x.data + r * depth + k + rest);
     });
-    for (index g = 0; g < size; ++g)
-      for (int r = 0; r < Rows; ++r) {
-        const float sum = vector::sum(total[g][r]) + (bias ? bias(n + g) : 0.f);
-        float& out = y.data[r * width + n + g];
-        out = mode == update::add ? out + sum : sum;
-      }
+    for (int r = 0; r < Rows; ++r) {
+      for (int chain = 1; chain < chains; ++chain) total[r][0] += total[r][chain];
+      const float sum = vector::sum(total[r][0]) * (scale ? scale(n) : 1.f) + (bias ? bias(n) : 0.f);
+      float& out = y.data[r * width + n];
+      out = mode == update::add ? out + sum : sum;
+    }
   }
 }
 
-inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const float, 2> weight,
-                            view<const float, 1> bias, view<float, 2> y, update mode) {
+template <class Weight>
+inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const Weight, 2> weight,
+                            view<const float, 1> scale, view<const float, 1> bias, view<float, 2> y, update mode) {
   backend.parallel(weight.shape[0], weight.shape[1], [&](index begin, index end) {
     switch (x.shape[0]) {
       case 0:
         return;
       case 1:
-        return dot_rows<1>(x, weight, bias, y, mode, begin, end);
+        return dot_rows<1>(x, weight, scale, bias, y, mode, begin, end);
       case 2:
-        return dot_rows<2>(x, weight, bias, y, mode, begin, end);
+        return dot_rows<2>(x, weight, scale, bias, y, mode, begin, end);
       case 3:
-        return dot_rows<3>(x, weight, bias, y, mode, begin, end);
+        return dot_rows<3>(x, weight, scale, bias, y, mode, begin, end);
       default:
-        return dot_rows<4>(x, weight, bias, y, mode, begin, end);
+        return dot_rows<4>(x, weight, scale, bias, y, mode, begin, end);
     }
+  });
+}
+
+/// y[N,K] = scale[n] weight[N,K]; no scale is 1.
+template <class Weight>
+inline void unpack(cpu& backend, view<const Weight, 2> weight, view<const float, 1> scale, view<float, 2> y) {
+  const index depth = weight.shape[1];
+  backend.parallel(weight.shape[0], depth, [&](index begin, index end) {
+    for (index n = begin; n < end; ++n)
+      vector::for_each(depth, [&](index k, auto load, auto store) {
+        store(y.data + n * depth + k, load(weight.data + n * depth + k) * (scale ? scale(n) : 1.f));
+      });
   });
 }
 

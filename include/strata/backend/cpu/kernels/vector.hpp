@@ -12,11 +12,39 @@ using unaligned_floats __attribute__((aligned(4), may_alias)) = floats;
 
 STRATA_ALWAYS_INLINE floats load(const float* from) { return *reinterpret_cast<const unaligned_floats*>(from); }
 STRATA_ALWAYS_INLINE void store(float* to, floats x) { *reinterpret_cast<unaligned_floats*>(to) = x; }
-/// The first `count` lanes; the others are 0.
-STRATA_ALWAYS_INLINE floats load_part(const float* from, index count) {
-  floats x{};
-  std::memcpy(&x, from, static_cast<std::size_t>(count) * sizeof(float));
+/// Narrow weights as floats. The compilers' own conversion of vectors is slow where g++ makes it.
+STRATA_ALWAYS_INLINE floats load(const bfloat16* from) {
+#if defined(__x86_64__) && STRATA_VECTOR_BYTES == 64
+  const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return reinterpret_cast<floats>(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, narrow), 16));
+#elif defined(__x86_64__) && STRATA_VECTOR_BYTES == 32
+  const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return reinterpret_cast<floats>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
+#else
+  floats x;
+  for (int lane = 0; lane < lanes; ++lane) x[lane] = to_float(from[lane]);
   return x;
+#endif
+}
+STRATA_ALWAYS_INLINE floats load(const std::int8_t* from) {
+#if defined(__x86_64__) && STRATA_VECTOR_BYTES == 64
+  const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, narrow));
+#elif defined(__x86_64__) && STRATA_VECTOR_BYTES == 32
+  const __m128i narrow = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(narrow));
+#else
+  floats x;
+  for (int lane = 0; lane < lanes; ++lane) x[lane] = static_cast<float>(from[lane]);
+  return x;
+#endif
+}
+/// The first `count` lanes; the others are 0.
+template <class T>
+STRATA_ALWAYS_INLINE floats load_part(const T* from, index count) {
+  T x[lanes]{};
+  std::memcpy(x, from, static_cast<std::size_t>(count) * sizeof(T));
+  return load(x);
 }
 STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index count) {
   std::memcpy(to, &x, static_cast<std::size_t>(count) * sizeof(float));
@@ -134,14 +162,20 @@ STRATA_ALWAYS_INLINE floats erf(floats x) {
 /// What `for_each` hands to its body. No lambdas: g++ compiles their conversion to a pointer without the target's
 /// instructions.
 struct load_whole {
-  STRATA_ALWAYS_INLINE floats operator()(const float* from) const { return load(from); }
+  template <class T>
+  STRATA_ALWAYS_INLINE floats operator()(const T* from) const {
+    return load(from);
+  }
 };
 struct store_whole {
   STRATA_ALWAYS_INLINE void operator()(float* to, floats x) const { store(to, x); }
 };
 struct load_first {
   index count;
-  STRATA_ALWAYS_INLINE floats operator()(const float* from) const { return load_part(from, count); }
+  template <class T>
+  STRATA_ALWAYS_INLINE floats operator()(const T* from) const {
+    return load_part(from, count);
+  }
 };
 struct store_first {
   index count;

@@ -1,0 +1,59 @@
+// How weights that are only read may lie in memory: as they are, as the upper halves of floats, or as whole numbers with
+// one scale a row.
+// Shapes: a matrix [N,K]; in int8 its scales [N].
+// Source: own; bfloat16 as in "A Study of BFLOAT16 for Deep Learning Training", arXiv 1905.12322.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include <strata/core/view.hpp>
+
+namespace strata {
+
+/// `float32` is the format of the weights that a model has.
+enum class weight_format { float32, bfloat16, int8 };
+
+/// The upper half of a float.
+struct bfloat16 {
+  std::uint16_t bits = 0;
+};
+
+/// Rounds to nearest, ties to even; what is not a number stays so.
+constexpr bfloat16 to_bfloat16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (x != x) return {static_cast<std::uint16_t>(bits >> 16 | 0x40)};
+  return {static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
+
+/// A packed matrix [N,K] inside a memory of scalars: in int8 its scales come first.
+template <class S>
+struct packed_matrix {
+  S* first;
+  std::array<index, 2> shape;
+
+  /// Scalars that the matrix takes.
+  static constexpr index size(weight_format format, std::array<index, 2> shape) {
+    const index count = shape[0] * shape[1], width = sizeof(S);
+    if (format == weight_format::bfloat16) return (2 * count + width - 1) / width;
+    if (format == weight_format::int8) return scales_size(shape) + (count + width - 1) / width;
+    return count;
+  }
+  view<S, 1> scale() const { return {first, {shape[0]}}; }
+  auto bytes() const { return numbers<std::int8_t>(first + scales_size(shape)); }
+  auto halves() const { return numbers<bfloat16>(first); }
+
+ private:
+  /// Whole cache lines.
+  static constexpr index scales_size(std::array<index, 2> shape) { return (shape[0] + 15) / 16 * 16; }
+  template <class T>
+  auto numbers(S* from) const {
+    using element = std::conditional_t<std::is_const_v<S>, const T, T>;
+    return view<element, 2>{reinterpret_cast<element*>(from), shape};
+  }
+};
+
+}  // namespace strata
