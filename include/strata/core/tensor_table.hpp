@@ -69,6 +69,10 @@ class parameter_plan {
     parameters_ += count;
     return place;
   }
+  /// A matrix whose rows are looked up: nothing is multiplied with it.
+  constexpr tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) {
+    return add<2>(own, shape, start);
+  }
   /// A matrix that files hold under a shape of rank 3: the weights of a convolution.
   constexpr tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
     return add<2>(own, shape, start);
@@ -109,6 +113,7 @@ class parameter_table {
   tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
     return add_entry<Rank>(own, shape, {shape.begin(), shape.end()}, start);
   }
+  tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) { return add<2>(own, shape, start); }
   tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3> in_files, initial start) {
     return add_entry<2>(own, shape, {in_files.begin(), in_files.end()}, start);
   }

@@ -62,10 +62,10 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
                        const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   norm_forward(p, own.norm, acts.norm, x, level.dilation);
-  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.to_qkv], {}, p.memory[acts.qkv], update::replace);
+  linear(p, p.memory[acts.norm.y].rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
   copy(p.backend, x.flat(), y.flat());
-  linear(p.backend, p.memory[acts.mixed], p.weights[own.to_out], {}, y.rows(), update::add);
+  linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
 }
 
 /// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `keys` and
@@ -78,10 +78,10 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
   const attention_shape shape = shape_of_attention(level, x.shape[0], 1);
   shift_step(p.backend, x.rows(), previous, shifted.rows());
   norm_forward(p, own.norm, acts.norm, shifted, 0);
-  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.to_qkv], {}, p.memory[acts.qkv], update::replace);
+  linear(p, p.memory[acts.norm.y].rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
   copy(p.backend, x.flat(), y.flat());
-  linear(p.backend, p.memory[acts.mixed], p.weights[own.to_out], {}, y.rows(), update::add);
+  linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
 }
 
 /// `dx` comes in as the gradient of y and leaves as that of x.

@@ -66,16 +66,15 @@ template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                       const compress_activations& acts, input<S, 3> tokens, index first = 0) {
   if (own.projection) {
-    linear(p.backend, tokens.rows(), p.weights[own.projection], {}, p.memory[acts.y].rows(), update::replace);
+    linear(p, tokens.rows(), own.projection, {}, p.memory[acts.y].rows(), update::replace);
     return;
   }
   if (!level.compressed()) return;
   unfold(p.backend, tokens, level.compression, level.stride, first, p.scratch[acts.patches]);
-  linear(p.backend, p.scratch[acts.patches].rows(), p.weights[own.convolution], p.weights[own.convolution_bias],
-         p.memory[acts.hidden], update::replace);
+  linear(p, p.scratch[acts.patches].rows(), own.convolution, own.convolution_bias, p.memory[acts.hidden],
+         update::replace);
   silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
-  linear(p.backend, p.memory[acts.activated], p.weights[own.pointwise], p.weights[own.pointwise_bias],
-         p.memory[acts.y].rows(), update::replace);
+  linear(p, p.memory[acts.activated], own.pointwise, own.pointwise_bias, p.memory[acts.y].rows(), update::replace);
 }
 
 /// Adds to `dtokens`.

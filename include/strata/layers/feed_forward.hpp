@@ -50,10 +50,10 @@ void feed_forward_residual(const pass<Backend>& p, const feed_forward_parameters
                            const feed_forward_activations& acts, input<S, 3> source, int shift, input<S, 3> x,
                            output<S, 3> y) {
   norm_forward(p, own.norm, acts.norm, source, shift);
-  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], {}, p.memory[acts.hidden], update::replace);
+  linear(p, p.memory[acts.norm.y].rows(), own.up, {}, p.memory[acts.hidden], update::replace);
   gelu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
   copy(p.backend, x.flat(), y.flat());
-  linear(p.backend, p.memory[acts.activated], p.weights[own.down], {}, y.rows(), update::add);
+  linear(p, p.memory[acts.activated], own.down, {}, y.rows(), update::add);
 }
 
 template <class Backend, class S = typename Backend::scalar>

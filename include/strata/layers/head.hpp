@@ -53,7 +53,7 @@ void head_forward(const pass<Backend>& p, std::span<const level_facts> levels, i
                   const head_parameters& own, const head_activations& acts,
                   std::span<const std::type_identity_t<view<S, 3>>> embeddings) {
   const auto x = head_input(p, levels, predicting_level, acts, embeddings);
-  linear(p.backend, x.rows(), p.weights[own.to_logits], {}, p.memory[acts.logits].rows(), update::replace);
+  linear(p, x.rows(), own.to_logits, {}, p.memory[acts.logits].rows(), update::replace);
 }
 
 /// Adds to `dembeddings`; the logits' memory holds their gradient.

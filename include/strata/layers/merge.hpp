@@ -71,8 +71,7 @@ constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts&
 template <class Backend>
 void merge_hidden(const pass<Backend>& p, const merge_parameters& own, const merge_activations& acts) {
   norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0);
-  linear(p.backend, p.memory[acts.norm.y].rows(), p.weights[own.up], p.weights[own.up_bias], p.memory[acts.hidden],
-         update::replace);
+  linear(p, p.memory[acts.norm.y].rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
   silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
 }
 
@@ -83,7 +82,7 @@ void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const 
                         const merge_activations& acts, output<S, 3> predicting) {
   merge_hidden(p, own, acts);
   const auto target = facts.all_levels ? p.scratch[acts.pooled] : predicting;
-  linear(p.backend, p.memory[acts.activated], p.weights[own.down], p.weights[own.down_bias], target.rows(),
+  linear(p, p.memory[acts.activated], own.down, own.down_bias, target.rows(),
          facts.all_levels ? update::replace : update::add);
 }
 

@@ -1,4 +1,5 @@
-// What every layer works on: the backend and the memories its places refer to; and the names of parameters' starts.
+// What every layer works on: the backend and the memories its places refer to; how a layer multiplies with its weights,
+// whatever their format; and the names of parameters' starts.
 // Shapes: flat memories; batch B and tokens T are those of this pass.
 // Source: own.
 #pragma once
@@ -16,10 +17,27 @@ struct pass {
   index batch = 0, tokens = 0;
   tensor_memory<const scalar> weights;
   tensor_memory<scalar> gradients;
-  tensor_memory<scalar> memory;   ///< activations that backward reads
-  tensor_memory<scalar> scratch;  ///< shared by all layers, free after each
-  tensor_memory<token> targets;   ///< what the losses predict
+  tensor_memory<scalar> memory;                   ///< activations that backward reads
+  tensor_memory<scalar> scratch;                  ///< shared by all layers, free after each
+  tensor_memory<token> targets;                   ///< what the losses predict
+  weight_format format = weight_format::float32;  ///< of the matrices in `weights`
 };
+
+/// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the bias may be one that the configuration does not have.
+template <class Backend, class S = typename Backend::scalar>
+void linear(const pass<Backend>& p, input<S, 2> x, const tensor<2>& weight, const tensor<1>& bias, output<S, 2> y,
+            update mode) {
+  const view<const S, 1> added = p.weights.optional(bias);
+  const packed_matrix<const S> packed{p.weights[weight].data, weight.shape};
+  switch (p.format) {
+    case weight_format::float32:
+      return linear(p.backend, x, p.weights[weight], added, y, mode);
+    case weight_format::bfloat16:
+      return linear_bfloat16(p.backend, x, packed.halves(), added, y, mode);
+    case weight_format::int8:
+      return linear_int8(p.backend, x, packed.bytes(), packed.scale(), added, y, mode);
+  }
+}
 
 /// Plans places and remembers the largest size that any one use of the scratch memory needs.
 struct activation_plan {

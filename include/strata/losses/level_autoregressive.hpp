@@ -60,8 +60,7 @@ struct level_autoregressive_loss {
       const auto embedding = context.embeddings[l];
       const auto prediction = p.scratch[acts[l].prediction];
       const auto dprediction = p.scratch[acts[l].dprediction];
-      linear(p.backend, embedding.rows(), p.weights[own[l].weight], p.weights[own[l].bias], prediction.rows(),
-             update::replace);
+      linear(p, embedding.rows(), own[l].weight, own[l].bias, prediction.rows(), update::replace);
       cosine_distance(p.backend, prediction, embedding, static_cast<S>(weight), loss,
                       context.gradients ? dprediction : view<S, 3>{}, context.dembeddings[l]);
       if (context.gradients) {

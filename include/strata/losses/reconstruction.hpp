@@ -59,7 +59,7 @@ struct reconstruction_loss {
       const auto embedding = context.embeddings[l].rows();
       const auto logits = p.scratch[acts[l].logits];
       const auto targets = p.targets[acts[l].targets];
-      linear(p.backend, embedding, p.weights[own[l]], {}, logits, update::replace);
+      linear(p, embedding, own[l], {}, logits, update::replace);
       window_targets(p.backend, context.inputs, level.stride, index{1 - level.compression}, targets);
       const view<S, 2> blocks = logits.template reshape<2>({logits.shape[0] * level.compression, F::vocabulary});
       cross_entropy(p.backend, blocks, targets.flat(), token{Config::ignore_index}, static_cast<S>(weight), loss,

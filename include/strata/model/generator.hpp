@@ -10,12 +10,20 @@
 
 #include <strata/layers/rotary.hpp>
 #include <strata/model/cache.hpp>
+#include <strata/model/packed_weights.hpp>
 #include <strata/model/sampling.hpp>
 #include <strata/model/transformer.hpp>
 
 namespace strata {
 
-/// Reads the weights of a model, which must outlive it; sees every change of them. All texts of a batch advance together.
+struct generator_options {
+  /// `float32` reads the weights of the model; the compact formats lose a little and are faster where memory decides.
+  weight_format weights = weight_format::float32;
+};
+
+/// With weights in float32 it reads those of the model, which must outlive it, and sees every change of them. In a compact
+/// format it has its own copy, packed once: it sees no later change, and the model may go. All texts of a batch advance
+/// together.
 template <class Config, class Backend>
 class generator {
  public:
@@ -23,8 +31,9 @@ class generator {
   using F = facts<Config>;
 
   template <purpose Purpose>
-  explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1)
-      : backend_(&model.backend()), weights_(model.weights()), batch_(batch) {
+  explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1,
+                     generator_options options = {})
+      : backend_(&model.backend()), weights_(model.backend(), model.weights(), options.weights), batch_(batch) {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
     acts_ = plan_activations<Config>(batch, 1, activation_use::inference);
     places_ = plan_cache<Config>(batch);
@@ -58,8 +67,9 @@ class generator {
   /// until the next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     take(ids);
-    const pass<Backend> p{*backend_, batch_, 1, {weights_.data}, {}, {memory_.data()}, {scratch_.data()}, {}};
-    constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
+    const pass<Backend> p{*backend_, batch_, 1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()}, {},
+                          weights_.format()};
+    const parameter_layout<Config>& own = weights_.layout();
     const auto newest = p.memory[acts_.tokens];
     const auto window = cache()[places_.window];
     embedding_forward(p, own.embedding, newest_.view(), newest.rows());
@@ -137,7 +147,7 @@ class generator {
 
   void block_step(const pass<Backend>& p, int i, int l) {
     const level_facts& level = F::levels[l];
-    const block_parameters& own = parameters<Config>::layout.layers[i].blocks[l];
+    const block_parameters& own = weights_.layout().layers[i].blocks[l];
     const block_activations& acts = acts_.layers[i].blocks[l];
     const auto& places = places_.layers[i];
     const index level_position = position_ / level.stride;
@@ -160,7 +170,7 @@ class generator {
     for (int l = 0; l < F::level_count; ++l)
       repeat(*backend_, current[l] ? cache()[current[l]] : p.memory[layer.blocks[l].y], 1,
              index{F::levels[l].first_channel}, p.memory[layer.merge.concatenated]);
-    merge_concatenated(p, facts, parameters<Config>::layout.layers[i].merge, layer.merge,
+    merge_concatenated(p, facts, weights_.layout().layers[i].merge, layer.merge,
                        p.memory[layer.blocks[F::predicting_level].y]);
     if (!facts.all_levels) return;
     for (int l = 0; l < F::level_count; ++l)
@@ -170,7 +180,7 @@ class generator {
   }
 
   Backend* backend_;
-  view<const scalar, 1> weights_;
+  packed_weights<Config, Backend> weights_;
   index batch_;
   index position_ = 0;
   activation_layout<Config> acts_;

@@ -40,9 +40,9 @@ struct parameter_layout {
   typename parameters_of_losses<loss_list<Config>>::type losses;
 };
 
-/// Adds every parameter to `table`, in data-flow order.
+/// Adds every parameter to `table` but those of the losses, in data-flow order.
 template <class Config, class Table>
-constexpr parameter_layout<Config> declare_parameters(Table& table) {
+constexpr parameter_layout<Config> declare_network(Table& table) {
   using F = facts<Config>;
   using name = typename Table::name;
   parameter_layout<Config> own;
@@ -58,6 +58,13 @@ constexpr parameter_layout<Config> declare_parameters(Table& table) {
   for (int l = 0; l < F::level_count; ++l)
     own.final_norm[l] = declare_layer_norm(table, name("norms.") + l, F::levels[l].dim);
   own.head = declare_head(table, F::vocabulary, F::logits_dim);
+  return own;
+}
+
+/// As `declare_network`, and after them the parameters of the losses.
+template <class Config, class Table>
+constexpr parameter_layout<Config> declare_parameters(Table& table) {
+  parameter_layout<Config> own = declare_network<Config>(table);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::declare(table)), ...);
   }

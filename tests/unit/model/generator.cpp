@@ -1,4 +1,6 @@
 // Writing: prompts of different lengths side by side, seeds, greedy, and what is refused.
+#include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "support/catch.hpp"
@@ -52,6 +54,54 @@ TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
   model.initialise(99);
   writer.reset();
   CHECK(writer.step({&id, {1}})(0, 0) != before);
+}
+
+namespace {
+
+/// Rounds every matrix that is multiplied with to what the format can hold.
+template <class Model>
+void round_matrices(Model& model, strata::weight_format format) {
+  std::vector<float> values(model.weights().data, model.weights().data + model.weights().size());
+  for (const auto& entry : strata::parameters<typename Model::config>::entries()) {
+    if (entry.shape.size() < 2 || entry.name == "token_emb.weight") continue;
+    const auto columns = static_cast<std::size_t>(entry.size / entry.shape[0]);
+    for (auto row = values.begin() + entry.offset; row < values.begin() + entry.offset + entry.size; row += columns) {
+      float largest = 0;
+      for (std::size_t k = 0; k < columns; ++k) largest = std::max(largest, std::abs(row[k]));
+      for (std::size_t k = 0; k < columns; ++k)
+        row[k] = format == strata::weight_format::bfloat16 ? to_float(strata::to_bfloat16(row[k]))
+                                                           : std::nearbyint(row[k] / largest * 127) * (largest / 127);
+    }
+  }
+  upload(model.backend(), {values.data(), {model.weights().size()}}, model.weights());
+}
+
+}  // namespace
+
+TEST_CASE("packed weights that lost nothing give the logits of the model") {
+  for (const auto format : {strata::weight_format::bfloat16, strata::weight_format::int8})
+    models::on_every_backend([&](auto& backend) {
+      using backend_t = std::remove_reference_t<decltype(backend)>;
+      strata::transformer<models::mixed, backend_t, strata::purpose::inference> model(backend, 3);
+      round_matrices(model, format);
+      strata::generator<models::mixed, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
+      const auto ids = models::random_ids(40, 3, 67, 1);
+      for (strata::index t = 0; t < 40; ++t) {
+        const auto expected = plain.step({ids.data() + 3 * t, {3}}), got = packed.step({ids.data() + 3 * t, {3}});
+        for (strata::index n = 0; n < expected.size(); ++n)
+          if (!(std::abs(got.data[n] - expected.data[n]) < 1e-5)) FAIL("token " << t << ", logit " << n);
+      }
+    });
+}
+
+TEST_CASE_METHOD(fixture, "a generator with packed weights keeps its own copy") {
+  strata::generator<models::mixed, backend_type> writer(model, 1, {.weights = strata::weight_format::int8});
+  const strata::token id = 3;
+  const auto logits = writer.step({&id, {1}});
+  const std::vector<float> before(logits.data, logits.data + logits.size());
+  fill(backend, 0.f, model.weights());
+  writer.reset();
+  CHECK(std::equal(before.begin(), before.end(), writer.step({&id, {1}}).data));
 }
 
 TEST_CASE_METHOD(fixture, "wrong calls of a generator name what is wrong") {

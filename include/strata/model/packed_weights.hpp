@@ -1,0 +1,93 @@
+// The weights of a model in a compact format, packed once, for generation: matrices that are multiplied with are packed,
+// the table of embeddings and the vectors are copied.
+// Shapes: one flat buffer of scalars with a layout of its own.
+// Source: own.
+#pragma once
+
+#include <vector>
+
+#include <strata/core/weight_format.hpp>
+#include <strata/model/parameters.hpp>
+
+namespace strata {
+
+/// Hands out places for packed weights like `parameter_plan`, and remembers where each comes from.
+template <class S>
+class packed_table {
+ public:
+  using name = parameter_plan::name;
+  struct entry {
+    index from, to;
+    std::array<index, 2> shape;
+    bool packed;
+  };
+
+  packed_table(index first_vector, weight_format format) : format_(format), plain_(first_vector) {}
+
+  tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) {
+    return {place(plain_.add<2>(own, shape, start).offset, shape, weight_format::float32), shape};
+  }
+  template <int Rank>
+  tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
+    const index from = plain_.add<Rank>(own, shape, start).offset;
+    if constexpr (Rank == 1)
+      return {place(from, {1, shape[0]}, weight_format::float32), shape};
+    else
+      return {place(from, shape, format_), shape};
+  }
+  tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
+    return add<2>(own, shape, start);
+  }
+  const std::vector<entry>& entries() const { return entries_; }
+  index size() const { return memory_.size(); }
+
+ private:
+  index place(index from, std::array<index, 2> shape, weight_format format) {
+    const index to = memory_.add<1>({packed_matrix<S>::size(format, shape)}).offset;
+    entries_.push_back({from, to, shape, format != weight_format::float32});
+    return to;
+  }
+  weight_format format_;
+  parameter_plan plain_;
+  memory_plan memory_;
+  std::vector<entry> entries_;
+};
+
+/// Weights as a pass reads them: with `float32` those of the model itself, else a packed copy.
+template <class Config, class Backend>
+class packed_weights {
+ public:
+  using scalar = typename Backend::scalar;
+
+  packed_weights(Backend& backend, view<const scalar, 1> weights, weight_format format)
+      : format_(format), layout_(parameters<Config>::layout), plain_(weights.data) {
+    if (format == weight_format::float32) return;
+    packed_table<scalar> table(parameters<Config>::first_vector, format);
+    layout_ = declare_network<Config>(table);
+    memory_ = storage(table.size());
+    plain_ = nullptr;
+    for (const auto& entry : table.entries()) {
+      const view<const scalar, 2> from{weights.data + entry.from, entry.shape};
+      const packed_matrix<scalar> to{memory_.data() + entry.to, entry.shape};
+      if (!entry.packed)
+        copy(backend, from.flat(), view<scalar, 1>{to.first, {from.size()}});
+      else if (format == weight_format::bfloat16)
+        pack_bfloat16(backend, from.flat(), to.halves().flat());
+      else
+        pack_int8(backend, from, to.bytes(), to.scale());
+    }
+  }
+
+  weight_format format() const { return format_; }
+  const parameter_layout<Config>& layout() const { return layout_; }
+  tensor_memory<const scalar> memory() const { return {plain_ ? plain_ : memory_.data()}; }
+
+ private:
+  using storage = typename Backend::template storage<scalar>;
+  weight_format format_;
+  parameter_layout<Config> layout_;
+  const scalar* plain_;
+  storage memory_;
+};
+
+}  // namespace strata
