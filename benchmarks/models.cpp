@@ -1,5 +1,5 @@
 // Whole models: training steps, forward passes and decoding of `small` and `base` in tokens a second, and as fractions
-// of the multiply-add peak (training, forward) and of the bandwidth of reading all weights (decoding).
+// of the multiply-add peak (training, forward) and of the bandwidth of reading the weights that a token needs (decoding).
 #include <benchmark/benchmark.h>
 #include <string>
 
@@ -47,19 +47,28 @@ void forward(benchmark::State& state, int threads, index batch) {
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
+/// Bytes of weights that a token reads: with one text each is used in one multiplication and addition.
+template <class Config>
+double bytes_a_token(strata::weight_format format) {
+  double flops = strata::cost<Config>::inference_flops_per_token;
+  for (const auto& level : strata::facts<Config>::levels)
+    flops -= Config::depth * 4.0 * level.attention_dim() * static_cast<double>(level.span) / level.stride;
+  return flops / 2 * (format == strata::weight_format::float32 ? 4 : format == strata::weight_format::bfloat16 ? 2 : 1);
+}
+
 /// One token after a prompt of `prompt` tokens.
 template <class Config>
-void decoding(benchmark::State& state, int threads, int prompt) {
+void decoding(benchmark::State& state, int threads, int prompt, strata::weight_format format) {
   strata::cpu backend({.threads = threads});
   const strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
-  strata::generator<Config, strata::cpu> writer(model);
+  strata::generator<Config, strata::cpu> writer(model, 1, {.weights = format});
   strata::token id = 1;
   for (int t = 0; t < prompt; ++t) writer.step({&id, {1}});
   for (auto _ : state) {
     const auto logits = writer.step({&id, {1}});
     id = strata::sample(std::span<const float>(logits.data, 256), {}, 0, static_cast<std::uint64_t>(writer.position()));
   }
-  const double bytes = 4.0 * static_cast<double>(strata::cost<Config>::parameters);
+  const double bytes = bytes_a_token<Config>(format);
   state.counters["tokens/s"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["of_bandwidth"] =
       benchmark::Counter(bytes / bounds::read_bandwidth(backend, bytes), benchmark::Counter::kIsIterationInvariantRate);
@@ -77,9 +86,13 @@ void register_model(const std::string& name, index batch) {
     add("training/eigen" + suffix,
         [=](auto& state) { training<Config>(state, threads, strata::product_provider::eigen, batch); });
     add("forward" + suffix, [=](auto& state) { forward<Config>(state, threads, batch); });
-    for (const int prompt : {1, 512, 2048})
+    for (const int prompt : {1, 2048})
       add("decoding" + suffix + "/prompt:" + std::to_string(prompt),
-          [=](auto& state) { decoding<Config>(state, threads, prompt); });
+          [=](auto& state) { decoding<Config>(state, threads, prompt, strata::weight_format::float32); });
+    add("decoding/bfloat16" + suffix,
+        [=](auto& state) { decoding<Config>(state, threads, 1, strata::weight_format::bfloat16); });
+    add("decoding/int8" + suffix,
+        [=](auto& state) { decoding<Config>(state, threads, 1, strata::weight_format::int8); });
   }
 }
 
