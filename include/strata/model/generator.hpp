@@ -67,8 +67,8 @@ class generator {
   /// until the next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     take(ids);
-    const pass<Backend> p{*backend_, batch_, 1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()}, {},
-                          weights_.format()};
+    const pass<Backend> p{*backend_, batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
+                          {},        weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
     const auto newest = p.memory[acts_.tokens];
     const auto window = cache()[places_.window];
