@@ -16,8 +16,12 @@ std::vector<std::uint8_t> some_bytes() {
 }
 
 template <class Config>
-void training(benchmark::State& state, int threads, strata::product_provider provider, index batch) {
-  strata::cpu backend({.threads = threads, .products = provider});
+void training(benchmark::State& state, strata::cpu_options backend_options, index batch) {
+  strata::cpu backend(backend_options);
+  if (!backend.message().empty()) {
+    state.SkipWithError(backend.message().c_str());
+    return;
+  }
   strata::training_options options;
   options.batch = batch;
   strata::trainer<Config, strata::cpu> trainer(backend, options);
@@ -81,10 +85,13 @@ void register_model(const std::string& name, index batch) {
   };
   for (const int threads : {1, 2}) {
     const std::string suffix = "/" + name + "/threads:" + std::to_string(threads);
-    add("training" + suffix,
-        [=](auto& state) { training<Config>(state, threads, strata::product_provider::automatic, batch); });
-    add("training/eigen" + suffix,
-        [=](auto& state) { training<Config>(state, threads, strata::product_provider::eigen, batch); });
+    add("training" + suffix, [=](auto& state) { training<Config>(state, {.threads = threads}, batch); });
+    add("training/eigen" + suffix, [=](auto& state) {
+      training<Config>(state, {.threads = threads, .products = strata::product_provider::eigen}, batch);
+    });
+    add("training/bfloat16" + suffix, [=](auto& state) {
+      training<Config>(state, {.threads = threads, .precision = strata::product_precision::bfloat16}, batch);
+    });
     add("forward" + suffix, [=](auto& state) { forward<Config>(state, threads, batch); });
     for (const int prompt : {1, 2048})
       add("decoding" + suffix + "/prompt:" + std::to_string(prompt),

@@ -24,7 +24,8 @@ using examples::interrupted, examples::whole_number, examples::positive_number, 
     examples::number_below_1;
 
 struct program_options {
-  std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw", products = "automatic";
+  std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw", products = "automatic",
+                    precision = "float32";
   std::string prompt = "\n";
   double seconds = 0, validation_fraction = 0.1;
   strata::index evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
@@ -56,7 +57,9 @@ class training_run {
   training_run(const program_options& options, const given_options& given)
       : options_(options),
         text_(strata::text::load(options.text, options.validation_fraction)),
-        backend_({.threads = options.threads, .products = provider(options.products)}),
+        backend_({.threads = options.threads,
+                  .products = provider(options.products),
+                  .precision = precision(options.precision)}),
         trainer_(backend_, options.training, loss_weights(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
@@ -105,6 +108,10 @@ class training_run {
   static strata::product_provider provider(const std::string& name) {
     if (name == "eigen") return strata::product_provider::eigen;
     return name == "onednn" ? strata::product_provider::onednn : strata::product_provider::automatic;
+  }
+  static strata::product_precision precision(const std::string& name) {
+    if (name == "bfloat16") return strata::product_precision::bfloat16;
+    return name == "float32" ? strata::product_precision::float32 : strata::product_precision::bfloat16_emulated;
   }
   static strata::loss_values<Config> loss_weights(const program_options& options) {
     auto weights = strata::loss_values<Config>::default_weights();
@@ -183,6 +190,7 @@ class training_run {
               << text_.validation().size() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
               << backend_.threads() << " threads\n";
+    if (!backend_.message().empty()) std::cerr << "note: " << backend_.message() << '\n';
     if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
@@ -399,6 +407,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--products", options.products, "library for matrix products")
       ->check(CLI::IsMember({"automatic", "eigen", "onednn"}))
+      ->capture_default_str();
+  app.add_option("--precision", options.precision, "of what products multiply; they add in float32")
+      ->check(CLI::IsMember({"float32", "bfloat16", "bfloat16_emulated"}))
       ->capture_default_str();
 
   return examples::run_program(app, argc, argv, [&] {
