@@ -31,7 +31,8 @@ bench:
 	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_EXAMPLES=OFF
 	cmake --build --preset cpu-release -j $(JOBS)
 	set -e; for program in $$(find build/cpu-release/benchmarks -maxdepth 1 -type f -executable | sort); do \
-	  echo "== $$program"; $$program; \
+	  echo "== $$program"; \
+	  $$program --benchmark_out=build/$$(basename $$program).json --benchmark_out_format=json; \
 	done
 
 # Losses, speed and memory beside the PyTorch package that the weights are interchangeable with.

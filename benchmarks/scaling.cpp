@@ -1,0 +1,74 @@
+// How the cost of a training step depends on the length of the text, at equal tokens a step, and on the width of the
+// model. Windows are set, so length should cost nothing; a flat model with full attention shows what it costs there.
+#include <benchmark/benchmark.h>
+#include <string>
+
+#include "bounds.hpp"
+
+namespace {
+
+using strata::index;
+
+constexpr int longest = 16384;
+
+struct local_levels : strata::presets::small {
+  static constexpr int max_length = longest;
+};
+
+struct flat_full : strata::model_defaults {
+  static constexpr int max_length = longest, depth = 4;
+  static constexpr strata::level levels[] = {
+      {.dim = 128, .heads = 4, .head_dim = 32, .window = strata::full_attention}};
+};
+
+template <int Width>
+struct of_width : strata::model_defaults {
+  static constexpr int max_length = 512, depth = 2;
+  static constexpr strata::level levels[] = {
+      {.dim = Width, .heads = Width / 32, .head_dim = 32, .window = 32},
+      {.compression = 2, .dim = Width, .heads = Width / 32, .head_dim = 32, .window = 64}};
+};
+
+/// One training step on `tokens` tokens in texts of `length`.
+template <class Config>
+void training_step(benchmark::State& state, index length, index tokens) {
+  strata::cpu backend;
+  strata::training_options options;
+  options.length = length;
+  options.batch = tokens / length;
+  strata::trainer<Config, strata::cpu> trainer(backend, options);
+  const std::vector<std::uint8_t> bytes(2 * longest, 7);
+  trainer.train_step(bytes);  // the first step touches all memory
+  for (auto _ : state) trainer.train_step(bytes);
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["of_peak"] =
+      benchmark::Counter(strata::cost<Config>::training_flops(options.batch, length) / bounds::peak_flops(backend),
+                         benchmark::Counter::kIsIterationInvariantRate);
+}
+
+template <class Config>
+void add(const std::string& name, index length, index tokens, int iterations) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<Config>(state, length, tokens); })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->Iterations(iterations);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  strata::keep_freed_memory();
+  for (const strata::index length : {512, 1024, 2048, 4096, 8192, 16384})
+    add<local_levels>("length/windows/" + std::to_string(length), length, longest, 3);
+  for (const strata::index length : {512, 2048, 8192})
+    add<flat_full>("length/full/" + std::to_string(length), length, longest, 1);
+  add<of_width<64>>("width/64", 512, 4096, 4);
+  add<of_width<128>>("width/128", 512, 4096, 4);
+  add<of_width<256>>("width/256", 512, 4096, 2);
+  add<of_width<512>>("width/512", 512, 4096, 2);
+  add<of_width<1024>>("width/1024", 512, 4096, 1);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
