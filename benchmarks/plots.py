@@ -7,7 +7,7 @@ import sys
 from math import log2
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 20, 50, 55
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 35, 50, 55
 COLOURS = ["#1f5fa8", "#c4572b"]
 
 
@@ -30,7 +30,7 @@ def chart(title, x_label, y_label, lines):
     for y in steps:
         row = place(xs[0], y)[1]
         parts += [f'<line x1="{LEFT}" y1="{row:.1f}" x2="{WIDTH - RIGHT}" y2="{row:.1f}" stroke="#dddddd"/>',
-                  f'<text x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:.3g}</text>']
+                  f'<text x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:{"," if top > 10 else ""}.{0 if top > 10 else 2}f}</text>']
     for x in xs:
         parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>')
     for number, (name, points) in enumerate(lines.items()):

@@ -29,12 +29,17 @@ inline void add_shifted_row(const float* gradient, index r, index shift, output<
   });
 }
 
-/// sum over d of f(d), where f gives a vector of terms that are 0 past the end
+/// sum over d of f(d), where f gives a vector of terms that are 0 past the end. Four sums at a time: one alone would wait
+/// for each addition.
 template <class Terms>
 STRATA_ALWAYS_INLINE float sum_over(index dim, Terms terms) {
-  vector::floats total{};
-  vector::for_each(dim, [&](index d, auto load, auto) { total += terms(d, load); });
-  return vector::sum(total);
+  constexpr index lanes = vector::lanes;
+  vector::floats total[4]{};
+  index d = 0;
+  for (; d + 4 * lanes <= dim; d += 4 * lanes) STRATA_UNROLL
+  for (index n = 0; n < 4; ++n) total[n] += terms(d + n * lanes, vector::load_whole{});
+  vector::for_each(dim - d, [&](index rest, auto load, auto) { total[0] += terms(d + rest, load); });
+  return vector::sum((total[0] + total[1]) + (total[2] + total[3]));
 }
 
 /// Adds the rows of `partial` [threads, D] to `result` [D], in the order of the threads.
