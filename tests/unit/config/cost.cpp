@@ -58,14 +58,14 @@ double attention_flops(const strata::attention_shape& shape) {
     for (strata::index j = i; j >= 0 && (i - j) / shape.dilation < shape.span; j -= shape.dilation) ++pairs;
   return 4.0 * static_cast<double>(shape.batch * shape.dim()) * pairs;
 }
-void attention(counting& b, const strata::attention_shape& shape, in2 qkv, out2 y, out3 log_sum_exp) {
+void attention(counting& b, const strata::attention_shape& shape, in3 table, in2 qkv, out2 y, out3 log_sum_exp) {
   b.flops += attention_flops(shape);
-  strata::attention(plain(b), shape, qkv, y, log_sum_exp);
+  strata::attention(plain(b), shape, table, qkv, y, log_sum_exp);
 }
-void attention_backward(counting& b, const strata::attention_shape& shape, in2 qkv, in2 y, in3 log_sum_exp, in2 dy,
-                        out2 dqkv) {
+void attention_backward(counting& b, const strata::attention_shape& shape, in3 table, in2 qkv, in2 y, in3 log_sum_exp,
+                        in2 dy, out2 dqkv) {
   b.flops += 2 * attention_flops(shape);
-  strata::attention_backward(plain(b), shape, qkv, y, log_sum_exp, dy, dqkv);
+  strata::attention_backward(plain(b), shape, table, qkv, y, log_sum_exp, dy, dqkv);
 }
 void attention_step(counting& b, const strata::attention_shape& shape, strata::index count, in2 qkv, in3 table,
                     out3 keys, out3 values, out2 y) {
