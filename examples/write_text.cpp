@@ -1,5 +1,8 @@
-// Continues a prompt with a trained model, byte by byte. See README.md, or `write_text --help`.
+// Continues a prompt with a trained model, byte by byte, or measures how well it predicts a text. See README.md, or `write_text --help`.
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include <strata/cpu.hpp>
@@ -12,16 +15,39 @@ namespace {
 struct program_options {
   std::string weights;
   std::vector<std::string> prompts;
+  std::string measured;
+  strata::weight_format format = strata::weight_format::float32;
   strata::index length = 500;
   int threads = 0;
   strata::sampling_options sampling;
 };
+
+/// Prints how many bits the model needs for each byte of a text after the first.
+template <class Writer>
+void measure(Writer& writer, const std::string& path) {
+  const auto bytes = strata::read_file(path);
+  strata::require(bytes.size() > 1, path, ": a text to measure needs at least 2 bytes");
+  double nats = 0;
+  for (strata::index n = 0; n + 1 < bytes.size(); ++n) {
+    const auto id = static_cast<strata::token>(bytes.data()[n]), next = static_cast<strata::token>(bytes.data()[n + 1]);
+    const auto logits = writer.step({&id, {1}})[0];
+    const double largest = *std::max_element(logits.data, logits.data + logits.size());
+    double sum = 0;
+    for (strata::index v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
+    nats += std::log(sum) + largest - logits(next);
+  }
+  std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
+}
 
 template <class Config>
 void write(const program_options& options) {
   strata::cpu backend({.threads = options.threads});
   strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
   strata::load_weights(model, options.weights);
+  strata::generator<Config, strata::cpu> writer(
+      model, std::max<strata::index>(1, static_cast<strata::index>(options.prompts.size())),
+      {.weights = options.format});
+  if (!options.measured.empty()) return measure(writer, options.measured);
 
   const bool streams = options.prompts.size() == 1;
   const bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -31,7 +57,6 @@ void write(const program_options& options) {
     prompts.emplace_back(reinterpret_cast<const unsigned char*>(prompt.data()),
                          reinterpret_cast<const unsigned char*>(prompt.data()) + prompt.size());
   if (streams) std::cout << options.prompts[0] << std::flush;
-  strata::generator<Config, strata::cpu> writer(model, static_cast<strata::index>(prompts.size()));
   writer.write(prompts, options.length, options.sampling, [&](strata::index row, strata::token id) {
     const char letter = terminal ? examples::printable(id) : static_cast<char>(id);
     if (streams)
@@ -52,7 +77,17 @@ int main(int argc, char** argv) {
   program_options options;
   CLI::App app("Continues a prompt with a trained model.", "write_text");
   app.add_option("--weights", options.weights, "checkpoint or weights of train_text")->required();
-  app.add_option("--prompt", options.prompts, "text to continue; several are written side by side")->required();
+  auto* task = app.add_option_group("task")->require_option(1);
+  task->add_option("--prompt", options.prompts, "text to continue; several are written side by side");
+  task->add_option("--measure", options.measured,
+                   "instead: a file, to print the bits per byte that predicting it takes");
+  const std::map<std::string, strata::weight_format> formats{{"float32", strata::weight_format::float32},
+                                                             {"bfloat16", strata::weight_format::bfloat16},
+                                                             {"int8", strata::weight_format::int8}};
+  app.add_option("--format", options.format,
+                 "of the weights in memory: float32, bfloat16 or int8, faster and less exact")
+      ->transform(CLI::CheckedTransformer(formats))
+      ->default_str("float32");
   app.add_option("--length", options.length, "bytes to write")->check(examples::whole_number(0))->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")
       ->check(examples::number_from_0())

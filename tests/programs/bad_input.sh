@@ -164,7 +164,7 @@ expect_error "the file is of the model 'vocabulary 256, max_length 64, depth 7" 
 
 # Nonsense for write_text.
 write="write_text --weights $checkpoint"
-expect_error '--prompt is required' $write
+expect_error 'requires exactly 1 option' $write
 expect_error '--weights is required' write_text --prompt he
 expect_error '--prompt must not be empty' $write --prompt ''
 expect_error '--prompt must not be empty' $write --prompt he --prompt ''
