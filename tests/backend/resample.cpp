@@ -1,4 +1,4 @@
-// unfold, repeat, subsample, their gradients, and shift_step.
+// unfold, repeat, subsample, their gradients, shift_step and keep_last.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -76,6 +76,31 @@ TEST_CASE("repeat, subsample and their gradients equal the reference") {
         bench.result("subsample_backward", y);
       });
     }
+  });
+}
+
+TEST_CASE("keep_last equals the reference") {
+  for (const index length : {1, 2, 17, 50})
+    for (const index span : {1, 5, 33, 60})
+      for (const int dilation : {1, 3, 20})
+        check_against_reference(0, [&](auto& bench) {
+          const auto x = bench.normal({2, length, 12});
+          const auto ring = bench.all(7, {2, span, 5});
+          for (int sequence = 0; sequence < dilation; ++sequence)
+            keep_last(bench.backend, x, sequence, dilation, sequence % 8, ring);
+          bench.result("ring", ring);
+        });
+}
+
+TEST_CASE("keep_last: known values") {
+  on_every_bench([](auto& bench) {
+    // Sequence 1 of 2 has the positions 1, 3, 5: its indices 1 and 2 stay, in slots 1 and 0.
+    const auto x = bench.of({0, 1, 10, 11, 20, 21, 30, 31, 40, 41, 50, 51}, {1, 6, 2}), ring = bench.unset({1, 2, 1});
+    keep_last(bench.backend, x, 1, 2, 1, ring);
+    CHECK(bench.read(ring) == std::vector<double>{51, 31});
+    const auto untouched = bench.all(7, {1, 2, 1});
+    keep_last(bench.backend, x, 6, 8, 0, untouched);  // a sequence without positions
+    CHECK(bench.read(untouched) == std::vector<double>{7, 7});
   });
 }
 

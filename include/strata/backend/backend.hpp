@@ -93,6 +93,8 @@ struct adam_constants {
 ///   subsample            y[B,n,D] += x[B,T,columns at `column`] at t = i stride
 ///   subsample_backward   dx[B,T,columns at `column`] = dy[B,n,D] at t = i stride, else 0
 ///   shift_step           y[B,D] = first half of x[B,D], second half of previous[B,D]; then previous = x
+///   keep_last            of the positions j = 0, 1, .. at i = sequence + j dilation of x[B,n,columns at `column`] the last
+///                        `span`: ring[B,span,D] at j % span
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
 ///   cross_entropy        mean over rows whose target is neither negative nor `ignore` of -log softmax(logits[R,V]);
@@ -125,7 +127,7 @@ struct adam_constants {
   STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
   STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
-  STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
+  STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
   STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
   STRATA_OP(cosine_distance, (b, in3, in3, S{}, out1, out3, out3))                                              \

@@ -21,21 +21,28 @@ level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation
 
 /// The blocks of layer `i`; gives the streams that leave them.
 template <class Config, class Backend, class S = typename Backend::scalar>
-level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i) {
+level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i,
+                                      const parameter_layout<Config>& own = parameters<Config>::layout) {
   using F = facts<Config>;
   level_views<S, Config> stream;
   for (int l = 0; l < F::level_count; ++l) {
-    block_forward(p, F::levels[l], parameters<Config>::layout.layers[i].blocks[l], acts.layers[i].blocks[l],
+    block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                   p.memory.optional(acts.rotary[l]));
     stream[l] = p.memory[acts.layers[i].blocks[l].y];
   }
   return stream;
 }
 
-template <class Config, class Backend, class S = typename Backend::scalar>
-void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge) {
+struct nothing_to_do {
+  void operator()(int /*layer*/) const {}
+};
+
+/// Calls `after_blocks(i)` where the activations of the blocks of layer `i` are still there and the merge has not changed
+/// what left them.
+template <class Config, class Backend, class AfterBlocks = nothing_to_do, class S = typename Backend::scalar>
+void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge,
+             const parameter_layout<Config>& own = parameters<Config>::layout, AfterBlocks after_blocks = {}) {
   using F = facts<Config>;
-  constexpr const parameter_layout<Config>& own = parameters<Config>::layout;
   const auto tokens = p.memory[acts.tokens];
 
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
@@ -44,7 +51,8 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
     norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0);
   }
   for (int i = 0; i < F::depth; ++i) {
-    const auto stream = blocks_forward(p, acts, i);
+    const auto stream = blocks_forward(p, acts, i, own);
+    after_blocks(i);
     if (F::level_count > 1 && merge)
       merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
   }

@@ -1,10 +1,11 @@
-// Writing text, one token at a time at a cost that does not grow with the text.
-// Shapes: ids [B] -> logits [B,V] a step.
+// Writing text: the prompt is read in one forward pass, then a token costs the same however long the text is.
+// Shapes: ids [B] -> logits [B,V] a step; ids [B,T] -> logits [B,V] for a prompt.
 // Source: docs/model.md, "Generation".
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -66,7 +67,11 @@ class generator {
   /// Reads one token of every text, ids [B], and returns the logits of the next, [B,V], on the host; they stay valid
   /// until the next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
-    take(ids);
+    require_batch(ids.shape[0]);
+    for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
+    for (index b = 0; b < batch_; ++b) remember(b, ids(b));
+    upload_tokens(*backend_, ids, newest_.view());
+    upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
     const pass<Backend> p{*backend_, batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
                           {},        weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
@@ -90,9 +95,31 @@ class generator {
         norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.layers[F::depth - 1].blocks[l].y], 0);
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
     ++position_;
-    const view<scalar, 1> host{host_logits_.data(), {batch_ * F::vocabulary}};
-    download(*backend_, p.memory[acts_.head.logits].flat(), host);
-    return {host_logits_.data(), {batch_, F::vocabulary}};
+    return logits_on_host();
+  }
+
+  /// Reads tokens of every text, ids [B,T], and returns what `step` returns after the last: at the start of the texts up
+  /// to `max_length` of them in one forward pass, which needs memory for its activations, and all others one by one.
+  view<const scalar, 2> read(view<const token, 2> ids) {
+    require_batch(ids.shape[0]);
+    const index tokens = ids.shape[1];
+    require(tokens > 0, "no tokens were given to read");
+    for (index b = 0; b < batch_; ++b)
+      for (index t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
+    const index at_once = position_ == 0 && tokens > 1 ? std::min<index>(tokens, F::max_length) : 0;
+    std::vector<token> some(static_cast<std::size_t>(batch_ * std::max<index>(at_once, 1)));
+    const auto take = [&](index first, index count) {
+      for (index b = 0; b < batch_; ++b) std::copy_n(&ids(b, first), count, some.begin() + b * count);
+    };
+    if (at_once > 0) {
+      take(0, at_once);
+      read_at_once({some.data(), {batch_, at_once}});
+    }
+    for (index t = at_once; t < tokens; ++t) {
+      take(t, 1);
+      step({some.data(), {batch_}});
+    }
+    return at_once == tokens ? logits_on_host() : view<const scalar, 2>{host_logits_.data(), {batch_, F::vocabulary}};
   }
 
   /// Starts anew, reads one prompt a text and calls `sink(row, token)` for each of the `count` tokens written after it.
@@ -103,17 +130,22 @@ class generator {
     require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
     require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
-    index longest = 0;
+    index longest = 0, shortest = std::numeric_limits<index>::max();
     for (std::size_t row = 0; row < prompts.size(); ++row) {
       require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
       longest = std::max(longest, static_cast<index>(prompts[row].size()));
+      shortest = std::min(shortest, static_cast<index>(prompts[row].size()));
     }
     reset();
-    std::vector<token> ids(prompts.size());
-    for (index t = 0; t < longest - 1 + count; ++t) {
+    if (longest - 1 + count < shortest) return;  // nothing to write, and no prompt is longer than another
+    std::vector<token> ids;                      // first what all prompts have, then one token a text
+    for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + shortest);
+    const view<const token, 2> common{ids.data(), {batch_, shortest}};
+    for (index t = shortest - 1; t < longest - 1 + count; ++t) {
       for (std::size_t row = 0; row < prompts.size(); ++row)
-        if (t < static_cast<index>(prompts[row].size())) ids[row] = prompts[row][static_cast<std::size_t>(t)];
-      const auto logits = step({ids.data(), {batch_}});
+        if (t >= shortest && t < static_cast<index>(prompts[row].size()))
+          ids[row] = prompts[row][static_cast<std::size_t>(t)];
+      const auto logits = t < shortest ? read(common) : step({ids.data(), {batch_}});
       for (std::size_t row = 0; row < prompts.size(); ++row) {
         const index written = t + 1 - static_cast<index>(prompts[row].size());
         if (written < 0) continue;
@@ -133,16 +165,61 @@ class generator {
   /// Whether level `l` gets a position at the current token.
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
-  void take(view<const token, 1> ids) {
-    require(ids.shape[0] == batch_, ids.shape[0], " tokens were given for a batch of ", batch_);
-    for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
-    for (index b = 0; b < batch_; ++b) {
-      const auto row = host_recent_.begin() + b * F::largest_compression;
-      std::copy(row + 1, row + F::largest_compression, row);
-      row[F::largest_compression - 1] = ids(b);
+  void require_batch(index texts) const {
+    require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
+  }
+  /// Appends a token to the last ones of text `b`.
+  void remember(index b, token id) {
+    const auto row = host_recent_.begin() + b * F::largest_compression;
+    std::copy(row + 1, row + F::largest_compression, row);
+    row[F::largest_compression - 1] = id;
+  }
+  view<const scalar, 2> logits_on_host() {
+    download(*backend_, tensor_memory<scalar>{memory_.data()}[acts_.head.logits].flat(),
+             view<scalar, 1>{host_logits_.data(), {batch_ * F::vocabulary}});
+    return {host_logits_.data(), {batch_, F::vocabulary}};
+  }
+
+  /// The first tokens of every text, ids [B,T], in one forward pass that leaves behind what as many steps would.
+  void read_at_once(view<const token, 2> ids) {
+    const index tokens = ids.shape[1];
+    const activation_layout<Config> acts = plan_activations<Config>(batch_, tokens, activation_use::inference);
+    storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
+    storage<token> inputs(ids.size());
+    const pass<Backend> p{*backend_,       batch_,           tokens, weights_.memory(), {},
+                          {memory.data()}, {scratch.data()}, {},     weights_.format()};
+    upload_rotary_tables(*backend_, acts, p.memory);
+    upload_tokens(*backend_, ids.flat(), inputs.view());
+    forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), [&](int i) {
+      for (int l = 0; l < F::level_count; ++l) keep_block(p, acts.layers[i].blocks[l], i, l);
+    });
+
+    const tensor_memory<scalar> own{memory_.data()};
+    for (int l = 0; l < F::level_count; ++l)
+      keep_last(*backend_, p.memory[acts.final_norm[l].y], 0, 1, 0, own[acts_.final_norm[l].y]);
+    keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
+    for (index b = 0; b < batch_; ++b)
+      for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
+    position_ = tokens;
+  }
+  /// Of a forward pass what later steps of block `l` in layer `i` need.
+  void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
+    const level_facts& level = F::levels[l];
+    const auto& places = places_.layers[i];
+    const index positions = acts.x.shape[1], dim = level.attention_dim();
+    const auto keep_rows = [&](const tensor<3>& rows, int sequence, view<scalar, 2> last) {
+      keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0,
+                last.template reshape<3>({batch_, 1, index{level.dim}}));
+    };
+    for (int sequence = 0; sequence < level.dilation; ++sequence) {
+      keep_rows(acts.middle, sequence, cache()[places.before_feed_forward[l]][sequence]);
+      if (level.span == 0) continue;
+      keep_rows(acts.x, sequence, cache()[places.before_attention[l]][sequence]);
+      const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({batch_, positions, 3 * dim});
+      keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[places.keys[l]][sequence]);
+      keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[places.values[l]][sequence]);
     }
-    upload_tokens(*backend_, ids, newest_.view());
-    upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
+    if (level.stride > 1) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
   }
 
   void block_step(const pass<Backend>& p, int i, int l) {

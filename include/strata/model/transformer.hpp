@@ -28,6 +28,17 @@ inline void require_token(token id, index row, index position, int vocabulary) {
           " is outside the vocabulary of ", vocabulary);
 }
 
+/// Puts the tables into the activations of a pass.
+template <class Config, class Backend, class S = typename Backend::scalar>
+void upload_rotary_tables(Backend& backend, const activation_layout<Config>& acts,
+                          std::type_identity_t<tensor_memory<S>> memory) {
+  for (int l = 0; l < facts<Config>::level_count; ++l) {
+    if (!acts.rotary[l]) continue;
+    const std::vector<S> table = rotary_table<S>(facts<Config>::levels[l], acts.rotary[l].shape[1]);
+    upload(backend, view<const S, 1>{table.data(), {static_cast<index>(table.size())}}, memory[acts.rotary[l]].flat());
+  }
+}
+
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer (ablation)
@@ -107,12 +118,7 @@ class transformer {
            static_cast<index>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
            " bytes for activations, more than there is");
     }
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!acts_.rotary[l]) continue;
-      const std::vector<scalar> table = rotary_table<scalar>(F::levels[l], acts_.rotary[l].shape[1]);
-      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
-             tensor_memory<scalar>{memory_.data()}[acts_.rotary[l]].flat());
-    }
+    upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
     batch_ = batch;
     tokens_ = tokens;
   }

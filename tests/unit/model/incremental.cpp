@@ -1,5 +1,6 @@
-// Token by token or as a whole: the same logits, three windows past the wrap of the longest ring.
+// Token by token or as a whole: the same logits, three windows past the wrap of the longest ring; and prompts read at once.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "golden/cases.hpp"
@@ -42,7 +43,65 @@ void check_incremental(Backend& backend) {
   }
 }
 
+/// A prompt read at once and the steps after it give the logits of steps alone.
+template <class Config, class Backend>
+void check_prompts(Backend& backend, double tolerance) {
+  using F = strata::facts<Config>;
+  strata::index ring = 1;
+  for (const strata::level_facts& level : F::levels)
+    ring = std::max<strata::index>(ring, level.span * level.compression);
+  const strata::index batch = 2, most = F::max_length + 7, length = most + 35;
+  const strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
+  const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
+  const auto token_at = [&](strata::index b, strata::index t) { return ids[static_cast<std::size_t>(b * length + t)]; };
+  const auto newest = [&](strata::index t) { return std::array{token_at(0, t), token_at(1, t)}; };
+
+  strata::generator<Config, Backend> stepping(model, batch), reading(model, batch);
+  std::vector<std::vector<typename Backend::scalar>> expected;
+  for (strata::index t = 0; t < length; ++t) {
+    const auto logits = stepping.step({newest(t).data(), {batch}});
+    expected.emplace_back(logits.data, logits.data + logits.size());
+  }
+  for (const strata::index prompt : {strata::index{1}, strata::index{2}, strata::index{5}, strata::index{16},
+                                     std::min(ring + 3, most - 1), strata::index{F::max_length}, most}) {
+    CAPTURE(prompt);
+    std::vector<strata::token> first;
+    for (strata::index b = 0; b < batch; ++b)
+      for (strata::index t = 0; t < prompt; ++t) first.push_back(token_at(b, t));
+    double worst = 0, largest = 0;
+    const auto compare = [&](strata::index t, strata::view<const typename Backend::scalar, 2> logits) {
+      for (strata::index n = 0; n < logits.size(); ++n) {
+        const auto wanted = expected[static_cast<std::size_t>(t)][static_cast<std::size_t>(n)];
+        largest = std::max(largest, static_cast<double>(std::abs(wanted)));
+        worst = std::max(worst, static_cast<double>(std::abs(logits.data[n] - wanted)));
+        if (std::isnan(logits.data[n])) worst = 1e30;
+      }
+    };
+    compare(prompt - 1, reading.read({first.data(), {batch, prompt}}));
+    for (strata::index t = prompt; t < prompt + 35; ++t) compare(t, reading.step({newest(t).data(), {batch}}));
+    CHECK(worst < tolerance * largest);
+    CHECK(reading.position() == prompt + 35);
+    reading.reset();
+  }
+}
+
+template <class Config>
+void check_prompts_everywhere() {
+  strata::reference<double> exact;
+  check_prompts<Config>(exact, 1e-12);
+  models::on_every_backend([](auto& backend) { check_prompts<Config>(backend, 2e-5); });
+}
+
 }  // namespace
+
+TEMPLATE_LIST_TEST_CASE("a prompt read at once leaves behind what steps would", "", golden::cases) {
+  check_prompts_everywhere<TestType>();
+}
+
+TEMPLATE_TEST_CASE("a prompt of an unusual model read at once leaves behind what steps would", "", models::mixed,
+                   models::predicts_compressed) {
+  check_prompts_everywhere<TestType>();
+}
 
 TEMPLATE_LIST_TEST_CASE("incremental logits equal those of the whole sequence", "", golden::cases) {
   models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });

@@ -1,5 +1,5 @@
-// upload, upload_tokens, download, fill, copy.
-// Shapes: [N] in, [N] out.
+// upload, upload_tokens, download, fill, copy, keep_last.
+// Shapes: [N] in, [N] out; keep_last as in backend/backend.hpp.
 // Source: backend/backend.hpp.
 #pragma once
 
@@ -20,6 +20,14 @@ inline void upload_tokens(cpu&, view<const token, 1> host, view<token, 1> device
 }
 inline void fill(cpu& backend, float value, output<float, 1> y) {
   backend.parallel(y.size(), 1, [&](index begin, index end) { std::fill(y.data + begin, y.data + end, value); });
+}
+inline void keep_last(cpu&, input<float, 3> x, int sequence, int dilation, index column, output<float, 3> ring) {
+  const auto [batch, span, width] = ring.shape;
+  const index count = (x.shape[1] - sequence + dilation - 1) / dilation;
+  for (index b = 0; b < batch; ++b)
+    for (index j = std::max<index>(0, count - span); j < count; ++j)
+      std::copy_n(x.data + (b * x.shape[1] + sequence + j * dilation) * x.shape[2] + column, width,
+                  ring.data + (b * span + j % span) * width);
 }
 
 }  // namespace strata

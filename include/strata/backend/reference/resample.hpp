@@ -1,7 +1,10 @@
-// What moves between levels: unfold, repeat, subsample, their gradients, and the token shift of one step.
+// What moves between levels: unfold, repeat, subsample, their gradients, the token shift of one step, and
+// the last positions that later steps need.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: docs/model.md.
 #pragma once
+
+#include <algorithm>
 
 #include <strata/backend/reference/context.hpp>
 
@@ -55,6 +58,14 @@ void subsample_backward(reference<S>&, input<S, 3> dy, int stride, index column,
   for (index b = 0; b < dx.shape[0]; ++b)
     for (index t = 0; t < dx.shape[1]; ++t)
       for (index d = 0; d < dy.shape[2]; ++d) dx(b, t, column + d) = t % stride == 0 ? dy(b, t / stride, d) : S{0};
+}
+
+template <class S>
+void keep_last(reference<S>&, input<S, 3> x, int sequence, int dilation, index column, output<S, 3> ring) {
+  const index span = ring.shape[1], count = (x.shape[1] - sequence + dilation - 1) / dilation;
+  for (index b = 0; b < ring.shape[0]; ++b)
+    for (index j = std::max<index>(0, count - span); j < count; ++j)
+      for (index d = 0; d < ring.shape[2]; ++d) ring(b, j % span, d) = x(b, sequence + j * dilation, column + d);
 }
 
 template <class S>
