@@ -1,4 +1,4 @@
-// Whole models: training steps, forward passes and decoding of `small` and `base` in tokens a second, and as fractions
+// Whole models: training steps, forward passes, reading a prompt and decoding of `small` and `base` in tokens a second, and as fractions
 // of the multiply-add peak (training, forward) and of the bandwidth of reading the weights that a token needs (decoding).
 #include <benchmark/benchmark.h>
 #include <string>
@@ -51,6 +51,23 @@ void forward(benchmark::State& state, int threads, index batch) {
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
+/// A prompt of 512 tokens from the start of a text.
+template <class Config>
+void prefill(benchmark::State& state, int threads, strata::weight_format format) {
+  constexpr index prompt = 512;
+  strata::cpu backend({.threads = threads});
+  const strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
+  strata::generator<Config, strata::cpu> writer(model, 1, {.weights = format});
+  std::vector<strata::token> ids(prompt);
+  for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<strata::token>(n * 7919 % 256);
+  for (auto _ : state) {
+    writer.reset();
+    benchmark::DoNotOptimize(writer.read({ids.data(), {1, prompt}}).data);
+  }
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(prompt), benchmark::Counter::kIsIterationInvariantRate);
+}
+
 /// Bytes of weights that a token reads: with one text each is used in one multiplication and addition.
 template <class Config>
 double bytes_a_token(strata::weight_format format) {
@@ -67,7 +84,8 @@ void decoding(benchmark::State& state, int threads, int prompt, strata::weight_f
   const strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
   strata::generator<Config, strata::cpu> writer(model, 1, {.weights = format});
   strata::token id = 1;
-  for (int t = 0; t < prompt; ++t) writer.step({&id, {1}});
+  const std::vector<strata::token> ids(static_cast<std::size_t>(prompt), id);
+  writer.read({ids.data(), {1, prompt}});
   for (auto _ : state) {
     const auto logits = writer.step({&id, {1}});
     id = strata::sample(std::span<const float>(logits.data, 256), {}, 0, static_cast<std::uint64_t>(writer.position()));
@@ -93,6 +111,8 @@ void register_model(const std::string& name, index batch) {
       training<Config>(state, {.threads = threads, .precision = strata::product_precision::bfloat16}, batch);
     });
     add("forward" + suffix, [=](auto& state) { forward<Config>(state, threads, batch); });
+    add("prefill" + suffix, [=](auto& state) { prefill<Config>(state, threads, strata::weight_format::float32); });
+    add("prefill/int8" + suffix, [=](auto& state) { prefill<Config>(state, threads, strata::weight_format::int8); });
     for (const int prompt : {1, 2048})
       add("decoding" + suffix + "/prompt:" + std::to_string(prompt),
           [=](auto& state) { decoding<Config>(state, threads, prompt, strata::weight_format::float32); });
