@@ -19,7 +19,7 @@ struct attention_activations {
   tensor<2> qkv;           // [B n, 3 H E], not turned
   tensor<2> mixed;         // [B n, H E]
   tensor<3> log_sum_exp;   // [B,H,n]
-  tensor<3> dnormed;       // scratch [B,n,d]
+  tensor<3> normed;        // scratch [B,n,d], in backward also its gradient
   tensor<2> dqkv, dmixed;  // scratch, as qkv and mixed
 };
 
@@ -43,17 +43,17 @@ constexpr attention_activations plan_attention(activation_plan& plan, const leve
                                                index positions) {
   const index rows = batch * positions, dim = level.attention_dim();
   attention_activations own;
-  own.norm = plan_norm(plan.memory, batch, positions, level.dim);
+  own.norm = plan_norm(plan.memory, rows);
   own.qkv = plan.memory.add<2>({rows, 3 * dim});
   own.mixed = plan.memory.add<2>({rows, dim});
   own.log_sum_exp = plan.memory.add<3>({batch, level.heads, positions});
+  memory_plan scratch;
+  own.normed = scratch.add<3>({batch, positions, level.dim});
   if (plan.training) {
-    memory_plan scratch;
-    own.dnormed = scratch.add<3>({batch, positions, level.dim});
     own.dqkv = scratch.add<2>(own.qkv.shape);
     own.dmixed = scratch.add<2>(own.mixed.shape);
-    plan.scratch_used(scratch);
   }
+  plan.scratch_used(scratch);
   return own;
 }
 
@@ -61,8 +61,9 @@ template <class Backend, class S = typename Backend::scalar>
 void attention_forward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
                        const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
-  norm_forward(p, own.norm, acts.norm, x, level.dilation);
-  linear(p, p.memory[acts.norm.y].rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
+  const auto normed = p.scratch[acts.normed];
+  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
   copy(p.backend, x.flat(), y.flat());
   linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
@@ -77,8 +78,9 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
                     output<S, 3> values, output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], 1);
   shift_step(p.backend, x.rows(), previous, shifted.rows());
-  norm_forward(p, own.norm, acts.norm, shifted, 0);
-  linear(p, p.memory[acts.norm.y].rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
+  const auto normed = p.scratch[acts.normed];
+  norm_forward(p, own.norm, acts.norm, shifted, 0, normed);
+  linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
   copy(p.backend, x.flat(), y.flat());
   linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
@@ -91,12 +93,13 @@ void attention_backward(const pass<Backend>& p, const level_facts& level, const 
   const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   const auto dmixed = p.scratch[acts.dmixed];
   const auto dqkv = p.scratch[acts.dqkv];
-  const auto dnormed = p.scratch[acts.dnormed];
+  const auto normed = p.scratch[acts.normed], dnormed = normed;
   linear_backward_weight(p.backend, dx.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
   linear_backward_input(p.backend, dx.rows(), p.weights[own.to_out], dmixed, update::replace);
   attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
                      dmixed, dqkv);
-  linear_backward_weight(p.backend, dqkv, p.memory[acts.norm.y].rows(), p.gradients[own.to_qkv], {});
+  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  linear_backward_weight(p.backend, dqkv, normed.rows(), p.gradients[own.to_qkv], {});
   linear_backward_input(p.backend, dqkv, p.weights[own.to_qkv], dnormed.rows(), update::replace);
   norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);
 }

@@ -17,10 +17,10 @@ struct compress_parameters {
   tensor<1> pointwise_bias;    // [d]
 };
 struct compress_activations {
-  tensor<3> y;                  // [B,n,d]; the token embeddings themselves where there is nothing to do
-  tensor<3> patches;            // scratch [B,n,D c], in backward also its gradient
-  tensor<2> hidden, activated;  // [B n, 4D]
-  tensor<2> dactivated;         // scratch, as activated
+  tensor<3> y;          // [B,n,d]; the token embeddings themselves where there is nothing to do
+  tensor<2> hidden;     // [B n, 4D]
+  tensor<3> patches;    // scratch [B,n,D c], in backward also its gradient
+  tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
 };
 
 template <class Table>
@@ -52,10 +52,9 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   own.y = plan.memory.add<3>({batch, positions, level.dim});
   if (!level.compressed()) return own;
   own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
-  own.activated = plan.memory.add<2>({batch * positions, 4 * dim});
   memory_plan scratch;
   own.patches = scratch.add<3>({batch, positions, dim * level.compression});
-  if (plan.training) own.dactivated = scratch.add<2>(own.activated.shape);
+  own.activated = scratch.add<2>(own.hidden.shape);
   plan.scratch_used(scratch);
   return own;
 }
@@ -70,11 +69,12 @@ void compress_forward(const pass<Backend>& p, const level_facts& level, const co
     return;
   }
   if (!level.compressed()) return;
-  unfold(p.backend, tokens, level.compression, level.stride, first, p.scratch[acts.patches]);
-  linear(p, p.scratch[acts.patches].rows(), own.convolution, own.convolution_bias, p.memory[acts.hidden],
-         update::replace);
-  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
-  linear(p, p.memory[acts.activated], own.pointwise, own.pointwise_bias, p.memory[acts.y].rows(), update::replace);
+  const auto patches = p.scratch[acts.patches];
+  const auto activated = p.scratch[acts.activated];
+  unfold(p.backend, tokens, level.compression, level.stride, first, patches);
+  linear(p, patches.rows(), own.convolution, own.convolution_bias, p.memory[acts.hidden], update::replace);
+  silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+  linear(p, activated, own.pointwise, own.pointwise_bias, p.memory[acts.y].rows(), update::replace);
 }
 
 /// Adds to `dtokens`.
@@ -90,13 +90,12 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
     add(p.backend, dy.flat(), dtokens.flat());
     return;
   }
-  const auto dhidden = p.scratch[acts.dactivated];
-  linear_backward_weight(p.backend, dy.rows(), p.memory[acts.activated], p.gradients[own.pointwise],
-                         p.gradients[own.pointwise_bias]);
+  const auto activated = p.scratch[acts.activated], dhidden = activated;
+  const auto patches = p.scratch[acts.patches], dpatches = patches;
+  silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+  linear_backward_weight(p.backend, dy.rows(), activated, p.gradients[own.pointwise], p.gradients[own.pointwise_bias]);
   linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  // A copy is cheaper to make anew than to keep.
-  const auto patches = p.scratch[acts.patches], dpatches = patches;
   unfold(p.backend, tokens, level.compression, level.stride, index{0}, patches);
   linear_backward_weight(p.backend, dhidden, patches.rows(), p.gradients[own.convolution],
                          p.gradients[own.convolution_bias]);

@@ -15,9 +15,9 @@ struct feed_forward_parameters {
 };
 struct feed_forward_activations {
   norm_activations norm;
-  tensor<2> hidden, activated;  // [B n, hidden]
-  tensor<3> dnormed;            // scratch [B,n,d]
-  tensor<2> dactivated;         // scratch, as activated
+  tensor<2> hidden;     // [B n, hidden]
+  tensor<3> normed;     // scratch [B,n,d], in backward also its gradient
+  tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
 };
 
 template <class Table, class Name>
@@ -32,15 +32,12 @@ constexpr feed_forward_parameters declare_feed_forward(Table& table, const Name&
 constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, const level_facts& level, index batch,
                                                      index positions) {
   feed_forward_activations own;
-  own.norm = plan_norm(plan.memory, batch, positions, level.dim);
+  own.norm = plan_norm(plan.memory, batch * positions);
   own.hidden = plan.memory.add<2>({batch * positions, level.hidden});
-  own.activated = plan.memory.add<2>({batch * positions, level.hidden});
-  if (plan.training) {
-    memory_plan scratch;
-    own.dnormed = scratch.add<3>({batch, positions, level.dim});
-    own.dactivated = scratch.add<2>(own.activated.shape);
-    plan.scratch_used(scratch);
-  }
+  memory_plan scratch;
+  own.normed = scratch.add<3>({batch, positions, level.dim});
+  own.activated = scratch.add<2>(own.hidden.shape);
+  plan.scratch_used(scratch);
   return own;
 }
 
@@ -49,11 +46,13 @@ template <class Backend, class S = typename Backend::scalar>
 void feed_forward_residual(const pass<Backend>& p, const feed_forward_parameters& own,
                            const feed_forward_activations& acts, input<S, 3> source, int shift, input<S, 3> x,
                            output<S, 3> y) {
-  norm_forward(p, own.norm, acts.norm, source, shift);
-  linear(p, p.memory[acts.norm.y].rows(), own.up, {}, p.memory[acts.hidden], update::replace);
-  gelu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+  const auto normed = p.scratch[acts.normed];
+  const auto activated = p.scratch[acts.activated];
+  norm_forward(p, own.norm, acts.norm, source, shift, normed);
+  linear(p, normed.rows(), own.up, {}, p.memory[acts.hidden], update::replace);
+  gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
   copy(p.backend, x.flat(), y.flat());
-  linear(p, p.memory[acts.activated], own.down, {}, y.rows(), update::add);
+  linear(p, activated, own.down, {}, y.rows(), update::add);
 }
 
 template <class Backend, class S = typename Backend::scalar>
@@ -75,12 +74,14 @@ void feed_forward_step(const pass<Backend>& p, const feed_forward_parameters& ow
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_backward(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
                            const feed_forward_activations& acts, input<S, 3> x, output<S, 3> dx) {
-  const auto dhidden = p.scratch[acts.dactivated];
-  const auto dnormed = p.scratch[acts.dnormed];
-  linear_backward_weight(p.backend, dx.rows(), p.memory[acts.activated], p.gradients[own.down], {});
+  const auto activated = p.scratch[acts.activated], dhidden = activated;
+  const auto normed = p.scratch[acts.normed], dnormed = normed;
+  gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+  linear_backward_weight(p.backend, dx.rows(), activated, p.gradients[own.down], {});
   linear_backward_input(p.backend, dx.rows(), p.weights[own.down], dhidden, update::replace);
   gelu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  linear_backward_weight(p.backend, dhidden, p.memory[acts.norm.y].rows(), p.gradients[own.up], {});
+  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  linear_backward_weight(p.backend, dhidden, normed.rows(), p.gradients[own.up], {});
   linear_backward_input(p.backend, dhidden, p.weights[own.up], dnormed.rows(), update::replace);
   norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);
 }

@@ -19,12 +19,13 @@ struct merge_parameters {
   tensor<1> down_bias;  // [out]
 };
 struct merge_activations {
-  tensor<3> concatenated;       // [B,T,sum d]
-  norm_activations norm;        // as concatenated
-  tensor<2> hidden, activated;  // [B T, 2 out]
-  tensor<3> pooled;             // scratch [B,T,out], only when merging into all levels; in backward its gradient
-  tensor<3> dnormed;            // scratch
-  tensor<2> dactivated;         // scratch
+  tensor<3> concatenated;  // [B,T,sum d]
+  norm_activations norm;
+  tensor<2> hidden;         // [B T, 2 out]
+  tensor<3> normed;         // scratch, as concatenated, in backward also its gradient
+  tensor<2> activated;      // scratch, as hidden, in backward the gradient of hidden
+  tensor<3> pooled;         // scratch [B,T,out], only when merging into all levels; in backward its gradient
+  tensor<3> dconcatenated;  // scratch
 };
 /// What of the model a merge depends on.
 struct merge_facts {
@@ -54,15 +55,13 @@ constexpr merge_parameters declare_merge(Table& table, const merge_facts& facts,
 constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts& facts, index batch, index tokens) {
   merge_activations own;
   own.concatenated = plan.memory.add<3>({batch, tokens, facts.concatenated_dim});
-  own.norm = plan_norm(plan.memory, batch, tokens, facts.concatenated_dim);
+  own.norm = plan_norm(plan.memory, batch * tokens);
   own.hidden = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
-  own.activated = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
   memory_plan scratch;
+  own.normed = scratch.add<3>(own.concatenated.shape);
+  own.activated = scratch.add<2>(own.hidden.shape);
   if (facts.all_levels) own.pooled = scratch.add<3>({batch, tokens, facts.out_dim});
-  if (plan.training) {
-    own.dnormed = scratch.add<3>(own.concatenated.shape);
-    own.dactivated = scratch.add<2>(own.activated.shape);
-  }
+  if (plan.training) own.dconcatenated = scratch.add<3>(own.concatenated.shape);
   plan.scratch_used(scratch);
   return own;
 }
@@ -70,9 +69,9 @@ constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts&
 /// From `acts.concatenated`, already filled, to `acts.hidden`.
 template <class Backend>
 void merge_hidden(const pass<Backend>& p, const merge_parameters& own, const merge_activations& acts) {
-  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0);
-  linear(p, p.memory[acts.norm.y].rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
-  silu(p.backend, p.memory[acts.hidden].flat(), p.memory[acts.activated].flat());
+  const auto normed = p.scratch[acts.normed];
+  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
+  linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
 }
 
 /// From `acts.concatenated`, already filled, to what is added: into `pooled` or straight onto the predicting
@@ -81,9 +80,10 @@ template <class Backend, class S = typename Backend::scalar>
 void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const merge_parameters& own,
                         const merge_activations& acts, output<S, 3> predicting) {
   merge_hidden(p, own, acts);
+  const auto activated = p.scratch[acts.activated];
+  silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
   const auto target = facts.all_levels ? p.scratch[acts.pooled] : predicting;
-  linear(p, p.memory[acts.activated], own.down, own.down_bias, target.rows(),
-         facts.all_levels ? update::replace : update::add);
+  linear(p, activated, own.down, own.down_bias, target.rows(), facts.all_levels ? update::replace : update::add);
 }
 
 /// Fills `acts.concatenated`.
@@ -116,17 +116,16 @@ void merge_backward(const pass<Backend>& p, const merge_facts& facts, std::span<
     for (std::size_t l = 0; l < levels.size(); ++l)
       subsample_backward(p.backend, dx[l], levels[l].stride, index{levels[l].first_channel}, dpooled);
   }
-  const auto dhidden = p.scratch[acts.dactivated];
-  const auto dnormed = p.scratch[acts.dnormed];
-  linear_backward_weight(p.backend, dpooled.rows(), p.memory[acts.activated], p.gradients[own.down],
-                         p.gradients[own.down_bias]);
+  const auto activated = p.scratch[acts.activated], dhidden = activated;
+  const auto normed = p.scratch[acts.normed], dnormed = normed;
+  silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+  linear_backward_weight(p.backend, dpooled.rows(), activated, p.gradients[own.down], p.gradients[own.down_bias]);
   linear_backward_input(p.backend, dpooled.rows(), p.weights[own.down], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  linear_backward_weight(p.backend, dhidden, p.memory[acts.norm.y].rows(), p.gradients[own.up],
-                         p.gradients[own.up_bias]);
+  norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
+  linear_backward_weight(p.backend, dhidden, normed.rows(), p.gradients[own.up], p.gradients[own.up_bias]);
   linear_backward_input(p.backend, dhidden, p.weights[own.up], dnormed.rows(), update::replace);
-  // The normed rows are not needed any more: their place takes the gradient of the concatenation.
-  const auto dconcatenated = p.memory[acts.norm.y];
+  const auto dconcatenated = p.scratch[acts.dconcatenated];
   fill(p.backend, S{0}, dconcatenated.flat());
   norm_backward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, dnormed, dconcatenated);
   for (std::size_t l = 0; l < levels.size(); ++l)

@@ -11,7 +11,6 @@ struct norm_parameters {
   tensor<1> gain, bias;  // [D]
 };
 struct norm_activations {
-  tensor<3> y;             // [B,n,D]
   tensor<1> factor, mean;  // [B n]
 };
 
@@ -30,22 +29,18 @@ constexpr norm_parameters declare_rms_norm(Table& table, const Name& prefix, ind
   return own;
 }
 
-constexpr norm_activations plan_norm(memory_plan& plan, index batch, index length, index dim) {
-  norm_activations own;
-  own.y = plan.add<3>({batch, length, dim});
-  own.factor = plan.add<1>({batch * length});
-  own.mean = plan.add<1>({batch * length});
-  return own;
+constexpr norm_activations plan_norm(memory_plan& plan, index rows) {
+  return {plan.add<1>({rows}), plan.add<1>({rows})};
 }
 
 template <class Backend, class S = typename Backend::scalar>
 void norm_forward(const pass<Backend>& p, const norm_parameters& own, const norm_activations& acts, input<S, 3> x,
-                  int shift) {
+                  int shift, output<S, 3> y) {
   if (own.bias)
-    layer_norm(p.backend, x, p.weights[own.gain], p.weights[own.bias], shift, p.memory[acts.y], p.memory[acts.factor],
+    layer_norm(p.backend, x, p.weights[own.gain], p.weights[own.bias], shift, y, p.memory[acts.factor],
                p.memory[acts.mean]);
   else
-    rms_norm(p.backend, x, p.weights[own.gain], shift, p.memory[acts.y], p.memory[acts.factor]);
+    rms_norm(p.backend, x, p.weights[own.gain], shift, y, p.memory[acts.factor]);
 }
 
 /// Adds to `dx`.

@@ -9,7 +9,8 @@
 
 namespace strata {
 
-/// One forward pass, or forward and backward. In inference `gradients` is empty.
+/// One forward pass, or forward and backward. In inference `gradients` is empty. Backward makes norms, activation functions
+/// and copies anew in the scratch memory: they cost little beside products, and their gradients take their places.
 template <class Backend>
 struct pass {
   using scalar = typename Backend::scalar;

@@ -38,9 +38,11 @@ struct activation_layout {
   tensor<3> tokens;  // [B,T,D]
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;
-  each_level<tensor<3>> rotary;  // [4, indices of a sequence, E/2]
+  each_level<tensor<3>> token_embedding;  // [B,n,d], what that norm gives and the first layer gets
+  each_level<tensor<3>> rotary;           // [4, indices of a sequence, E/2]
   std::array<layer, F::depth> layers;
   each_level<norm_activations> final_norm;
+  each_level<tensor<3>> embedding;  // [B,n,d], what that norm gives
   head_activations head;
   typename activations_of_losses<loss_list<Config>>::type losses;
   tensor<1> loss;                    // one number a loss
@@ -71,10 +73,11 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     const level_facts& level = F::levels[l];
     const index positions = level.positions(tokens);
     own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
-    own.embedding_norm[l] = plan_norm(memory, batch, positions, level.dim);
+    own.embedding_norm[l] = plan_norm(memory, batch * positions);
     if (level.span > 0)
       own.rotary[l] = memory.add<3>({4, (positions + level.dilation - 1) / level.dilation, level.head_dim / 2});
-    stream[0][l] = own.embedding_norm[l].y;  // the model shows it after a pass, so it takes no turn
+    // The model shows it after a pass, so it takes no turn.
+    stream[0][l] = own.token_embedding[l] = memory.add<3>(stream_of(l));
     for (int i = 1; i <= F::depth; ++i)
       stream[i][l] = training || i <= 2 ? memory.add<3>(stream_of(l)) : stream[i - 2][l];
   }
@@ -86,8 +89,10 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
           plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[i][l], stream[i + 1][l]);
     if (F::level_count > 1) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
   }
-  for (int l = 0; l < F::level_count; ++l)
-    own.final_norm[l] = plan_norm(memory, batch, F::levels[l].positions(tokens), F::levels[l].dim);
+  for (int l = 0; l < F::level_count; ++l) {
+    own.final_norm[l] = plan_norm(memory, batch * F::levels[l].positions(tokens));
+    own.embedding[l] = memory.add<3>(stream_of(l));
+  }
   own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::plan(plan, batch, tokens)), ...);

@@ -15,7 +15,7 @@ using level_views = std::array<view<S, 3>, facts<Config>::level_count>;
 template <class Config, class Backend, class S = typename Backend::scalar>
 level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation_layout<Config>& acts) {
   level_views<S, Config> views;
-  for (int l = 0; l < facts<Config>::level_count; ++l) views[l] = p.memory[acts.final_norm[l].y];
+  for (int l = 0; l < facts<Config>::level_count; ++l) views[l] = p.memory[acts.embedding[l]];
   return views;
 }
 
@@ -48,7 +48,8 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
   for (int l = 0; l < F::level_count; ++l) {
     compress_forward(p, F::levels[l], own.compress[l], acts.compress[l], tokens);
-    norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0);
+    norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
+                 p.memory[acts.token_embedding[l]]);
   }
   for (int i = 0; i < F::depth; ++i) {
     const auto stream = blocks_forward(p, acts, i, own);
@@ -57,7 +58,8 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
       merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
   }
   for (int l = 0; l < F::level_count; ++l)
-    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0);
+    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0,
+                 p.memory[acts.embedding[l]]);
   head_forward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts));
 }
 

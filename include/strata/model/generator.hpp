@@ -83,7 +83,8 @@ class generator {
       if (!active(l)) continue;
       compress_forward(p, F::levels[l], own.compress[l], acts_.compress[l], F::levels[l].compressed() ? window : newest,
                        index{F::largest_compression - 1});
-      norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0);
+      norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
+                   p.memory[acts_.token_embedding[l]]);
     }
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
@@ -92,7 +93,8 @@ class generator {
     }
     for (int l = 0; l < F::level_count; ++l)
       if (active(l))
-        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.layers[F::depth - 1].blocks[l].y], 0);
+        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.layers[F::depth - 1].blocks[l].y], 0,
+                     p.memory[acts_.embedding[l]]);
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
     ++position_;
     return logits_on_host();

@@ -132,9 +132,9 @@ class transformer {
   }
 
   /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.embedding_norm.at(l).y); }
+  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding.at(l)); }
   /// Level `l` after the final norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> embeddings(int l) const { return kept(acts_.final_norm.at(l).y); }
+  view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding.at(l)); }
 
   /// ids [B,T+1]: the first T are the input, the last T the labels.
   loss_report<Config> losses(view<const token, 2> ids,
