@@ -198,7 +198,7 @@ class generator {
 
     const tensor_memory<scalar> own{memory_.data()};
     for (int l = 0; l < F::level_count; ++l)
-      keep_last(*backend_, p.memory[acts.final_norm[l].y], 0, 1, 0, own[acts_.final_norm[l].y]);
+      keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
     for (index b = 0; b < batch_; ++b)
       for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
