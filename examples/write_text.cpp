@@ -75,19 +75,18 @@ void write(const program_options& options) {
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
   program_options options;
-  CLI::App app("Continues a prompt with a trained model.", "write_text");
+  CLI::App app("Continues a prompt with a trained model, or measures how well it predicts a text.", "write_text");
   app.add_option("--weights", options.weights, "checkpoint or weights of train_text")->required();
-  auto* task = app.add_option_group("task")->require_option(1);
-  task->add_option("--prompt", options.prompts, "text to continue; several are written side by side");
-  task->add_option("--measure", options.measured,
-                   "instead: a file, to print the bits per byte that predicting it takes");
+  auto* prompt = app.add_option("--prompt", options.prompts, "text to continue; several are written side by side");
+  app.add_option("--measure", options.measured, "instead: a file, to print the bits per byte that predicting it takes")
+      ->excludes(prompt);
   const std::map<std::string, strata::weight_format> formats{{"float32", strata::weight_format::float32},
                                                              {"bfloat16", strata::weight_format::bfloat16},
                                                              {"int8", strata::weight_format::int8}};
-  app.add_option("--format", options.format,
-                 "of the weights in memory: float32, bfloat16 or int8, faster and less exact")
-      ->transform(CLI::CheckedTransformer(formats))
-      ->default_str("float32");
+  std::string format = "float32";
+  app.add_option("--format", format, "of the weights in memory; the shorter, the faster and the less exact")
+      ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
+      ->capture_default_str();
   app.add_option("--length", options.length, "bytes to write")->check(examples::whole_number(0))->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")
       ->check(examples::number_from_0())
@@ -102,7 +101,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   return examples::run_program(app, argc, argv, [&] {
-    for (const std::string& prompt : options.prompts) strata::require(!prompt.empty(), "--prompt must not be empty");
+    strata::require(!options.prompts.empty() || !options.measured.empty(), "--prompt is required, or --measure");
+    for (const std::string& text : options.prompts) strata::require(!text.empty(), "--prompt must not be empty");
+    options.format = formats.at(format);
     strata::check(options.sampling);
     const auto file = strata::safetensors_file::read(options.weights);
     const std::string& description = file.metadata(strata::description_key);

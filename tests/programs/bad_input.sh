@@ -163,8 +163,13 @@ expect_error "no model of this program fits 'vocabulary 256, max_length 64, dept
 expect_error "the file is of the model 'vocabulary 256, max_length 64, depth 7" $train --resume --out broken
 
 # Nonsense for write_text.
+printf x > one_byte.txt
 write="write_text --weights $checkpoint"
-expect_error 'requires exactly 1 option' $write
+expect_error '--prompt is required, or --measure' $write
+expect_error 'excludes' $write --prompt he --measure text.txt
+expect_error '--format' $write --prompt he --format int4
+expect_error 'needs at least 2 bytes' $write --measure one_byte.txt
+expect_error 'cannot read "missing.txt"' $write --measure missing.txt
 expect_error '--weights is required' write_text --prompt he
 expect_error '--prompt must not be empty' $write --prompt ''
 expect_error '--prompt must not be empty' $write --prompt he --prompt ''

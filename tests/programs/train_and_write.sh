@@ -41,6 +41,17 @@ write --prompt "$prompt"
 works write_text --threads 1 --weights run/weights.safetensors --prompt x --length 0
 echo x > x && same x out
 
+# Packed weights write as much, and hardly predict worse.
+write --prompt 'he was' --format int8
+[ "$(wc -c < out)" = 67 ] || fail "not the prompt and 60 bytes: $(cat out)"
+measure() { works write_text --threads 1 --weights run/weights.safetensors --measure text.txt "$@"; }
+measure && cp out float32
+for format in bfloat16 int8; do
+  measure --format $format
+  cat float32 out | awk '{ bits[NR] = $1 } END { exit !(bits[1] > 0 && bits[1] < 8 && bits[2] - bits[1] < 0.01) }' ||
+    fail "$format: $(cat float32 out)"
+done
+
 # Less usual ways to train.
 quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
 quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
