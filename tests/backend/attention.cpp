@@ -76,12 +76,12 @@ TEST_CASE("attention and its gradient equal the reference") {
 
 TEST_CASE("attention over many blocks of keys equals the reference") {
   // Windows that end inside a block, blocks that no query of a tile sees in part, and full attention.
-  for (const auto& [length, span, dilation, head_dim] : std::vector<std::array<int, 4>>{
-           {300, 150, 1, 16}, {300, 300, 1, 8}, {413, 129, 1, 24}, {620, 1024, 2, 8}, {290, 257, 1, 128}}) {
-    const attention_shape shape{1, length, 2, head_dim, span, dilation};
+  for (const attention_shape& shape : {attention_shape{1, 300, 2, 16, 150, 1}, attention_shape{1, 300, 2, 8, 300, 1},
+                                       attention_shape{1, 413, 2, 24, 129, 1}, attention_shape{1, 620, 2, 8, 1024, 2},
+                                       attention_shape{1, 290, 2, 128, 257, 1}}) {
     CAPTURE_SHAPE(shape);
     check_against_reference(1e-5, [&](auto& bench) {  // as above, but 128 products and 300 keys
-      attend_both_ways(bench, shape, table_of(bench, shape, span >= length));
+      attend_both_ways(bench, shape, table_of(bench, shape, shape.span >= shape.length));
     });
   }
 }
@@ -97,7 +97,8 @@ TEST_CASE("attention stays exact when later blocks hold the largest scores") {
         rows[i * 24] = std::sqrt(8.0);
         rows[i * 24 + 8] = slope * static_cast<double>(i);
       }
-      const auto qkv = bench.of(rows, {400, 24}), y = bench.unset({400, 8}), log_sum_exp = bench.unset({1, 1, 400});
+      const auto qkv = bench.of(rows, {400, 24}), y = bench.unset({400, 8});
+      const auto log_sum_exp = bench.unset({1, 1, 400});
       attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       bench.result("y", y);
       bench.result("log_sum_exp", log_sum_exp);
@@ -110,7 +111,8 @@ TEST_CASE("attention turns queries and keys: known values") {
     // radian against it; values are not turned.
     const attention_shape shape{1, 4, 1, 2, 4, 2};
     const auto qkv = bench.of({1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 5, 6, 1, 0, 0, 1, 5, 6}, {4, 6});
-    const auto y = bench.unset({4, 2}), log_sum_exp = bench.unset({1, 1, 4});
+    const auto y = bench.unset({4, 2});
+    const auto log_sum_exp = bench.unset({1, 1, 4});
     attention(bench.backend, shape, table_of(bench, shape, false), qkv, y, log_sum_exp);
     const double root = std::sqrt(2.0), far = std::cos(1.0) / root;
     const auto weight = [&](double near) { return std::exp(near) / (std::exp(far) + std::exp(near)); };
