@@ -2,7 +2,8 @@
 #include <strata/reference.hpp>
 
 struct partial : strata::reference<float> {};
-void attention_backward(partial&, const strata::attention_shape&, strata::input<float, 2>, strata::input<float, 2>,
-                        strata::input<float, 3>, strata::input<float, 2>, strata::output<float, 2>) = delete;
+void attention_backward(partial&, const strata::attention_shape&, strata::input<float, 3>, strata::input<float, 2>,
+                        strata::input<float, 2>, strata::input<float, 3>, strata::input<float, 2>,
+                        strata::output<float, 2>) = delete;
 
 static_assert(strata::check_operations<partial>());
