@@ -10,6 +10,8 @@
 
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <pthread.h>
+#include <signal.h>
 #include <utility>
 #include <vector>
 
@@ -115,6 +117,23 @@ class onednn_products {
     int outer_;
   };
 
+  /// While a product runs, signals wait: up to 3.11 some of oneDNN's kernels point the stack register at memory of the
+  /// heap, where the system would then put the frame of the handler (oneDNN's issue 4845).
+  class signals_wait {
+   public:
+    signals_wait() {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &outer_);
+    }
+    ~signals_wait() { pthread_sigmask(SIG_SETMASK, &outer_, nullptr); }
+    signals_wait(const signals_wait&) = delete;
+    signals_wait& operator=(const signals_wait&) = delete;
+
+   private:
+    sigset_t outer_;
+  };
+
   static memory::desc plain(index rows, index columns, index row_step, index column_step) {
     return {{rows, columns}, memory::data_type::f32, {row_step, column_step}};
   }
@@ -179,7 +198,7 @@ class onednn_products {
 
   void run(cpu& backend, int thread, const key& k, const float* a, const float* b, const float* bias, float* c) {
     if (k.m == 0) return;
-    const single_threaded guard;
+    const single_threaded one_thread;
     product& p = prepared(thread, k);
     const dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
     float* packed = backend.thread_memory(thread, p.a.packed_floats + p.b.packed_floats);
@@ -187,6 +206,7 @@ class onednn_products {
     set(p.b, stream, b, packed + p.a.packed_floats);
     p.c.set_data_handle(c);
     if (k.bias) p.bias.set_data_handle(const_cast<float*>(bias));
+    const signals_wait undisturbed;
     p.matmul(stream);
   }
 
