@@ -22,6 +22,8 @@ std::vector<product_size> product_sizes() {
     for (const auto& [in, out] : {std::pair<index, index>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
       sizes.push_back({rows, in, out});
   sizes.push_back({3, 257, 301});  // few rows, and still worth several threads
+  // Rows a power of two apart, which some providers of products move; split by rows and by columns.
+  sizes.insert(sizes.end(), {{70, 128, 256}, {70, 256, 128}, {256, 128, 130}});
   return sizes;
 }
 

@@ -34,45 +34,38 @@ class onednn_products {
     for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
   }
   /// Whether this processor multiplies bfloat16 itself; elsewhere oneDNN would be slower than in float.
-  static bool has_bfloat16() {
-    const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);  // a set of bits
-    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
-  }
+  static bool has_bfloat16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
 
   /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]
   void linear(cpu& backend, view<const float, 2> x, view<const float, 2> weight, view<const float, 1> bias,
               view<float, 2> y, update mode) {
-    const index depth = x.shape[1], width = y.shape[1];
-    backend.parallel_numbered(x.shape[0], weight.size(), [&](int thread, index begin, index end) {
-      run(backend, thread, {end - begin, width, depth, depth, 1, 1, depth, bool(bias), mode == update::add},
-          x.data + begin * depth, weight.data, bias.data, y.data + begin * width);
-    });
+    const auto [rows, depth] = x.shape;
+    const index width = y.shape[1];
+    multiply(backend, {rows, width, depth, depth, 1, 1, depth, width, bool(bias), mode == update::add}, x.data,
+             weight.data, bias.data, y.data);
   }
   /// dx[R,K] = or += dy[R,N] weight[N,K]
   void backward_input(cpu& backend, view<const float, 2> dy, view<const float, 2> weight, view<float, 2> dx,
                       update mode) {
-    const index depth = dy.shape[1], width = dx.shape[1];
-    backend.parallel_numbered(dy.shape[0], weight.size(), [&](int thread, index begin, index end) {
-      run(backend, thread, {end - begin, width, depth, depth, 1, width, 1, false, mode == update::add},
-          dy.data + begin * depth, weight.data, nullptr, dx.data + begin * width);
-    });
+    const auto [rows, depth] = dy.shape;
+    const index width = dx.shape[1];
+    multiply(backend, {rows, width, depth, depth, 1, width, 1, width, false, mode == update::add}, dy.data, weight.data,
+             nullptr, dx.data);
   }
-  /// dweight[N,K] += dy[R,N]^T x[R,K]; each thread computes some rows of dweight.
+  /// dweight[N,K] += dy[R,N]^T x[R,K]
   void backward_weight(cpu& backend, view<const float, 2> dy, view<const float, 2> x, view<float, 2> dweight) {
-    const auto [rows, width] = x.shape;
-    const index outputs = dy.shape[1];
-    backend.parallel_numbered(outputs, x.size(), [&, rows = rows, width = width](int thread, index begin, index end) {
-      run(backend, thread, {end - begin, width, rows, 1, outputs, width, 1, false, true}, dy.data + begin, x.data,
-          nullptr, dweight.data + begin * width);
-    });
+    const auto [depth, rows] = dy.shape;
+    const index width = x.shape[1];
+    multiply(backend, {rows, width, depth, 1, rows, width, 1, width, false, true}, dy.data, x.data, nullptr,
+             dweight.data);
   }
 
  private:
   using memory = dnnl::memory;
 
-  /// c[M,N] = or += a[M,K] b[K,N] + bias[N]; a and b with the distances between their rows and columns.
+  /// c[M,N] = or += a[M,K] b[K,N] + bias[N], with the distances between rows and between columns.
   struct key {
-    index m, n, k, a_row, a_column, b_row, b_column;
+    index m, n, k, a_row, a_column, b_row, b_column, c_row;
     bool bias, add;
     auto operator<=>(const key&) const = default;
   };
@@ -138,12 +131,34 @@ class onednn_products {
     return {{rows, columns}, memory::data_type::f32, {row_step, column_step}};
   }
 
+  static bool has(dnnl::cpu_isa isa) {
+    const auto wanted = static_cast<unsigned>(isa);  // a set of bits
+    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+  }
+
+  /// Without AVX-512, oneDNN multiplies small products where they lie, at half its speed if rows lie a multiple of 512
+  /// bytes apart: few sets of the cache can hold them. A copy with more space between the rows costs less. The bounds
+  /// are from products of 64 to 2048 in each direction.
+  static bool wants_space(const key& k) { return k.m * k.n <= 512 * 512 && (k.n >= 256 || k.a_row == 1); }
+  /// [R,C] with distances between rows and columns of which one is 1.
+  static memory::desc spaced(index rows, index columns, index row_step, index column_step) {
+    const auto next = [](index length, index step) {
+      return step % 128 != 0 ? step : length % 128 == 0 ? length + 16 : length;
+    };
+    return plain(rows, columns, next(columns, row_step), next(rows, column_step));
+  }
+
   dnnl::matmul::primitive_desc describe(const key& k) const {
-    // As it lies, or free for oneDNN to choose.
-    const memory::desc a = type_ == memory::data_type::f32 ? plain(k.m, k.k, k.a_row, k.a_column)
-                                                           : memory::desc({k.m, k.k}, type_, memory::format_tag::any);
-    const memory::desc b({k.k, k.n}, type_, memory::format_tag::any);
-    const memory::desc c = plain(k.m, k.n, k.n, 1), bias = plain(1, k.n, k.n, 1);
+    memory::desc a({k.m, k.k}, type_, memory::format_tag::any), b({k.k, k.n}, type_, memory::format_tag::any);
+    if (type_ == memory::data_type::f32) a = plain(k.m, k.k, k.a_row, k.a_column);
+    if (!has(dnnl::cpu_isa::avx512_core)) {
+      b = plain(k.k, k.n, k.b_row, k.b_column);
+      if (wants_space(k)) {
+        a = spaced(k.m, k.k, k.a_row, k.a_column);
+        b = spaced(k.k, k.n, k.b_row, k.b_column);
+      }
+    }
+    const memory::desc c = plain(k.m, k.n, k.c_row, 1), bias = plain(1, k.n, k.n, 1);
     dnnl::primitive_attr attributes;
     if (k.add) {
       dnnl::post_ops sum;
@@ -196,8 +211,22 @@ class onednn_products {
     if (own.packing.primitive) own.packing(stream);
   }
 
+  /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs.
+  void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
+    const bool by_columns = whole.n >= whole.m;
+    const index count = by_columns ? whole.n : whole.m;
+    backend.parallel_numbered(count, whole.m * whole.n / count * whole.k, [&](int thread, index begin, index end) {
+      key part = whole;
+      (by_columns ? part.n : part.m) = end - begin;
+      if (by_columns)
+        run(backend, thread, part, a, b + begin * whole.b_column, bias ? bias + begin : nullptr, c + begin);
+      else
+        run(backend, thread, part, a + begin * whole.a_row, b, bias, c + begin * whole.c_row);
+    });
+  }
+
   void run(cpu& backend, int thread, const key& k, const float* a, const float* b, const float* bias, float* c) {
-    if (k.m == 0) return;
+    if (k.m == 0 || k.n == 0) return;
     const single_threaded one_thread;
     product& p = prepared(thread, k);
     const dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
