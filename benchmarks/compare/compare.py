@@ -107,6 +107,7 @@ class Comparison:
                           "ratio": median(theirs) / median(ours), "ratio_of_least": min(theirs) / min(ours),
                           "goal": goal, "strata_all": ours, "reference_all": theirs})
         print(f"  {line_of(self.rows[-1])}", flush=True)
+        return self.rows[-1]
 
     def compare(self, model):
         print(f"{model}:", flush=True)
@@ -131,18 +132,21 @@ class Comparison:
         options, steps = setup["training"], TRAINING_STEPS[model]
         # The first step of both touches all memory and is not timed, but its weights are those that both began with.
         losses = [reference.train_step(batches[0])]
-        ours, theirs = [], []
+        ours, theirs, peak = [], [], 0
         for _ in range(self.rounds or TRAINING_ROUNDS[model]):
             answer = self.strata("training", model, 1 + steps)
             ours += answer["seconds"][1:]
+            peak = max(peak, answer["peak"])
             for _ in range(steps):
                 seconds, loss = seconds_of(lambda: reference.train_step(batches[len(losses) % len(batches)]))
                 theirs.append(seconds)
                 losses.append(loss)
             for step, pair in enumerate(zip(answer["losses"], losses[:len(batches)])):
                 require_same(f"{model}: the loss of training step {step + 1}", *pair, SAME_STEPS)
-        self.add_row(f"a training step of `{model}` on {options['batch']} x {options['length']} tokens", "s", ours,
-                     theirs, TRAINING_GOALS[model])
+        row = self.add_row(f"a training step of `{model}` on {options['batch']} x {options['length']} tokens", "s",
+                           ours, theirs, TRAINING_GOALS[model])
+        # No program can be further ahead of another than the peak is.
+        row["of_peak"] = {side: setup["training_flops"] / row[side] / peak for side in ("strata", "reference")}
 
     def writing(self, model, setup, reference, ids):
         prompt, tokens = ids[:1, :setup["prompt"]], REFERENCE_TOKENS[model]
@@ -223,6 +227,11 @@ def main():
     print(f"\n{results['processor']}, {results['threads']} threads; reference {versions['reference']} on PyTorch "
           f"{versions['torch']}; medians.\n\n| | strata | reference | ratio | goal |\n|---|---|---|---|---|")
     print(*map(line_of, comparison.rows), sep="\n")
+    for row in comparison.rows:
+        if "of_peak" in row:
+            ours, theirs = row["of_peak"].values()
+            print(f"\nIn {row['what']}, strata reaches {ours:.2f} of the multiply-add peak of this run and the "
+                  f"reference {theirs:.2f}: at the peak itself the ratio would be {1 / theirs:.1f}x.")
     print(f"\nAll measurements: {results_file}")
 
 

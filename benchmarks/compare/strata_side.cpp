@@ -9,6 +9,8 @@
 
 #include <strata/cpu.hpp>
 
+#include "../bounds.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -108,7 +110,9 @@ struct side {
             {"weights", folder / weights_file},
             {"batches", folder / batches_file},
             {"arguments", reference_arguments<Config>()},
-            {"training", training}};
+            {"training", training},
+            {"training_flops", strata::cost<Config>::training_flops_per_token *
+                                   static_cast<double>(options.batch * options.length)}};
   }
 
   /// The losses of the first batch.
@@ -119,7 +123,8 @@ struct side {
     return losses_of<Config>(model.losses({ids.data(), {options.batch, options.length + 1}}));
   }
 
-  /// Seconds and losses of `count` training steps, and the memory before the model and at most.
+  /// Seconds and losses of `count` training steps, the memory before the model and at most, and the peak of the machine in
+  /// FLOP/s.
   json training(index count) {
     json result = {{"memory_before", memory_of_process("VmRSS")}, {"seconds", {}}, {"losses", {}}};
     strata::trainer<Config, strata::cpu> trainer(backend, options);
@@ -131,6 +136,7 @@ struct side {
       result["losses"].push_back(report.loss.total);
     }
     result["memory_peak"] = memory_of_process("VmHWM");
+    result["peak"] = bounds::peak_flops(backend);
     return result;
   }
 
