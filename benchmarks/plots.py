@@ -11,11 +11,18 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 35, 50, 55
 COLOURS = ["#1f5fa8", "#c4572b"]
 
 
+def ticks(largest):
+    """From 0 to above `largest` by 1, 2 or 5 times a power of ten."""
+    step = next(step for power in range(-4, 9) for step in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
+                if largest / step <= 5)
+    return [n * step for n in range(int(largest / step) + 2)]
+
+
 def chart(title, x_label, y_label, lines):
     """An SVG of `lines`, {name: [(x, y), ..]}, with x on a scale of doublings and y from 0."""
     xs = sorted({x for points in lines.values() for x, _ in points})
-    top = max(y for points in lines.values() for _, y in points) * 1.1
-    steps = [top * n / 4 for n in range(5)]
+    steps = ticks(max(y for points in lines.values() for _, y in points))
+    top = steps[-1]
 
     def place(x, y):
         across = (log2(x) - log2(xs[0])) / (log2(xs[-1]) - log2(xs[0]))
@@ -30,7 +37,7 @@ def chart(title, x_label, y_label, lines):
     for y in steps:
         row = place(xs[0], y)[1]
         parts += [f'<line x1="{LEFT}" y1="{row:.1f}" x2="{WIDTH - RIGHT}" y2="{row:.1f}" stroke="#dddddd"/>',
-                  f'<text x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:{"," if top > 10 else ""}.{0 if top > 10 else 2}f}</text>']
+                  f'<text x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:,.{0 if top > 10 else 1}f}</text>']
     for x in xs:
         parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>')
     for number, (name, points) in enumerate(lines.items()):

@@ -111,8 +111,8 @@ struct side {
             {"batches", folder / batches_file},
             {"arguments", reference_arguments<Config>()},
             {"training", training},
-            {"training_flops", strata::cost<Config>::training_flops_per_token *
-                                   static_cast<double>(options.batch * options.length)}};
+            {"training_flops",
+             strata::cost<Config>::training_flops_per_token * static_cast<double>(options.batch * options.length)}};
   }
 
   /// The losses of the first batch.
