@@ -106,6 +106,27 @@ void register_products() {
       against_bandwidth(state, 4.0 * static_cast<double>(w.size()),
                         [&] { linear(backend(), x, w, {}, y, strata::update::replace); });
     });
+  for (const size& s : sizes) {
+    add("linear_bfloat16/1_row", s, [](benchmark::State& state, const size& z) {
+      tensors t;
+      const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
+      strata::buffer<strata::bfloat16> packed(w.size());
+      const view<strata::bfloat16, 2> halves{packed.data(), w.shape};
+      pack_bfloat16(backend(), w.flat(), halves.flat());
+      against_bandwidth(state, 2.0 * static_cast<double>(w.size()),
+                        [&] { linear_bfloat16(backend(), x, halves, {}, y, strata::update::replace); });
+    });
+    add("linear_int8/1_row", s, [](benchmark::State& state, const size& z) {
+      tensors t;
+      const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
+      const auto scale = t.make<1>({4 * z.dim});
+      strata::buffer<std::int8_t> packed(w.size());
+      const view<std::int8_t, 2> bytes{packed.data(), w.shape};
+      pack_int8(backend(), w, bytes, scale);
+      against_bandwidth(state, static_cast<double>(w.size()),
+                        [&] { linear_int8(backend(), x, bytes, scale, {}, y, strata::update::replace); });
+    });
+  }
 }
 
 void register_attention() {
