@@ -1,5 +1,5 @@
 // Products by oneDNN: one matmul primitive a shape, made once and kept; each call runs on one thread and our pool
-// splits the rows. Inputs are put into the layout that oneDNN asks for, and into bfloat16 where that is asked for.
+// splits the longer side. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
 // Shapes: row-major matrices.
 // Source: oneDNN developer guide, "MatMul" and "Memory format propagation".
 #pragma once
