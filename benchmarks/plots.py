@@ -1,5 +1,6 @@
-"""Draws docs/length.svg and docs/width.svg from what `benchmarks/scaling` measured:
-    build/cpu-release/benchmarks/scaling --benchmark_out=build/scaling.json --benchmark_out_format=json
+r"""Draws docs/length.svg and docs/width.svg from what `benchmarks/scaling` measured:
+    build/cpu-release/benchmarks/scaling --benchmark_out=build/scaling.json --benchmark_out_format=json \
+        --benchmark_repetitions=3 --benchmark_enable_random_interleaving=true
     python3 benchmarks/plots.py build/scaling.json docs"""
 
 import json
@@ -56,8 +57,10 @@ def main():
         sys.exit("usage: plots.py RESULTS.json FOLDER")
     measured = {}
     for run in json.loads(Path(sys.argv[1]).read_text())["benchmarks"]:
-        if run.get("run_type") == "iteration":
-            measured[tuple(run["name"].split("/")[:3])] = run
+        name = tuple(run["name"].split("/")[:3])
+        # The fastest of repetitions: neighbours only ever make one slower.
+        if run.get("run_type") == "iteration" and run["tokens/s"] > measured.get(name, {"tokens/s": 0})["tokens/s"]:
+            measured[name] = run
     of = {name[1]: [] for name in measured if name[0] == "length"}
     widths = []
     for name, run in measured.items():

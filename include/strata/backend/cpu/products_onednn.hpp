@@ -1,5 +1,5 @@
 // Products by oneDNN: one matmul primitive a shape, made once and kept; each call runs on one thread and our pool
-// splits the longer side. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
+// splits the result. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
 // Shapes: row-major matrices.
 // Source: oneDNN developer guide, "MatMul" and "Memory format propagation".
 #pragma once
@@ -211,9 +211,10 @@ class onednn_products {
     if (own.packing.primitive) own.packing(stream);
   }
 
-  /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs.
+  /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs. With AVX-512
+  /// they share rows, so that all of c, b and bias are dense, as oneDNN's kernels for it may want them.
   void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
-    const bool by_columns = whole.n >= whole.m;
+    const bool by_columns = whole.n >= whole.m && !has(dnnl::cpu_isa::avx512_core);
     const index count = by_columns ? whole.n : whole.m;
     backend.parallel_numbered(count, whole.m * whole.n / count * whole.k, [&](int thread, index begin, index end) {
       key part = whole;
