@@ -151,7 +151,7 @@ class onednn_products {
   dnnl::matmul::primitive_desc describe(const key& k) const {
     memory::desc a({k.m, k.k}, type_, memory::format_tag::any), b({k.k, k.n}, type_, memory::format_tag::any);
     if (type_ == memory::data_type::f32) a = plain(k.m, k.k, k.a_row, k.a_column);
-    if (!has(dnnl::cpu_isa::avx512_core)) {
+    if (!avx512_) {
       b = plain(k.k, k.n, k.b_row, k.b_column);
       if (wants_space(k)) {
         a = spaced(k.m, k.k, k.a_row, k.a_column);
@@ -214,7 +214,7 @@ class onednn_products {
   /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs. With AVX-512
   /// they share rows, so that all of c, b and bias are dense, as oneDNN's kernels for it may want them.
   void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
-    const bool by_columns = whole.n >= whole.m && !has(dnnl::cpu_isa::avx512_core);
+    const bool by_columns = whole.n >= whole.m && !avx512_;
     const index count = by_columns ? whole.n : whole.m;
     backend.parallel_numbered(count, whole.m * whole.n / count * whole.k, [&](int thread, index begin, index end) {
       key part = whole;
@@ -241,6 +241,7 @@ class onednn_products {
   }
 
   memory::data_type type_;
+  bool avx512_ = has(dnnl::cpu_isa::avx512_core);
   dnnl::engine engine_;
   std::vector<dnnl::stream> streams_;
   std::vector<std::map<key, product>> products_;
