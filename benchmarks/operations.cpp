@@ -2,6 +2,7 @@
 // run: of the multiply-add peak where arithmetic decides, of the bandwidth of a copy of as many bytes elsewhere.
 #include <benchmark/benchmark.h>
 #include <string>
+#include <type_traits>
 
 #include "bounds.hpp"
 
@@ -74,6 +75,28 @@ void add(const std::string& name, const size& s, Body body) {
       ->MinTime(0.1);
 }
 
+/// A product with one row, which reads each weight once.
+template <class Weight>
+void one_row(benchmark::State& state, const size& z) {
+  tensors t;
+  const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
+  const auto scale = t.make<1>({4 * z.dim});
+  strata::buffer<Weight> memory(w.size());
+  const view<Weight, 2> packed{memory.data(), w.shape};
+  const auto run = [&](auto operation) {
+    against_bandwidth(state, sizeof(Weight) * static_cast<double>(w.size()), operation);
+  };
+  if constexpr (std::is_same_v<Weight, strata::bfloat16>) {
+    pack_bfloat16(backend(), w.flat(), packed.flat());
+    run([&] { linear_bfloat16(backend(), x, packed, {}, y, strata::update::replace); });
+  } else if constexpr (std::is_same_v<Weight, std::int8_t>) {
+    pack_int8(backend(), w, packed, scale);
+    run([&] { linear_int8(backend(), x, packed, scale, {}, y, strata::update::replace); });
+  } else {
+    run([&] { linear(backend(), x, w, {}, y, strata::update::replace); });
+  }
+}
+
 void register_products() {
   for (const size& s : sizes)
     for (const auto provider : {strata::product_provider::automatic, strata::product_provider::eigen}) {
@@ -99,33 +122,10 @@ void register_products() {
         against_peak(state, flops(z), [&] { linear_backward_weight(backend(provider), y, x, w, {}); });
       });
     }
-  for (const size& s : sizes)
-    add("linear/1_row", s, [](benchmark::State& state, const size& z) {
-      tensors t;
-      const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
-      against_bandwidth(state, 4.0 * static_cast<double>(w.size()),
-                        [&] { linear(backend(), x, w, {}, y, strata::update::replace); });
-    });
   for (const size& s : sizes) {
-    add("linear_bfloat16/1_row", s, [](benchmark::State& state, const size& z) {
-      tensors t;
-      const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
-      strata::buffer<strata::bfloat16> packed(w.size());
-      const view<strata::bfloat16, 2> halves{packed.data(), w.shape};
-      pack_bfloat16(backend(), w.flat(), halves.flat());
-      against_bandwidth(state, 2.0 * static_cast<double>(w.size()),
-                        [&] { linear_bfloat16(backend(), x, halves, {}, y, strata::update::replace); });
-    });
-    add("linear_int8/1_row", s, [](benchmark::State& state, const size& z) {
-      tensors t;
-      const auto x = t.make<2>({1, z.dim}), w = t.make<2>({4 * z.dim, z.dim}), y = t.make<2>({1, 4 * z.dim});
-      const auto scale = t.make<1>({4 * z.dim});
-      strata::buffer<std::int8_t> packed(w.size());
-      const view<std::int8_t, 2> bytes{packed.data(), w.shape};
-      pack_int8(backend(), w, bytes, scale);
-      against_bandwidth(state, static_cast<double>(w.size()),
-                        [&] { linear_int8(backend(), x, bytes, scale, {}, y, strata::update::replace); });
-    });
+    add("linear/1_row", s, one_row<float>);
+    add("linear_bfloat16/1_row", s, one_row<strata::bfloat16>);
+    add("linear_int8/1_row", s, one_row<std::int8_t>);
   }
 }
 

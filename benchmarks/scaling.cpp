@@ -1,7 +1,10 @@
 // How the cost of a training step depends on the length of the text, at equal tokens a step, and on the width of the
 // model. Windows are set, so length should cost nothing; a flat model with full attention shows what it costs there.
+#include <algorithm>
 #include <benchmark/benchmark.h>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "bounds.hpp"
 
@@ -47,6 +50,33 @@ void training_step(benchmark::State& state, index length, index tokens) {
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
+/// What a step costs on one text of `longest` tokens, against as many tokens in texts of 512. Both in turn, so that a busy
+/// neighbour meets both.
+void growth(benchmark::State& state) {
+  strata::cpu backend;
+  using trainer = strata::trainer<local_levels, strata::cpu>;
+  strata::training_options options;
+  const auto of_length = [&](index length) {
+    options.length = length;
+    options.batch = longest / length;
+    return std::make_unique<trainer>(backend, options);
+  };
+  const auto short_texts = of_length(512), one_text = of_length(longest);
+  const std::vector<std::uint8_t> bytes(2 * longest, 7);
+  const auto seconds_of_step = [&](trainer& own) { return bounds::fastest([&] { own.train_step(bytes); }, 1); };
+  seconds_of_step(*short_texts);
+  seconds_of_step(*one_text);
+  std::vector<double> ratios;
+  for (auto _ : state) {
+    const double before = seconds_of_step(*short_texts);
+    ratios.push_back(seconds_of_step(*one_text) / before);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  state.counters["median"] = ratios[ratios.size() / 2];
+  state.counters["lower_quartile"] = ratios[ratios.size() / 4];
+  state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
+}
+
 template <class Config>
 void add(const std::string& name, index length, index tokens, int iterations) {
   benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<Config>(state, length, tokens); })
@@ -59,6 +89,10 @@ void add(const std::string& name, index length, index tokens, int iterations) {
 
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
+  benchmark::RegisterBenchmark("growth/512_to_16384", growth)
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->Iterations(9);
   for (const strata::index length : {512, 1024, 2048, 4096, 8192, 16384})
     add<local_levels>("length/windows/" + std::to_string(length), length, longest, 3);
   for (const strata::index length : {512, 2048, 8192})

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
                                                              {"int8", strata::weight_format::int8}};
   std::string format = "float32";
   app.add_option("--format", format, "of the weights in memory; the shorter, the faster and the less exact")
-      ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
+      ->check(CLI::IsMember(formats))
       ->capture_default_str();
   app.add_option("--length", options.length, "bytes to write")->check(examples::whole_number(0))->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")
