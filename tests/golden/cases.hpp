@@ -48,7 +48,15 @@ struct predict_all_levels : case_defaults {
                                              {.compression = 4, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
 };
 
-using cases =
-    std::tuple<flat_full_attention, two_levels_local, three_levels_merge_all, four_levels_strided, predict_all_levels>;
+struct prophet_tokens : case_defaults {
+  static constexpr const char* name = "prophet_tokens";
+  static constexpr int depth = 1;
+  static constexpr std::string_view losses[] = {"reconstruction", "prophet_tokens"};
+  static constexpr strata::level levels[] = {{.dim = 16, .heads = 2, .head_dim = 8, .window = 8},
+                                             {.compression = 2, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
+};
+
+using cases = std::tuple<flat_full_attention, two_levels_local, three_levels_merge_all, four_levels_strided,
+                         predict_all_levels, prophet_tokens>;
 
 }  // namespace golden

@@ -90,7 +90,7 @@ option "a sequence of length 100000 needs 100001" --length 100000
 option '--steps excludes --seconds' --steps 5 --seconds 5
 option '--optimizer: sgd not in {adamw,adam}' --optimizer sgd
 option '--products: blas not in' --products blas
-option "no loss is called 'accuracy'; there are: cross_entropy" --loss accuracy=1
+option "this model has no loss called 'accuracy'; it has: cross_entropy" --loss accuracy=1
 option "--loss expects NAME=WEIGHT, not 'reconstruction'" --loss reconstruction
 option "--loss expects NAME=WEIGHT, not 'reconstruction=much'" --loss reconstruction=much
 for value in -1 nan inf; do

@@ -9,11 +9,12 @@
 
 namespace models {
 
-/// Windowed, strided full attention and no attention; odd widths; merging into all, logits from all.
+/// Windowed, strided full attention and no attention; odd widths; merging into all, logits from all; every loss.
 struct mixed : strata::model_defaults {
   static constexpr int vocabulary = 67, max_length = 64, depth = 2;
   static constexpr strata::merge_target merge = strata::merge_target::all_levels;
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens"};
   static constexpr strata::level levels[] = {
       {.compression = 4, .dim = 21, .heads = 3, .head_dim = 6, .window = 5},
       {.compression = 1, .dim = 18, .heads = 2, .head_dim = 10, .window = 9},

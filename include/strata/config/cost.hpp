@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <tuple>
 
 #include <strata/config/facts.hpp>
 #include <strata/model/activations.hpp>
@@ -60,13 +61,11 @@ struct cost {
     return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
   }
 
-  /// FLOPs of one training step with all default losses: forward, and twice that for backward.
+  /// FLOPs of one training step with all losses of the description: forward, and twice that for backward.
   static constexpr double training_flops(index batch, index tokens) {
-    double heads = 0;
-    for (const level_facts& level : F::levels)
-      if (level.compressed())
-        heads += static_cast<double>(batch * level.positions(tokens)) * 2.0 * level.dim *
-                 (double{F::vocabulary} * level.compression + level.dim);
+    const double heads = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
+      return (0.0 + ... + Loss::head_flops(b, t));
+    }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
     return 3 * (forward_flops(batch, tokens) + heads);
   }
   static constexpr double training_flops_per_token =

@@ -3,6 +3,8 @@
 // Source: docs/model.md; the defaults are those of the reference package, but for `ignore_index`.
 #pragma once
 
+#include <string_view>
+
 #include <strata/config/level.hpp>
 
 namespace strata {
@@ -29,6 +31,9 @@ struct model_defaults {
   static constexpr int predicting_level = least_compressed;  ///< index into `levels`
   static constexpr merge_target merge = merge_target::predicting_level;
   static constexpr logits_source logits = logits_source::predicting_level;
+  /// What the model learns beside the next token, by the names in docs/model.md. Each has weights of its own here; how much it
+  /// counts is chosen where the model is trained.
+  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive"};
   /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
   static constexpr int ignore_index = ignore_nothing;
 };

@@ -22,6 +22,9 @@ struct cross_entropy_loss {
   }
   static constexpr activations plan(activation_plan&, index, index) { return {}; }
 
+  /// The logits are part of the forward pass.
+  static constexpr double head_flops(index, index) { return 0; }
+
   template <class Backend, class S = typename Backend::scalar>
   static void evaluate(const loss_context<Config, Backend>& context, const parameters&, const activations&,
                        double weight, output<S, 1> loss) {

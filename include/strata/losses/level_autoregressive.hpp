@@ -51,6 +51,14 @@ struct level_autoregressive_loss {
     return own;
   }
 
+  static constexpr double head_flops(index batch, index tokens) {
+    double flops = 0;
+    for (const level_facts& level : F::levels)
+      if (level.compressed())
+        flops += 2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * level.dim;
+    return flops;
+  }
+
   template <class Backend, class S = typename Backend::scalar>
   static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
                        double weight, output<S, 1> loss) {

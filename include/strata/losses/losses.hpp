@@ -5,21 +5,48 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <strata/core/error.hpp>
 #include <strata/losses/cross_entropy.hpp>
 #include <strata/losses/level_autoregressive.hpp>
+#include <strata/losses/prophet_tokens.hpp>
 #include <strata/losses/reconstruction.hpp>
 
 namespace strata {
 
 template <class Config>
-using loss_list =
-    std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>, level_autoregressive_loss<Config>>;
+using all_losses = std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>,
+                              level_autoregressive_loss<Config>, prophet_tokens_loss<Config>>;
+
+namespace detail {
+
+template <class Config>
+constexpr bool chooses_loss(std::string_view name) {
+  return name == cross_entropy_loss<Config>::name ||
+         std::find(std::begin(Config::losses), std::end(Config::losses), name) != std::end(Config::losses);
+}
+template <class Config, class All = all_losses<Config>>
+struct chosen_losses;
+template <class Config, class... Loss>
+struct chosen_losses<Config, std::tuple<Loss...>> {
+  static constexpr bool exist = std::all_of(std::begin(Config::losses), std::end(Config::losses),
+                                            [](std::string_view name) { return ((name == Loss::name) || ...); });
+  static_assert(exist, "strata: losses names one that does not exist; the list is in losses/losses.hpp");
+  using type = decltype(std::tuple_cat(
+      std::conditional_t<chooses_loss<Config>(Loss::name), std::tuple<Loss>, std::tuple<>>()...));
+};
+
+}  // namespace detail
+
+/// The losses that the description `Config` chooses, cross-entropy first.
+template <class Config>
+using loss_list = typename detail::chosen_losses<Config>::type;
 
 /// One number a loss, read and written by the loss's name. Starts as the default weights, the reference
 /// package's.
@@ -52,7 +79,7 @@ class loss_values {
     if (found == names.end()) {
       std::string known;
       for (const std::string_view each : names) known.append(" ").append(each);
-      fail("no loss is called '", name, "'; there are:", known);
+      fail("this model has no loss called '", name, "'; it has:", known);
     }
     return static_cast<std::size_t>(found - names.begin());
   }

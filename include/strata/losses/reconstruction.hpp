@@ -1,75 +1,20 @@
-// Every compressed level predicts the c tokens it was made from: block j at level position i is token i s - (c-1) +
-// j.
-// Shapes: e_l [B,n,d] -> logits [B n c, V] -> loss [1]: mean a level, summed over levels.
+// Every compressed level predicts the c tokens it was made from.
+// Shapes: token_blocks.hpp.
 // Source: docs/model.md.
 #pragma once
 
 #include <string_view>
 
-#include <strata/losses/context.hpp>
+#include <strata/losses/token_blocks.hpp>
 
 namespace strata {
 
 template <class Config>
-struct reconstruction_loss {
-  using F = facts<Config>;
+struct reconstruction_loss : token_block_loss<Config, reconstruction_loss<Config>> {
   static constexpr std::string_view name = "reconstruction";
   static constexpr double default_weight = 0.1;
-  struct level_activations {
-    tensor<2> logits;   // scratch [B n, c V]
-    tensor<3> targets;  // [B,n,c]
-  };
-  using parameters = std::array<tensor<2>, F::level_count>;  // to_recon [c V, d]
-  using activations = std::array<level_activations, F::level_count>;
-
-  template <class Table>
-  static constexpr parameters declare(Table& table) {
-    using name_type = typename Table::name;
-    parameters own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
-      if (!level.compressed()) continue;
-      own[l] = table.template add<2>(name_type("compressors.") + l + ".to_recon.weight",
-                                     {index{level.compression} * F::vocabulary, level.dim}, linear_start(level.dim));
-    }
-    return own;
-  }
-
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
-    activations own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
-      if (!level.compressed()) continue;
-      const index positions = level.positions(tokens);
-      memory_plan scratch;
-      own[l].logits = scratch.add<2>({batch * positions, index{level.compression} * F::vocabulary});
-      own[l].targets = plan.targets.add<3>({batch, positions, level.compression});
-      plan.scratch_used(scratch);
-    }
-    return own;
-  }
-
-  template <class Backend, class S = typename Backend::scalar>
-  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
-                       double weight, output<S, 1> loss) {
-    const auto& p = context.p;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
-      if (!level.compressed()) continue;
-      const auto embedding = context.embeddings[l].rows();
-      const auto logits = p.scratch[acts[l].logits];
-      const auto targets = p.targets[acts[l].targets];
-      linear(p, embedding, own[l], {}, logits, update::replace);
-      window_targets(p.backend, context.inputs, level.stride, index{1 - level.compression}, targets);
-      const view<S, 2> blocks = logits.template reshape<2>({logits.shape[0] * level.compression, F::vocabulary});
-      cross_entropy(p.backend, blocks, targets.flat(), token{Config::ignore_index}, static_cast<S>(weight), loss,
-                    context.gradients ? blocks : view<S, 2>{});
-      if (context.gradients) {
-        linear_backward_weight(p.backend, logits, embedding, p.gradients[own[l]], {});
-        linear_backward_input(p.backend, logits, p.weights[own[l]], context.dembeddings[l].rows(), update::add);
-      }
-    }
-  }
+  static constexpr const char* head = ".to_recon.weight";
+  static constexpr int first(const level_facts& level) { return 1 - level.compression; }
 };
 
 }  // namespace strata

@@ -61,11 +61,13 @@ TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
   auto weights = strata::loss_values<mixed>::default_weights();
   weights["reconstruction"] = 0;
   weights["level_autoregressive"] = 0;
+  weights["prophet_tokens"] = 0;
   const auto report = model.accumulate_gradients({ids.data(), {2, 30}}, weights);
   CHECK(report.values["reconstruction"] == 0);
   CHECK(report.total == report.values["cross_entropy"]);
   for (const auto& entry : strata::parameters<mixed>::entries()) {
     const bool of_another_loss = entry.name.find("to_recon") != std::string::npos ||
+                                 entry.name.find("to_prophet") != std::string::npos ||
                                  entry.name.find("to_hierarchical_preds") != std::string::npos;
     const float* gradient = model.gradients().data + entry.offset;
     INFO(entry.name);

@@ -1,0 +1,81 @@
+// What losses share in which every compressed level predicts c tokens at each position: block j of a linear map of the final
+// embedding at level position i is token i s + first + j; those outside the text are not counted.
+// Shapes: e_l [B,n,d] -> logits [B n c, V] -> loss [1]: mean a level, summed over levels.
+// Source: docs/model.md.
+#pragma once
+
+#include <strata/losses/context.hpp>
+
+namespace strata {
+
+/// `Own` gives the name of its head, `head`, and the first token's distance from i s at a level, `first(level)`.
+template <class Config, class Own>
+struct token_block_loss {
+  using F = facts<Config>;
+  struct level_activations {
+    tensor<2> logits;   // scratch [B n, c V]
+    tensor<3> targets;  // [B,n,c]
+  };
+  using parameters = std::array<tensor<2>, F::level_count>;  // the head [c V, d]
+  using activations = std::array<level_activations, F::level_count>;
+
+  template <class Table>
+  static constexpr parameters declare(Table& table) {
+    using name_type = typename Table::name;
+    parameters own;
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      if (!level.compressed()) continue;
+      own[l] = table.template add<2>(name_type("compressors.") + l + Own::head,
+                                     {index{level.compression} * F::vocabulary, level.dim}, linear_start(level.dim));
+    }
+    return own;
+  }
+
+  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+    activations own;
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      if (!level.compressed()) continue;
+      const index positions = level.positions(tokens);
+      memory_plan scratch;
+      own[l].logits = scratch.add<2>({batch * positions, index{level.compression} * F::vocabulary});
+      own[l].targets = plan.targets.add<3>({batch, positions, level.compression});
+      plan.scratch_used(scratch);
+    }
+    return own;
+  }
+
+  static constexpr double head_flops(index batch, index tokens) {
+    double flops = 0;
+    for (const level_facts& level : F::levels)
+      if (level.compressed())
+        flops +=
+            2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * level.compression * F::vocabulary;
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
+                       double weight, output<S, 1> loss) {
+    const auto& p = context.p;
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      if (!level.compressed()) continue;
+      const auto embedding = context.embeddings[l].rows();
+      const auto logits = p.scratch[acts[l].logits];
+      const auto targets = p.targets[acts[l].targets];
+      linear(p, embedding, own[l], {}, logits, update::replace);
+      window_targets(p.backend, context.inputs, level.stride, index{Own::first(level)}, targets);
+      const view<S, 2> blocks = logits.template reshape<2>({logits.shape[0] * level.compression, F::vocabulary});
+      cross_entropy(p.backend, blocks, targets.flat(), token{Config::ignore_index}, static_cast<S>(weight), loss,
+                    context.gradients ? blocks : view<S, 2>{});
+      if (context.gradients) {
+        linear_backward_weight(p.backend, logits, embedding, p.gradients[own[l]], {});
+        linear_backward_input(p.backend, logits, p.weights[own[l]], context.dembeddings[l].rows(), update::add);
+      }
+    }
+  }
+};
+
+}  // namespace strata
