@@ -48,8 +48,8 @@ struct chosen_losses<Config, std::tuple<Loss...>> {
 template <class Config>
 using loss_list = typename detail::chosen_losses<Config>::type;
 
-/// One number a loss, read and written by the loss's name. Starts as the default weights, the reference
-/// package's.
+/// One number a loss, read and written by the loss's name. Starts as the default weights: the reference package's, where it
+/// has the loss by default.
 template <class Config>
 class loss_values {
  public:
