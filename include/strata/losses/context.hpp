@@ -22,4 +22,14 @@ struct loss_context {
   bool gradients = false;
 };
 
+/// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, in the forward pass.
+template <class Config, class Width>
+constexpr double linear_head_flops(index batch, index tokens, Width width) {
+  double flops = 0;
+  for (const level_facts& level : facts<Config>::levels)
+    if (level.compressed())
+      flops += 2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * width(level);
+  return flops;
+}
+
 }  // namespace strata

@@ -47,12 +47,8 @@ struct token_block_loss {
   }
 
   static constexpr double head_flops(index batch, index tokens) {
-    double flops = 0;
-    for (const level_facts& level : F::levels)
-      if (level.compressed())
-        flops +=
-            2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * level.compression * F::vocabulary;
-    return flops;
+    return linear_head_flops<Config>(
+        batch, tokens, [](const level_facts& level) { return double{F::vocabulary} * level.compression; });
   }
 
   template <class Backend, class S = typename Backend::scalar>
