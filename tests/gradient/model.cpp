@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gradient/differences.hpp"
+#include "support/models.hpp"
 
 namespace strata {
 namespace {
@@ -25,16 +26,6 @@ struct merge_into_all : model_defaults {
   static constexpr level levels[] = {
       {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = full_attention},
       {.dim = 4, .heads = 2, .head_dim = 4, .window = full_attention, .feed_forward_multiple = 2}};
-};
-
-/// Token 0 is ignored, logits come from all levels, and a compressed level predicts.
-struct logits_from_all : model_defaults {
-  static constexpr int vocabulary = 9, max_length = 16, depth = 1, ignore_index = 0, predicting_level = 1;
-  static constexpr logits_source logits = logits_source::all_levels;
-  static constexpr level levels[] = {
-      {.dim = 4, .heads = 1, .head_dim = 2, .window = 4, .feed_forward_multiple = 1},
-      {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .window = automatic_window},
-      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2}};
 };
 
 /// One level: no compression, no merge.
@@ -81,9 +72,7 @@ TEST_CASE("gradient of a model that merges into all levels") {
   CHECK(tensors_without_gradient<merge_into_all>() == "");
 }
 
-TEST_CASE("gradient of a model with logits from all levels and an ignored token") {
-  CHECK(tensors_without_gradient<logits_from_all>() == "");
-}
+TEMPLATE_TEST_CASE("gradient of a variant", "", STRATA_VARIANTS) { CHECK(tensors_without_gradient<TestType>() == ""); }
 
 TEST_CASE("gradient of a model with one level") { CHECK(tensors_without_gradient<single>() == ""); }
 

@@ -29,6 +29,25 @@ struct predicts_compressed : strata::model_defaults {
                                              {.compression = 2, .dim = 16, .heads = 2, .head_dim = 8}};
 };
 
+/// Variants of docs/features.md. Small, so that finite differences reach every weight of theirs.
+struct variant_defaults : strata::model_defaults {
+  static constexpr int vocabulary = 11, max_length = 32, depth = 2;
+};
+
+/// Windows of half a level's length, logits from all levels; a compressed level predicts, and token 0 counts in no loss.
+struct automatic_windows : variant_defaults {
+  static constexpr int ignore_index = 0, predicting_level = 1;
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr strata::level levels[] = {
+      {.dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1},
+      {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .feed_forward_multiple = 2},
+      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
+};
+
+/// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_VARIANTS). A new variant is one more struct, or
+/// one more field of a struct above where it meets others.
+#define STRATA_VARIANTS models::automatic_windows
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {

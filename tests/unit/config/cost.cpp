@@ -124,7 +124,7 @@ void check_cost() {
 
 TEMPLATE_LIST_TEST_CASE("costs are those of what happens", "", golden::cases) { check_cost<TestType>(); }
 TEMPLATE_TEST_CASE("costs of an unusual model are those of what happens", "", models::mixed,
-                   models::predicts_compressed) {
+                   models::predicts_compressed, STRATA_VARIANTS) {
   check_cost<TestType>();
 }
 

@@ -41,6 +41,6 @@ TEMPLATE_LIST_TEST_CASE("no logit depends on a later token", "", golden::cases) 
 }
 
 TEMPLATE_TEST_CASE("no logit of an unusual model depends on a later token", "", models::mixed,
-                   models::predicts_compressed) {
+                   models::predicts_compressed, STRATA_VARIANTS) {
   models::on_every_backend([](auto& backend) { check_causality<TestType>(backend); });
 }

@@ -99,7 +99,7 @@ TEMPLATE_LIST_TEST_CASE("a prompt read at once leaves behind what steps would", 
 }
 
 TEMPLATE_TEST_CASE("a prompt of an unusual model read at once leaves behind what steps would", "", models::mixed,
-                   models::predicts_compressed) {
+                   models::predicts_compressed, STRATA_VARIANTS) {
   check_prompts_everywhere<TestType>();
 }
 
@@ -108,7 +108,7 @@ TEMPLATE_LIST_TEST_CASE("incremental logits equal those of the whole sequence", 
 }
 
 TEMPLATE_TEST_CASE("incremental logits of an unusual model equal those of the whole sequence", "", models::mixed,
-                   models::predicts_compressed) {
+                   models::predicts_compressed, STRATA_VARIANTS) {
   models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
 }
 

@@ -63,6 +63,6 @@ TEMPLATE_LIST_TEST_CASE("recomputing activations changes no bit", "", golden::ca
 }
 
 TEMPLATE_TEST_CASE("recomputing activations of deep and unusual models changes no bit", "", deep<models::mixed>,
-                   deep<models::predicts_compressed>, deep<golden::four_levels_strided>) {
+                   deep<models::predicts_compressed>, deep<golden::four_levels_strided>, STRATA_VARIANTS) {
   check_on_every_backend<TestType>();
 }
