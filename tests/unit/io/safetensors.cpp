@@ -41,8 +41,8 @@ std::string refusal(const std::string& file) {
 }
 
 /// A tensor of 4 floats, with one part of its description replaced.
-std::string tensor(const std::string& name, const std::string& offsets, const std::string& shape = "[4]",
-                   const std::string& dtype = "\"F32\"") {
+std::string header_entry(const std::string& name, const std::string& offsets, const std::string& shape = "[4]",
+                         const std::string& dtype = "\"F32\"") {
   return "\"" + name + "\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
 }
 
@@ -147,9 +147,9 @@ TEST_CASE("a number that the type cannot hold is an error that says where") {
                    {"tensor \"x\"", "F32", "an integer one is expected"}) == "");
   CHECK(missing_in(message_of([] { read_as<std::int64_t, float>(dtype::I64, {1}); }),
                    {"tensor \"x\"", "I64", "a floating-point one is expected"}) == "");
-  const auto file = parse(file_with(tensor("x", "[0,1]", "[1]", "\"BOOL\""), 1));
+  const auto file = parse(file_with(header_entry("x", "[0,1]", "[1]", "\"BOOL\""), 1));
   CHECK(file.values<int>("x") == std::vector<int>{1});
-  auto two = file_with(tensor("x", "[0,1]", "[1]", "\"BOOL\""), 1);
+  auto two = file_with(header_entry("x", "[0,1]", "[1]", "\"BOOL\""), 1);
   two.back() = 2;
   bool flag = false;
   CHECK(missing_in(message_of([&] { parse(two).copy_to("x", strata::view<bool, 1>(&flag, {1})); }),
@@ -230,17 +230,17 @@ TEST_CASE("a file of no tensors is a file") {
 TEST_CASE("what other writers make is read too") {
   // Spaces, keys in another order, data in another order than the header, a name in escapes.
   auto file = parse(file_of("{ \"\\u00e4\" : {\"shape\": [ 2 ], \"data_offsets\":[4 , 8], \"dtype\":\"I16\"},\n" +
-                                tensor("x", "[0,4]", "[2,1]", "\"F16\"") + "}   ",
+                                header_entry("x", "[0,4]", "[2,1]", "\"F16\"") + "}   ",
                             8));
   CHECK(file.values<int>("\xc3\xa4") == std::vector<int>{0x101, 0x101});
   CHECK(file.values<float>("x").size() == 2);
   // Data that no alignment helps with.
-  CHECK(parse(file_with(tensor("x", "[0,16]"), 16)).values<float>("x").size() == 4);
-  CHECK(parse(file_with(tensor("x", "[0,32]", "[4]", "\"F64\""), 32)).values<float>("x").size() == 4);
+  CHECK(parse(file_with(header_entry("x", "[0,16]"), 16)).values<float>("x").size() == 4);
+  CHECK(parse(file_with(header_entry("x", "[0,32]", "[4]", "\"F64\""), 32)).values<float>("x").size() == 4);
 }
 
 TEST_CASE("a wrong shape is named on both sides") {
-  const auto file = parse(file_with(tensor("level.0.weight", "[0,16]", "[2,2]"), 16));
+  const auto file = parse(file_with(header_entry("level.0.weight", "[0,16]", "[2,2]"), 16));
   std::vector<float> target(4);
   file.copy_to("level.0.weight", strata::view<float, 2>(target.data(), {2, 2}));
   CHECK(target[3] == file.values<float>("level.0.weight")[3]);
@@ -345,7 +345,7 @@ TEST_CASE("hostile: a message stays short and printable") {
 }
 
 TEST_CASE("hostile: a name that appears twice") {
-  const std::string one = tensor("x", "[0,16]"), two = tensor("x", "[16,32]");
+  const std::string one = header_entry("x", "[0,16]"), two = header_entry("x", "[16,32]");
   CHECK(missing_in(refusal(file_with(one + "," + two, 32)), {"tensor \"x\"", "twice"}) == "");
   CHECK(missing_in(refusal(file_with(one + ",\"\\u0078\":{}", 32)), {"tensor \"x\"", "twice"}) == "");
   CHECK(missing_in(refusal(file_of("{\"__metadata__\":{},\"__metadata__\":{}}")), {"__metadata__", "twice"}) == "");
@@ -370,11 +370,11 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
   CHECK(missing_in(described(type + "," + shape + "," + offsets + ",\"other\":1"), {"\"other\"", "unknown key"}) == "");
 
   // What one tensor has must not serve for the next.
-  CHECK(missing_in(refusal(file_with(tensor("x", "[0,16]") + ",\"y\":{" + type + "," + offsets + "}", 32)),
+  CHECK(missing_in(refusal(file_with(header_entry("x", "[0,16]") + ",\"y\":{" + type + "," + offsets + "}", 32)),
                    {"tensor \"y\"", "shape is missing"}) == "");
 
   const auto typed = [](const std::string& dtype) {
-    return refusal(file_with(tensor("x", "[0,16]", "[4]", dtype), 16));
+    return refusal(file_with(header_entry("x", "[0,16]", "[4]", dtype), 16));
   };
   CHECK(missing_in(typed("\"F33\""), {"tensor \"x\"", "\"dtype\"", "\"F33\" is not a dtype"}) == "");
   CHECK(missing_in(typed("\"f32\""), {"\"f32\" is not a dtype"}) == "");
@@ -385,7 +385,9 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
   CHECK(missing_in(typed("null"), {"\"dtype\"", "null", "a string"}) == "");
   CHECK(missing_in(typed("true"), {"\"dtype\"", "a truth value", "a string"}) == "");
 
-  const auto shaped = [](const std::string& extents) { return refusal(file_with(tensor("x", "[0,16]", extents), 16)); };
+  const auto shaped = [](const std::string& extents) {
+    return refusal(file_with(header_entry("x", "[0,16]", extents), 16));
+  };
   CHECK(missing_in(shaped("4"), {"\"shape\"", "the number 4", "an array"}) == "");
   CHECK(missing_in(shaped("\"4\""), {"\"shape\"", "a string", "an array"}) == "");
   CHECK(missing_in(shaped("[\"4\"]"), {"\"shape\"", "a string", "a whole number"}) == "");
@@ -395,7 +397,7 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
   CHECK(missing_in(shaped("[{}]"), {"\"shape\"", "an object", "a whole number"}) == "");
   CHECK(missing_in(shaped("[-4]"), {"\"shape\"", "the number -4", "a whole number from 0"}) == "");
 
-  const auto placed = [](const std::string& begin_end) { return refusal(file_with(tensor("x", begin_end), 16)); };
+  const auto placed = [](const std::string& begin_end) { return refusal(file_with(header_entry("x", begin_end), 16)); };
   CHECK(missing_in(placed("16"), {"\"data_offsets\"", "the number 16", "an array"}) == "");
   CHECK(missing_in(placed("[]"), {"\"data_offsets\"", "0 numbers"}) == "");
   CHECK(missing_in(placed("[16]"), {"\"data_offsets\"", "1 numbers"}) == "");
@@ -405,7 +407,7 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
 
 TEST_CASE("hostile: shapes that are too large") {
   const auto shaped = [](const std::string& shape, const std::string& offsets = "[0,16]") {
-    return refusal(file_with(tensor("x", offsets, shape), 16));
+    return refusal(file_with(header_entry("x", offsets, shape), 16));
   };
   CHECK(missing_in(shaped("[9223372036854775808]"),
                    {"tensor \"x\"", "\"shape\"", "9223372036854775808 is too large"}) == "");
@@ -425,44 +427,47 @@ TEST_CASE("hostile: offsets") {
     return refusal(file_with(tensors, data_bytes));
   };
   SECTION("backwards") {
-    CHECK(missing_in(placed(tensor("x", "[16,0]"), 16), {"tensor \"x\"", "[16, 0]", "backwards"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[16,0]"), 16), {"tensor \"x\"", "[16, 0]", "backwards"}) == "");
   }
   SECTION("past the end") {
-    CHECK(missing_in(placed(tensor("x", "[0,16]"), 15), {"tensor \"x\"", "[0, 16]", "past the 15 bytes"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[16,32]"), 16), {"tensor \"x\"", "[16, 32]", "past the 16 bytes"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[9223372036854775791,9223372036854775807]"), 16),
+    CHECK(missing_in(placed(header_entry("x", "[0,16]"), 15), {"tensor \"x\"", "[0, 16]", "past the 15 bytes"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[16,32]"), 16), {"tensor \"x\"", "[16, 32]", "past the 16 bytes"}) ==
+          "");
+    CHECK(missing_in(placed(header_entry("x", "[9223372036854775791,9223372036854775807]"), 16),
                      {"tensor \"x\"", "9223372036854775807", "past the 16 bytes"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[18446744073709551600,18446744073709551615]"), 16),
+    CHECK(missing_in(placed(header_entry("x", "[18446744073709551600,18446744073709551615]"), 16),
                      {"tensor \"x\"", "18446744073709551600 is too large"}) == "");
   }
   SECTION("not the size of the shape") {
-    CHECK(missing_in(placed(tensor("x", "[0,12]"), 12), {"tensor \"x\"", "[4] of F32", "16 bytes", "[0, 12]", "12"}) ==
+    CHECK(missing_in(placed(header_entry("x", "[0,12]"), 12),
+                     {"tensor \"x\"", "[4] of F32", "16 bytes", "[0, 12]", "12"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,20]"), 20), {"tensor \"x\"", "16 bytes", "[0, 20]"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,16]", "[4]", "\"F64\""), 16), {"tensor \"x\"", "F64", "32 bytes"}) ==
           "");
-    CHECK(missing_in(placed(tensor("x", "[0,20]"), 20), {"tensor \"x\"", "16 bytes", "[0, 20]"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[0,16]", "[4]", "\"F64\""), 16), {"tensor \"x\"", "F64", "32 bytes"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[0,16]", "[4,0]"), 16), {"tensor \"x\"", "0 bytes"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[0,16]", "[]"), 16), {"tensor \"x\"", "4 bytes"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,16]", "[4,0]"), 16), {"tensor \"x\"", "0 bytes"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,16]", "[]"), 16), {"tensor \"x\"", "4 bytes"}) == "");
   }
   SECTION("shared") {
-    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[0,16]"), 16),
+    CHECK(missing_in(placed(header_entry("x", "[0,16]") + "," + header_entry("y", "[0,16]"), 16),
                      {"tensor \"y\"", "[0, 16]", "overlap", "\"x\""}) == "");
-    CHECK(missing_in(placed(tensor("y", "[12,28]") + "," + tensor("x", "[0,16]"), 28),
+    CHECK(missing_in(placed(header_entry("y", "[12,28]") + "," + header_entry("x", "[0,16]"), 28),
                      {"tensor \"y\"", "[12, 28]", "overlap", "\"x\""}) == "");
     // Hidden between tensors of no size.
-    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[8,8]", "[0]"), 16),
+    CHECK(missing_in(placed(header_entry("x", "[0,16]") + "," + header_entry("y", "[8,8]", "[0]"), 16),
                      {"tensor \"y\"", "[8, 8]", "overlap", "\"x\""}) == "");
   }
   SECTION("left out") {
-    CHECK(missing_in(placed(tensor("x", "[8,24]"), 24), {"tensor \"x\"", "hole", "bytes 0 to 8"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[0,16]") + "," + tensor("y", "[20,36]"), 36),
+    CHECK(missing_in(placed(header_entry("x", "[8,24]"), 24), {"tensor \"x\"", "hole", "bytes 0 to 8"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,16]") + "," + header_entry("y", "[20,36]"), 36),
                      {"tensor \"y\"", "hole", "bytes 16 to 20"}) == "");
-    CHECK(missing_in(placed(tensor("x", "[0,16]"), 20), {"last 4 of 20 bytes", "offset 16"}) == "");
+    CHECK(missing_in(placed(header_entry("x", "[0,16]"), 20), {"last 4 of 20 bytes", "offset 16"}) == "");
     CHECK(missing_in(refusal(file_of("{}", 1)), {"last 1 of 1 bytes"}) == "");
   }
   SECTION("tensors of no size are fine anywhere a tensor begins") {
     CHECK(message_of([&] {
-            parse(file_with(
-                tensor("a", "[16,16]", "[0]") + "," + tensor("x", "[0,16]") + "," + tensor("b", "[0,0]", "[2,0]"), 16));
+            parse(file_with(header_entry("a", "[16,16]", "[0]") + "," + header_entry("x", "[0,16]") + "," +
+                                header_entry("b", "[0,0]", "[2,0]"),
+                            16));
           }) == "(no strata::error was thrown)");
   }
 }

@@ -7,11 +7,11 @@
 
 using Catch::Matchers::ContainsSubstring;
 using models::mixed;
-using plain = strata::reference<float>;
+using backend_type = strata::reference<float>;
 
 TEST_CASE("passes of any shape, one after another") {
-  plain backend;
-  strata::transformer<mixed, plain> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(3, 70, 67, 1);
   const auto first = model.forward({ids.data(), {1, 20}});
   CHECK(first.shape == std::array<strata::index, 3>{1, 20, 67});
@@ -45,8 +45,8 @@ TEST_CASE("an inference model computes what a training model computes") {
 }
 
 TEST_CASE("without merging, levels do not meet") {
-  plain backend;
-  strata::transformer<mixed, plain> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(1, 30, 67, 1);
   const auto merged = model.forward({ids.data(), {1, 30}});
   const std::vector<float> before(merged.data, merged.data + merged.size());
@@ -55,8 +55,8 @@ TEST_CASE("without merging, levels do not meet") {
 }
 
 TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
-  plain backend;
-  strata::transformer<mixed, plain> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(2, 30, 67, 1);
   auto weights = strata::loss_values<mixed>::default_weights();
   weights["reconstruction"] = 0;
@@ -77,8 +77,8 @@ TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
 }
 
 TEST_CASE("gradients add up, scale and are cleared") {
-  plain backend;
-  strata::transformer<mixed, plain> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(2, 30, 67, 1);
   const auto weights = strata::loss_values<mixed>::default_weights();
   model.accumulate_gradients({ids.data(), {2, 30}}, weights);
@@ -97,8 +97,8 @@ TEST_CASE("gradients add up, scale and are cleared") {
 }
 
 TEST_CASE("wrong calls of a model name what is wrong") {
-  plain backend;
-  strata::transformer<mixed, plain> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type> model(backend);
   CHECK_THAT(message_of([&] { model.embeddings(0); }), ContainsSubstring("before its first pass"));
   std::vector<strata::token> ids(40, 1);
   const auto run = [&](strata::index batch, strata::index length) {
@@ -113,8 +113,8 @@ TEST_CASE("wrong calls of a model name what is wrong") {
 }
 
 TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
-  plain backend;
-  const strata::transformer<mixed, plain> one(backend, 1), same(backend, 1), other(backend, 2);
+  backend_type backend;
+  const strata::transformer<mixed, backend_type> one(backend, 1), same(backend, 1), other(backend, 2);
   const auto size = one.weights().size();
   CHECK(std::equal(one.weights().data, one.weights().data + size, same.weights().data));
   CHECK(!std::equal(one.weights().data, one.weights().data + size, other.weights().data));
@@ -130,8 +130,8 @@ TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
 }
 
 TEST_CASE("a pass that does not fit in memory is refused and the model goes on") {
-  plain backend;
-  strata::transformer<mixed, plain, strata::purpose::inference> model(backend);
+  backend_type backend;
+  strata::transformer<mixed, backend_type, strata::purpose::inference> model(backend);
   const auto ids = models::random_ids(1, 20, 67, 1);
   const auto logits = model.forward({ids.data(), {1, 20}});
   const std::vector<float> before(logits.data, logits.data + logits.size());
