@@ -1,7 +1,5 @@
-// The models of the golden files: one struct a file, named like it, and one entry of `cases`.
+// The models of the golden files: one struct a file, named like it, and one entry of STRATA_GOLDEN_CASES.
 #pragma once
-
-#include <tuple>
 
 #include <strata/strata.hpp>
 
@@ -56,7 +54,8 @@ struct prophet_tokens : case_defaults {
                                              {.compression = 2, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
 };
 
-using cases = std::tuple<flat_full_attention, two_levels_local, three_levels_merge_all, four_levels_strided,
-                         predict_all_levels, prophet_tokens>;
-
 }  // namespace golden
+
+#define STRATA_GOLDEN_CASES                                                                                           \
+  golden::flat_full_attention, golden::two_levels_local, golden::three_levels_merge_all, golden::four_levels_strided, \
+      golden::predict_all_levels, golden::prophet_tokens

@@ -7,6 +7,8 @@
 #include <strata/cpu.hpp>
 #include <strata/reference.hpp>
 
+#include "golden/cases.hpp"
+
 namespace models {
 
 /// Windowed, strided full attention and no attention; odd widths; merging into all, logits from all; every loss.
@@ -44,10 +46,6 @@ struct automatic_windows : variant_defaults {
       {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
 };
 
-/// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_VARIANTS). A new variant is one more struct, or
-/// one more field of a struct above where it meets others.
-#define STRATA_VARIANTS models::automatic_windows
-
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -71,3 +69,8 @@ void on_every_backend(Test test) {
 }
 
 }  // namespace models
+
+/// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
+#define STRATA_VARIANTS models::automatic_windows
+/// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
+#define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 
-#include "golden/cases.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
@@ -122,11 +121,7 @@ void check_cost() {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("costs are those of what happens", "", golden::cases) { check_cost<TestType>(); }
-TEMPLATE_TEST_CASE("costs of an unusual model are those of what happens", "", models::mixed,
-                   models::predicts_compressed, STRATA_VARIANTS) {
-  check_cost<TestType>();
-}
+TEMPLATE_TEST_CASE("costs are those of what happens", "", STRATA_MODELS) { check_cost<TestType>(); }
 
 TEST_CASE("recomputing takes about a third of the activation memory") {
   // The numbers that docs/benchmarks.md gives, in MB.

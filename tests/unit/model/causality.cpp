@@ -1,7 +1,6 @@
 // Changing token t leaves every logit before position t bit-identical, and changes some from t on.
 #include <cstring>
 
-#include "golden/cases.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
@@ -36,11 +35,6 @@ void check_causality(Backend& backend) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("no logit depends on a later token", "", golden::cases) {
-  models::on_every_backend([](auto& backend) { check_causality<TestType>(backend); });
-}
-
-TEMPLATE_TEST_CASE("no logit of an unusual model depends on a later token", "", models::mixed,
-                   models::predicts_compressed, STRATA_VARIANTS) {
+TEMPLATE_TEST_CASE("no logit depends on a later token", "", STRATA_MODELS) {
   models::on_every_backend([](auto& backend) { check_causality<TestType>(backend); });
 }

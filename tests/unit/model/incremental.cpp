@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 
-#include "golden/cases.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
@@ -85,30 +84,15 @@ void check_prompts(Backend& backend, double tolerance) {
   }
 }
 
-template <class Config>
-void check_prompts_everywhere() {
-  strata::reference<double> exact;
-  check_prompts<Config>(exact, 1e-12);
-  models::on_every_backend([](auto& backend) { check_prompts<Config>(backend, 2e-5); });
-}
-
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("a prompt read at once leaves behind what steps would", "", golden::cases) {
-  check_prompts_everywhere<TestType>();
+TEMPLATE_TEST_CASE("a prompt read at once leaves behind what steps would", "", STRATA_MODELS) {
+  strata::reference<double> exact;
+  check_prompts<TestType>(exact, 1e-12);
+  models::on_every_backend([](auto& backend) { check_prompts<TestType>(backend, 2e-5); });
 }
 
-TEMPLATE_TEST_CASE("a prompt of an unusual model read at once leaves behind what steps would", "", models::mixed,
-                   models::predicts_compressed, STRATA_VARIANTS) {
-  check_prompts_everywhere<TestType>();
-}
-
-TEMPLATE_LIST_TEST_CASE("incremental logits equal those of the whole sequence", "", golden::cases) {
-  models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
-}
-
-TEMPLATE_TEST_CASE("incremental logits of an unusual model equal those of the whole sequence", "", models::mixed,
-                   models::predicts_compressed, STRATA_VARIANTS) {
+TEMPLATE_TEST_CASE("incremental logits equal those of the whole sequence", "", STRATA_MODELS) {
   models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
 }
 

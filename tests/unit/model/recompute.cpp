@@ -1,7 +1,6 @@
 // A backward pass that computes the layers' activations anew gives the same losses, embeddings and gradients to the bit.
 #include <cstring>
 
-#include "golden/cases.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
@@ -58,11 +57,7 @@ void check_on_every_backend() {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("recomputing activations changes no bit", "", golden::cases) {
-  check_on_every_backend<TestType>();
-}
-
-TEMPLATE_TEST_CASE("recomputing activations of deep and unusual models changes no bit", "", deep<models::mixed>,
-                   deep<models::predicts_compressed>, deep<golden::four_levels_strided>, STRATA_VARIANTS) {
+TEMPLATE_TEST_CASE("recomputing activations changes no bit", "", STRATA_MODELS, deep<models::mixed>,
+                   deep<models::predicts_compressed>, deep<golden::four_levels_strided>) {
   check_on_every_backend<TestType>();
 }

@@ -1,0 +1,46 @@
+// Every backend gives the losses and gradients of the reference in double.
+#include "support/catch.hpp"
+#include "support/models.hpp"
+#include "support/numbers.hpp"
+
+namespace {
+
+/// Weights are drawn in double, so all backends start from the same, rounded.
+template <class Config, class Backend>
+struct outcome {
+  std::vector<double> losses, gradient;
+  explicit outcome(Backend& backend) {
+    constexpr strata::index batch = 2, length = 45;
+    const auto ids = models::random_ids(batch, length, Config::vocabulary, 4);
+    strata::transformer<Config, Backend> model(backend, 9);
+    const auto report = model.accumulate_gradients({ids.data(), {batch, length}});
+    for (std::size_t j = 0; j < report.values.count; ++j) losses.push_back(report.values[j]);
+    gradient.assign(model.gradients().data, model.gradients().data + model.gradients().size());
+  }
+};
+
+template <class Config, class Backend>
+void check_outcome(Backend& backend) {
+  strata::reference<double> exact;
+  const outcome<Config, strata::reference<double>> expected(exact);
+  const outcome<Config, Backend> got(backend);
+  for (std::size_t j = 0; j < expected.losses.size(); ++j) {
+    INFO(strata::loss_values<Config>::names[j]);
+    CHECK(got.losses[j] == Approx(expected.losses[j]).epsilon(1e-5));
+  }
+  CHECK(relative_error(got.gradient, expected.gradient) < 1e-4);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("the reference backend gives the same in float as in double", "", STRATA_MODELS) {
+  strata::reference<float> backend;
+  check_outcome<TestType>(backend);
+}
+
+TEMPLATE_TEST_CASE("the cpu backend gives what the reference gives", "", STRATA_MODELS) {
+  for (const auto provider : {strata::product_provider::eigen, strata::product_provider::automatic}) {
+    strata::cpu backend({.threads = 2, .products = provider});
+    check_outcome<TestType>(backend);
+  }
+}
