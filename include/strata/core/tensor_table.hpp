@@ -42,14 +42,20 @@ class memory_plan {
   index size_ = 0;
 };
 
-/// How a parameter starts: `uniform` is between -scale and +scale, `normal` has the deviation `scale`.
+/// How a parameter starts: `uniform` is between -scale and +scale, `normal` has the deviation `scale`, `directions` are rows of
+/// length 1.
 struct initial {
-  enum class kind { zeros, ones, uniform, normal } distribution = kind::zeros;
+  enum class kind { zeros, ones, uniform, normal, directions } distribution = kind::zeros;
   double scale = 1;
 };
 
-/// The places of all parameters. Matrices come first and vectors (gains, biases) from `first_vector` on, so
-/// that weight decay, which spares vectors, is one range.
+/// Where the parts of a flat buffer of parameters start; matrices are its first.
+struct parameter_regions {
+  index first_vector = 0, first_constant = 0;
+};
+
+/// The places of all parameters. Matrices come first, then vectors (gains, biases), so that weight decay, which spares vectors,
+/// is one range; then constants, which training leaves as they are: their gradient is zero.
 class parameter_plan {
  public:
   /// Stands in for a name where nobody asks for it: names are not put together at compile time.
@@ -59,7 +65,8 @@ class parameter_plan {
     constexpr name operator+(int) const { return *this; }
   };
 
-  constexpr explicit parameter_plan(index first_vector = 0) : vectors_(first_vector) {}
+  constexpr explicit parameter_plan(parameter_regions regions = {})
+      : vectors_(regions.first_vector), constants_(regions.first_constant) {}
 
   template <int Rank>
   constexpr tensor<Rank> add(const name&, std::array<index, Rank> shape, initial) {
@@ -77,22 +84,29 @@ class parameter_plan {
   constexpr tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
     return add<2>(own, shape, start);
   }
+  /// A tensor that is drawn and kept with the others and never learned.
+  template <int Rank>
+  constexpr tensor<Rank> add_constant(const name&, std::array<index, Rank> shape, initial) {
+    return constants_.template add<Rank>(shape);
+  }
 
-  constexpr index matrices_size() const { return matrices_.size(); }  ///< where vectors must start
-  constexpr index buffer_size() const { return vectors_.size(); }     ///< elements, gaps for alignment included
-  constexpr index parameters() const { return parameters_; }          ///< elements of all tensors together
+  /// Of a plan whose regions all start at 0: where they must start instead.
+  constexpr parameter_regions regions() const { return {matrices_.size(), matrices_.size() + vectors_.size()}; }
+  constexpr index buffer_size() const { return constants_.size(); }  ///< elements, gaps for alignment included
+  constexpr index parameters() const { return parameters_; }         ///< elements that training learns
 
  private:
-  memory_plan matrices_, vectors_;
+  memory_plan matrices_, vectors_, constants_;
   index parameters_ = 0;
 };
 
-/// One named parameter: its place, the shape it has in files, and how it starts.
+/// One named parameter: its place, the shape it has in files, how it starts, and whether it is a constant.
 struct parameter_entry {
   std::string name;
   std::vector<index> shape;
   index offset = 0, size = 0;
   initial start;
+  bool frozen = false;
 };
 
 /// The list of all parameters under the names of the reference package.
@@ -107,25 +121,29 @@ class parameter_table {
     name operator+(int number) const { return static_cast<const std::string&>(*this) + std::to_string(number); }
   };
 
-  explicit parameter_table(index first_vector) : plan_(first_vector) {}
+  explicit parameter_table(parameter_regions regions) : plan_(regions) {}
 
   template <int Rank>
   tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
-    return add_entry<Rank>(own, shape, {shape.begin(), shape.end()}, start);
+    return enter(own, plan_.add<Rank>("", shape, start), {shape.begin(), shape.end()}, start);
   }
   tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) { return add<2>(own, shape, start); }
   tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3> in_files, initial start) {
-    return add_entry<2>(own, shape, {in_files.begin(), in_files.end()}, start);
+    return enter(own, plan_.add<2>("", shape, start), {in_files.begin(), in_files.end()}, start);
+  }
+  template <int Rank>
+  tensor<Rank> add_constant(const name& own, std::array<index, Rank> shape, initial start) {
+    return enter(own, plan_.add_constant<Rank>("", shape, start), {shape.begin(), shape.end()}, start, true);
   }
   const std::vector<parameter_entry>& entries() const { return entries_; }
 
  private:
   template <int Rank>
-  tensor<Rank> add_entry(const name& own, std::array<index, Rank> shape, std::vector<index> in_files, initial start) {
-    const tensor<Rank> place = plan_.add<Rank>("", shape, start);
+  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index> in_files, initial start,
+                     bool frozen = false) {
     index size = 1;
-    for (index extent : shape) size *= extent;
-    entries_.push_back({own, std::move(in_files), place.offset, size, start});
+    for (index extent : place.shape) size *= extent;
+    entries_.push_back({own, std::move(in_files), place.offset, size, start, frozen});
     return place;
   }
   parameter_plan plan_;

@@ -22,7 +22,7 @@ class packed_table {
     bool packed;
   };
 
-  packed_table(index first_vector, weight_format format) : format_(format), plain_(first_vector) {}
+  packed_table(parameter_regions regions, weight_format format) : format_(format), plain_(regions) {}
 
   tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) {
     return {place(plain_.add<2>(own, shape, start).offset, shape, weight_format::float32), shape};
@@ -62,7 +62,7 @@ class packed_weights {
   packed_weights(Backend& backend, view<const scalar, 1> weights, weight_format format)
       : format_(format), layout_(parameters<Config>::layout), plain_(weights.data) {
     if (format == weight_format::float32) return;
-    packed_table<scalar> table(parameters<Config>::first_vector, format);
+    packed_table<scalar> table(parameters<Config>::regions, format);
     layout_ = declare_network<Config>(table);
     memory_ = storage(table.size());
     plain_ = nullptr;

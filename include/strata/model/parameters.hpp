@@ -75,18 +75,18 @@ constexpr parameter_layout<Config> declare_parameters(Table& table) {
 /// The parameters of a model description.
 template <class Config>
 struct parameters {
-  static constexpr index first_vector = [] {
+  static constexpr parameter_regions regions = [] {
     parameter_plan plan;
     declare_parameters<Config>(plan);
-    return plan.matrices_size();
+    return plan.regions();
   }();
   static constexpr parameter_plan plan = [] {
-    parameter_plan result(first_vector);
+    parameter_plan result(regions);
     declare_parameters<Config>(result);
     return result;
   }();
   static constexpr parameter_layout<Config> layout = [] {
-    parameter_plan discarded(first_vector);
+    parameter_plan discarded(regions);
     return declare_parameters<Config>(discarded);
   }();
   static constexpr index count = plan.parameters();
@@ -95,7 +95,7 @@ struct parameters {
   /// Names, shapes in files, places and starts, in data-flow order.
   static const std::vector<parameter_entry>& entries() {
     static const parameter_table table = [] {
-      parameter_table result(first_vector);
+      parameter_table result(regions);
       declare_parameters<Config>(result);
       return result;
     }();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <new>
 #include <vector>
@@ -87,9 +88,11 @@ class transformer {
     std::vector<scalar> host(static_cast<std::size_t>(parameters<Config>::buffer_size));
     std::uint64_t stream = 0;
     for (const parameter_entry& entry : parameters<Config>::entries()) {
+      const view<scalar, 1> values{host.data() + entry.offset, {entry.size}};
       for (index n = 0; n < entry.size; ++n)
-        host[static_cast<std::size_t>(entry.offset + n)] =
-            static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
+        values(n) = static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
+      if (entry.start.distribution == initial::kind::directions)
+        for (index n = 0; n < entry.size; n += entry.shape.back()) to_length_one(values.slice(n, entry.shape.back()));
       ++stream;
     }
     upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index>(host.size())}}, weights_.view());
@@ -160,9 +163,16 @@ class transformer {
       case initial::kind::uniform:
         return start.scale * (2 * random.uniform(stream, n) - 1);
       case initial::kind::normal:
+      case initial::kind::directions:
         return start.scale * random.normal(stream, n);
     }
     return 0;
+  }
+
+  static void to_length_one(view<scalar, 1> row) {
+    scalar squares = 0;
+    for (index n = 0; n < row.size(); ++n) squares += row(n) * row(n);
+    for (index n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
   }
 
   template <class Storage>

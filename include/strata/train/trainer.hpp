@@ -237,7 +237,7 @@ class trainer {
             .decoupled = options_.decoupled,
             .max_norm = options_.max_norm,
             .step = report.step,
-            .decayed = parameters<Config>::first_vector};
+            .decayed = parameters<Config>::regions.first_vector};
   }
 
   std::span<token> row(index b) {

@@ -19,6 +19,7 @@ struct places {
   tensor<2> first, second;
   tensor<1> gain;
   tensor<2> convolution;
+  tensor<3> constant;
 };
 
 /// Declares vectors between matrices, as layers do.
@@ -28,6 +29,7 @@ constexpr places declare(Table& table) {
   const name prefix = name("layers.") + 3 + ".x";
   places own;
   own.first = table.template add<2>(prefix + ".first", {3, 5}, start);
+  own.constant = table.template add_constant<3>(name("constant"), {2, 3, 4}, {initial::kind::directions});
   own.gain = table.template add<1>(prefix + ".gain", {7}, {initial::kind::ones, 1});
   own.second = table.template add<2>(name("second"), {4, 4}, start);
   own.convolution = table.add(name("convolution"), {2, 12}, {2, 4, 3}, start);
@@ -58,46 +60,54 @@ TEST_CASE("memory plan: a place that was not planned is none") {
   CHECK(own.optional(plan.add<1>({3})).data == memory.data() + 16);
 }
 
-TEST_CASE("parameter plan: matrices come before vectors") {
+TEST_CASE("parameter plan: matrices come before vectors, and these before constants") {
   constexpr parameter_plan sizes = [] {
     parameter_plan plan;
     declare(plan);
     return plan;
   }();
-  STATIC_REQUIRE(sizes.matrices_size() == 16 + 16 + 32);
+  STATIC_REQUIRE(sizes.regions().first_vector == 16 + 16 + 32);
+  STATIC_REQUIRE(sizes.regions().first_constant == 64 + 16);
   STATIC_REQUIRE(sizes.parameters() == 15 + 7 + 16 + 24);
-  parameter_plan plan(sizes.matrices_size());
+  parameter_plan plan(sizes.regions());
   const places own = declare(plan);
   CHECK(own.first.offset == 0);
   CHECK(own.second.offset == 16);
   CHECK(own.convolution.offset == 32);
   CHECK(own.gain.offset == 64);
-  CHECK(plan.buffer_size() == 80);
+  CHECK(own.constant.offset == 80);
+  CHECK(plan.buffer_size() == 80 + 32);
 }
 
 TEST_CASE("parameter table: the places of the plan, with names, shapes and starts") {
-  parameter_plan plan(64);
-  parameter_table table(64);
+  parameter_plan plan({64, 80});
+  parameter_table table({64, 80});
   const places planned = declare(plan), named = declare(table);
   CHECK(named.gain.offset == planned.gain.offset);
   CHECK(named.convolution.offset == planned.convolution.offset);
   CHECK(named.convolution.shape == planned.convolution.shape);
 
   const auto& entries = table.entries();
-  REQUIRE(entries.size() == 4);
+  REQUIRE(entries.size() == 5);
   CHECK(entries[0].name == "layers.3.x.first");
-  CHECK(entries[1].name == "layers.3.x.gain");
-  CHECK(entries[2].name == "second");
-  CHECK(entries[3].name == "convolution");
+  CHECK(entries[1].name == "constant");
+  CHECK(entries[2].name == "layers.3.x.gain");
+  CHECK(entries[3].name == "second");
+  CHECK(entries[4].name == "convolution");
   CHECK(entries[0].shape == std::vector<strata::index>{3, 5});
-  CHECK(entries[3].shape == std::vector<strata::index>{2, 4, 3});
-  CHECK(entries[1].offset == 64);
-  CHECK(entries[3].offset == 32);
-  CHECK(entries[1].size == 7);
-  CHECK(entries[3].size == 24);
+  CHECK(entries[1].shape == std::vector<strata::index>{2, 3, 4});
+  CHECK(entries[4].shape == std::vector<strata::index>{2, 4, 3});
+  CHECK(entries[1].offset == 80);
+  CHECK(entries[2].offset == 64);
+  CHECK(entries[4].offset == 32);
+  CHECK(entries[1].size == 24);
+  CHECK(entries[2].size == 7);
+  CHECK(entries[4].size == 24);
+  for (const auto& entry : entries) CHECK(entry.frozen == (entry.name == "constant"));
   CHECK(entries[0].start.distribution == initial::kind::uniform);
   CHECK(entries[0].start.scale == 0.5);
-  CHECK(entries[1].start.distribution == initial::kind::ones);
+  CHECK(entries[1].start.distribution == initial::kind::directions);
+  CHECK(entries[2].start.distribution == initial::kind::ones);
 }
 
 TEST_CASE("tensor memory: a place becomes a view") {
