@@ -276,6 +276,15 @@ void register_others() {
                        {targets.data(), {z.batch, z.length, 4}});
       });
     });
+    add("quantize", s, [=](benchmark::State& state, const size& z) {
+      tensors t;
+      const auto x = t.make<3>({z.batch, z.length, z.dim});
+      const auto projections = t.make<3>({4, z.dim, 16}), codebooks = t.make<3>({4, 1024, 16});
+      std::vector<strata::token> codes(static_cast<std::size_t>(4 * z.rows()));
+      against_peak(state, 2.0 * static_cast<double>(codes.size()) * 16 * static_cast<double>(z.dim + 1024), [&] {
+        quantize(backend(), x, projections, codebooks, {codes.data(), {z.batch, z.length, 4}});
+      });
+    });
     add("cosine_distance", s, [=](benchmark::State& state, const size& z) {
       tensors t;
       const std::array<index, 3> shape{z.batch, z.length, z.dim};

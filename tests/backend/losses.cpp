@@ -1,4 +1,7 @@
-// window_targets, cross_entropy, cosine_distance.
+// window_targets, quantize, cross_entropy, cosine_distance.
+#include <array>
+#include <limits>
+
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -27,6 +30,38 @@ TEST_CASE("window_targets: known values") {
     CHECK(bench.read(targets) == std::vector<double>{-1, 5, 6, 7});
     window_targets(bench.backend, ids, 2, 1, targets);
     CHECK(bench.read(targets) == std::vector<double>{6, 7, -1, -1});
+  });
+}
+
+TEST_CASE("quantize equals the reference") {
+  for (const auto& [length, kept] : {std::pair<index, index>{1, 1}, {3, 0}, {17, 16}, {60, 60}})
+    for (const index dim : {2, 5, 16, 67})
+      for (const auto& [books, count, width] : {std::array<index, 3>{1, 2, 1}, {3, 19, 8}, {2, 67, 17}, {1, 300, 16}}) {
+        CAPTURE(length, kept, dim, books, count, width);
+        check_against_reference(0, [&, length = length, kept = kept, books = books, count = count,
+                                    width = width](auto& bench) {
+          const auto x = bench.normal({3, length, dim});
+          const auto projections = bench.normal({books, dim, width}), codebooks = bench.normal({books, count, width});
+          const auto codes = bench.tokens(1000, 2000, {3, kept, books});
+          quantize(bench.backend, x, projections, codebooks, codes);
+          bench.result("codes", codes);
+        });
+      }
+}
+
+TEST_CASE("quantize: known values") {
+  on_every_bench([](auto& bench) {
+    // Without their means, rows point to (1, -1), to (-1, 1), nowhere and to nothing. Several codes are equal, in one vector
+    // and in several.
+    const double none = std::numeric_limits<double>::quiet_NaN();
+    const auto x = bench.of({5, 3, -7, 1, 4, 4, none, 0}, {1, 4, 2}), projections = bench.of({1, 0, 0, 1}, {1, 2, 2});
+    std::vector<double> values;
+    for (int c = 0; c < 40; ++c)
+      for (const double value : c == 23 || c == 24 || c == 33 || c == 39 ? std::array{2., 1.} : std::array{-1., 0.})
+        values.push_back(value);
+    const auto codes = bench.tokens(7, 7, {1, 4, 1});
+    quantize(bench.backend, x, projections, bench.of(values, {1, 40, 2}), codes);
+    CHECK(bench.read(codes) == std::vector<double>{23, 0, 0, 0});
   });
 }
 

@@ -54,8 +54,18 @@ struct prophet_tokens : case_defaults {
                                              {.compression = 2, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
 };
 
+/// A class cannot have a member of its own name, so this one is not named like its file.
+struct prophet_codes : case_defaults {
+  static constexpr const char* name = "prophet_quantized";
+  static constexpr int depth = 1;
+  static constexpr std::string_view losses[] = {"reconstruction", "prophet_quantized"};
+  static constexpr strata::prophet_quantized_options prophet_quantized{.books = 2, .codes = 32, .code_dim = 8};
+  static constexpr strata::level levels[] = {{.dim = 16, .heads = 2, .head_dim = 8, .window = 8},
+                                             {.compression = 4, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
+};
+
 }  // namespace golden
 
 #define STRATA_GOLDEN_CASES                                                                                           \
   golden::flat_full_attention, golden::two_levels_local, golden::three_levels_merge_all, golden::four_levels_strided, \
-      golden::predict_all_levels, golden::prophet_tokens
+      golden::predict_all_levels, golden::prophet_tokens, golden::prophet_codes

@@ -16,7 +16,9 @@ struct mixed : strata::model_defaults {
   static constexpr int vocabulary = 67, max_length = 64, depth = 2;
   static constexpr strata::merge_target merge = strata::merge_target::all_levels;
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
-  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens"};
+  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens",
+                                                "prophet_quantized"};
+  static constexpr strata::prophet_quantized_options prophet_quantized{.books = 3, .codes = 19, .code_dim = 5};
   static constexpr strata::level levels[] = {
       {.compression = 4, .dim = 21, .heads = 3, .head_dim = 6, .window = 5},
       {.compression = 1, .dim = 18, .heads = 2, .head_dim = 10, .window = 9},
@@ -36,15 +38,27 @@ struct variant_defaults : strata::model_defaults {
   static constexpr int vocabulary = 11, max_length = 32, depth = 2;
 };
 
-/// Windows of half a level's length, logits from all levels; a compressed level predicts, and token 0 counts in no loss.
+/// Windows of half a level's length, logits from all levels; a compressed level predicts, and token 0 counts in no loss; final
+/// embeddings are quantised.
 struct automatic_windows : variant_defaults {
   static constexpr int ignore_index = 0, predicting_level = 1;
+  static constexpr std::string_view losses[] = {"reconstruction", "prophet_quantized"};
+  static constexpr strata::prophet_quantized_options prophet_quantized{
+      .books = 2, .codes = 3, .code_dim = 4, .source = strata::quantized_source::final_embeddings};
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
   static constexpr strata::level levels[] = {
       {.dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1},
       {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .feed_forward_multiple = 2},
       {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
 };
+
+/// How many entries of `parameters<Config>` are of the network; those of its losses follow.
+template <class Config>
+std::size_t entries_of_network() {
+  strata::parameter_table table({});
+  strata::declare_network<Config>(table);
+  return table.entries().size();
+}
 
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,

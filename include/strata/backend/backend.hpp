@@ -97,6 +97,8 @@ struct adam_constants {
 ///                        `span`: ring[B,span,D] at j % span
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
+///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: of each book the row of codebooks[books,C,K]
+///                        with the largest product with (x - mean) projections[books,D,K], the first of equal ones
 ///   cross_entropy        mean over rows whose target is neither negative nor `ignore` of -log softmax(logits[R,V]);
 ///                        gradient[R,V] may be the logits themselves or empty
 ///   cosine_distance      1 - mean cos(prediction[B,i,:], embedding[B,i+1,:]); dprediction = ..., dembedding +=
@@ -129,6 +131,7 @@ struct adam_constants {
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
   STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
   STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
+  STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
   STRATA_OP(cosine_distance, (b, in3, in3, S{}, out1, out3, out3))                                              \
   STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))

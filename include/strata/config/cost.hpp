@@ -34,6 +34,14 @@ struct cost {
   }
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
+  /// No gradient passes through what makes a loss's targets.
+  template <class Loss>
+  static constexpr double loss_flops(index batch, index tokens) {
+    const double heads = 3 * Loss::head_flops(batch, tokens);
+    if constexpr (requires { Loss::target_flops(batch, tokens); }) return heads + Loss::target_flops(batch, tokens);
+    return heads;
+  }
+
   /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
   static constexpr double attended_pairs(const level_facts& level, index tokens) {
     double pairs = 0;
@@ -61,12 +69,12 @@ struct cost {
     return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
   }
 
-  /// FLOPs of one training step with all losses of the description: forward, and twice that for backward.
+  /// FLOPs of one training step with all losses of the description: forward, and twice that for backward, but for targets.
   static constexpr double training_flops(index batch, index tokens) {
-    const double heads = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
-      return (0.0 + ... + Loss::head_flops(b, t));
+    const double losses = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
+      return (0.0 + ... + loss_flops<Loss>(b, t));
     }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
-    return 3 * (forward_flops(batch, tokens) + heads);
+    return 3 * forward_flops(batch, tokens) + losses;
   }
   static constexpr double training_flops_per_token =
       training_flops(1, F::max_length) / static_cast<double>(F::max_length);

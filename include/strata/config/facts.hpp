@@ -3,9 +3,11 @@
 // Source: docs/model.md.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <iterator>
+#include <string_view>
 
 #include <strata/config/level.hpp>
 #include <strata/config/model_defaults.hpp>
@@ -42,6 +44,11 @@ struct facts {
   static constexpr int ignore_index = Config::ignore_index;
   static constexpr bool merge_all = Config::merge == merge_target::all_levels;
   static constexpr bool logits_from_all = Config::logits == logits_source::all_levels;
+
+  /// Whether the description names this loss; cross-entropy needs no name.
+  static constexpr bool names_loss(std::string_view name) {
+    return std::find(std::begin(Config::losses), std::end(Config::losses), name) != std::end(Config::losses);
+  }
 
   static constexpr int predicting_level = [] {
     if (Config::predicting_level >= 0) return static_cast<int>(Config::predicting_level);

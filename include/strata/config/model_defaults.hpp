@@ -14,6 +14,18 @@ enum class merge_target { predicting_level, all_levels };
 /// Which levels the logits are computed from.
 enum class logits_source { predicting_level, all_levels };
 
+/// What the codes are made from that the loss `prophet_quantized` predicts: a level's compressed tokens, before their norm, or
+/// its final embeddings.
+enum class quantized_source { compressed_tokens, final_embeddings };
+
+/// The quantiser of the loss `prophet_quantized`.
+struct prophet_quantized_options {
+  int books = 4;      ///< codes that each position has, one of every book
+  int codes = 1024;   ///< in a book
+  int code_dim = 16;  ///< width of a code
+  quantized_source source = quantized_source::compressed_tokens;
+};
+
 inline constexpr int least_compressed = -1;  ///< `predicting_level`: the level with the smallest compression
 inline constexpr int ignore_nothing = -1;    ///< `ignore_index`: every token counts in the losses
 
@@ -34,6 +46,7 @@ struct model_defaults {
   /// What the model learns beside the next token, by the names in docs/model.md. Each has weights of its own here; how much it
   /// counts is chosen where the model is trained.
   static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive"};
+  static constexpr prophet_quantized_options prophet_quantized{};
   /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
   static constexpr int ignore_index = ignore_nothing;
 };

@@ -18,6 +18,12 @@ inline constexpr int longest_full_attention = 65536;
 
 constexpr bool power_of_two(int number) { return number > 0 && (number & (number - 1)) == 0; }
 
+template <class Config>
+constexpr bool quantizer_has_codes() {
+  constexpr prophet_quantized_options options = Config::prophet_quantized;
+  return options.books >= 1 && options.codes >= 2 && options.code_dim >= 1;
+}
+
 /// Whether `rule` holds for level `l`; levels that do not exist keep every rule.
 template <class Config, class Rule>
 constexpr bool holds(int l, Rule rule) {
@@ -85,6 +91,8 @@ struct check_model {
   static_assert(Config::depth >= 1, "strata: depth must be positive");
   static_assert(Config::ignore_index >= ignore_nothing && Config::ignore_index < Config::vocabulary,
                 "strata: ignore_index must be a token of the vocabulary or ignore_nothing");
+  static_assert(quantizer_has_codes<Config>(),
+                "strata: prophet_quantized needs at least 1 book of 2 codes of code_dim 1");
   static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
   static_assert(Config::predicting_level >= least_compressed &&
                     Config::predicting_level < static_cast<int>(std::size(Config::levels)),

@@ -24,6 +24,12 @@ std::string describe() {
     text += level.full ? "full" : std::to_string(level.span == 0 ? 0 : level.span - 1);
     text += to_text(", hidden ", level.hidden);
   }
+  if (F::names_loss("prophet_quantized")) {
+    constexpr prophet_quantized_options options = Config::prophet_quantized;
+    text += to_text("; prophet_quantized: ", options.books, " books of ", options.codes, " codes of width ",
+                    options.code_dim, ", of ",
+                    options.source == quantized_source::final_embeddings ? "final embeddings" : "compressed tokens");
+  }
   return text;
 }
 

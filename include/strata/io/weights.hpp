@@ -18,6 +18,8 @@ namespace strata {
 
 /// Prefix of what a file holds beside weights: the moments of the optimizer.
 inline constexpr std::string_view optimizer_prefix = "optimizer.";
+/// Prefix of the constants of `prophet_quantized`; the reference package has them at levels, and of kinds, that no loss reads.
+inline constexpr std::string_view quantizer_prefix = "rand_proj_quantizers.";
 inline constexpr const char* description_key = "strata.model";
 
 namespace detail {
@@ -88,9 +90,10 @@ void check_model_of(const safetensors_file& file) {
   }
   for (const detail::derived_tensor& derived : detail::derived_tensors<Config>()) known.insert(derived.name);
   for (const safetensors_entry& entry : file.entries())
-    require(known.contains(entry.name) || entry.name.starts_with(optimizer_prefix), file.source(), ": tensor '",
-            entry.name, "' with shape ", detail::bracketed(std::span<const index>(entry.shape)),
-            " is not one of the model");
+    require(known.contains(entry.name) || entry.name.starts_with(optimizer_prefix) ||
+                entry.name.starts_with(quantizer_prefix),
+            file.source(), ": tensor '", entry.name, "' with shape ",
+            detail::bracketed(std::span<const index>(entry.shape)), " is not one of the model");
   if (const auto found = file.metadata().find(description_key); found != file.metadata().end())
     require(found->second == describe<Config>(), file.source(), ": the file is of the model '", found->second,
             "', not of '", describe<Config>(), "'");

@@ -20,7 +20,26 @@ struct loss_context {
   embedding_views embeddings;
   embedding_views dembeddings;  ///< losses add to these; empty without gradients
   bool gradients = false;
+  embedding_views compressed;  ///< what the levels' compressors give, before the norm [B,n_l,d_l]
 };
+
+/// Adds the cross-entropy of targets [B,n,blocks] and a linear map of the final embeddings of level `l` to as many blocks of
+/// logits, with its gradients as `evaluate` of a loss does.
+template <class Config, class Backend, class S = typename Backend::scalar>
+void predict_blocks(const loss_context<Config, Backend>& context, int l, const tensor<2>& head,
+                    std::type_identity_t<view<S, 2>> logits, view<const token, 3> targets, double weight,
+                    output<S, 1> loss) {
+  const auto& p = context.p;
+  const auto embedding = context.embeddings[l].rows();
+  linear(p, embedding, head, {}, logits, update::replace);
+  const auto blocks = logits.template reshape<2>({targets.size(), head.shape[0] / targets.shape[2]});
+  cross_entropy(p.backend, blocks, targets.flat(), token{Config::ignore_index}, static_cast<S>(weight), loss,
+                context.gradients ? blocks : view<S, 2>{});
+  if (context.gradients) {
+    linear_backward_weight(p.backend, logits, embedding, p.gradients[head], {});
+    linear_backward_input(p.backend, logits, p.weights[head], context.dembeddings[l].rows(), update::add);
+  }
+}
 
 /// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, in the forward pass.
 template <class Config, class Width>

@@ -15,21 +15,22 @@
 #include <strata/core/error.hpp>
 #include <strata/losses/cross_entropy.hpp>
 #include <strata/losses/level_autoregressive.hpp>
+#include <strata/losses/prophet_quantized.hpp>
 #include <strata/losses/prophet_tokens.hpp>
 #include <strata/losses/reconstruction.hpp>
 
 namespace strata {
 
 template <class Config>
-using all_losses = std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>,
-                              level_autoregressive_loss<Config>, prophet_tokens_loss<Config>>;
+using all_losses =
+    std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>, level_autoregressive_loss<Config>,
+               prophet_tokens_loss<Config>, prophet_quantized_loss<Config>>;
 
 namespace detail {
 
 template <class Config>
 constexpr bool chooses_loss(std::string_view name) {
-  return name == cross_entropy_loss<Config>::name ||
-         std::find(std::begin(Config::losses), std::end(Config::losses), name) != std::end(Config::losses);
+  return name == cross_entropy_loss<Config>::name || facts<Config>::names_loss(name);
 }
 template <class Config, class All = all_losses<Config>>
 struct chosen_losses;

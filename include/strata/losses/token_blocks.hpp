@@ -58,18 +58,9 @@ struct token_block_loss {
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       if (!level.compressed()) continue;
-      const auto embedding = context.embeddings[l].rows();
-      const auto logits = p.scratch[acts[l].logits];
       const auto targets = p.targets[acts[l].targets];
-      linear(p, embedding, own[l], {}, logits, update::replace);
       window_targets(p.backend, context.inputs, level.stride, index{Own::first(level)}, targets);
-      const view<S, 2> blocks = logits.template reshape<2>({logits.shape[0] * level.compression, F::vocabulary});
-      cross_entropy(p.backend, blocks, targets.flat(), token{Config::ignore_index}, static_cast<S>(weight), loss,
-                    context.gradients ? blocks : view<S, 2>{});
-      if (context.gradients) {
-        linear_backward_weight(p.backend, logits, embedding, p.gradients[own[l]], {});
-        linear_backward_input(p.backend, logits, p.weights[own[l]], context.dembeddings[l].rows(), update::add);
-      }
+      predict_blocks(context, l, own[l], p.scratch[acts[l].logits], targets, weight, loss);
     }
   }
 };

@@ -13,8 +13,9 @@ namespace strata {
 template <class Config, class Backend, class S = typename Backend::scalar>
 void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> inputs,
                      view<const token, 2> labels, const loss_values<Config>& weights, double scale, bool gradients) {
-  loss_context<Config, Backend> context{p,  inputs,   labels, p.memory[acts.head.logits], final_embeddings(p, acts),
-                                        {}, gradients};
+  loss_context<Config, Backend> context{p,  inputs,    labels, p.memory[acts.head.logits], final_embeddings(p, acts),
+                                        {}, gradients, {}};
+  for (int l = 0; l < facts<Config>::level_count; ++l) context.compressed[l] = p.memory[acts.compress[l].y];
   if (gradients)
     for (int l = 0; l < facts<Config>::level_count; ++l) {
       context.dembeddings[l] = p.memory[acts.dembedding[l]];

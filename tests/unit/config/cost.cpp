@@ -72,13 +72,20 @@ void attention_step(counting& b, const strata::attention_shape& shape, strata::i
   strata::attention_step(plain(b), shape, count, qkv, table, keys, values, y);
 }
 
+void quantize(counting& b, in3 x, in3 projections, in3 codebooks, strata::view<strata::token, 3> codes) {
+  b.flops +=
+      2.0 * static_cast<double>(codes.size() * projections.shape[2] * (projections.shape[1] + codebooks.shape[1]));
+  strata::quantize(plain(b), x, projections, codebooks, codes);
+}
+
 template <class Config>
 void check_cost() {
   using cost = strata::cost<Config>;
   using F = strata::facts<Config>;
   counting backend;
   strata::index elements = 0;
-  for (const auto& entry : strata::parameters<Config>::entries()) elements += entry.size;
+  for (const auto& entry : strata::parameters<Config>::entries())
+    if (!entry.frozen) elements += entry.size;
   CHECK(cost::parameters == elements);
 
   constexpr strata::index batch = 2;

@@ -118,6 +118,10 @@ inline void shift_step(cpu& backend, input<float, 2> x, output<float, 2> previou
 inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
   STRATA_CALL_KERNEL(window_targets(backend, ids, stride, offset, targets));
 }
+inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projections, input<float, 3> codebooks,
+                     view<token, 3> codes) {
+  STRATA_CALL_KERNEL(quantize(backend, x, projections, codebooks, codes));
+}
 inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token, 1> targets, token ignore, float scale,
                           output<float, 1> loss, output<float, 2> gradient) {
   STRATA_CALL_KERNEL(cross_entropy(backend, logits, targets, ignore, scale, loss, gradient));

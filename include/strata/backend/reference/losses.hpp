@@ -1,10 +1,12 @@
-// window_targets, cross_entropy, cosine_distance.
-// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients.
-// Source: docs/model.md; PyTorch's cross_entropy and normalize (1e-12) for the edge cases.
+// window_targets, quantize, cross_entropy, cosine_distance.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
+// Source: docs/model.md; quantize: BEST-RQ, arXiv 2202.01855; PyTorch's cross_entropy and normalize (1e-12) for the edge cases.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include <strata/backend/reference/context.hpp>
 
@@ -18,6 +20,35 @@ void window_targets(reference<S>&, view<const token, 2> ids, int stride, index o
         const index t = i * stride + offset + j;
         targets(b, i, j) = t >= 0 && t < ids.shape[1] ? ids(b, t) : -1;
       }
+}
+
+/// The factor of LayerNorm changes no direction, so only its mean is needed.
+template <class S>
+void quantize(reference<S>&, input<S, 3> x, input<S, 3> projections, input<S, 3> codebooks, view<token, 3> codes) {
+  const auto [books, dim, width] = projections.shape;
+  std::vector<S> projected(static_cast<std::size_t>(width));
+  for (index b = 0; b < codes.shape[0]; ++b)
+    for (index i = 0; i < codes.shape[1]; ++i) {
+      S mean = 0;
+      for (index d = 0; d < dim; ++d) mean += x(b, i, d) / static_cast<S>(dim);
+      for (index book = 0; book < books; ++book) {
+        for (index k = 0; k < width; ++k) {
+          S sum = 0;
+          for (index d = 0; d < dim; ++d) sum += (x(b, i, d) - mean) * projections(book, d, k);
+          projected[static_cast<std::size_t>(k)] = sum;
+        }
+        S best = -std::numeric_limits<S>::infinity();
+        codes(b, i, book) = 0;
+        for (index c = 0; c < codebooks.shape[1]; ++c) {
+          S product = 0;
+          for (index k = 0; k < width; ++k) product += projected[static_cast<std::size_t>(k)] * codebooks(book, c, k);
+          if (product > best) {
+            best = product;
+            codes(b, i, book) = static_cast<token>(c);
+          }
+        }
+      }
+    }
 }
 
 template <class S>

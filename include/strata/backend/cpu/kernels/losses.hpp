@@ -1,5 +1,5 @@
-// window_targets, cross_entropy, cosine_distance.
-// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients.
+// window_targets, quantize, cross_entropy, cosine_distance.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
 // Source: backend/backend.hpp.
 
 namespace strata::kernels::STRATA_INSTRUCTIONS {
@@ -13,6 +13,84 @@ inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, i
         targets.data[row * window + j] = t >= 0 && t < length ? ids(row / positions, t) : -1;
       }
   });
+}
+
+inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projections, input<float, 3> codebooks,
+                     view<token, 3> codes) {
+  using vector::floats, vector::ints;
+  constexpr index lanes = vector::lanes;
+  constexpr int tile = 4;  // rows at a time: so many sums do not wait for each other
+  const index books = projections.shape[0], dim = projections.shape[1], width = projections.shape[2];
+  const index count = codebooks.shape[1], kept = codes.shape[1];
+  const auto whole_vectors = [](index size) { return (size + lanes - 1) / lanes * lanes; };
+  const index wide = whole_vectors(width), many = whole_vectors(count);
+
+  // [books,D,wide], zeros at the end, and [books,K,many], the last code repeated: it is no larger than itself.
+  float* const projection = backend.shared_memory(books * (dim * wide + width * many));
+  float* const columns = projection + books * dim * wide;
+  for (index row = 0; row < books * dim; ++row) {
+    std::copy_n(projections.data + row * width, width, projection + row * wide);
+    std::fill(projection + row * wide + width, projection + (row + 1) * wide, 0.f);
+  }
+  for (index book = 0; book < books; ++book)
+    for (index k = 0; k < width; ++k)
+      for (index c = 0; c < many; ++c)
+        columns[(book * width + k) * many + c] = codebooks(book, std::min(c, count - 1), k);
+
+  backend.parallel_numbered(
+      codes.shape[0] * kept, 2 * books * width * (dim + count), [&](int thread, index begin, index end) {
+        const auto memory = backend.thread_pieces<2>(thread, {tile * dim, tile * wide});
+        float *const centred = memory[0], *const projected = memory[1];
+        for (index first = begin; first < end; first += tile) {
+          for (int row = 0; row < tile; ++row) {
+            const index r = std::min(first + row, end - 1);  // the last tile computes its last row again
+            const float* from = x.data + (r / kept * x.shape[1] + r % kept) * dim;
+            const float mean =
+                sum_over(dim, [&](index d, auto load) { return load(from + d); }) / static_cast<float>(dim);
+            vector::for_each(
+                dim, [&](index d, auto load, auto store) { store(centred + row * dim + d, load(from + d) - mean); });
+          }
+          for (index book = 0; book < books; ++book) {
+            for (index k = 0; k < wide; k += lanes) {
+              floats total[tile]{};
+              for (index d = 0; d < dim; ++d) {
+                const floats factors = vector::load(projection + (book * dim + d) * wide + k);
+                STRATA_UNROLL
+                for (int row = 0; row < tile; ++row) total[row] += factors * centred[row * dim + d];
+              }
+              for (int row = 0; row < tile; ++row) vector::store(projected + row * wide + k, total[row]);
+            }
+            // In every lane the largest product so far, and whose it is.
+            floats best[tile];
+            ints code[tile]{}, candidates = vector::count_up();
+            for (floats& each : best) each = vector::all(-std::numeric_limits<float>::infinity());
+            for (index c = 0; c < many; c += lanes) {
+              floats total[tile]{};
+              for (index k = 0; k < width; ++k) {
+                const floats column = vector::load(columns + (book * width + k) * many + c);
+                STRATA_UNROLL
+                for (int row = 0; row < tile; ++row) total[row] += column * projected[row * wide + k];
+              }
+              STRATA_UNROLL
+              for (int row = 0; row < tile; ++row) {
+                const ints larger = total[row] > best[row];
+                best[row] = larger ? total[row] : best[row];
+                code[row] = larger ? candidates : code[row];
+              }
+              candidates += static_cast<int>(lanes);
+            }
+            for (int row = 0; row < tile && first + row < end; ++row) {
+              int nearest = 0;
+              for (int lane = 1; lane < lanes; ++lane) {
+                const bool larger = best[row][lane] > best[row][nearest];
+                const bool equal = best[row][lane] == best[row][nearest];
+                if (larger || (equal && code[row][lane] < code[row][nearest])) nearest = lane;
+              }
+              codes.data[(first + row) * books + book] = code[row][nearest];
+            }
+          }
+        }
+      });
 }
 
 /// Sums one double a thread, in the order of the threads.
