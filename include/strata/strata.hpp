@@ -12,6 +12,7 @@
 #include <strata/config/cost.hpp>
 #include <strata/data/text.hpp>
 #include <strata/layers/embedding.hpp>
+#include <strata/layers/dropout.hpp>
 #include <strata/layers/compress.hpp>
 #include <strata/layers/block.hpp>
 #include <strata/layers/merge.hpp>

@@ -55,6 +55,18 @@ TEST_CASE_METHOD(fixture, "gradients of gelu and silu") {
         }) < difference_tolerance);
 }
 
+TEST_CASE_METHOD(fixture, "gradient of dropout") {
+  const auto x = bench.normal({150}), y = bench.unset({150}), dy = bench.normal({150}), dx = bench.normal({150});
+  const dropout_mask mask{0.3, 5, 2};
+  const auto loss = [&] {
+    fill(backend, 2, y);
+    dropout(backend, mask, x, y, update::add);
+    return projection(y, dy);
+  };
+  dropout(backend, mask, dy, dx, update::replace);
+  CHECK(difference_error(x, dx, loss) < difference_tolerance);
+}
+
 TEST_CASE_METHOD(fixture, "gradients of rms_norm") {
   for (const int shift : {0, 1, 3}) {
     CAPTURE(shift);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include <strata/core/view.hpp>
 #include <strata/core/weight_format.hpp>
@@ -46,6 +47,15 @@ struct adam_constants {
         correction2(1 / (1 - std::pow(settings.beta2, static_cast<double>(settings.step)))) {}
 };
 
+/// Which elements a dropout keeps: n where word n % 64 / 16 of random block n / 64 * 16 + n % 16 is at least `threshold()`.
+/// So one block serves four elements, and vectors of up to 16 neighbours take one word of as many blocks.
+struct dropout_mask {
+  double rate = 0;  ///< how likely an element is dropped, in [0, 1)
+  std::uint64_t seed = 0, stream = 0;
+  constexpr std::uint32_t threshold() const { return static_cast<std::uint32_t>(rate * 0x1p32); }
+  constexpr double scale() const { return 1 / (1 - rate); }  ///< of what is kept: the expectation stays
+};
+
 // clang-format off
 /// Calls STRATA_OP(name, (arguments)) for every operation. `S` is the scalar, `b` the backend; const views are inputs.
 ///
@@ -72,6 +82,8 @@ struct adam_constants {
 /// activations
 ///   gelu, silu           y[N] = f(x[N]); gelu(x) = x/2 (1 + erf(x/sqrt 2)), silu(x) = x / (1 + exp(-x))
 ///   gelu_backward, silu_backward   dx[N] = dy[N] f'(x[N])
+/// dropout
+///   dropout              y[N] = or += mask.scale() x[N] where the mask keeps an element, else 0
 /// norms, over the last axis of token_shift(x[B,n,D]); shift 0 is no token shift
 ///   rms_norm             y = x f gain, factor[R]: f = sqrt(D) / max(|x|, 1e-12)
 ///   rms_norm_backward    dx[B,n,D] +=, dgain[D] +=
@@ -119,6 +131,7 @@ struct adam_constants {
   STRATA_OP(linear_int8, (b, in2, bytes2, in1, in1, out2, update::add))                                         \
   STRATA_OP(gelu, (b, in1, out1)) STRATA_OP(gelu_backward, (b, in1, in1, out1))                                 \
   STRATA_OP(silu, (b, in1, out1)) STRATA_OP(silu_backward, (b, in1, in1, out1))                                 \
+  STRATA_OP(dropout, (b, dropout_mask{}, in1, out1, update::add))                                               \
   STRATA_OP(rms_norm, (b, in3, in1, 0, out3, out1))                                                             \
   STRATA_OP(rms_norm_backward, (b, in3, in1, 0, in1, in3, out3, out1))                                          \
   STRATA_OP(layer_norm, (b, in3, in1, in1, 0, out3, out1, out1))                                                \

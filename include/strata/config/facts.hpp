@@ -28,6 +28,7 @@ struct level_facts {
   bool full = false;      ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
   int hidden = 0;         ///< width inside the feed-forward
   int first_channel = 0;  ///< where this level starts in the concatenation of all levels
+  double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index positions(index tokens) const { return (tokens + stride - 1) / stride; }
@@ -85,7 +86,9 @@ struct facts {
                    .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
                    .full = full,
                    .hidden = given.dim * given.feed_forward_multiple,
-                   .first_channel = channel};
+                   .first_channel = channel,
+                   .attention_dropout = Config::attention_dropout,
+                   .feed_forward_dropout = Config::feed_forward_dropout};
       channel += given.dim;
     }
     return result;

@@ -49,6 +49,8 @@ struct model_defaults {
   static constexpr prophet_quantized_options prophet_quantized{};
   /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
   static constexpr int ignore_index = ignore_nothing;
+  /// How likely training drops an element of the tokens' embeddings, of what attention gives, of what feed-forward gives.
+  static constexpr double embedding_dropout = 0, attention_dropout = 0, feed_forward_dropout = 0;
 };
 
 }  // namespace strata

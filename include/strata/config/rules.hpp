@@ -46,6 +46,8 @@ constexpr bool compressions_differ() {
   return true;
 }
 
+constexpr bool share_below_1(double rate) { return rate >= 0 && rate < 1; }
+
 // A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
 // clang prints the condition, and a lambda in it over many lines.
 #define STRATA_LEVEL_RULE(rule, sentence)                                                         \
@@ -93,6 +95,9 @@ struct check_model {
                 "strata: ignore_index must be a token of the vocabulary or ignore_nothing");
   static_assert(quantizer_has_codes<Config>(),
                 "strata: prophet_quantized needs at least 1 book of 2 codes of code_dim 1");
+  static_assert(share_below_1(Config::embedding_dropout), "strata: embedding_dropout must be in [0, 1)");
+  static_assert(share_below_1(Config::attention_dropout), "strata: attention_dropout must be in [0, 1)");
+  static_assert(share_below_1(Config::feed_forward_dropout), "strata: feed_forward_dropout must be in [0, 1)");
   static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
   static_assert(Config::predicting_level >= least_compressed &&
                     Config::predicting_level < static_cast<int>(std::size(Config::levels)),

@@ -11,15 +11,21 @@
 
 namespace strata {
 
+/// Rounds of Philox, the factors of its counter and the steps of its key.
+struct philox_constants {
+  static constexpr int rounds = 10;
+  static constexpr std::uint32_t factors[] = {0xD2511F53u, 0xCD9E8D57u}, steps[] = {0x9E3779B9u, 0xBB67AE85u};
+};
+
 /// One block of four words of Philox 4x32-10.
 constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter[2];
+  for (int round = 0; round < philox_constants::rounds; ++round) {
+    const std::uint64_t product0 = std::uint64_t{philox_constants::factors[0]} * counter[0];
+    const std::uint64_t product1 = std::uint64_t{philox_constants::factors[1]} * counter[2];
     counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
                static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
+    key[0] += philox_constants::steps[0];
+    key[1] += philox_constants::steps[1];
   }
   return counter;
 }
@@ -31,10 +37,13 @@ class random_source {
   constexpr explicit random_source(std::uint64_t seed) : seed_(seed) {}
   constexpr std::uint64_t seed() const { return seed_; }
 
+  constexpr std::array<std::uint32_t, 4> words(std::uint64_t stream, std::uint64_t counter) const {
+    return philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
+                   static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
+                  {static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)});
+  }
   constexpr std::uint64_t bits(std::uint64_t stream, std::uint64_t counter) const {
-    const auto block = philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
-                               static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
-                              {static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)});
+    const auto block = words(stream, counter);
     return (std::uint64_t{block[1]} << 32) | block[0];
   }
   /// In (0, 1): never 0, so a logarithm is finite.

@@ -5,6 +5,7 @@
 
 #include <strata/backend/backend.hpp>
 #include <strata/config/facts.hpp>
+#include <strata/layers/dropout.hpp>
 #include <strata/layers/norm.hpp>
 
 namespace strata {
@@ -21,6 +22,7 @@ struct attention_activations {
   tensor<3> log_sum_exp;   // [B,H,n]
   tensor<3> normed;        // scratch [B,n,d], in backward also its gradient
   tensor<2> dqkv, dmixed;  // scratch, as qkv and mixed
+  dropout_place dropout;
 };
 
 constexpr attention_shape shape_of_attention(const level_facts& level, index batch, index positions) {
@@ -54,6 +56,7 @@ constexpr attention_activations plan_attention(activation_plan& plan, const leve
     own.dmixed = scratch.add<2>(own.mixed.shape);
   }
   plan.scratch_used(scratch);
+  own.dropout = plan.add_dropout(level.attention_dropout);
   return own;
 }
 
@@ -66,7 +69,7 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
   copy(p.backend, x.flat(), y.flat());
-  linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
+  add_branch(p, acts.dropout, p.memory[acts.mixed], own.to_out, normed.rows(), y.rows());
 }
 
 /// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `keys` and
@@ -83,7 +86,7 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
   copy(p.backend, x.flat(), y.flat());
-  linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
+  add_branch(p, acts.dropout, p.memory[acts.mixed], own.to_out, normed.rows(), y.rows());
 }
 
 /// `dx` comes in as the gradient of y and leaves as that of x.
@@ -94,8 +97,9 @@ void attention_backward(const pass<Backend>& p, const level_facts& level, const 
   const auto dmixed = p.scratch[acts.dmixed];
   const auto dqkv = p.scratch[acts.dqkv];
   const auto normed = p.scratch[acts.normed], dnormed = normed;
-  linear_backward_weight(p.backend, dx.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
-  linear_backward_input(p.backend, dx.rows(), p.weights[own.to_out], dmixed, update::replace);
+  const auto dbranch = gradient_of_branch(p, acts.dropout, dx.rows(), normed.rows());
+  linear_backward_weight(p.backend, dbranch, p.memory[acts.mixed], p.gradients[own.to_out], {});
+  linear_backward_input(p.backend, dbranch, p.weights[own.to_out], dmixed, update::replace);
   attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
                      dmixed, dqkv);
   norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);

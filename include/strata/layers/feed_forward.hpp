@@ -4,6 +4,7 @@
 #pragma once
 
 #include <strata/config/facts.hpp>
+#include <strata/layers/dropout.hpp>
 #include <strata/layers/norm.hpp>
 
 namespace strata {
@@ -18,6 +19,7 @@ struct feed_forward_activations {
   tensor<2> hidden;     // [B n, hidden]
   tensor<3> normed;     // scratch [B,n,d], in backward also its gradient
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
+  dropout_place dropout;
 };
 
 template <class Table, class Name>
@@ -38,6 +40,7 @@ constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, cons
   own.normed = scratch.add<3>({batch, positions, level.dim});
   own.activated = scratch.add<2>(own.hidden.shape);
   plan.scratch_used(scratch);
+  own.dropout = plan.add_dropout(level.feed_forward_dropout);
   return own;
 }
 
@@ -52,7 +55,7 @@ void feed_forward_residual(const pass<Backend>& p, const feed_forward_parameters
   linear(p, normed.rows(), own.up, {}, p.memory[acts.hidden], update::replace);
   gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
   copy(p.backend, x.flat(), y.flat());
-  linear(p, activated, own.down, {}, y.rows(), update::add);
+  add_branch(p, acts.dropout, activated, own.down, normed.rows(), y.rows());
 }
 
 template <class Backend, class S = typename Backend::scalar>
@@ -77,8 +80,9 @@ void feed_forward_backward(const pass<Backend>& p, const level_facts& level, con
   const auto activated = p.scratch[acts.activated], dhidden = activated;
   const auto normed = p.scratch[acts.normed], dnormed = normed;
   gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
-  linear_backward_weight(p.backend, dx.rows(), activated, p.gradients[own.down], {});
-  linear_backward_input(p.backend, dx.rows(), p.weights[own.down], dhidden, update::replace);
+  const auto dbranch = gradient_of_branch(p, acts.dropout, dx.rows(), normed.rows());
+  linear_backward_weight(p.backend, dbranch, activated, p.gradients[own.down], {});
+  linear_backward_input(p.backend, dbranch, p.weights[own.down], dhidden, update::replace);
   gelu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
   norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
   linear_backward_weight(p.backend, dhidden, normed.rows(), p.gradients[own.up], {});

@@ -4,6 +4,9 @@
 // Source: own.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include <strata/backend/backend.hpp>
 #include <strata/core/tensor_table.hpp>
 
@@ -18,10 +21,11 @@ struct pass {
   index batch = 0, tokens = 0;
   tensor_memory<const scalar> weights;
   tensor_memory<scalar> gradients;
-  tensor_memory<scalar> memory;                   ///< activations that backward reads
-  tensor_memory<scalar> scratch;                  ///< shared by all layers, free after each
-  tensor_memory<token> targets;                   ///< what the losses predict
-  weight_format format = weight_format::float32;  ///< of the matrices in `weights`
+  tensor_memory<scalar> memory;                    ///< activations that backward reads
+  tensor_memory<scalar> scratch;                   ///< shared by all layers, free after each
+  tensor_memory<token> targets;                    ///< what the losses predict
+  weight_format format = weight_format::float32;   ///< of the matrices in `weights`
+  std::optional<std::uint64_t> dropout_seed = {};  ///< none: no dropout
 };
 
 /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the bias may be one that the configuration does not have.
@@ -40,12 +44,21 @@ void linear(const pass<Backend>& p, input<S, 2> x, const tensor<2>& weight, cons
   }
 }
 
+/// Where the model has dropout: how likely an element is dropped, and the stream of random numbers of this place alone.
+struct dropout_place {
+  double rate = 0;
+  std::uint64_t stream = 0;
+};
+
 /// Plans places and remembers the largest size that any one use of the scratch memory needs.
 struct activation_plan {
   memory_plan memory, targets;
   index scratch_size = 0;
   bool training = true;
+  std::uint64_t dropouts = 0;
 
+  /// Every place has a stream of its own, in the order in which they are planned.
+  constexpr dropout_place add_dropout(double rate) { return {rate, dropouts++}; }
   /// Closes one use of the scratch memory.
   constexpr void scratch_used(const memory_plan& scratch) {
     if (scratch.size() > scratch_size) scratch_size = scratch.size();

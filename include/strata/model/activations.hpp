@@ -36,6 +36,7 @@ struct activation_layout {
     merge_activations merge;
   };
   tensor<3> tokens;  // [B,T,D]
+  dropout_place embedding_dropout;
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;
   each_level<tensor<3>> token_embedding;  // [B,n,d], what that norm gives and the first layer gets
@@ -67,6 +68,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
+  own.embedding_dropout = plan.add_dropout(Config::embedding_dropout);
   // What enters each layer, and leaves the last one. In inference two places take turns.
   std::array<typename activation_layout<Config>::template each_level<tensor<3>>, F::depth + 1> stream;
   for (int l = 0; l < F::level_count; ++l) {

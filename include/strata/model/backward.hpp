@@ -83,6 +83,7 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
                   dcompressed);
     compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.tokens], dcompressed, dtokens);
   }
+  dropout_in_place(p, acts.embedding_dropout, dtokens.flat());
   embedding_backward(p, own.embedding, ids.flat(), dtokens.rows());
 }
 

@@ -46,6 +46,7 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
   const auto tokens = p.memory[acts.tokens];
 
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
+  dropout_in_place(p, acts.embedding_dropout, tokens.flat());
   for (int l = 0; l < F::level_count; ++l) {
     compress_forward(p, F::levels[l], own.compress[l], acts.compress[l], tokens);
     norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include <strata/backend/backend.hpp>
@@ -43,6 +44,8 @@ void upload_rotary_tables(Backend& backend, const activation_layout<Config>& act
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer (ablation)
+  /// Of the masks of dropout. None, the default: no dropout, whatever the description says.
+  std::optional<std::uint64_t> dropout_seed = {};
 };
 
 /// `Config` derives from `model_defaults`; `Backend` is `strata::cpu` or `strata::reference<S>`. Views that
@@ -130,7 +133,7 @@ class transformer {
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     reserve(ids.shape[0], ids.shape[1]);
     take(ids, 0, inputs_);
-    strata::forward(make_pass(), acts_, inputs(), options.merge);
+    strata::forward(make_pass(options), acts_, inputs(), options.merge);
     return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
   }
 
@@ -182,9 +185,17 @@ class transformer {
     storage = Storage(size);
   }
 
-  pass<Backend> make_pass() {
-    return {*backend_,           batch_,           tokens_,           {weights_.data()},
-            {gradients_.data()}, {memory_.data()}, {scratch_.data()}, {targets_.data()}};
+  pass<Backend> make_pass(const forward_options& options) {
+    return {*backend_,
+            batch_,
+            tokens_,
+            {weights_.data()},
+            {gradients_.data()},
+            {memory_.data()},
+            {scratch_.data()},
+            {targets_.data()},
+            weight_format::float32,
+            options.dropout_seed};
   }
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
@@ -214,7 +225,7 @@ class transformer {
     reserve(ids.shape[0], ids.shape[1] - 1);
     take(ids, 0, inputs_);
     take(ids, 1, labels_);
-    const pass<Backend> p = make_pass();
+    const pass<Backend> p = make_pass(options);
     strata::forward(p, acts_, inputs(), options.merge);
     evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
     if (gradients) strata::backward(p, acts_, inputs(), options.merge);

@@ -27,7 +27,7 @@ struct training_options {
   bool decoupled = true;  ///< AdamW, else Adam
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
-  std::uint64_t seed = 1;  ///< of the weights and of the pieces of text
+  std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
 };
 
 /// Calls visit(name, field) for every field: the one list that files and programs share.
@@ -70,6 +70,12 @@ inline void check(const training_options& options) {
   not_negative("max_norm", options.max_norm);
   for (const double beta : {options.beta1, options.beta2})
     require(beta >= 0 && beta < 1, "beta1 and beta2 must be in [0, 1), not ", beta);
+}
+
+/// The seed of dropout in pass `pass` of the step after `step` others.
+inline std::uint64_t dropout_seed(const random_source& source, index step, index pass) {
+  constexpr std::uint64_t stream = std::uint64_t{0x64726f70} << 32;  // "drop", as in `crop`
+  return source.bits(stream | static_cast<std::uint32_t>(pass), static_cast<std::uint64_t>(step));
 }
 
 /// What one step did.
@@ -119,7 +125,8 @@ class trainer {
       for (index b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
-      const auto loss = model_.accumulate_gradients(ids(options_.batch), loss_weights_, {}, share);
+      const auto loss = model_.accumulate_gradients(ids(options_.batch), loss_weights_,
+                                                    {.dropout_seed = dropout_seed(random, step_, pass)}, share);
       report.loss.total += share * loss.total;
       for (std::size_t j = 0; j < loss_values<Config>::count; ++j) report.loss.values[j] += share * loss.values[j];
     }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <set>
 
 #include "support/catch.hpp"
 #include "support/messages.hpp"
@@ -16,6 +17,7 @@ struct narrow : strata::model_defaults {
   static constexpr int max_length = 32, depth = 2;
   static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_quantized"};
   static constexpr strata::prophet_quantized_options prophet_quantized{.books = 2, .codes = 16, .code_dim = 8};
+  static constexpr double embedding_dropout = 0.02, attention_dropout = 0.05, feed_forward_dropout = 0.05;
   static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
                                              {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}};
 };
@@ -87,6 +89,34 @@ TEST_CASE("training changes everything but constants") {
     const auto first = before.begin() + entry.offset;
     CHECK(std::equal(first, first + entry.size, after.begin() + entry.offset) == entry.frozen);
   }
+}
+
+TEST_CASE("training drops anew in every step and pass") {
+  strata::cpu backend;
+  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  strata::transformer<narrow, strata::cpu> model(backend);
+  const strata::random_source random(options().seed);
+  const auto bytes = some_text();
+  for (strata::index step = 0; step < 2; ++step) {
+    strata::set_weights(model, strata::weights_of(trainer.model()));
+    double expected = 0, without = 0;
+    for (strata::index pass = 0; pass < 2; ++pass) {
+      std::vector<strata::token> ids(4 * 33);
+      for (strata::index b = 0; b < 4; ++b)
+        strata::crop(bytes, random, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(4 * pass + b),
+                     std::span(ids).subspan(static_cast<std::size_t>(33 * b), 33));
+      const auto weights = trainer.loss_weights();
+      const std::uint64_t seed = strata::dropout_seed(random, step, pass);
+      expected += model.losses({ids.data(), {4, 33}}, weights, {.dropout_seed = seed}).total / 2;
+      without += model.losses({ids.data(), {4, 33}}, weights).total / 2;
+    }
+    CHECK(trainer.train_step(bytes).loss.total == expected);
+    CHECK(std::abs(without - expected) > 1e-4);
+  }
+  std::set<std::uint64_t> seeds;
+  for (const strata::index step : {0, 1, 2})
+    for (const strata::index pass : {0, 1, 2}) seeds.insert(strata::dropout_seed(random, step, pass));
+  CHECK(seeds.size() == 9);
 }
 
 TEST_CASE("an evaluation on a few windows spreads them over the text") {

@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <utility>
 
 #include <strata/backend/cpu/context.hpp>
+#include <strata/core/random.hpp>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -59,6 +59,10 @@ inline void silu(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_C
 inline void silu_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx) {
   STRATA_CALL_KERNEL(silu_backward(backend, x, dy, dx));
 }
+// dropout
+inline void dropout(cpu& backend, const dropout_mask& mask, input<float, 1> x, output<float, 1> y, update mode) {
+  STRATA_CALL_KERNEL(dropout(backend, mask, x, y, mode));
+}
 // norms
 inline void rms_norm(cpu& backend, input<float, 3> x, input<float, 1> gain, int shift, output<float, 3> y,
                      output<float, 1> factor) {

@@ -12,6 +12,7 @@
 #include <strata/backend/cpu/kernels/embedding.hpp>
 #include <strata/backend/cpu/kernels/products.hpp>
 #include <strata/backend/cpu/kernels/activations.hpp>
+#include <strata/backend/cpu/kernels/dropout.hpp>
 #include <strata/backend/cpu/kernels/norms.hpp>
 #include <strata/backend/cpu/kernels/attention.hpp>
 #include <strata/backend/cpu/kernels/resample.hpp>
