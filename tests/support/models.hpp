@@ -39,12 +39,13 @@ struct variant_defaults : strata::model_defaults {
 };
 
 /// Windows of half a level's length, logits from all levels; a compressed level predicts, and token 0 counts in no loss; final
-/// embeddings are quantised; every place has dropout.
+/// embeddings are quantised; every place has dropout, and levels 0 and 2 have the same attention weights.
 struct automatic_windows : variant_defaults {
   static constexpr int ignore_index = 0, predicting_level = 1;
   static constexpr std::string_view losses[] = {"reconstruction", "prophet_quantized"};
   static constexpr strata::prophet_quantized_options prophet_quantized{
       .books = 2, .codes = 3, .code_dim = 4, .source = strata::quantized_source::final_embeddings};
+  static constexpr bool share_attention = true;
   static constexpr double embedding_dropout = 0.1, attention_dropout = 0.3, feed_forward_dropout = 0.2;
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
   static constexpr strata::level levels[] = {

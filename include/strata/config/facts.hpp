@@ -28,6 +28,7 @@ struct level_facts {
   bool full = false;      ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
   int hidden = 0;         ///< width inside the feed-forward
   int first_channel = 0;  ///< where this level starts in the concatenation of all levels
+  int attention_of = 0;   ///< the level whose attention weights this one uses; itself unless they are shared
   double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
@@ -69,6 +70,11 @@ struct facts {
     for (const level& each : Config::levels) total += each.dim;
     return total;
   }();
+  static constexpr int first_that_shares(int l) {
+    for (int earlier = 0; Config::share_attention && earlier < l; ++earlier)
+      if (Config::levels[earlier].can_share_attention(Config::levels[l])) return earlier;
+    return l;
+  }
   static constexpr std::array<level_facts, level_count> levels = [] {
     std::array<level_facts, level_count> result{};
     int channel = 0;
@@ -87,6 +93,7 @@ struct facts {
                    .full = full,
                    .hidden = given.dim * given.feed_forward_multiple,
                    .first_channel = channel,
+                   .attention_of = first_that_shares(l),
                    .attention_dropout = Config::attention_dropout,
                    .feed_forward_dropout = Config::feed_forward_dropout};
       channel += given.dim;

@@ -23,6 +23,10 @@ struct level {
   constexpr bool attends_to_all(int max_length) const {
     return window == full_attention || window > max_length / compression;
   }
+  /// Whether two levels can have the same attention weights.
+  constexpr bool can_share_attention(const level& other) const {
+    return window != 0 && other.window != 0 && dim == other.dim && heads == other.heads && head_dim == other.head_dim;
+  }
   /// Positions of the level's own sequence that `max_length` tokens make.
   constexpr int reach(int max_length) const { return (max_length + compression - 1) / compression; }
 };

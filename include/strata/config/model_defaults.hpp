@@ -49,6 +49,8 @@ struct model_defaults {
   static constexpr prophet_quantized_options prophet_quantized{};
   /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
   static constexpr int ignore_index = ignore_nothing;
+  /// Levels with attention and equal dim, heads and head_dim use one set of its weights; norms stay each level's own.
+  static constexpr bool share_attention = false;
   /// How likely training drops an element of the tokens' embeddings, of what attention gives, of what feed-forward gives.
   static constexpr double embedding_dropout = 0, attention_dropout = 0, feed_forward_dropout = 0;
 };

@@ -46,6 +46,14 @@ constexpr bool compressions_differ() {
   return true;
 }
 
+template <class Config>
+constexpr bool can_share_attention() {
+  const int count = static_cast<int>(std::size(Config::levels));
+  for (int l = 0; l < count; ++l)
+    for (int other = 0; other < l; ++other)
+      if (Config::levels[l].can_share_attention(Config::levels[other])) return true;
+  return false;
+}
 constexpr bool share_below_1(double rate) { return rate >= 0 && rate < 1; }
 
 // A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
@@ -99,6 +107,9 @@ struct check_model {
   static_assert(share_below_1(Config::attention_dropout), "strata: attention_dropout must be in [0, 1)");
   static_assert(share_below_1(Config::feed_forward_dropout), "strata: feed_forward_dropout must be in [0, 1)");
   static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
+  static constexpr bool shares_attention_if_asked = !Config::share_attention || can_share_attention<Config>();
+  static_assert(shares_attention_if_asked,
+                "strata: share_attention needs two levels with attention and equal dim, heads and head_dim");
   static_assert(Config::predicting_level >= least_compressed &&
                     Config::predicting_level < static_cast<int>(std::size(Config::levels)),
                 "strata: predicting_level must be the index of a level or least_compressed");

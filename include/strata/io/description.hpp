@@ -30,6 +30,7 @@ std::string describe() {
                     options.code_dim, ", of ",
                     options.source == quantized_source::final_embeddings ? "final embeddings" : "compressed tokens");
   }
+  if (Config::share_attention) text += "; attention weights shared";
   if (Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0)
     text += to_text("; dropout of embeddings ", Config::embedding_dropout, ", attention ", Config::attention_dropout,
                     ", feed-forward ", Config::feed_forward_dropout);

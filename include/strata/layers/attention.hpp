@@ -29,11 +29,16 @@ constexpr attention_shape shape_of_attention(const level_facts& level, index bat
   return {batch, positions, level.heads, level.head_dim, level.span, level.dilation};
 }
 
+/// With the weights of `shared`, the attention of another level, where they are declared already.
 template <class Table, class Name>
-constexpr attention_parameters declare_attention(Table& table, const Name& prefix, const level_facts& level) {
+constexpr attention_parameters declare_attention(Table& table, const Name& prefix, const level_facts& level,
+                                                 const attention_parameters& shared) {
   attention_parameters own;
   own.norm = level.full ? declare_rms_norm(table, prefix + ".norm", level.dim)
                         : declare_layer_norm(table, prefix + ".norm", level.dim);
+  own.to_qkv = shared.to_qkv;
+  own.to_out = shared.to_out;
+  if (own.to_qkv) return own;
   own.to_qkv =
       table.template add<2>(prefix + ".to_qkv.weight", {3 * level.attention_dim(), level.dim}, linear_start(level.dim));
   own.to_out = table.template add<2>(prefix + ".to_out.weight", {level.dim, level.attention_dim()},

@@ -18,12 +18,14 @@ struct block_activations {
   tensor<3> x, middle, y;  // [B,n,d]; `middle` is `x` without attention
 };
 
+/// `shared` is the attention whose weights level `number` uses, its own or that of an earlier level.
 template <class Table>
-constexpr block_parameters declare_block(Table& table, const level_facts& level, int layer, int number) {
+constexpr block_parameters declare_block(Table& table, const level_facts& level, int layer, int number,
+                                         const attention_parameters& shared) {
   using name = typename Table::name;
   const name prefix = name("layers.") + layer + "." + number;
   block_parameters own;
-  if (level.span > 0) own.attention = declare_attention(table, prefix + ".attn", level);
+  if (level.span > 0) own.attention = declare_attention(table, prefix + ".attn", level, shared);
   own.feed_forward = declare_feed_forward(table, prefix + ".ff", level);
   return own;
 }

@@ -52,7 +52,9 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
     own.embedding_norm[l] = declare_layer_norm(table, name("post_token_emb_norms.") + l, F::levels[l].dim);
   }
   for (int i = 0; i < F::depth; ++i) {
-    for (int l = 0; l < F::level_count; ++l) own.layers[i].blocks[l] = declare_block(table, F::levels[l], i, l);
+    auto& blocks = own.layers[i].blocks;
+    for (int l = 0; l < F::level_count; ++l)
+      blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);
     if (F::level_count > 1) own.layers[i].merge = declare_merge(table, facts_of_merge<F>(), i);
   }
   for (int l = 0; l < F::level_count; ++l)

@@ -20,6 +20,17 @@ struct windows : strata::model_defaults {
                                      {.compression = 64, .dim = 8}};
 };
 
+struct shared : windows {
+  static constexpr bool share_attention = true;
+  static constexpr level levels[] = {{.dim = 8, .window = 3},
+                                     {.compression = 2, .dim = 8, .heads = 4},
+                                     {.compression = 4, .dim = 8},
+                                     {.compression = 8, .dim = 8, .window = 0},
+                                     {.compression = 16, .dim = 8, .heads = 4},
+                                     {.compression = 32, .dim = 8, .heads = 4, .head_dim = 32},
+                                     {.compression = 64, .dim = 16}};
+};
+
 struct several : strata::model_defaults {
   static constexpr level levels[] = {
       {.compression = 8, .stride = 2, .dim = 24, .heads = 3, .head_dim = 10, .feed_forward_multiple = 2},
@@ -67,6 +78,14 @@ TEST_CASE("facts: numbers of one level") {
   CHECK(facts<several>::levels[1].hidden == 160);
 }
 
+TEST_CASE("facts: which level's attention weights a level uses") {
+  for (int l = 0; l < 7; ++l) {
+    CAPTURE(l);
+    CHECK(facts<windows>::levels.at(static_cast<std::size_t>(l)).attention_of == l);
+    CHECK(facts<shared>::levels.at(static_cast<std::size_t>(l)).attention_of == (l == 2 ? 0 : (l == 4 ? 1 : l)));
+  }
+}
+
 TEST_CASE("facts: positions are rounded up") {
   constexpr strata::level_facts strided = facts<several>::levels[2];
   CHECK(strided.positions(0) == 0);
@@ -103,6 +122,7 @@ TEST_CASE("facts: the predicting level is the least compressed or the chosen one
 
 TEST_CASE("facts: a description that keeps the rules") {
   STATIC_REQUIRE(strata::rules::check<windows>());
+  STATIC_REQUIRE(strata::rules::check<shared>());
   STATIC_REQUIRE(strata::rules::check<several>());
   STATIC_REQUIRE(strata::rules::check<chosen>());
 }

@@ -14,6 +14,10 @@ struct longer : Config {
   static constexpr int max_length = 2 * Config::max_length;
 };
 
+struct not_shared : models::automatic_windows {
+  static constexpr bool share_attention = false;
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("weights are saved and loaded", "", models::mixed, STRATA_VARIANTS) {
@@ -42,4 +46,21 @@ TEST_CASE("quantisers that no loss here uses are not read") {
   writer.write(folder.path() / "weights.safetensors");
   strata::load_weights(loaded, folder.path() / "weights.safetensors");
   CHECK(strata::weights_of(loaded) == values);
+}
+
+TEST_CASE("shared attention weights are one tensor, under the name of the first level that has them") {
+  using shared = strata::parameters<models::automatic_windows>;
+  std::set<std::string> names;
+  for (const auto& entry : shared::entries()) CHECK(names.insert(entry.name).second);
+  for (const char* layer : {"layers.0.", "layers.1."}) {
+    const std::string prefix = layer;
+    for (const char* own : {"0.attn.to_qkv.weight", "0.attn.to_out.weight", "0.attn.norm.weight",
+                            "1.attn.to_qkv.weight", "1.attn.to_out.weight", "2.attn.norm.weight"})
+      CHECK(names.contains(prefix + own));
+    CHECK(!names.contains(prefix + "2.attn.to_qkv.weight"));
+    CHECK(!names.contains(prefix + "2.attn.to_out.weight"));
+  }
+  CHECK(strata::cost<models::automatic_windows>::parameters ==
+        strata::cost<not_shared>::parameters - 2 * (3 * 2 * 4 + 4 * 2));
+  CHECK_THAT(strata::describe<models::automatic_windows>(), Catch::Matchers::ContainsSubstring("shared"));
 }

@@ -78,14 +78,15 @@ void round_matrices(Model& model, strata::weight_format format) {
 
 }  // namespace
 
-TEST_CASE("packed weights that lost nothing give the logits of the model") {
+TEMPLATE_TEST_CASE("packed weights that lost nothing give the logits of the model", "", models::mixed,
+                   STRATA_VARIANTS) {
   for (const auto format : {strata::weight_format::bfloat16, strata::weight_format::int8})
     models::on_every_backend([&](auto& backend) {
       using backend_t = std::remove_reference_t<decltype(backend)>;
-      strata::transformer<models::mixed, backend_t, strata::purpose::inference> model(backend, 3);
+      strata::transformer<TestType, backend_t, strata::purpose::inference> model(backend, 3);
       round_matrices(model, format);
-      strata::generator<models::mixed, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
-      const auto ids = models::random_ids(40, 3, 67, 1);
+      strata::generator<TestType, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
+      const auto ids = models::random_ids(40, 3, TestType::vocabulary, 1);
       for (strata::index t = 0; t < 40; ++t) {
         const auto expected = plain.step({ids.data() + 3 * t, {3}}), got = packed.step({ids.data() + 3 * t, {3}});
         for (strata::index n = 0; n < expected.size(); ++n)
