@@ -129,6 +129,42 @@ TEST_CASE_METHOD(fixture, "gradient of attention") {
       }
 }
 
+TEST_CASE_METHOD(fixture, "gradients of cross_attention") {
+  for (const index tokens : {1, 13})
+    for (const index span : {1, 4, 100})
+      for (const int query_stride : {1, 4}) {
+        CAPTURE(tokens, span, query_stride);
+        // Two sequences of keys, finer and coarser; the second reaches less far.
+        const index queries = (tokens + query_stride - 1) / query_stride;
+        const cross_attention_shape first{2, queries, query_stride, (tokens + 1) / 2, 2, 2, 3, span};
+        cross_attention_shape second = first;
+        second.keys = (tokens + 7) / 8;
+        second.key_stride = 8;
+        second.span = 2;
+        const index dim = first.dim();
+        const auto query = bench.normal({2 * queries, dim}), dquery = bench.all(0, {2 * queries, dim});
+        const auto near = bench.normal({2 * first.keys, 2 * dim}), dnear = bench.all(0, {2 * first.keys, 2 * dim});
+        const auto far = bench.normal({2 * second.keys, 2 * dim}), dfar = bench.all(0, {2 * second.keys, 2 * dim});
+        const auto near_bias = bench.normal({2, span}), dnear_bias = bench.all(0, {2, span});
+        const auto far_bias = bench.normal({2, 2}), dfar_bias = bench.all(0, {2, 2});
+        const auto y = bench.unset({2 * queries, dim}), dy = bench.normal({2 * queries, dim});
+        const auto log_sum_exp = bench.unset({2, 2, queries});
+        const auto loss = [&] {
+          cross_attention(backend, first, query, near, near_bias, y, log_sum_exp, update::replace);
+          cross_attention(backend, second, query, far, far_bias, y, log_sum_exp, update::add);
+          return projection(y, dy);
+        };
+        loss();
+        cross_attention_backward(backend, first, query, near, near_bias, y, log_sum_exp, dy, dquery, dnear, dnear_bias);
+        cross_attention_backward(backend, second, query, far, far_bias, y, log_sum_exp, dy, dquery, dfar, dfar_bias);
+        CHECK(difference_error(query, dquery, loss) < difference_tolerance);
+        CHECK(difference_error(near, dnear, loss) < difference_tolerance);
+        CHECK(difference_error(far, dfar, loss) < difference_tolerance);
+        CHECK(difference_error(near_bias, dnear_bias, loss) < difference_tolerance);
+        CHECK(difference_error(far_bias, dfar_bias, loss) < difference_tolerance);
+      }
+}
+
 TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
   for (const auto& [compression, stride] : {std::pair<int, int>{2, 1}, {4, 2}, {4, 4}}) {
     CAPTURE(compression, stride);

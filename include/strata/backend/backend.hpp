@@ -26,6 +26,23 @@ struct attention_shape {
   constexpr index dim() const { return index{heads} * head_dim; }
 };
 
+/// One attention across two sequences of B texts. Query i stands at token i query_stride and attends to the `span` newest
+/// keys that stand at or before it: J, J - 1, .., where J = newest(i). Row layout of keys and values: key, value, each [H, E].
+struct cross_attention_shape {
+  index batch = 0, queries = 0;
+  int query_stride = 1;
+  index keys = 0;
+  int key_stride = 1;
+  int heads = 0, head_dim = 0;
+  index span = 0;
+  constexpr index dim() const { return index{heads} * head_dim; }
+  constexpr index newest(index query) const {
+    const index at_or_before = query * query_stride / key_stride;
+    return at_or_before < keys ? at_or_before : keys - 1;
+  }
+  constexpr index oldest(index query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
+};
+
 /// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
 /// gradient.
 struct adam_settings {
@@ -96,6 +113,12 @@ struct dropout_mask {
 ///   attention_step       one new position of each of B sequences: writes its key and value to slot count % span of
 ///                        keys, values [B,span,HE] and attends to the last min(count + 1, span) of them;
 ///                        qkv is not turned before: table[2,span,E/2] turns by distance: cos and sin
+/// attention across two sequences; a score is q . k / sqrt(E) + bias[H,span] at J - j. With update::add, y and log_sum_exp
+/// of earlier calls, with other keys, take part: in the end y is the softmax over the keys of all calls together
+///   cross_attention      y[B nq,HE], log_sum_exp[B,H,nq] from query[B nq,HE], key_value[B nk,2HE]
+///   cross_attention_backward   dquery += , dkey_value +=, dbias += from the last y and log_sum_exp, and dy
+///   cross_attention_step one query of each of B texts, query[B,HE], and a ring of keys and values [B,span,2HE] that holds
+///                        position j at j % span: attends to the last min(count, span) of `count` positions
 /// between levels
 ///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros before token 0;
 ///                        channel-major, like the weights of a convolution
@@ -107,6 +130,7 @@ struct dropout_mask {
 ///   shift_step           y[B,D] = first half of x[B,D], second half of previous[B,D]; then previous = x
 ///   keep_last            of the positions j = 0, 1, .. at i = sequence + j dilation of x[B,n,columns at `column`] the last
 ///                        `span`: ring[B,span,D] at j % span
+///   keep_row             ring[B,span,D] at position % span = x[B,D]
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
 ///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: of each book the row of codebooks[books,C,K]
@@ -139,10 +163,14 @@ struct dropout_mask {
   STRATA_OP(attention, (b, attention_shape{}, in3, in2, out2, out3))                                            \
   STRATA_OP(attention_backward, (b, attention_shape{}, in3, in2, in2, in3, in2, out2))                          \
   STRATA_OP(attention_step, (b, attention_shape{}, index{}, in2, in3, out3, out3, out2))                        \
+  STRATA_OP(cross_attention, (b, cross_attention_shape{}, in2, in2, in2, out2, out3, update::add))              \
+  STRATA_OP(cross_attention_backward, (b, cross_attention_shape{}, in2, in2, in2, in2, in3, in2, out2, out2, out2)) \
+  STRATA_OP(cross_attention_step, (b, cross_attention_shape{}, index{}, in2, in3, in2, out2, out3, update::add)) \
   STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
   STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
-  STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
+  STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(keep_row, (b, in2, index{}, out3))              \
+  STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
   STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \

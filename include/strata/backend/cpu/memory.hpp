@@ -1,5 +1,5 @@
-// upload, upload_tokens, download, fill, copy, keep_last.
-// Shapes: [N] in, [N] out; keep_last as in backend/backend.hpp.
+// upload, upload_tokens, download, fill, copy, keep_last, keep_row.
+// Shapes: [N] in, [N] out; those that keep as in backend/backend.hpp.
 // Source: backend/backend.hpp.
 #pragma once
 
@@ -28,6 +28,11 @@ inline void keep_last(cpu&, input<float, 3> x, int sequence, int dilation, index
     for (index j = std::max<index>(0, count - span); j < count; ++j)
       std::copy_n(x.data + (b * x.shape[1] + sequence + j * dilation) * x.shape[2] + column, width,
                   ring.data + (b * span + j % span) * width);
+}
+inline void keep_row(cpu&, input<float, 2> x, index position, output<float, 3> ring) {
+  const auto [batch, span, width] = ring.shape;
+  for (index b = 0; b < batch; ++b)
+    std::copy_n(x.data + b * width, width, ring.data + (b * span + position % span) * width);
 }
 
 }  // namespace strata

@@ -95,6 +95,24 @@ inline void attention_step(cpu& backend, const attention_shape& shape, index cou
                            input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
   STRATA_CALL_KERNEL(attention_step(backend, shape, count, qkv, table, keys, values, y));
 }
+// attention across two sequences
+inline void cross_attention(cpu& backend, const cross_attention_shape& shape, input<float, 2> query,
+                            input<float, 2> key_value, input<float, 2> bias, output<float, 2> y,
+                            output<float, 3> log_sum_exp, update mode) {
+  STRATA_CALL_KERNEL(cross_attention(backend, shape, query, key_value, bias, y, log_sum_exp, mode));
+}
+inline void cross_attention_backward(cpu& backend, const cross_attention_shape& shape, input<float, 2> query,
+                                     input<float, 2> key_value, input<float, 2> bias, input<float, 2> y,
+                                     input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dquery,
+                                     output<float, 2> dkey_value, output<float, 2> dbias) {
+  STRATA_CALL_KERNEL(
+      cross_attention_backward(backend, shape, query, key_value, bias, y, log_sum_exp, dy, dquery, dkey_value, dbias));
+}
+inline void cross_attention_step(cpu& backend, const cross_attention_shape& shape, index count, input<float, 2> query,
+                                 input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
+                                 output<float, 3> log_sum_exp, update mode) {
+  STRATA_CALL_KERNEL(cross_attention_step(backend, shape, count, query, ring, bias, y, log_sum_exp, mode));
+}
 // between levels
 inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
   STRATA_CALL_KERNEL(unfold(backend, x, compression, stride, first, y));

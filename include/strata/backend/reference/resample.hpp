@@ -69,6 +69,12 @@ void keep_last(reference<S>&, input<S, 3> x, int sequence, int dilation, index c
 }
 
 template <class S>
+void keep_row(reference<S>&, input<S, 2> x, index position, output<S, 3> ring) {
+  for (index b = 0; b < ring.shape[0]; ++b)
+    for (index d = 0; d < ring.shape[2]; ++d) ring(b, position % ring.shape[1], d) = x(b, d);
+}
+
+template <class S>
 void shift_step(reference<S>&, input<S, 2> x, output<S, 2> previous, output<S, 2> y) {
   for (index b = 0; b < x.shape[0]; ++b)
     for (index d = 0; d < x.shape[1]; ++d) {

@@ -16,6 +16,7 @@
 #include <strata/backend/cpu/kernels/norms.hpp>
 #include <strata/backend/cpu/kernels/attention.hpp>
 #include <strata/backend/cpu/kernels/resample.hpp>
+#include <strata/backend/cpu/kernels/cross_attention.hpp>
 #include <strata/backend/cpu/kernels/losses.hpp>
 #include <strata/backend/cpu/kernels/optimizer.hpp>
 // clang-format on

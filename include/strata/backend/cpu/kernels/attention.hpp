@@ -197,6 +197,7 @@ struct seen_columns {
   seen_columns(const head_sequence& s, index query, index first_key)
       : before(static_cast<int>(std::max(query - s.span - first_key, index{-1}))),
         last(static_cast<int>(query - first_key)) {}
+  seen_columns(index first, index final) : before(static_cast<int>(first) - 1), last(static_cast<int>(final)) {}
   bool all_of(index keys) const { return before < 0 && last >= keys - 1; }
   /// x in the columns that are seen, a number whose exponential is 0 in the others; `column` is the first of them.
   STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index column) const {
