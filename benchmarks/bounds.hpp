@@ -24,6 +24,23 @@ double fastest(Work work, int repetitions = 9) {
   return best;
 }
 
+/// How long `second` takes over `first`. Both in turn, so that a busy neighbour meets both; the first calls, which touch all
+/// memory, do not count.
+template <class State, class First, class Second>
+void compare_in_turn(State& state, First first, Second second) {
+  first();
+  second();
+  std::vector<double> ratios;
+  while (state.KeepRunning()) {
+    const double before = fastest(first, 1);
+    ratios.push_back(fastest(second, 1) / before);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  state.counters["median"] = ratios[ratios.size() / 2];
+  state.counters["lower_quartile"] = ratios[ratios.size() / 4];
+  state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
+}
+
 /// FLOP/s of multiply-adds in registers, on all threads of the backend. Measured at every call, since a neighbour may
 /// disturb one; the best so far counts.
 inline double peak_flops(strata::cpu& backend) {

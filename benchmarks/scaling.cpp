@@ -1,6 +1,5 @@
 // How the cost of a training step depends on the length of the text, at equal tokens a step, and on the width of the
 // model. Windows are set, so length should cost nothing; a flat model with full attention shows what it costs there.
-#include <algorithm>
 #include <benchmark/benchmark.h>
 #include <memory>
 #include <string>
@@ -50,8 +49,7 @@ void training_step(benchmark::State& state, index length, index tokens) {
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
-/// What a step costs on one text of `longest` tokens, against as many tokens in texts of 512. Both in turn, so that a busy
-/// neighbour meets both.
+/// What a step costs on one text of `longest` tokens, against as many tokens in texts of 512.
 void growth(benchmark::State& state) {
   strata::cpu backend;
   using trainer = strata::trainer<local_levels, strata::cpu>;
@@ -63,18 +61,8 @@ void growth(benchmark::State& state) {
   };
   const auto short_texts = of_length(512), one_text = of_length(longest);
   const std::vector<std::uint8_t> bytes(2 * longest, 7);
-  const auto seconds_of_step = [&](trainer& own) { return bounds::fastest([&] { own.train_step(bytes); }, 1); };
-  seconds_of_step(*short_texts);
-  seconds_of_step(*one_text);
-  std::vector<double> ratios;
-  for (auto _ : state) {
-    const double before = seconds_of_step(*short_texts);
-    ratios.push_back(seconds_of_step(*one_text) / before);
-  }
-  std::sort(ratios.begin(), ratios.end());
-  state.counters["median"] = ratios[ratios.size() / 2];
-  state.counters["lower_quartile"] = ratios[ratios.size() / 4];
-  state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
+  bounds::compare_in_turn(
+      state, [&] { short_texts->train_step(bytes); }, [&] { one_text->train_step(bytes); });
 }
 
 template <class Config>

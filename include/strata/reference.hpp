@@ -15,4 +15,5 @@
 #include <strata/backend/reference/optimizer.hpp>
 #include <strata/backend/reference/products.hpp>
 #include <strata/backend/reference/resample.hpp>
+#include <strata/backend/reference/routing.hpp>
 #include <strata/strata.hpp>

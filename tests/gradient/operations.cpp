@@ -197,6 +197,27 @@ TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
   }
 }
 
+TEST_CASE_METHOD(fixture, "gradients of routing") {
+  for (const int dilation : {1, 4}) {
+    const auto scores = bench.normal({2, 11}), budget = bench.unset({dilation, 2}), gate = bench.unset({2, 8});
+    const auto rows = bench.tokens(0, 0, {2, 8});
+    const auto x = bench.normal({16, 3}), dx = bench.unset({16, 3});
+    const auto y = bench.unset({22, 3}), dy = bench.normal({22, 3});
+    const auto dscore = bench.unset({22});
+    const auto loss = [&] {
+      fill(backend, 0, budget.flat());
+      fill(backend, 0, y.flat());
+      route(backend, 0.5, dilation, 0, scores, budget, rows, gate);
+      add_routed(backend, rows.flat(), gate.flat(), x, y);
+      return projection(y, dy);
+    };
+    loss();
+    add_routed_backward(backend, rows.flat(), gate.flat(), x, dy, dx, dscore);
+    CHECK(difference_error(x, dx, loss) < difference_tolerance);
+    CHECK(difference_error(scores, dscore.reshape<2>({2, 11}), loss) < difference_tolerance);
+  }
+}
+
 TEST_CASE_METHOD(fixture, "gradient of cross_entropy") {
   for (const token ignore : {-1, 0}) {
     const auto logits = bench.normal({20, 6}, 2), gradient = bench.unset({20, 6});

@@ -62,6 +62,23 @@ std::size_t entries_of_network() {
   return table.entries().size();
 }
 
+/// Feed-forwards with a heavy branch for some positions: of one sequence, and of interleaved ones with a stride. Dropout meets
+/// both branches.
+struct routed : variant_defaults {
+  static constexpr double feed_forward_dropout = 0.2;
+  static constexpr strata::level levels[] = {
+      {.dim = 4, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 2, .routing = {.capacity = 0.375}},
+      {.compression = 4,
+       .stride = 2,
+       .dim = 6,
+       .heads = 1,
+       .head_dim = 4,
+       .window = 2,
+       .feed_forward_multiple = 2,
+       .routing = {.light_multiple = 2, .capacity = 0.5}},
+      {.compression = 8, .dim = 4, .window = 0, .feed_forward_multiple = 1, .routing = {.capacity = 0.25}}};
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -87,6 +104,6 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS models::automatic_windows
+#define STRATA_VARIANTS models::automatic_windows, models::routed
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

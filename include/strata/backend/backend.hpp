@@ -43,6 +43,13 @@ struct cross_attention_shape {
   constexpr index oldest(index query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
 };
 
+/// How many of the first `count` positions of a sequence routing may select: ceil(capacity count).
+constexpr index routing_budget(double capacity, index count) {
+  const double exact = capacity * static_cast<double>(count);
+  const index whole = static_cast<index>(exact);
+  return whole + (static_cast<double>(whole) < exact ? 1 : 0);
+}
+
 /// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
 /// gradient.
 struct adam_settings {
@@ -131,6 +138,15 @@ struct dropout_mask {
 ///   keep_last            of the positions j = 0, 1, .. at i = sequence + j dilation of x[B,n,columns at `column`] the last
 ///                        `span`: ring[B,span,D] at j % span
 ///   keep_row             ring[B,span,D] at position % span = x[B,D]
+/// routing
+///   route                selects of scores[B,n], in each of `dilation` interleaved sequences in order, those that are above 0
+///                        while budget[dilation,B] is at least 1, which they lower by 1; position number j of a sequence (of
+///                        which the first here is number `first`) raises it before by ceil(capacity (j+1)) - ceil(capacity j).
+///                        rows[B,m] = their places among the B n scores, sequence by sequence, then -1;
+///                        gate[B,m] = tanh(score), then 0
+///   add_routed           y[N,D] at rows[R] += gate[R] x[R,D]; no row stands there twice, negative ones count as none
+///   add_routed_backward  dx[R,D] = gate[R] dy[N,D] at rows[R], which may be x; dscore[N] = (1 - gate^2) sum(x dy) at
+///                        rows[R], else 0
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
 ///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: of each book the row of codebooks[books,C,K]
@@ -171,6 +187,9 @@ struct dropout_mask {
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
   STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(keep_row, (b, in2, index{}, out3))              \
   STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
+  STRATA_OP(route, (b, 1.0, 1, index{}, in2, out2, tokens2, out2))                                              \
+  STRATA_OP(add_routed, (b, ids1, in1, in2, out2))                                                              \
+  STRATA_OP(add_routed_backward, (b, ids1, in1, in2, in2, out2, out1))                                          \
   STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
@@ -194,6 +213,7 @@ struct operations {
   static inline view<bfloat16, 2> halves2;
   static inline view<std::int8_t, 2> bytes2;
   static inline view<token, 1> tokens1;
+  static inline view<token, 2> tokens2;
   static inline view<token, 3> targets3;
 #define STRATA_OP(name, arguments) \
   static constexpr bool has_##name = requires(Backend & b) { name arguments; };

@@ -26,8 +26,11 @@ struct cost {
   }
   static constexpr double block_products(const level_facts& level) {
     const double attention = level.span > 0 ? 8.0 * level.attention_dim() * level.dim : 0;
-    return attention + 4.0 * level.dim * level.hidden;
+    const double score = level.routed() ? 2.0 * level.dim : 0;
+    return attention + 4.0 * level.dim * level.hidden + score;
   }
+  /// Of one row in the heavy branch of a routed feed-forward.
+  static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
   static constexpr double merge_flops() {
     if (F::level_count == 1) return 0;
     return 2.0 * (2.0 * F::concatenated_dim * F::merge_dim + 2.0 * F::merge_dim * F::merge_dim);
@@ -47,7 +50,7 @@ struct cost {
     double pairs = 0;
     const index positions = level.positions(tokens);
     for (index sequence = 0; sequence < level.dilation; ++sequence) {
-      const index count = (positions - sequence + level.dilation - 1) / level.dilation;
+      const index count = level.sequence_length(positions, sequence);
       const double span = static_cast<double>(level.span), whole = static_cast<double>(count);
       pairs += whole <= span ? whole * (whole + 1) / 2 : span * (span + 1) / 2 + (whole - span) * span;
     }
@@ -63,7 +66,9 @@ struct cost {
     double flops = 0;
     for (const level_facts& level : F::levels) {
       const double rows = static_cast<double>(batch * level.positions(tokens));
+      const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
       flops += rows * (compress_flops(level) + F::depth * block_products(level)) +
+               F::depth * heavy_rows * heavy_flops(level) +
                F::depth * 4.0 * level.attention_dim() * static_cast<double>(batch) * attended_pairs(level, tokens);
     }
     return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
@@ -79,12 +84,12 @@ struct cost {
   static constexpr double training_flops_per_token =
       training_flops(1, F::max_length) / static_cast<double>(F::max_length);
 
-  /// FLOPs of one generated token, on average, once all rings are full.
+  /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = F::depth * merge_flops() + head_flops();
     for (const level_facts& level : F::levels)
-      flops += (compress_flops(level) +
-                F::depth * (block_products(level) + 4.0 * level.attention_dim() * static_cast<double>(level.span))) /
+      flops += (compress_flops(level) + F::depth * (block_products(level) + level.capacity * heavy_flops(level) +
+                                                    4.0 * level.attention_dim() * static_cast<double>(level.span))) /
                level.stride;
     return flops;
   }();

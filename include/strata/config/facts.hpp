@@ -26,14 +26,21 @@ struct level_facts {
   int head_dim = 0;
   int span = 0;           ///< positions a query sees, its own included; 0: the level has no attention
   bool full = false;      ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
-  int hidden = 0;         ///< width inside the feed-forward
+  int hidden = 0;         ///< width inside the feed-forward that every position passes
+  int heavy_hidden = 0;   ///< width inside the one that selected positions pass besides; 0: there is none
+  double capacity = 0;    ///< the part of the positions that may be selected
   int first_channel = 0;  ///< where this level starts in the concatenation of all levels
   int attention_of = 0;   ///< the level whose attention weights this one uses; itself unless they are shared
   double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index positions(index tokens) const { return (tokens + stride - 1) / stride; }
+  /// How many of `positions` positions belong to an interleaved sequence.
+  constexpr index sequence_length(index positions, int sequence) const {
+    return (positions - sequence + dilation - 1) / dilation;
+  }
   constexpr bool compressed() const { return compression > 1; }
+  constexpr bool routed() const { return heavy_hidden > 0; }
 };
 
 /// The constants of a model description.
@@ -82,7 +89,7 @@ struct facts {
       const level& given = Config::levels[l];
       const int own_length = max_length / given.compression;
       const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
-      const bool full = given.attends_to_all(max_length);
+      const bool full = given.attends_to_all(max_length), routed = given.routing.capacity > 0;
       result[l] = {.compression = given.compression,
                    .stride = given.stride,
                    .dilation = given.compression / given.stride,
@@ -91,7 +98,9 @@ struct facts {
                    .head_dim = given.head_dim,
                    .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
                    .full = full,
-                   .hidden = given.dim * given.feed_forward_multiple,
+                   .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
+                   .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
+                   .capacity = given.routing.capacity,
                    .first_channel = channel,
                    .attention_of = first_that_shares(l),
                    .attention_dropout = Config::attention_dropout,

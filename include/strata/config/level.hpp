@@ -9,6 +9,13 @@ namespace strata {
 inline constexpr int full_attention = -1;    ///< every earlier position, with xPos
 inline constexpr int automatic_window = -2;  ///< half of the level's own sequence length
 
+/// A feed-forward in two branches: a light one that every position passes, and a heavy one, `feed_forward_multiple` wide, for
+/// the positions that a learned score selects.
+struct feed_forward_routing {
+  int light_multiple = 1;  ///< hidden width of the light branch over `dim`
+  double capacity = 0;     ///< the part of the positions that may be selected, up to 1; 0: no routing
+};
+
 /// Describes one level. Everything is a compile-time constant of the model.
 struct level {
   int compression = 1;            ///< tokens that one position summarises; a power of two
@@ -18,6 +25,7 @@ struct level {
   int head_dim = 64;              ///< width of one head; even
   int window = automatic_window;  ///< earlier positions a position attends to; 0 for none, or a value above
   int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over `dim`
+  feed_forward_routing routing = {};
 
   /// Whether the attention is full: asked for, or a window that is longer than the level's own sequence.
   constexpr bool attends_to_all(int max_length) const {

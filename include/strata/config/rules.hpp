@@ -83,6 +83,9 @@ struct check_levels {
   STRATA_LEVEL_RULE([](level l) { return l.window >= automatic_window; },
                     "window must be 0, positive, full_attention or automatic_window");
   STRATA_LEVEL_RULE([](level l) { return l.feed_forward_multiple > 0; }, "feed_forward_multiple must be positive");
+  STRATA_LEVEL_RULE([](level l) { return l.routing.capacity >= 0 && l.routing.capacity <= 1; },
+                    "routing.capacity must be 0 (no routing) or a part of the positions, up to 1");
+  STRATA_LEVEL_RULE([](level l) { return l.routing.light_multiple > 0; }, "routing.light_multiple must be positive");
   STRATA_LEVEL_RULE([](level l) { return l.compression <= Config::max_length; },
                     "compression must not exceed max_length");
   STRATA_LEVEL_RULE(

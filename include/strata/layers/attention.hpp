@@ -73,8 +73,8 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
   norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
-  copy(p.backend, x.flat(), y.flat());
-  add_branch(p, acts.dropout, p.memory[acts.mixed], own.to_out, normed.rows(), y.rows());
+  add_branch(p, acts.dropout, x.flat(), y.flat(),
+             [&](update mode) { linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), mode); });
 }
 
 /// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `keys` and
@@ -91,7 +91,7 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
   copy(p.backend, x.flat(), y.flat());
-  add_branch(p, acts.dropout, p.memory[acts.mixed], own.to_out, normed.rows(), y.rows());
+  linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
 }
 
 /// `dx` comes in as the gradient of y and leaves as that of x.
@@ -102,9 +102,9 @@ void attention_backward(const pass<Backend>& p, const level_facts& level, const 
   const auto dmixed = p.scratch[acts.dmixed];
   const auto dqkv = p.scratch[acts.dqkv];
   const auto normed = p.scratch[acts.normed], dnormed = normed;
-  const auto dbranch = gradient_of_branch(p, acts.dropout, dx.rows(), normed.rows());
-  linear_backward_weight(p.backend, dbranch, p.memory[acts.mixed], p.gradients[own.to_out], {});
-  linear_backward_input(p.backend, dbranch, p.weights[own.to_out], dmixed, update::replace);
+  const auto dbranch = gradient_of_branch(p, acts.dropout, dx, normed);
+  linear_backward_weight(p.backend, dbranch.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
+  linear_backward_input(p.backend, dbranch.rows(), p.weights[own.to_out], dmixed, update::replace);
   attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
                      dmixed, dqkv);
   norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);

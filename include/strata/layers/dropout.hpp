@@ -22,19 +22,22 @@ void dropout_in_place(const pass<Backend>& p, const dropout_place& own, output<S
   if (drops(p, own)) dropout(p.backend, mask_of(p, own), x, x, update::replace);
 }
 
-/// y[R,N] += dropout(x[R,K] weight[N,K]^T): how a branch comes back to the residual stream. `room` [R,N] is free memory.
-template <class Backend, class S = typename Backend::scalar>
-void add_branch(const pass<Backend>& p, const dropout_place& own, input<S, 2> x, const tensor<2>& weight,
-                output<S, 2> room, output<S, 2> y) {
-  if (!drops(p, own)) return linear(p, x, weight, {}, y, update::add);
-  linear(p, x, weight, {}, room, update::replace);
-  dropout(p.backend, mask_of(p, own), room.flat(), y.flat(), update::add);
+/// y = x + dropout(branch). `write(mode)` computes the branch into y, in the place of what is there or in addition.
+template <class Backend, class Write, class S = typename Backend::scalar>
+void add_branch(const pass<Backend>& p, const dropout_place& own, input<S, 1> x, output<S, 1> y, Write write) {
+  if (!drops(p, own)) {
+    copy(p.backend, x, y);
+    return write(update::add);
+  }
+  write(update::replace);
+  dropout_in_place(p, own, y);
+  add(p.backend, x, y);
 }
 
 /// The gradient of the branch: dy, or what dropout lets through of it, in `room`.
 template <class Backend, class S = typename Backend::scalar>
-view<const S, 2> gradient_of_branch(const pass<Backend>& p, const dropout_place& own, input<S, 2> dy,
-                                    output<S, 2> room) {
+view<const S, 3> gradient_of_branch(const pass<Backend>& p, const dropout_place& own, input<S, 3> dy,
+                                    output<S, 3> room) {
   if (!drops(p, own)) return dy;
   dropout(p.backend, mask_of(p, own), dy.flat(), room.flat(), update::replace);
   return room;

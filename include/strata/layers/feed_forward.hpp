@@ -1,4 +1,4 @@
-// The feed-forward half of a block: y = x + feed_forward(token_shift(x)).
+// The feed-forward half of a block: y = x + feed_forward(token_shift(x)), with routing in a light and a heavy branch.
 // Shapes: x [B,n,d] -> y [B,n,d].
 // Source: docs/model.md.
 #pragma once
@@ -6,19 +6,21 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/dropout.hpp>
 #include <strata/layers/norm.hpp>
+#include <strata/layers/routed_branch.hpp>
 
 namespace strata {
 
 struct feed_forward_parameters {
   norm_parameters norm;
-  tensor<2> up;    // [hidden, d]
-  tensor<2> down;  // [d, hidden]
+  perceptron_parameters every;  // of every position
+  routed_parameters routed;     // of some, where the level has routing
 };
 struct feed_forward_activations {
   norm_activations norm;
-  tensor<2> hidden;     // [B n, hidden]
-  tensor<3> normed;     // scratch [B,n,d], in backward also its gradient
-  tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
+  perceptron_activations every;
+  routed_activations routed;
+  tensor<3> normed;   // scratch [B,n,d], in backward also its gradient
+  tensor<3> dbranch;  // scratch [B,n,d], with dropout
   dropout_place dropout;
 };
 
@@ -26,67 +28,61 @@ template <class Table, class Name>
 constexpr feed_forward_parameters declare_feed_forward(Table& table, const Name& prefix, const level_facts& level) {
   feed_forward_parameters own;
   own.norm = declare_rms_norm(table, prefix + ".net.0", level.dim);
-  own.up = table.template add<2>(prefix + ".net.1.weight", {level.hidden, level.dim}, linear_start(level.dim));
-  own.down = table.template add<2>(prefix + ".net.3.weight", {level.dim, level.hidden}, linear_start(level.hidden));
+  own.every = declare_perceptron(table, prefix + ".net.1", prefix + ".net.3", level.dim, level.hidden);
+  if (level.routed()) own.routed = declare_routed(table, prefix, level);
   return own;
 }
 
 constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, const level_facts& level, index batch,
                                                      index positions) {
   feed_forward_activations own;
-  own.norm = plan_norm(plan.memory, batch * positions);
-  own.hidden = plan.memory.add<2>({batch * positions, level.hidden});
   memory_plan scratch;
+  own.norm = plan_norm(plan.memory, batch * positions);
   own.normed = scratch.add<3>({batch, positions, level.dim});
-  own.activated = scratch.add<2>(own.hidden.shape);
-  plan.scratch_used(scratch);
+  own.every = plan_perceptron(plan.memory, scratch, batch * positions, level.hidden);
+  if (level.routed()) own.routed = plan_routed(plan, scratch, level, batch, positions);
   own.dropout = plan.add_dropout(level.feed_forward_dropout);
+  if (plan.training && own.dropout.rate > 0) own.dbranch = scratch.add<3>(own.normed.shape);
+  plan.scratch_used(scratch);
   return own;
-}
-
-/// y = x + feed_forward(token_shift(source)); `source` is x, or x already shifted with `shift` 0.
-template <class Backend, class S = typename Backend::scalar>
-void feed_forward_residual(const pass<Backend>& p, const feed_forward_parameters& own,
-                           const feed_forward_activations& acts, input<S, 3> source, int shift, input<S, 3> x,
-                           output<S, 3> y) {
-  const auto normed = p.scratch[acts.normed];
-  const auto activated = p.scratch[acts.activated];
-  norm_forward(p, own.norm, acts.norm, source, shift, normed);
-  linear(p, normed.rows(), own.up, {}, p.memory[acts.hidden], update::replace);
-  gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
-  copy(p.backend, x.flat(), y.flat());
-  add_branch(p, acts.dropout, activated, own.down, normed.rows(), y.rows());
 }
 
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_forward(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
                           const feed_forward_activations& acts, input<S, 3> x, output<S, 3> y) {
-  feed_forward_residual(p, own, acts, x, level.dilation, x, y);
+  const auto normed = p.scratch[acts.normed];
+  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  add_branch(p, acts.dropout, x.flat(), y.flat(), [&](update mode) {
+    perceptron_forward(p, own.every, acts.every, normed.rows(), y.rows(), mode);
+    if (level.routed()) routed_forward(p, level, own.routed, acts.routed, normed, y);
+  });
 }
 
-/// One new position of each sequence: x, y [B,1,d]. `previous` [B,d] holds the last position of the same
-/// interleaved sequence and receives this one; `shifted` [B,d] is free memory.
+/// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `previous` [B,d] holds the
+/// last position of the same sequence and receives this one; `shifted` [B,d] is free memory; `budget` [1,B] is the sequence's
+/// where the level has routing.
 template <class Backend, class S = typename Backend::scalar>
-void feed_forward_step(const pass<Backend>& p, const feed_forward_parameters& own, const feed_forward_activations& acts,
-                       output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
+void feed_forward_step(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
+                       const feed_forward_activations& acts, index count, output<S, 2> budget, output<S, 2> previous,
+                       output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
+  const auto normed = p.scratch[acts.normed];
   shift_step(p.backend, x.rows(), previous, shifted.rows());
-  feed_forward_residual(p, own, acts, shifted, 0, x, y);
+  norm_forward(p, own.norm, acts.norm, shifted, 0, normed);
+  copy(p.backend, x.flat(), y.flat());
+  perceptron_forward(p, own.every, acts.every, normed.rows(), y.rows(), update::add);
+  if (level.routed()) routed_step(p, level, own.routed, acts.routed, count, budget, normed, y);
 }
 
 /// `dx` comes in as the gradient of y and leaves as that of x.
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_backward(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
                            const feed_forward_activations& acts, input<S, 3> x, output<S, 3> dx) {
-  const auto activated = p.scratch[acts.activated], dhidden = activated;
   const auto normed = p.scratch[acts.normed], dnormed = normed;
-  gelu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
-  const auto dbranch = gradient_of_branch(p, acts.dropout, dx.rows(), normed.rows());
-  linear_backward_weight(p.backend, dbranch, activated, p.gradients[own.down], {});
-  linear_backward_input(p.backend, dbranch, p.weights[own.down], dhidden, update::replace);
-  gelu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
+  const auto dbranch = gradient_of_branch(p, acts.dropout, dx, p.scratch.optional(acts.dbranch));
   norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
-  linear_backward_weight(p.backend, dhidden, normed.rows(), p.gradients[own.up], {});
-  linear_backward_input(p.backend, dhidden, p.weights[own.up], dnormed.rows(), update::replace);
+  if (level.routed()) routed_backward_weights(p, own.routed, acts.routed, normed, dbranch);
+  perceptron_backward(p, own.every, acts.every, normed.rows(), dbranch.rows(), dnormed.rows());
+  if (level.routed()) routed_backward_input(p, own.routed, acts.routed, dnormed);
   norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);
 }
 

@@ -23,7 +23,7 @@ struct pass {
   tensor_memory<scalar> gradients;
   tensor_memory<scalar> memory;                    ///< activations that backward reads
   tensor_memory<scalar> scratch;                   ///< shared by all layers, free after each
-  tensor_memory<token> targets;                    ///< what the losses predict
+  tensor_memory<token> targets;                    ///< rows that routing selects, and what the losses predict
   weight_format format = weight_format::float32;   ///< of the matrices in `weights`
   std::optional<std::uint64_t> dropout_seed = {};  ///< none: no dropout
 };

@@ -52,6 +52,7 @@ struct activation_layout {
   tensor<3> dtokens;                 // [B,T,D]
   activation_use use = activation_use::training;
   index memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
+  index rows_size = 0;                                        // of the targets, at their front: rows of routing
 };
 
 template <class Config>
@@ -83,14 +84,18 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     for (int i = 1; i <= F::depth; ++i)
       stream[i][l] = training || i <= 2 ? memory.add<3>(stream_of(l)) : stream[i - 2][l];
   }
-  const memory_plan before_layers = memory;
+  const memory_plan before_layers = memory, rows_before = plan.targets;
   for (int i = 0; i < F::depth; ++i) {
-    if (use != activation_use::training) memory = before_layers;
+    if (use != activation_use::training) {
+      memory = before_layers;
+      plan.targets = rows_before;
+    }
     for (int l = 0; l < F::level_count; ++l)
       own.layers[i].blocks[l] =
           plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[i][l], stream[i + 1][l]);
     if (F::level_count > 1) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
   }
+  own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {
     own.final_norm[l] = plan_norm(memory, batch * F::levels[l].positions(tokens));
     own.embedding[l] = memory.add<3>(stream_of(l));

@@ -1,5 +1,5 @@
 // What incremental generation remembers: per level, layer and interleaved sequence the keys and values of the last
-// `span` positions and the rows that the next token shift reads; per strided level its current value.
+// `span` positions, the rows that the next token shift reads and the budget of routing; per strided level its current value.
 // Shapes: places in one memory whose size does not depend on the length of the text.
 // Source: docs/model.md, "Generation".
 #pragma once
@@ -19,6 +19,7 @@ struct cache_layout {
   struct layer {
     each_level<tensor<4>> keys, values;                           // [dilation,B,span,H E]
     each_level<tensor<3>> before_attention, before_feed_forward;  // [dilation,B,d]
+    each_level<tensor<2>> budget;                                 // [dilation,B], levels with routing
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
   };
   tensor<3> window;                // [B,largest c,D]: the last tokens' embeddings
@@ -49,6 +50,7 @@ constexpr cache_layout<Config> plan_cache(index batch) {
         layer.before_attention[l] = plan.add<3>({level.dilation, batch, level.dim});
       }
       layer.before_feed_forward[l] = plan.add<3>({level.dilation, batch, level.dim});
+      if (level.routed()) layer.budget[l] = plan.add<2>({level.dilation, batch});
       if (level.stride > 1) layer.current[l] = plan.add<3>({batch, 1, level.dim});
     }
   }

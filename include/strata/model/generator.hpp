@@ -41,6 +41,7 @@ class generator {
     memory_ = storage<scalar>(acts_.memory_size);
     scratch_ = storage<scalar>(acts_.scratch_size);
     cache_ = storage<scalar>(places_.size);
+    rows_ = storage<token>(acts_.rows_size);
     newest_ = storage<token>(batch);
     recent_ = storage<token>(batch * F::largest_compression);
     host_logits_.resize(static_cast<std::size_t>(batch * F::vocabulary));
@@ -72,8 +73,9 @@ class generator {
     for (index b = 0; b < batch_; ++b) remember(b, ids(b));
     upload_tokens(*backend_, ids, newest_.view());
     upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
-    const pass<Backend> p{*backend_, batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
-                          {},        weights_.format()};
+    const pass<Backend> p{
+        *backend_,      batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
+        {rows_.data()}, weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
     const auto newest = p.memory[acts_.tokens];
     const auto window = cache()[places_.window];
@@ -187,9 +189,9 @@ class generator {
     const index tokens = ids.shape[1];
     const activation_layout<Config> acts = plan_activations<Config>(batch_, tokens, activation_use::inference);
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
-    storage<token> inputs(ids.size());
-    const pass<Backend> p{*backend_,       batch_,           tokens, weights_.memory(), {},
-                          {memory.data()}, {scratch.data()}, {},     weights_.format()};
+    storage<token> inputs(ids.size()), rows(acts.rows_size);
+    const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
+                          {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), [&](int i) {
@@ -221,6 +223,8 @@ class generator {
       keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[places.keys[l]][sequence]);
       keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[places.values[l]][sequence]);
     }
+    if (level.routed())
+      copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[places.budget[l]].flat());
     if (level.stride > 1) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
   }
 
@@ -237,8 +241,9 @@ class generator {
       attention_step(p, level, own.attention, acts.attention, cache()[places_.distance[l]], count,
                      cache()[places.keys[l]][sequence], cache()[places.values[l]][sequence],
                      cache()[places.before_attention[l]][sequence], shifted, p.memory[acts.x], p.memory[acts.middle]);
-    feed_forward_step(p, own.feed_forward, acts.feed_forward, cache()[places.before_feed_forward[l]][sequence], shifted,
-                      p.memory[acts.middle], y);
+    const auto budget = level.routed() ? cache()[places.budget[l]].slice(sequence, 1) : view<scalar, 2>{};
+    feed_forward_step(p, level, own.feed_forward, acts.feed_forward, count, budget,
+                      cache()[places.before_feed_forward[l]][sequence], shifted, p.memory[acts.middle], y);
     if (level.stride > 1) copy(*backend_, y.flat(), cache()[places.current[l]].flat());
   }
 
@@ -265,7 +270,7 @@ class generator {
   activation_layout<Config> acts_;
   cache_layout<Config> places_;
   storage<scalar> memory_, scratch_, cache_;
-  storage<token> newest_, recent_;
+  storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_;
   std::vector<scalar> host_logits_;
 };

@@ -110,20 +110,29 @@ void check_cost() {
     CHECK(cost::activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
   }
 
-  // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides.
+  // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides. High scores use up
+  // the budget of routing, low ones use none of it.
   strata::transformer<Config, counting, strata::purpose::inference> model(backend);
   watch::allocated_bytes = 0;
   model.reserve(batch, 31);
   CHECK(cost::activation_bytes(batch, 31, strata::activation_use::inference) == watch::allocated_bytes);
-  strata::generator<Config, counting> writer(model, batch);
-  const strata::token newest[] = {1, 2};
   strata::index full = 0;
   for (const auto& level : F::levels) full = std::max<strata::index>(full, level.span * level.compression);
   full = (full + 63) / 64 * 64;
-  for (strata::index t = 0; t < full; ++t) writer.step({newest, {batch}});
-  backend.flops = 0;
-  for (int t = 0; t < 64; ++t) writer.step({newest, {batch}});
-  CHECK(cost::inference_flops_per_token == Approx(backend.flops / 64 / batch).epsilon(1e-12));
+  double heavy = 0;
+  for (const auto& level : F::levels)
+    heavy += F::depth * 4.0 * level.capacity * level.dim * level.heavy_hidden / level.stride;
+  for (const bool selects : {true, false}) {
+    for (const auto& entry : strata::parameters<Config>::entries())
+      if (entry.name.ends_with(".route.bias")) model.weights()(entry.offset) = selects ? 1e3f : -1e3f;
+    strata::generator<Config, counting> writer(model, batch);
+    const strata::token newest[] = {1, 2};
+    for (strata::index t = 0; t < full; ++t) writer.step({newest, {batch}});
+    backend.flops = 0;
+    for (int t = 0; t < 64; ++t) writer.step({newest, {batch}});
+    CHECK(cost::inference_flops_per_token - (selects ? 0 : heavy) == Approx(backend.flops / 64 / batch).epsilon(1e-12));
+    if (heavy == 0) break;
+  }
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct shared : windows {
 struct several : strata::model_defaults {
   static constexpr level levels[] = {
       {.compression = 8, .stride = 2, .dim = 24, .heads = 3, .head_dim = 10, .feed_forward_multiple = 2},
-      {.compression = 2, .stride = 1, .dim = 40, .heads = 1, .head_dim = 6},
+      {.compression = 2, .dim = 40, .heads = 1, .head_dim = 6, .routing = {.light_multiple = 2, .capacity = 0.5}},
       {.compression = 4, .stride = 4, .dim = 16}};
 };
 struct into_all : several {
@@ -75,7 +75,11 @@ TEST_CASE("facts: numbers of one level") {
   CHECK(first.hidden == 48);
   CHECK(first.compressed());
   CHECK_FALSE(facts<chosen>::levels[0].compressed());
-  CHECK(facts<several>::levels[1].hidden == 160);
+  CHECK_FALSE(first.routed());
+  CHECK(first.heavy_hidden == 0);
+  CHECK(facts<several>::levels[1].routed());
+  CHECK(facts<several>::levels[1].hidden == 80);
+  CHECK(facts<several>::levels[1].heavy_hidden == 160);
 }
 
 TEST_CASE("facts: which level's attention weights a level uses") {

@@ -136,6 +136,19 @@ inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, ind
 inline void shift_step(cpu& backend, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {
   STRATA_CALL_KERNEL(shift_step(backend, x, previous, y));
 }
+// routing
+inline void route(cpu& backend, double capacity, int dilation, index first, input<float, 2> scores,
+                  output<float, 2> budget, view<token, 2> rows, output<float, 2> gate) {
+  STRATA_CALL_KERNEL(route(backend, capacity, dilation, first, scores, budget, rows, gate));
+}
+inline void add_routed(cpu& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
+                       output<float, 2> y) {
+  STRATA_CALL_KERNEL(add_routed(backend, rows, gate, x, y));
+}
+inline void add_routed_backward(cpu& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
+                                input<float, 2> dy, output<float, 2> dx, output<float, 1> dscore) {
+  STRATA_CALL_KERNEL(add_routed_backward(backend, rows, gate, x, dy, dx, dscore));
+}
 // losses
 inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
   STRATA_CALL_KERNEL(window_targets(backend, ids, stride, offset, targets));

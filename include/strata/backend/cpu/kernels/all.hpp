@@ -17,6 +17,7 @@
 #include <strata/backend/cpu/kernels/attention.hpp>
 #include <strata/backend/cpu/kernels/resample.hpp>
 #include <strata/backend/cpu/kernels/cross_attention.hpp>
+#include <strata/backend/cpu/kernels/routing.hpp>
 #include <strata/backend/cpu/kernels/losses.hpp>
 #include <strata/backend/cpu/kernels/optimizer.hpp>
 // clang-format on
