@@ -52,6 +52,13 @@ TEST_CASE("unfold and its gradient equal the reference") {
           const auto dlast = bench.normal({batch, 1, width});
           unfold_backward(bench.backend, dlast, compression, stride, tokens - 1, dx);
           bench.result("dx of last", dx);
+          // Each token once, from the first on: the last position may reach past the end.
+          const index pieces = (tokens + compression - 1) / compression;
+          const auto ahead = bench.unset({batch, pieces, width}), dahead = bench.normal({batch, pieces, width});
+          unfold(bench.backend, x, compression, compression, index{compression} - 1, ahead);
+          bench.result("ahead", ahead);
+          unfold_backward(bench.backend, dahead, compression, compression, index{compression} - 1, dx);
+          bench.result("dx of ahead", dx);
         });
   });
 }
@@ -153,6 +160,10 @@ TEST_CASE("between levels: known values") {
     const auto dx = bench.all(100, {1, 3, 2});
     unfold_backward(bench.backend, y, 2, 2, index{0}, dx);
     CHECK(bench.read(dx) == std::vector<double>{101, 110, 102, 120, 103, 130});
+    unfold(bench.backend, x, 2, 2, index{1}, y);  // the last position ends after the text
+    CHECK(bench.read(y) == std::vector<double>{1, 2, 10, 20, 3, 0, 30, 0});
+    unfold_backward(bench.backend, y, 2, 2, index{1}, dx);
+    CHECK(bench.read(dx) == std::vector<double>{102, 120, 104, 140, 106, 160});
 
     // 2 positions at tokens 0 and 2 of 3, at column 1 of 4.
     const auto level = bench.of({1, 2, 3, 4}, {1, 2, 2}), wide = bench.all(9, {1, 3, 4});

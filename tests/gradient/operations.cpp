@@ -170,13 +170,16 @@ TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
     CAPTURE(compression, stride);
     const index tokens = 11, positions = (tokens + stride - 1) / stride, column = 1;
     const int c = compression, s = stride;
-    const auto x = bench.normal({2, tokens, 5}), dx = bench.all(0, {2, tokens, 5});
+    const auto x = bench.normal({2, tokens, 5}), dx = bench.unset({2, tokens, 5});
     const auto patches = bench.unset({2, positions, 5 * c}), dpatches = bench.normal({2, positions, 5 * c});
-    unfold_backward(backend, dpatches, c, s, 0, dx);
-    CHECK(difference_error(x, dx, [&] {
-            unfold(backend, x, c, s, 0, patches);
-            return projection(patches, dpatches);
-          }) < difference_tolerance);
+    for (const index first : {0, c - 1}) {
+      fill(backend, 0, dx.flat());
+      unfold_backward(backend, dpatches, c, s, first, dx);
+      CHECK(difference_error(x, dx, [&] {
+              unfold(backend, x, c, s, first, patches);
+              return projection(patches, dpatches);
+            }) < difference_tolerance);
+    }
 
     const auto level = bench.normal({2, positions, 3}), dlevel = bench.all(0, {2, positions, 3});
     const auto wide = bench.all(0, {2, tokens, 5}), dwide = bench.normal({2, tokens, 5});

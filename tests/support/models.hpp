@@ -79,6 +79,16 @@ struct routed : variant_defaults {
       {.compression = 8, .dim = 4, .window = 0, .feed_forward_multiple = 1, .routing = {.capacity = 0.25}}};
 };
 
+/// An hourglass whose coarse level is the first and wider, with logits from both.
+struct hourglass : variant_defaults {
+  static constexpr int depth = 5;
+  static constexpr strata::hourglass_layers fine_layers = {.before = 1, .after = 2};
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr strata::level levels[] = {
+      {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = 2, .feed_forward_multiple = 1},
+      {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}};
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -104,6 +114,6 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS models::automatic_windows, models::routed
+#define STRATA_VARIANTS models::automatic_windows, models::routed, models::hourglass
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -127,7 +127,7 @@ struct dropout_mask {
 ///   cross_attention_step one query of each of B texts, query[B,HE], and a ring of keys and values [B,span,2HE] that holds
 ///                        position j at j % span: attends to the last min(count, span) of `count` positions
 /// between levels
-///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros before token 0;
+///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros outside of the text;
 ///                        channel-major, like the weights of a convolution
 ///   unfold_backward      dx[B,T,D] +=
 ///   repeat               y[B,T,columns at `column`] = x[B,n,D] at t / stride

@@ -22,6 +22,7 @@ struct cost {
   static constexpr double compress_flops(const level_facts& level) {
     const double dim = F::embedding_dim;
     if (!level.compressed()) return level.dim == F::embedding_dim ? 0 : 2 * dim * level.dim;
+    if (level.linear_compression) return 2 * dim * level.compression * level.dim;
     return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
   }
   static constexpr double block_products(const level_facts& level) {
@@ -32,8 +33,13 @@ struct cost {
   /// Of one row in the heavy branch of a routed feed-forward.
   static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
   static constexpr double merge_flops() {
-    if (F::level_count == 1) return 0;
+    if (!F::merges) return 0;
     return 2.0 * (2.0 * F::concatenated_dim * F::merge_dim + 2.0 * F::merge_dim * F::merge_dim);
+  }
+  /// A position of the coarse level of an hourglass gives each of its tokens as much.
+  static constexpr double upsample_flops(int l) {
+    if (!F::hourglass || l != F::coarse) return 0;
+    return 2.0 * F::levels[l].dim * F::levels[F::fine].dim * F::levels[l].stride;
   }
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
@@ -64,12 +70,14 @@ struct cost {
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out.
   static constexpr double forward_flops(index batch, index tokens) {
     double flops = 0;
-    for (const level_facts& level : F::levels) {
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
       const double rows = static_cast<double>(batch * level.positions(tokens));
       const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
-      flops += rows * (compress_flops(level) + F::depth * block_products(level)) +
-               F::depth * heavy_rows * heavy_flops(level) +
-               F::depth * 4.0 * level.attention_dim() * static_cast<double>(batch) * attended_pairs(level, tokens);
+      const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
+      flops += rows * (compress_flops(level) + upsample_flops(l)) +
+               F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
+                                  4.0 * level.attention_dim() * pairs);
     }
     return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
   }
@@ -87,10 +95,13 @@ struct cost {
   /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = F::depth * merge_flops() + head_flops();
-    for (const level_facts& level : F::levels)
-      flops += (compress_flops(level) + F::depth * (block_products(level) + level.capacity * heavy_flops(level) +
-                                                    4.0 * level.attention_dim() * static_cast<double>(level.span))) /
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      flops += (compress_flops(level) + upsample_flops(l) +
+                F::layers_of(l) * (block_products(level) + level.capacity * heavy_flops(level) +
+                                   4.0 * level.attention_dim() * static_cast<double>(level.span))) /
                level.stride;
+    }
     return flops;
   }();
 

@@ -24,13 +24,14 @@ struct level_facts {
   int dim = 0;
   int heads = 0;
   int head_dim = 0;
-  int span = 0;           ///< positions a query sees, its own included; 0: the level has no attention
-  bool full = false;      ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
-  int hidden = 0;         ///< width inside the feed-forward that every position passes
-  int heavy_hidden = 0;   ///< width inside the one that selected positions pass besides; 0: there is none
-  double capacity = 0;    ///< the part of the positions that may be selected
-  int first_channel = 0;  ///< where this level starts in the concatenation of all levels
-  int attention_of = 0;   ///< the level whose attention weights this one uses; itself unless they are shared
+  int span = 0;                     ///< positions a query sees, its own included; 0: the level has no attention
+  bool linear_compression = false;  ///< a linear map of the tokens side by side, else a convolution
+  bool full = false;                ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
+  int hidden = 0;                   ///< width inside the feed-forward that every position passes
+  int heavy_hidden = 0;             ///< width inside the one that selected positions pass besides; 0: there is none
+  double capacity = 0;              ///< the part of the positions that may be selected
+  int first_channel = 0;            ///< where this level starts in the concatenation of all levels
+  int attention_of = 0;             ///< the level whose attention weights this one uses; itself unless they are shared
   double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
@@ -59,6 +60,30 @@ struct facts {
     return std::find(std::begin(Config::losses), std::end(Config::losses), name) != std::end(Config::losses);
   }
 
+  /// In an hourglass layers run on one level each, elsewhere on all, with a merge after each layer.
+  static constexpr bool hourglass = Config::fine_layers.any();
+  static constexpr bool merges = level_count > 1 && !hourglass;
+  /// Where the fine stream takes up the coarse one; -1 where there is none.
+  static constexpr int upsample_layer = hourglass ? depth - Config::fine_layers.after : -1;
+  static constexpr int coarse = [] {
+    int l = 0;
+    while (hourglass && Config::levels[l].compression == 1) ++l;
+    return l;
+  }();
+  static constexpr int fine = hourglass ? 1 - coarse : 0;
+  /// The first layer that runs on level `l`.
+  static constexpr int first_layer(int l) { return hourglass && l == coarse ? Config::fine_layers.before : 0; }
+  static constexpr bool runs(int layer, int l) {
+    if (!hourglass) return true;
+    return (l == coarse) == (layer >= Config::fine_layers.before && layer < upsample_layer);
+  }
+  /// How many layers run on level `l`.
+  static constexpr int layers_of(int l) {
+    int count = 0;
+    for (int layer = 0; layer < depth; ++layer) count += runs(layer, l) ? 1 : 0;
+    return count;
+  }
+
   static constexpr int predicting_level = [] {
     if (Config::predicting_level >= 0) return static_cast<int>(Config::predicting_level);
     int best = 0;
@@ -66,8 +91,9 @@ struct facts {
       if (Config::levels[l].compression < Config::levels[best].compression) best = l;
     return best;
   }();
-  /// D, the width of the token embedding: that of the widest level.
+  /// D, the width of the token embedding: that of the widest level, in an hourglass of the fine one.
   static constexpr int embedding_dim = [] {
+    if (hourglass) return Config::levels[fine].dim;
     int widest = 0;
     for (const level& each : Config::levels) widest = each.dim > widest ? each.dim : widest;
     return widest;
@@ -97,6 +123,7 @@ struct facts {
                    .heads = given.heads,
                    .head_dim = given.head_dim,
                    .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
+                   .linear_compression = hourglass && given.compression > 1,
                    .full = full,
                    .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
                    .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,

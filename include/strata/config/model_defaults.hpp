@@ -26,6 +26,14 @@ struct prophet_quantized_options {
   quantized_source source = quantized_source::compressed_tokens;
 };
 
+/// Layers of an hourglass that run on its fine level before it is shortened, and after the coarse one is added to it; those
+/// between run on the coarse level.
+struct hourglass_layers {
+  int before = 0, after = 0;
+  constexpr bool any() const { return before != 0 || after != 0; }
+};
+inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by side in every layer
+
 inline constexpr int least_compressed = -1;  ///< `predicting_level`: the level with the smallest compression
 inline constexpr int ignore_nothing = -1;    ///< `ignore_index`: every token counts in the losses
 
@@ -43,6 +51,8 @@ struct model_defaults {
   static constexpr int predicting_level = least_compressed;  ///< index into `levels`
   static constexpr merge_target merge = merge_target::predicting_level;
   static constexpr logits_source logits = logits_source::predicting_level;
+  /// Instead of merges: the levels, one without compression and one whose stride is its compression, run one after the other.
+  static constexpr hourglass_layers fine_layers = no_hourglass;
   /// What the model learns beside the next token, by the names in docs/model.md. Each has weights of its own here; how much it
   /// counts is chosen where the model is trained.
   static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive"};

@@ -54,6 +54,19 @@ constexpr bool can_share_attention() {
       if (Config::levels[l].can_share_attention(Config::levels[other])) return true;
   return false;
 }
+template <class Config>
+constexpr bool has_levels_of_hourglass() {
+  if (!Config::fine_layers.any()) return true;
+  if (std::size(Config::levels) != 2) return false;
+  const level& coarse = Config::levels[Config::levels[0].compression == 1 ? 1 : 0];
+  return Config::levels[0].compression * Config::levels[1].compression == coarse.compression &&
+         coarse.stride == coarse.compression;
+}
+template <class Config>
+constexpr bool has_layers_of_hourglass() {
+  constexpr hourglass_layers fine = Config::fine_layers;
+  return !fine.any() || (fine.before >= 1 && fine.after >= 1 && fine.before < Config::depth - fine.after);
+}
 constexpr bool share_below_1(double rate) { return rate >= 0 && rate < 1; }
 
 // A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
@@ -110,6 +123,18 @@ struct check_model {
   static_assert(share_below_1(Config::attention_dropout), "strata: attention_dropout must be in [0, 1)");
   static_assert(share_below_1(Config::feed_forward_dropout), "strata: feed_forward_dropout must be in [0, 1)");
   static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
+  static constexpr bool levels_of_hourglass = has_levels_of_hourglass<Config>();
+  static_assert(levels_of_hourglass,
+                "strata: an hourglass has two levels, one without compression and one whose stride is its compression");
+  static constexpr bool layers_of_hourglass = has_layers_of_hourglass<Config>();
+  static_assert(layers_of_hourglass,
+                "strata: an hourglass has at least one layer before, one after and one between them (depth is all)");
+  static constexpr bool hourglass_without_merge =
+      !Config::fine_layers.any() || Config::merge == merge_target::predicting_level;
+  static_assert(hourglass_without_merge, "strata: an hourglass has no merges, so merge must stay as it is");
+  static constexpr bool hourglass_without_sharing = !Config::fine_layers.any() || !Config::share_attention;
+  static_assert(hourglass_without_sharing,
+                "strata: the levels of an hourglass run in different layers and cannot share attention");
   static constexpr bool shares_attention_if_asked = !Config::share_attention || can_share_attention<Config>();
   static_assert(shares_attention_if_asked,
                 "strata: share_attention needs two levels with attention and equal dim, heads and head_dim");

@@ -14,10 +14,10 @@ namespace strata {
 template <class Config>
 std::string describe() {
   using F = facts<Config>;
-  std::string text = to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth,
-                             ", predicting level ", F::predicting_level, ", merge into ",
-                             F::level_count == 1 ? "none" : (F::merge_all ? "all" : "predicting"), ", logits from ",
-                             F::logits_from_all ? "all" : "predicting");
+  std::string text =
+      to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth, ", predicting level ",
+              F::predicting_level, ", merge into ", !F::merges ? "none" : (F::merge_all ? "all" : "predicting"),
+              ", logits from ", F::logits_from_all ? "all" : "predicting");
   for (const level_facts& level : F::levels) {
     text += to_text("; compression ", level.compression, ", stride ", level.stride, ", dim ", level.dim, ", heads ",
                     level.heads, "x", level.head_dim, ", window ");
@@ -31,6 +31,8 @@ std::string describe() {
                     options.code_dim, ", of ",
                     options.source == quantized_source::final_embeddings ? "final embeddings" : "compressed tokens");
   }
+  if (F::hourglass)
+    text += to_text("; hourglass of ", Config::fine_layers.before, " + ", Config::fine_layers.after, " fine layers");
   if (Config::share_attention) text += "; attention weights shared";
   if (Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0)
     text += to_text("; dropout of embeddings ", Config::embedding_dropout, ", attention ", Config::attention_dropout,

@@ -38,7 +38,7 @@ std::vector<derived_tensor> derived_tensors() {
   for (int i = 0; i < F::depth; ++i)
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
-      if (level.span == 0) continue;
+      if (level.span == 0 || !F::runs(i, l)) continue;
       const std::string prefix =
           to_text("layers.", i, ".", l, level.full ? ".attn.rotary_emb." : ".attn.attn_fn.rel_pos.");
       derived_tensor frequencies{prefix + "inv_freq", {}}, bases{prefix + "scale", {}};

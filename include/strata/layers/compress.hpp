@@ -1,5 +1,5 @@
-// From token embeddings to the tokens of one level: nothing, a linear map, or a causal convolution with SiLU and a
-// pointwise linear map.
+// From token embeddings, or in an hourglass the fine stream, to the tokens of one level: nothing, a linear map, or a causal
+// convolution with SiLU and a pointwise linear map.
 // Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
 // Source: docs/model.md.
 #pragma once
@@ -10,7 +10,7 @@
 namespace strata {
 
 struct compress_parameters {
-  tensor<2> projection;        // [d,D], compression 1 and d != D
+  tensor<2> projection;        // [d,D c], linear compression, or compression 1 and d != D
   tensor<2> convolution;       // [4D, D c]
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
@@ -29,9 +29,9 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
   const name prefix = name("compressors.") + number + ".compress_fn";
   const index inner = 4 * dim, c = level.compression;
   compress_parameters own;
-  if (!level.compressed()) {
-    if (level.dim != dim)
-      own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim}, linear_start(dim));
+  if (!level.compressed() || level.linear_compression) {
+    if (level.compressed() || level.dim != dim)
+      own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim * c}, linear_start(dim * c));
     return own;
   }
   own.convolution = table.add(prefix + ".1.conv.weight", {inner, dim * c}, {inner, dim, c}, linear_start(dim * c));
@@ -51,12 +51,24 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   }
   own.y = plan.memory.add<3>({batch, positions, level.dim});
   if (!level.compressed()) return own;
-  own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
   memory_plan scratch;
   own.patches = scratch.add<3>({batch, positions, dim * level.compression});
-  own.activated = scratch.add<2>(own.hidden.shape);
+  if (!level.linear_compression) {
+    own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
+    own.activated = scratch.add<2>(own.hidden.shape);
+  }
   plan.scratch_used(scratch);
   return own;
+}
+
+/// What the first map reads: the tokens, or those of each position side by side.
+template <class Backend, class S = typename Backend::scalar>
+view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level, const compress_activations& acts,
+                                input<S, 3> tokens, index first) {
+  if (!level.compressed()) return tokens.rows();
+  const auto patches = p.scratch[acts.patches];
+  unfold(p.backend, tokens, level.compression, level.stride, first, patches);
+  return patches.rows();
 }
 
 /// `first` is the token at which level position 0 ends: 0, but the newest token when one position is computed
@@ -64,15 +76,11 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                       const compress_activations& acts, input<S, 3> tokens, index first = 0) {
-  if (own.projection) {
-    linear(p, tokens.rows(), own.projection, {}, p.memory[acts.y].rows(), update::replace);
-    return;
-  }
-  if (!level.compressed()) return;
-  const auto patches = p.scratch[acts.patches];
+  if (!level.compressed() && !own.projection) return;
+  const auto x = compress_input(p, level, acts, tokens, first);
+  if (own.projection) return linear(p, x, own.projection, {}, p.memory[acts.y].rows(), update::replace);
   const auto activated = p.scratch[acts.activated];
-  unfold(p.backend, tokens, level.compression, level.stride, first, patches);
-  linear(p, patches.rows(), own.convolution, own.convolution_bias, p.memory[acts.hidden], update::replace);
+  linear(p, x, own.convolution, own.convolution_bias, p.memory[acts.hidden], update::replace);
   silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
   linear(p, activated, own.pointwise, own.pointwise_bias, p.memory[acts.y].rows(), update::replace);
 }
@@ -81,24 +89,27 @@ void compress_forward(const pass<Backend>& p, const level_facts& level, const co
 template <class Backend, class S = typename Backend::scalar>
 void compress_backward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                        const compress_activations& acts, input<S, 3> tokens, input<S, 3> dy, output<S, 3> dtokens) {
-  if (own.projection) {
+  if (!level.compressed()) {
+    if (!own.projection) return add(p.backend, dy.flat(), dtokens.flat());
     linear_backward_weight(p.backend, dy.rows(), tokens.rows(), p.gradients[own.projection], {});
     linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dtokens.rows(), update::add);
     return;
   }
-  if (!level.compressed()) {
-    add(p.backend, dy.flat(), dtokens.flat());
+  const auto dpatches = p.scratch[acts.patches];
+  if (own.projection) {
+    const auto x = compress_input(p, level, acts, tokens, index{0});
+    linear_backward_weight(p.backend, dy.rows(), x, p.gradients[own.projection], {});
+    linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dpatches.rows(), update::replace);
+    unfold_backward(p.backend, dpatches, level.compression, level.stride, index{0}, dtokens);
     return;
   }
   const auto activated = p.scratch[acts.activated], dhidden = activated;
-  const auto patches = p.scratch[acts.patches], dpatches = patches;
   silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
   linear_backward_weight(p.backend, dy.rows(), activated, p.gradients[own.pointwise], p.gradients[own.pointwise_bias]);
   linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  unfold(p.backend, tokens, level.compression, level.stride, index{0}, patches);
-  linear_backward_weight(p.backend, dhidden, patches.rows(), p.gradients[own.convolution],
-                         p.gradients[own.convolution_bias]);
+  const auto x = compress_input(p, level, acts, tokens, index{0});
+  linear_backward_weight(p.backend, dhidden, x, p.gradients[own.convolution], p.gradients[own.convolution_bias]);
   linear_backward_input(p.backend, dhidden, p.weights[own.convolution], dpatches.rows(), update::replace);
   unfold_backward(p.backend, dpatches, level.compression, level.stride, index{0}, dtokens);
 }

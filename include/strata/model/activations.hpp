@@ -11,6 +11,7 @@
 #include <strata/layers/compress.hpp>
 #include <strata/layers/head.hpp>
 #include <strata/layers/merge.hpp>
+#include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
 
 namespace strata {
@@ -37,11 +38,14 @@ struct activation_layout {
   };
   tensor<3> tokens;  // [B,T,D]
   dropout_place embedding_dropout;
+  each_level<tensor<3>> source;  // what a level is made from: the tokens or, of an hourglass, the fine stream
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;
   each_level<tensor<3>> token_embedding;  // [B,n,d], what that norm gives and the first layer gets
   each_level<tensor<3>> rotary;           // [4, indices of a sequence, E/2]
   std::array<layer, F::depth> layers;
+  upsample_activations upsample;
+  each_level<tensor<3>> last_stream;  // [B,n,d], what leaves the last layer
   each_level<norm_activations> final_norm;
   each_level<tensor<3>> embedding;  // [B,n,d], what that norm gives
   head_activations head;
@@ -70,8 +74,8 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(Config::embedding_dropout);
-  // What enters each layer, and leaves the last one. In inference two places take turns.
-  std::array<typename activation_layout<Config>::template each_level<tensor<3>>, F::depth + 1> stream;
+  // What enters and what leaves each layer; the same where it does not run on a level. In inference two places take turns.
+  std::array<typename activation_layout<Config>::template each_level<tensor<3>>, F::depth> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     const index positions = level.positions(tokens);
@@ -80,9 +84,27 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     if (level.span > 0)
       own.rotary[l] = memory.add<3>({4, (positions + level.dilation - 1) / level.dilation, level.head_dim / 2});
     // The model shows it after a pass, so it takes no turn.
-    stream[0][l] = own.token_embedding[l] = memory.add<3>(stream_of(l));
-    for (int i = 1; i <= F::depth; ++i)
-      stream[i][l] = training || i <= 2 ? memory.add<3>(stream_of(l)) : stream[i - 2][l];
+    tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
+    std::array<tensor<3>, 2> turns;
+    auto next_place = [&, n = 0]() mutable {
+      tensor<3>& place = turns[n % 2];
+      if (training || n < 2) place = memory.add<3>(stream_of(l));
+      ++n;
+      return place;
+    };
+    for (int i = 0; i < F::depth; ++i) {
+      if (i == F::upsample_layer && l == F::fine) stream = next_place();
+      enters[i][l] = stream;
+      if (F::runs(i, l)) stream = next_place();
+      leaves[i][l] = stream;
+    }
+    own.last_stream[l] = stream;
+    own.source[l] = own.tokens;
+  }
+  if (F::hourglass) {
+    own.source[F::coarse] = enters[F::first_layer(F::coarse)][F::fine];
+    own.upsample = plan_upsample(plan, F::levels[F::coarse].stride, own.last_stream[F::coarse], own.source[F::coarse],
+                                 enters[F::upsample_layer][F::fine]);
   }
   const memory_plan before_layers = memory, rows_before = plan.targets;
   for (int i = 0; i < F::depth; ++i) {
@@ -91,9 +113,10 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
       plan.targets = rows_before;
     }
     for (int l = 0; l < F::level_count; ++l)
-      own.layers[i].blocks[l] =
-          plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), stream[i][l], stream[i + 1][l]);
-    if (F::level_count > 1) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
+      if (F::runs(i, l))
+        own.layers[i].blocks[l] =
+            plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[i][l], leaves[i][l]);
+    if (F::merges) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
   }
   own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {

@@ -43,7 +43,7 @@ void recompute_layer(const pass<Backend>& p, const activation_layout<Config>& ac
   using F = facts<Config>;
   const merge_activations& merged = acts.layers[i].merge;
   const auto stream = blocks_forward(p, acts, i);
-  if (F::level_count == 1 || !merge) return;
+  if (!F::merges || !merge) return;
   merge_concatenate(p, F::levels, merged, stream);
   merge_hidden(p, parameters<Config>::layout.layers[i].merge, merged);
 }
@@ -62,26 +62,32 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
   head_backward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts), dembedding);
   for (int l = 0; l < F::level_count; ++l) {
     fill(p.backend, S{0}, dstream[l].flat());
-    norm_backward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0,
-                  dembedding[l], dstream[l]);
-  }
-  for (int i = F::depth - 1; i >= 0; --i) {
-    // Those of the last layer are still in place.
-    if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, i, merge);
-    if (F::level_count > 1 && merge)
-      merge_backward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, dstream);
-    for (int l = 0; l < F::level_count; ++l)
-      block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
-                     p.memory.optional(acts.rotary[l]), dstream[l]);
+    norm_backward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0, dembedding[l],
+                  dstream[l]);
   }
   const auto dtokens = p.memory[acts.dtokens];
   fill(p.backend, S{0}, dtokens.flat());
-  for (int l = 0; l < F::level_count; ++l) {
-    const auto dcompressed = dembedding[l];  // free by now
-    fill(p.backend, S{0}, dcompressed.flat());
-    norm_backward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0, dstream[l],
-                  dcompressed);
-    compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.tokens], dcompressed, dtokens);
+  for (int i = F::depth - 1; i >= 0; --i) {
+    // Those of the last layer are still in place.
+    if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, i, merge);
+    if (F::merges && merge)
+      merge_backward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, dstream);
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::runs(i, l))
+        block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+                       p.memory.optional(acts.rotary[l]), dstream[l]);
+    if (i == F::upsample_layer && merge)
+      upsample_backward(p, F::levels[F::coarse].stride, own.upsample, acts.upsample, dstream[F::fine],
+                        dstream[F::coarse]);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (F::first_layer(l) != i) continue;
+      const auto dcompressed = dembedding[l];  // free by now
+      fill(p.backend, S{0}, dcompressed.flat());
+      norm_backward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0, dstream[l],
+                    dcompressed);
+      compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]], dcompressed,
+                        F::hourglass && l == F::coarse ? dstream[F::fine] : dtokens);
+    }
   }
   dropout_in_place(p, acts.embedding_dropout, dtokens.flat());
   embedding_backward(p, own.embedding, ids.flat(), dtokens.rows());

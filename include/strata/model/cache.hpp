@@ -22,7 +22,8 @@ struct cache_layout {
     each_level<tensor<2>> budget;                                 // [dilation,B], levels with routing
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
   };
-  tensor<3> window;                // [B,largest c,D]: the last tokens' embeddings
+  tensor<3> window;  // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
+  tensor<3> spread;  // [B,1,d s], of an hourglass: what the newest coarse position gives its tokens
   each_level<tensor<3>> shifted;   // [B,1,d], free memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
@@ -39,10 +40,12 @@ constexpr cache_layout<Config> plan_cache(index batch) {
     if (F::levels[l].span > 0) own.distance[l] = plan.add<3>({2, F::levels[l].span, F::levels[l].head_dim / 2});
   own.constants = plan.size();
   own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
+  if (F::hourglass) own.spread = plan.add<3>({batch, 1, F::levels[F::fine].dim * F::levels[F::coarse].stride});
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     own.shifted[l] = plan.add<3>({batch, 1, level.dim});
     for (int i = 0; i < F::depth; ++i) {
+      if (!F::runs(i, l)) continue;
       auto& layer = own.layers[i];
       if (level.span > 0) {
         layer.keys[l] = plan.add<4>({level.dilation, batch, level.span, level.attention_dim()});
@@ -51,7 +54,7 @@ constexpr cache_layout<Config> plan_cache(index batch) {
       }
       layer.before_feed_forward[l] = plan.add<3>({level.dilation, batch, level.dim});
       if (level.routed()) layer.budget[l] = plan.add<2>({level.dilation, batch});
-      if (level.stride > 1) layer.current[l] = plan.add<3>({batch, 1, level.dim});
+      if (F::merges && level.stride > 1) layer.current[l] = plan.add<3>({batch, 1, level.dim});
     }
   }
   own.size = plan.size();

@@ -19,6 +19,15 @@ level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation
   return views;
 }
 
+/// What enters the first layer that runs on level `l`.
+template <class Config, class Backend>
+void enter_level(const pass<Backend>& p, const activation_layout<Config>& acts, int l,
+                 const parameter_layout<Config>& own) {
+  compress_forward(p, facts<Config>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
+  norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
+               p.memory[acts.token_embedding[l]]);
+}
+
 /// The blocks of layer `i`; gives the streams that leave them.
 template <class Config, class Backend, class S = typename Backend::scalar>
 level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i,
@@ -26,6 +35,7 @@ level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_l
   using F = facts<Config>;
   level_views<S, Config> stream;
   for (int l = 0; l < F::level_count; ++l) {
+    if (!F::runs(i, l)) continue;
     block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                   p.memory.optional(acts.rotary[l]));
     stream[l] = p.memory[acts.layers[i].blocks[l].y];
@@ -47,19 +57,17 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
 
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
   dropout_in_place(p, acts.embedding_dropout, tokens.flat());
-  for (int l = 0; l < F::level_count; ++l) {
-    compress_forward(p, F::levels[l], own.compress[l], acts.compress[l], tokens);
-    norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
-                 p.memory[acts.token_embedding[l]]);
-  }
   for (int i = 0; i < F::depth; ++i) {
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::first_layer(l) == i) enter_level(p, acts, l, own);
+    if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse].stride, own.upsample, acts.upsample, merge);
     const auto stream = blocks_forward(p, acts, i, own);
     after_blocks(i);
-    if (F::level_count > 1 && merge)
+    if (F::merges && merge)
       merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
   }
   for (int l = 0; l < F::level_count; ++l)
-    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.layers[F::depth - 1].blocks[l].y], 0,
+    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0,
                  p.memory[acts.embedding[l]]);
   head_forward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts));
 }

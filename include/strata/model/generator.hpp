@@ -72,30 +72,26 @@ class generator {
     for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
     for (index b = 0; b < batch_; ++b) remember(b, ids(b));
     upload_tokens(*backend_, ids, newest_.view());
-    upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
     const pass<Backend> p{
         *backend_,      batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
         {rows_.data()}, weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
-    const auto newest = p.memory[acts_.tokens];
-    const auto window = cache()[places_.window];
-    embedding_forward(p, own.embedding, newest_.view(), newest.rows());
-    embedding_forward(p, own.embedding, recent_.view(), window.rows());
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!active(l)) continue;
-      compress_forward(p, F::levels[l], own.compress[l], acts_.compress[l], F::levels[l].compressed() ? window : newest,
-                       index{F::largest_compression - 1});
-      norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
-                   p.memory[acts_.token_embedding[l]]);
+    embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
+    if (!F::hourglass) {
+      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
+      embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
     }
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
-        if (active(l)) block_step(p, i, l);
-      if (F::level_count > 1) merge_step(p, i);
+        if (F::first_layer(l) == i) enter_level_step(p, l);
+      if (i == F::upsample_layer) upsample_step(p);
+      for (int l = 0; l < F::level_count; ++l)
+        if (active(l) && F::runs(i, l)) block_step(p, i, l);
+      if (F::merges) merge_step(p, i);
     }
     for (int l = 0; l < F::level_count; ++l)
       if (active(l))
-        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.layers[F::depth - 1].blocks[l].y], 0,
+        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.last_stream[l]], 0,
                      p.memory[acts_.embedding[l]]);
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
     ++position_;
@@ -195,10 +191,18 @@ class generator {
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), [&](int i) {
-      for (int l = 0; l < F::level_count; ++l) keep_block(p, acts.layers[i].blocks[l], i, l);
+      for (int l = 0; l < F::level_count; ++l)
+        if (F::runs(i, l)) keep_block(p, acts.layers[i].blocks[l], i, l);
+      // Token t at place (t - 1) mod c: a coarse position is made when token 0 of its next c comes, and needs no order then.
+      if (F::hourglass && i == F::first_layer(F::coarse))
+        keep_last(*backend_, p.memory[acts.source[F::coarse]], 1, 1, 0, cache()[places_.window]);
     });
 
     const tensor_memory<scalar> own{memory_.data()};
+    if (F::hourglass) {
+      keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, own[acts_.upsample.coarse]);
+      upsample_spread(p, weights_.layout().upsample, own[acts_.upsample.coarse], cache()[places_.spread]);
+    }
     for (int l = 0; l < F::level_count; ++l)
       keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
@@ -225,7 +229,33 @@ class generator {
     }
     if (level.routed())
       copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[places.budget[l]].flat());
-    if (level.stride > 1) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
+    if (places.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
+  }
+
+  /// As `enter_level`, of the last tokens.
+  void enter_level_step(const pass<Backend>& p, int l) {
+    const level_facts& level = F::levels[l];
+    const auto window = cache()[places_.window];
+    const index width = F::largest_compression;
+    if (F::hourglass && level.compressed()) {
+      const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
+      const index place = (position_ + width - 1) % width;
+      repeat(*backend_, p.memory[acts_.source[l]], 1, place * F::embedding_dim, side_by_side);
+    }
+    if (!active(l)) return;
+    const parameter_layout<Config>& own = weights_.layout();
+    compress_forward(p, level, own.compress[l], acts_.compress[l], level.compressed() ? window : p.memory[acts_.tokens],
+                     width - 1);
+    norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
+                 p.memory[acts_.token_embedding[l]]);
+  }
+
+  void upsample_step(const pass<Backend>& p) {
+    const upsample_activations& acts = acts_.upsample;
+    const int stride = F::levels[F::coarse].stride;
+    const auto spread = cache()[places_.spread];
+    if (active(F::coarse)) upsample_spread(p, weights_.layout().upsample, p.memory[acts.coarse], spread);
+    upsample_add(p, stride, spread, position_ % stride, p.memory[acts.x], p.memory[acts.y]);
   }
 
   void block_step(const pass<Backend>& p, int i, int l) {
@@ -244,7 +274,7 @@ class generator {
     const auto budget = level.routed() ? cache()[places.budget[l]].slice(sequence, 1) : view<scalar, 2>{};
     feed_forward_step(p, level, own.feed_forward, acts.feed_forward, count, budget,
                       cache()[places.before_feed_forward[l]][sequence], shifted, p.memory[acts.middle], y);
-    if (level.stride > 1) copy(*backend_, y.flat(), cache()[places.current[l]].flat());
+    if (places.current[l]) copy(*backend_, y.flat(), cache()[places.current[l]].flat());
   }
 
   void merge_step(const pass<Backend>& p, int i) {

@@ -13,6 +13,7 @@
 #include <strata/layers/embedding.hpp>
 #include <strata/layers/head.hpp>
 #include <strata/layers/merge.hpp>
+#include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
 
 namespace strata {
@@ -35,6 +36,7 @@ struct parameter_layout {
   std::array<compress_parameters, F::level_count> compress;
   std::array<norm_parameters, F::level_count> embedding_norm;
   std::array<layer, F::depth> layers;
+  upsample_parameters upsample;
   std::array<norm_parameters, F::level_count> final_norm;
   head_parameters head;
   typename parameters_of_losses<loss_list<Config>>::type losses;
@@ -53,9 +55,13 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
   }
   for (int i = 0; i < F::depth; ++i) {
     auto& blocks = own.layers[i].blocks;
+    if (i == F::upsample_layer)
+      own.upsample =
+          declare_upsample(table, F::levels[F::fine].dim, F::levels[F::coarse].stride, F::levels[F::coarse].dim);
     for (int l = 0; l < F::level_count; ++l)
-      blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);
-    if (F::level_count > 1) own.layers[i].merge = declare_merge(table, facts_of_merge<F>(), i);
+      if (F::runs(i, l))
+        blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);
+    if (F::merges) own.layers[i].merge = declare_merge(table, facts_of_merge<F>(), i);
   }
   for (int l = 0; l < F::level_count; ++l)
     own.final_norm[l] = declare_layer_norm(table, name("norms.") + l, F::levels[l].dim);

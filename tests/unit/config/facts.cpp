@@ -43,6 +43,11 @@ struct into_all : several {
 struct from_all : several {
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
 };
+struct narrow_waist : strata::model_defaults {
+  static constexpr int depth = 7;
+  static constexpr strata::hourglass_layers fine_layers = {.before = 2, .after = 1};
+  static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}};
+};
 struct chosen : strata::model_defaults {
   static constexpr int predicting_level = 1;
   static constexpr level levels[] = {{.dim = 8}, {.compression = 4, .dim = 20}};
@@ -124,9 +129,33 @@ TEST_CASE("facts: the predicting level is the least compressed or the chosen one
   CHECK(facts<chosen>::merge_dim == 20);
 }
 
+TEST_CASE("facts: which layers of an hourglass run on which level") {
+  using F = facts<narrow_waist>;
+  STATIC_REQUIRE(F::hourglass);
+  STATIC_REQUIRE(!F::merges);
+  CHECK(F::coarse == 0);
+  CHECK(F::fine == 1);
+  CHECK(F::embedding_dim == 16);  // nothing wider is ever embedded
+  CHECK(F::levels[0].linear_compression);
+  CHECK(F::first_layer(0) == 2);
+  CHECK(F::first_layer(1) == 0);
+  CHECK(F::upsample_layer == 6);
+  CHECK(F::layers_of(0) == 4);
+  CHECK(F::layers_of(1) == 3);
+  for (int layer = 0; layer < 7; ++layer) {
+    CAPTURE(layer);
+    CHECK(F::runs(layer, 0) == (layer >= 2 && layer < 6));
+    CHECK(F::runs(layer, 1) != F::runs(layer, 0));
+    CHECK(facts<several>::runs(layer, 1));
+  }
+  STATIC_REQUIRE(facts<several>::merges);
+  STATIC_REQUIRE(!facts<several>::levels[0].linear_compression);
+}
+
 TEST_CASE("facts: a description that keeps the rules") {
   STATIC_REQUIRE(strata::rules::check<windows>());
   STATIC_REQUIRE(strata::rules::check<shared>());
+  STATIC_REQUIRE(strata::rules::check<narrow_waist>());
   STATIC_REQUIRE(strata::rules::check<several>());
   STATIC_REQUIRE(strata::rules::check<chosen>());
 }

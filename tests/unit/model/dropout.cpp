@@ -4,11 +4,9 @@
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
-using model = models::automatic_windows;  // has dropout everywhere
-using plain = strata::reference<float>;
-using F = strata::facts<model>;
-
 namespace {
+
+using dropping = models::automatic_windows;  // has dropout everywhere
 
 /// Four standard deviations of how often `count` draws of this probability come true.
 auto about(double probability, std::size_t count) {
@@ -23,12 +21,13 @@ double share_of(const std::vector<bool>& mask) {
 
 TEST_CASE("every place drops its share, with a mask of its own") {
   constexpr strata::index batch = 4, tokens = 301;
-  constexpr auto acts = strata::plan_activations<model>(batch, tokens, strata::activation_use::training);
-  plain backend;
-  strata::transformer<model, plain> weights(backend, 1);
+  constexpr auto acts = strata::plan_activations<dropping>(batch, tokens, strata::activation_use::training);
+  strata::reference<float> backend;
+  strata::transformer<dropping, strata::reference<float>> weights(backend, 1);
   strata::buffer<float> memory(acts.memory_size), scratch(acts.scratch_size);
-  const auto ids = models::random_ids(batch, tokens, model::vocabulary, 1);
-  strata::pass<plain> p{backend, batch, tokens, {weights.weights().data}, {}, {memory.data()}, {scratch.data()}, {}};
+  const auto ids = models::random_ids(batch, tokens, dropping::vocabulary, 1);
+  strata::pass<strata::reference<float>> p{backend, batch,           tokens,           {weights.weights().data},
+                                           {},      {memory.data()}, {scratch.data()}, {}};
   p.dropout_seed = 3;
   strata::upload_rotary_tables(backend, acts, p.memory);
   strata::forward(p, acts, strata::view<const strata::token, 2>{ids.data(), {batch, tokens}}, true);
@@ -37,7 +36,7 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   std::vector<bool> dropped;
   const auto embeddings = p.memory[acts.tokens];
   for (strata::index n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);
-  CHECK(share_of(dropped) == about(model::embedding_dropout, dropped.size()));
+  CHECK(share_of(dropped) == about(dropping::embedding_dropout, dropped.size()));
 
   for (const int l : {0, 2}) {  // nothing is merged into these
     std::vector<std::vector<bool>> masks;
@@ -46,10 +45,10 @@ TEST_CASE("every place drops its share, with a mask of its own") {
                  y = p.memory[layer.blocks[l].y];
       auto& attention = masks.emplace_back();
       for (strata::index n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
-      CHECK(share_of(attention) == about(model::attention_dropout, attention.size()));
+      CHECK(share_of(attention) == about(dropping::attention_dropout, attention.size()));
       auto& feed_forward = masks.emplace_back();
       for (strata::index n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
-      CHECK(share_of(feed_forward) == about(model::feed_forward_dropout, feed_forward.size()));
+      CHECK(share_of(feed_forward) == about(dropping::feed_forward_dropout, feed_forward.size()));
     }
     for (std::size_t one = 0; one < masks.size(); ++one)
       for (std::size_t other = 0; other < one; ++other) {
@@ -62,15 +61,15 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   for (const auto& layer : acts.layers)
     for (const auto& block : layer.blocks)
       streams.insert({block.attention.dropout.stream, block.feed_forward.dropout.stream});
-  CHECK(streams.size() == 1 + 2 * F::depth * F::level_count);
+  CHECK(streams.size() == 1 + 2 * dropping::depth * 3);
 }
 
 TEST_CASE("dropout is where a seed asks for it, and a function of the seed") {
-  plain backend;
-  strata::transformer<model, plain> network(backend, 1);
-  const auto ids = models::random_ids(2, 33, model::vocabulary, 1);
+  strata::reference<float> backend;
+  strata::transformer<dropping, strata::reference<float>> network(backend, 1);
+  const auto ids = models::random_ids(2, 33, dropping::vocabulary, 1);
   const auto total = [&](strata::forward_options options = {}) {
-    return network.losses({ids.data(), {2, 33}}, strata::loss_values<model>::default_weights(), options).total;
+    return network.losses({ids.data(), {2, 33}}, strata::loss_values<dropping>::default_weights(), options).total;
   };
   const double without = total();
   std::set<double> totals{without};

@@ -17,7 +17,7 @@ void unfold(reference<S>&, input<S, 3> x, int compression, int stride, index fir
       for (index d = 0; d < x.shape[2]; ++d)
         for (index k = 0; k < compression; ++k) {
           const index t = first + i * stride - (compression - 1) + k;
-          y(b, i, d * compression + k) = t < 0 ? S{0} : x(b, t, d);
+          y(b, i, d * compression + k) = t < 0 || t >= x.shape[1] ? S{0} : x(b, t, d);
         }
 }
 
@@ -28,7 +28,7 @@ void unfold_backward(reference<S>&, input<S, 3> dy, int compression, int stride,
       for (index d = 0; d < dx.shape[2]; ++d)
         for (index k = 0; k < compression; ++k) {
           const index t = first + i * stride - (compression - 1) + k;
-          if (t >= 0) dx(b, t, d) += dy(b, i, d * compression + k);
+          if (t >= 0 && t < dx.shape[1]) dx(b, t, d) += dy(b, i, d * compression + k);
         }
 }
 

@@ -17,7 +17,8 @@ inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride,
       for (index k = 0; k < c; ++k) {
         const index t = last - (c - 1) + k;
         const float* from = x.data + (b * length + t) * dim;
-        for (index d = 0; d < dim; ++d) patch[d * c + k] = t < 0 ? 0.f : from[d];
+        const bool outside = t < 0 || t >= length;
+        for (index d = 0; d < dim; ++d) patch[d * c + k] = outside ? 0.f : from[d];
       }
     }
   });
