@@ -25,7 +25,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
   const auto whole_vectors = [](index size) { return (size + lanes - 1) / lanes * lanes; };
   const index wide = whole_vectors(width), many = whole_vectors(count);
 
-  // [books,D,wide], zeros at the end, and [books,K,many], the last code repeated: it is no larger than itself.
+  // [books,D,wide], zeros at the end, and [books, many / lanes, K, lanes], the last code repeated: it is no larger than itself.
   float* const projection = backend.shared_memory(books * (dim * wide + width * many));
   float* const columns = projection + books * dim * wide;
   for (index row = 0; row < books * dim; ++row) {
@@ -33,9 +33,10 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
     std::fill(projection + row * wide + width, projection + (row + 1) * wide, 0.f);
   }
   for (index book = 0; book < books; ++book)
-    for (index k = 0; k < width; ++k)
-      for (index c = 0; c < many; ++c)
-        columns[(book * width + k) * many + c] = codebooks(book, std::min(c, count - 1), k);
+    for (index c = 0; c < many; ++c)
+      for (index k = 0; k < width; ++k)
+        columns[(book * many + c / lanes * lanes) * width + k * lanes + c % lanes] =
+            codebooks(book, std::min(c, count - 1), k);
 
   backend.parallel_numbered(
       codes.shape[0] * kept, 2 * books * width * (dim + count), [&](int thread, index begin, index end) {
@@ -67,7 +68,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
             for (index c = 0; c < many; c += lanes) {
               floats total[tile]{};
               for (index k = 0; k < width; ++k) {
-                const floats column = vector::load(columns + (book * width + k) * many + c);
+                const floats column = vector::load(columns + (book * many + c) * width + k * lanes);
                 STRATA_UNROLL
                 for (int row = 0; row < tile; ++row) total[row] += column * projected[row * wide + k];
               }
