@@ -18,6 +18,11 @@ struct not_shared : models::automatic_windows {
   static constexpr bool share_attention = false;
 };
 
+/// Differs from its base in no shape.
+struct quantizes_compressed_tokens : models::automatic_windows {
+  static constexpr strata::prophet_quantized_options prophet_quantized{.books = 2, .codes = 3, .code_dim = 4};
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("weights are saved and loaded", "", models::mixed, STRATA_VARIANTS) {
@@ -63,4 +68,10 @@ TEST_CASE("shared attention weights are one tensor, under the name of the first 
   CHECK(strata::cost<models::automatic_windows>::parameters ==
         strata::cost<not_shared>::parameters - 2 * (3 * 2 * 4 + 4 * 2));
   CHECK_THAT(strata::describe<models::automatic_windows>(), Catch::Matchers::ContainsSubstring("shared"));
+}
+
+TEST_CASE("a description says what is quantised") {
+  const std::string text = strata::describe<quantizes_compressed_tokens>();
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("2 books of 3 codes of width 4, of compressed tokens"));
+  CHECK(text != strata::describe<models::automatic_windows>());
 }
