@@ -22,7 +22,7 @@ struct two_levels_local : case_defaults {
 
 struct three_levels_merge_all : case_defaults {
   static constexpr const char* name = "three_levels_merge_all";
-  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+  static constexpr int receiving_levels[] = {strata::every_level};
   static constexpr strata::level levels[] = {
       {.dim = 16, .heads = 2, .head_dim = 8, .window = 8, .feed_forward_multiple = 2},
       {.compression = 2, .dim = 24, .heads = 2, .head_dim = 8, .window = 8, .feed_forward_multiple = 2},

@@ -25,7 +25,7 @@ struct ragged : model_defaults {
 /// Full attention, the predicting level is not the first, and every level reads and writes the merge.
 struct merge_into_all : model_defaults {
   static constexpr int vocabulary = 7, max_length = 16, depth = 2;
-  static constexpr merge_target merge = merge_target::all_levels;
+  static constexpr int receiving_levels[] = {every_level};
   static constexpr level levels[] = {
       {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = full_attention},
       {.dim = 4, .heads = 2, .head_dim = 4, .window = full_attention, .feed_forward_multiple = 2}};

@@ -14,7 +14,7 @@ namespace models {
 /// Windowed, strided full attention and no attention; odd widths; merging into all, logits from all; every loss.
 struct mixed : strata::model_defaults {
   static constexpr int vocabulary = 67, max_length = 64, depth = 2;
-  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+  static constexpr int receiving_levels[] = {strata::every_level};
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
   static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens",
                                                 "prophet_quantized"};
@@ -38,10 +38,12 @@ struct variant_defaults : strata::model_defaults {
   static constexpr int vocabulary = 11, max_length = 32, depth = 2;
 };
 
-/// Windows of half a level's length, logits from all levels; a compressed level predicts, and token 0 counts in no loss; final
-/// embeddings are quantised; every place has dropout, and levels 0 and 2 have the same attention weights.
+/// Windows of half a level's length, logits from all levels; a compressed level predicts, a strided one receives what is
+/// merged beside it, and token 0 counts in no loss; final embeddings are quantised; every place has dropout, and levels 0 and 2
+/// have the same attention weights.
 struct automatic_windows : variant_defaults {
   static constexpr int ignore_index = 0, predicting_level = 1;
+  static constexpr int receiving_levels[] = {2, strata::the_predicting_level};
   static constexpr std::string_view losses[] = {"reconstruction", "prophet_quantized"};
   static constexpr strata::prophet_quantized_options prophet_quantized{
       .books = 2, .codes = 3, .code_dim = 4, .source = strata::quantized_source::final_embeddings};
@@ -51,7 +53,7 @@ struct automatic_windows : variant_defaults {
   static constexpr strata::level levels[] = {
       {.dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1},
       {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .feed_forward_multiple = 2},
-      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
+      {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
 };
 
 /// How many entries of `parameters<Config>` are of the network; those of its losses follow.

@@ -34,7 +34,8 @@ struct cost {
   static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
   static constexpr double merge_flops() {
     if (!F::merges) return 0;
-    return 2.0 * (2.0 * F::concatenated_dim * F::merge_dim + 2.0 * F::merge_dim * F::merge_dim);
+    const double out = static_cast<double>(facts_of_merge<F>().out_dim());
+    return 2.0 * (2.0 * F::concatenated_dim * out + 2.0 * out * out);
   }
   /// A position of the coarse level of an hourglass gives each of its tokens as much.
   static constexpr double upsample_flops(int l) {

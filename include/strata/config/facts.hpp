@@ -31,6 +31,7 @@ struct level_facts {
   int heavy_hidden = 0;             ///< width inside the one that selected positions pass besides; 0: there is none
   double capacity = 0;              ///< the part of the positions that may be selected
   int first_channel = 0;            ///< where this level starts in the concatenation of all levels
+  bool receives = false;            ///< whether the merge after every layer adds to this level
   int attention_of = 0;             ///< the level whose attention weights this one uses; itself unless they are shared
   double attention_dropout = 0, feed_forward_dropout = 0;
 
@@ -52,7 +53,6 @@ struct facts {
   static constexpr int vocabulary = Config::vocabulary;
   static constexpr int max_length = Config::max_length;
   static constexpr int ignore_index = Config::ignore_index;
-  static constexpr bool merge_all = Config::merge == merge_target::all_levels;
   static constexpr bool logits_from_all = Config::logits == logits_source::all_levels;
 
   /// Whether the description names this loss; cross-entropy needs no name.
@@ -108,6 +108,13 @@ struct facts {
       if (Config::levels[earlier].can_share_attention(Config::levels[l])) return earlier;
     return l;
   }
+  /// Whether the merge after every layer adds to level `l`.
+  static constexpr bool receives(int l) {
+    for (int chosen : Config::receiving_levels)
+      if (chosen == l || chosen == every_level || (chosen == the_predicting_level && l == predicting_level))
+        return true;
+    return false;
+  }
   static constexpr std::array<level_facts, level_count> levels = [] {
     std::array<level_facts, level_count> result{};
     int channel = 0;
@@ -129,6 +136,7 @@ struct facts {
                    .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
                    .capacity = given.routing.capacity,
                    .first_channel = channel,
+                   .receives = receives(l),
                    .attention_of = first_that_shares(l),
                    .attention_dropout = Config::attention_dropout,
                    .feed_forward_dropout = Config::feed_forward_dropout};
@@ -137,7 +145,6 @@ struct facts {
     return result;
   }();
   static constexpr const level_facts& predicting = levels[predicting_level];
-  static constexpr int merge_dim = merge_all ? concatenated_dim : predicting.dim;
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
   static constexpr int largest_compression = [] {
     int largest = 1;

@@ -9,8 +9,6 @@
 
 namespace strata {
 
-/// Which levels the merge after every layer writes to.
-enum class merge_target { predicting_level, all_levels };
 /// Which levels the logits are computed from.
 enum class logits_source { predicting_level, all_levels };
 
@@ -34,8 +32,10 @@ struct hourglass_layers {
 };
 inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by side in every layer
 
-inline constexpr int least_compressed = -1;  ///< `predicting_level`: the level with the smallest compression
-inline constexpr int ignore_nothing = -1;    ///< `ignore_index`: every token counts in the losses
+inline constexpr int least_compressed = -1;      ///< `predicting_level`: the level with the smallest compression
+inline constexpr int the_predicting_level = -1;  ///< in `receiving_levels`, whichever it is
+inline constexpr int every_level = -2;           ///< `receiving_levels`: this alone
+inline constexpr int ignore_nothing = -1;        ///< `ignore_index`: every token counts in the losses
 
 /// Base of every model description: derive from it and name what differs.
 ///
@@ -49,7 +49,8 @@ struct model_defaults {
   static constexpr int max_length = 1024;                    ///< tokens that full attention reaches back
   static constexpr int depth = 6;                            ///< layers
   static constexpr int predicting_level = least_compressed;  ///< index into `levels`
-  static constexpr merge_target merge = merge_target::predicting_level;
+  /// The levels that the merge after every layer adds to: indices into `levels`, or a name above.
+  static constexpr int receiving_levels[] = {the_predicting_level};
   static constexpr logits_source logits = logits_source::predicting_level;
   /// Instead of merges: the levels, one without compression and one whose stride is its compression, run one after the other.
   static constexpr hourglass_layers fine_layers = no_hourglass;

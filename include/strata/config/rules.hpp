@@ -68,6 +68,26 @@ constexpr bool has_layers_of_hourglass() {
   return !fine.any() || (fine.before >= 1 && fine.after >= 1 && fine.before < Config::depth - fine.after);
 }
 constexpr bool share_below_1(double rate) { return rate >= 0 && rate < 1; }
+/// Whether every entry of `receiving_levels` is the index of a level or a name, and names stand where they may.
+template <class Config>
+constexpr bool receiving_levels_exist() {
+  for (int l : Config::receiving_levels) {
+    if (l == every_level && std::size(Config::receiving_levels) == 1) continue;
+    if (l != the_predicting_level && (l < 0 || l >= static_cast<int>(std::size(Config::levels)))) return false;
+  }
+  return true;
+}
+template <class Config>
+constexpr bool receiving_levels_differ() {
+  bool seen[most_levels]{};
+  for (int chosen : Config::receiving_levels) {
+    const int l = chosen == the_predicting_level ? predicting<Config>() : chosen;
+    if (l < 0 || l >= most_levels) continue;  // another rule's
+    if (seen[l]) return false;
+    seen[l] = true;
+  }
+  return true;
+}
 
 // A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
 // clang prints the condition, and a lambda in it over many lines.
@@ -141,6 +161,9 @@ struct check_model {
   static_assert(Config::predicting_level >= least_compressed &&
                     Config::predicting_level < static_cast<int>(std::size(Config::levels)),
                 "strata: predicting_level must be the index of a level or least_compressed");
+  static_assert(receiving_levels_exist<Config>(),
+                "strata: receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
+  static_assert(receiving_levels_differ<Config>(), "strata: receiving_levels names a level twice");
   static constexpr bool passed = true;
 };
 

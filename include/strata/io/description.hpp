@@ -10,14 +10,31 @@
 
 namespace strata {
 
+namespace detail {
+
+template <class Facts>
+std::string receiving_levels() {
+  if (!Facts::merges) return "none";
+  std::string indices;
+  int count = 0;
+  for (int l = 0; l < Facts::level_count; ++l)
+    if (Facts::receives(l)) {
+      indices += to_text(" ", l);
+      ++count;
+    }
+  if (count == Facts::level_count) return "all";
+  return count == 1 && Facts::predicting.receives ? "predicting" : "levels" + indices;
+}
+
+}  // namespace detail
+
 /// Everything that changes what a model computes, the sizes of its tensors included.
 template <class Config>
 std::string describe() {
   using F = facts<Config>;
-  std::string text =
-      to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth, ", predicting level ",
-              F::predicting_level, ", merge into ", !F::merges ? "none" : (F::merge_all ? "all" : "predicting"),
-              ", logits from ", F::logits_from_all ? "all" : "predicting");
+  std::string text = to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth,
+                             ", predicting level ", F::predicting_level, ", merge into ", detail::receiving_levels<F>(),
+                             ", logits from ", F::logits_from_all ? "all" : "predicting");
   for (const level_facts& level : F::levels) {
     text += to_text("; compression ", level.compression, ", stride ", level.stride, ", dim ", level.dim, ", heads ",
                     level.heads, "x", level.head_dim, ", window ");

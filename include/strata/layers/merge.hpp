@@ -1,5 +1,5 @@
 // The merge after a layer: all levels side by side, RMSNorm, two linear maps with SiLU between, added to the
-// predicting level or to all.
+// receiving levels.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
@@ -24,25 +24,51 @@ struct merge_activations {
   tensor<2> hidden;         // [B T, 2 out]
   tensor<3> normed;         // scratch, as concatenated, in backward also its gradient
   tensor<2> activated;      // scratch, as hidden, in backward the gradient of hidden
-  tensor<3> pooled;         // scratch [B,T,out], only when merging into all levels; in backward its gradient
+  tensor<3> pooled;         // scratch [B,T,out], unless it is added straight; in backward its gradient
   tensor<3> dconcatenated;  // scratch
 };
 /// What of the model a merge depends on.
 struct merge_facts {
-  index concatenated_dim, out_dim;
-  int predicting_level;
-  bool all_levels;
+  std::span<const level_facts> levels;
+
+  constexpr index concatenated_dim() const { return levels.back().first_channel + levels.back().dim; }
+  /// Widths of the receiving levels together.
+  constexpr index out_dim() const {
+    index total = 0;
+    for (const level_facts& level : levels) total += level.receives ? level.dim : 0;
+    return total;
+  }
+  /// The only receiving level where it has all positions, to which the result is added straight, or -1.
+  constexpr int straight_onto() const {
+    int only = -1;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      if (only >= 0 || levels[l].stride > 1) return -1;
+      only = static_cast<int>(l);
+    }
+    return only;
+  }
+  /// Calls body(level, column) for every receiving level and where its part of the result starts.
+  template <class Body>
+  void for_each_receiver(Body body) const {
+    index column = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      body(l, column);
+      column += levels[l].dim;
+    }
+  }
 };
 template <class Facts>
 constexpr merge_facts facts_of_merge() {
-  return {Facts::concatenated_dim, Facts::merge_dim, Facts::predicting_level, Facts::merge_all};
+  return {Facts::levels};
 }
 
 template <class Table>
 constexpr merge_parameters declare_merge(Table& table, const merge_facts& facts, int layer) {
   using name = typename Table::name;
   const name prefix = name("hierarchical_merges.") + layer + ".net";
-  const index in = facts.concatenated_dim, out = facts.out_dim;
+  const index in = facts.concatenated_dim(), out = facts.out_dim();
   merge_parameters own;
   own.norm = declare_rms_norm(table, prefix + ".0", in);
   own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
@@ -54,13 +80,14 @@ constexpr merge_parameters declare_merge(Table& table, const merge_facts& facts,
 
 constexpr merge_activations plan_merge(activation_plan& plan, const merge_facts& facts, index batch, index tokens) {
   merge_activations own;
-  own.concatenated = plan.memory.add<3>({batch, tokens, facts.concatenated_dim});
+  const index out = facts.out_dim();
+  own.concatenated = plan.memory.add<3>({batch, tokens, facts.concatenated_dim()});
   own.norm = plan_norm(plan.memory, batch * tokens);
-  own.hidden = plan.memory.add<2>({batch * tokens, 2 * facts.out_dim});
+  own.hidden = plan.memory.add<2>({batch * tokens, 2 * out});
   memory_plan scratch;
   own.normed = scratch.add<3>(own.concatenated.shape);
   own.activated = scratch.add<2>(own.hidden.shape);
-  if (facts.all_levels) own.pooled = scratch.add<3>({batch, tokens, facts.out_dim});
+  if (facts.straight_onto() < 0) own.pooled = scratch.add<3>({batch, tokens, out});
   if (plan.training) own.dconcatenated = scratch.add<3>(own.concatenated.shape);
   plan.scratch_used(scratch);
   return own;
@@ -74,16 +101,17 @@ void merge_hidden(const pass<Backend>& p, const merge_parameters& own, const mer
   linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
 }
 
-/// From `acts.concatenated`, already filled, to what is added: into `pooled` or straight onto the predicting
+/// From `acts.concatenated`, already filled, to what is added: into `pooled` or straight onto the receiving
 /// level.
 template <class Backend, class S = typename Backend::scalar>
 void merge_concatenated(const pass<Backend>& p, const merge_facts& facts, const merge_parameters& own,
-                        const merge_activations& acts, output<S, 3> predicting) {
+                        const merge_activations& acts, std::span<const std::type_identity_t<view<S, 3>>> x) {
   merge_hidden(p, own, acts);
   const auto activated = p.scratch[acts.activated];
   silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
-  const auto target = facts.all_levels ? p.scratch[acts.pooled] : predicting;
-  linear(p, activated, own.down, own.down_bias, target.rows(), facts.all_levels ? update::replace : update::add);
+  const int only = facts.straight_onto();
+  const auto target = only < 0 ? p.scratch[acts.pooled] : x[static_cast<std::size_t>(only)];
+  linear(p, activated, own.down, own.down_bias, target.rows(), only < 0 ? update::replace : update::add);
 }
 
 /// Fills `acts.concatenated`.
@@ -99,10 +127,11 @@ void merge_forward(const pass<Backend>& p, const merge_facts& facts, std::span<c
                    const merge_parameters& own, const merge_activations& acts,
                    std::span<const std::type_identity_t<view<S, 3>>> x) {
   merge_concatenate(p, levels, acts, x);
-  merge_concatenated(p, facts, own, acts, x[static_cast<std::size_t>(facts.predicting_level)]);
-  if (!facts.all_levels) return;
-  for (std::size_t l = 0; l < levels.size(); ++l)
-    subsample(p.backend, p.scratch[acts.pooled], levels[l].stride, index{levels[l].first_channel}, x[l]);
+  merge_concatenated(p, facts, own, acts, x);
+  if (!acts.pooled) return;
+  facts.for_each_receiver([&](std::size_t l, index column) {
+    subsample(p.backend, p.scratch[acts.pooled], levels[l].stride, column, x[l]);
+  });
 }
 
 /// `dx` come in as the gradients after the merge and leave as those before it.
@@ -110,12 +139,11 @@ template <class Backend, class S = typename Backend::scalar>
 void merge_backward(const pass<Backend>& p, const merge_facts& facts, std::span<const level_facts> levels,
                     const merge_parameters& own, const merge_activations& acts,
                     std::span<const std::type_identity_t<view<S, 3>>> dx) {
-  view<S, 3> dpooled = dx[static_cast<std::size_t>(facts.predicting_level)];
-  if (facts.all_levels) {
-    dpooled = p.scratch[acts.pooled];
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      subsample_backward(p.backend, dx[l], levels[l].stride, index{levels[l].first_channel}, dpooled);
-  }
+  const int only = facts.straight_onto();
+  const view<S, 3> dpooled = only < 0 ? p.scratch[acts.pooled] : dx[static_cast<std::size_t>(only)];
+  if (only < 0)
+    facts.for_each_receiver(
+        [&](std::size_t l, index column) { subsample_backward(p.backend, dx[l], levels[l].stride, column, dpooled); });
   const auto activated = p.scratch[acts.activated], dhidden = activated;
   const auto normed = p.scratch[acts.normed], dnormed = normed;
   silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());

@@ -284,13 +284,13 @@ class generator {
     for (int l = 0; l < F::level_count; ++l)
       repeat(*backend_, current[l] ? cache()[current[l]] : p.memory[layer.blocks[l].y], 1,
              index{F::levels[l].first_channel}, p.memory[layer.merge.concatenated]);
-    merge_concatenated(p, facts, weights_.layout().layers[i].merge, layer.merge,
-                       p.memory[layer.blocks[F::predicting_level].y]);
-    if (!facts.all_levels) return;
-    for (int l = 0; l < F::level_count; ++l)
-      if (active(l))
-        subsample(*backend_, p.scratch[layer.merge.pooled], 1, index{F::levels[l].first_channel},
-                  p.memory[layer.blocks[l].y]);
+    level_views<scalar, Config> stream;
+    for (int l = 0; l < F::level_count; ++l) stream[l] = p.memory[layer.blocks[l].y];
+    merge_concatenated(p, facts, weights_.layout().layers[i].merge, layer.merge, stream);
+    if (!layer.merge.pooled) return;
+    facts.for_each_receiver([&](std::size_t l, index column) {
+      if (active(static_cast<int>(l))) subsample(*backend_, p.scratch[layer.merge.pooled], 1, column, stream[l]);
+    });
   }
 
   Backend* backend_;

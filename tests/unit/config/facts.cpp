@@ -1,4 +1,6 @@
 // What follows from a description: windows, spans, positions, widths and the predicting level.
+#include <vector>
+
 #include <strata/config/facts.hpp>
 #include <strata/config/rules.hpp>
 
@@ -38,7 +40,10 @@ struct several : strata::model_defaults {
       {.compression = 4, .stride = 4, .dim = 16}};
 };
 struct into_all : several {
-  static constexpr strata::merge_target merge = strata::merge_target::all_levels;
+  static constexpr int receiving_levels[] = {strata::every_level};
+};
+struct into_some : several {
+  static constexpr int receiving_levels[] = {2, strata::the_predicting_level};
 };
 struct from_all : several {
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
@@ -114,11 +119,8 @@ TEST_CASE("facts: widths of the model") {
   CHECK(F::levels[1].first_channel == 24);
   CHECK(F::levels[2].first_channel == 64);
   CHECK(F::largest_compression == 8);
-  CHECK(F::merge_dim == 40);
   CHECK(F::logits_dim == 40);
-  CHECK(facts<into_all>::merge_dim == 80);
   CHECK(facts<into_all>::logits_dim == 40);
-  CHECK(facts<from_all>::merge_dim == 40);
   CHECK(facts<from_all>::logits_dim == 80);
 }
 
@@ -126,7 +128,17 @@ TEST_CASE("facts: the predicting level is the least compressed or the chosen one
   CHECK(facts<several>::predicting_level == 1);
   CHECK(facts<several>::predicting.dim == 40);
   CHECK(facts<chosen>::predicting_level == 1);
-  CHECK(facts<chosen>::merge_dim == 20);
+}
+
+TEST_CASE("facts: the levels that merging adds to") {
+  const auto receiving = [](const auto& levels) {
+    std::vector<bool> receives;
+    for (const strata::level_facts& level : levels) receives.push_back(level.receives);
+    return receives;
+  };
+  CHECK(receiving(facts<several>::levels) == std::vector<bool>{false, true, false});
+  CHECK(receiving(facts<into_all>::levels) == std::vector<bool>{true, true, true});
+  CHECK(receiving(facts<into_some>::levels) == std::vector<bool>{false, true, true});
 }
 
 TEST_CASE("facts: which layers of an hourglass run on which level") {
@@ -157,5 +169,7 @@ TEST_CASE("facts: a description that keeps the rules") {
   STATIC_REQUIRE(strata::rules::check<shared>());
   STATIC_REQUIRE(strata::rules::check<narrow_waist>());
   STATIC_REQUIRE(strata::rules::check<several>());
+  STATIC_REQUIRE(strata::rules::check<into_all>());
+  STATIC_REQUIRE(strata::rules::check<into_some>());
   STATIC_REQUIRE(strata::rules::check<chosen>());
 }
