@@ -15,9 +15,10 @@
 #include <strata/layers/dropout.hpp>
 #include <strata/layers/compress.hpp>
 #include <strata/layers/block.hpp>
-#include <strata/layers/merge.hpp>
+#include <strata/layers/upsample.hpp>
 #include <strata/layers/norm.hpp>
 #include <strata/layers/head.hpp>
+#include <strata/merges/merges.hpp>
 #include <strata/losses/losses.hpp>
 #include <strata/model/forward.hpp>
 #include <strata/model/backward.hpp>

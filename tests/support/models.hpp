@@ -53,7 +53,7 @@ struct automatic_windows : variant_defaults {
   static constexpr strata::level levels[] = {
       {.dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1},
       {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .feed_forward_multiple = 2},
-      {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
+      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .feed_forward_multiple = 1}};
 };
 
 /// How many entries of `parameters<Config>` are of the network; those of its losses follow.

@@ -32,11 +32,6 @@ struct cost {
   }
   /// Of one row in the heavy branch of a routed feed-forward.
   static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
-  static constexpr double merge_flops() {
-    if (!F::merges) return 0;
-    const double out = static_cast<double>(facts_of_merge<F>().out_dim());
-    return 2.0 * (2.0 * F::concatenated_dim * out + 2.0 * out * out);
-  }
   /// A position of the coarse level of an hourglass gives each of its tokens as much.
   static constexpr double upsample_flops(int l) {
     if (!F::hourglass || l != F::coarse) return 0;
@@ -80,7 +75,8 @@ struct cost {
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }
-    return flops + static_cast<double>(batch * tokens) * (F::depth * merge_flops() + head_flops());
+    if (F::merges) flops += F::depth * chosen_merge<Config>.forward_flops(batch, tokens);
+    return flops + static_cast<double>(batch * tokens) * head_flops();
   }
 
   /// FLOPs of one training step with all losses of the description: forward, and twice that for backward, but for targets.
@@ -95,7 +91,7 @@ struct cost {
 
   /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
   static constexpr double inference_flops_per_token = [] {
-    double flops = F::depth * merge_flops() + head_flops();
+    double flops = head_flops() + (F::merges ? F::depth * chosen_merge<Config>.step_flops() : 0);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       flops += (compress_flops(level) + upsample_flops(l) +

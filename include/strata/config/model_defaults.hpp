@@ -49,6 +49,7 @@ struct model_defaults {
   static constexpr int max_length = 1024;                    ///< tokens that full attention reaches back
   static constexpr int depth = 6;                            ///< layers
   static constexpr int predicting_level = least_compressed;  ///< index into `levels`
+  static constexpr std::string_view merge = "concatenate";   ///< what merges levels, by the names in docs/model.md
   /// The levels that the merge after every layer adds to: indices into `levels`, or a name above.
   static constexpr int receiving_levels[] = {the_predicting_level};
   static constexpr logits_source logits = logits_source::predicting_level;

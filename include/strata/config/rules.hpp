@@ -150,8 +150,11 @@ struct check_model {
   static_assert(layers_of_hourglass,
                 "strata: an hourglass has at least one layer before, one after and one between them (depth is all)");
   static constexpr bool hourglass_without_merge =
-      !Config::fine_layers.any() || Config::merge == merge_target::predicting_level;
-  static_assert(hourglass_without_merge, "strata: an hourglass has no merges, so merge must stay as it is");
+      !Config::fine_layers.any() ||
+      (Config::merge == model_defaults::merge && std::size(Config::receiving_levels) == 1 &&
+       Config::receiving_levels[0] == the_predicting_level);
+  static_assert(hourglass_without_merge,
+                "strata: an hourglass has no merges, so merge and receiving_levels must stay as they are");
   static constexpr bool hourglass_without_sharing = !Config::fine_layers.any() || !Config::share_attention;
   static_assert(hourglass_without_sharing,
                 "strata: the levels of an hourglass run in different layers and cannot share attention");

@@ -7,6 +7,7 @@
 
 #include <strata/config/facts.hpp>
 #include <strata/core/error.hpp>
+#include <strata/merges/merges.hpp>
 
 namespace strata {
 
@@ -35,6 +36,8 @@ std::string describe() {
   std::string text = to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth,
                              ", predicting level ", F::predicting_level, ", merge into ", detail::receiving_levels<F>(),
                              ", logits from ", F::logits_from_all ? "all" : "predicting");
+  if (F::merges && Config::merge != concatenate_merge::name)
+    text += to_text(", merge ", Config::merge, chosen_merge<Config>.options());
   for (const level_facts& level : F::levels) {
     text += to_text("; compression ", level.compression, ", stride ", level.stride, ", dim ", level.dim, ", heads ",
                     level.heads, "x", level.head_dim, ", window ");

@@ -10,9 +10,9 @@
 #include <strata/layers/block.hpp>
 #include <strata/layers/compress.hpp>
 #include <strata/layers/head.hpp>
-#include <strata/layers/merge.hpp>
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
+#include <strata/merges/merges.hpp>
 
 namespace strata {
 
@@ -34,7 +34,7 @@ struct activation_layout {
   using each_level = std::array<T, F::level_count>;
   struct layer {
     each_level<block_activations> blocks;
-    merge_activations merge;
+    typename merge_of<Config>::activations merge;
   };
   tensor<3> tokens;  // [B,T,D]
   dropout_place embedding_dropout;
@@ -116,7 +116,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
       if (F::runs(i, l))
         own.layers[i].blocks[l] =
             plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[i][l], leaves[i][l]);
-    if (F::merges) own.layers[i].merge = plan_merge(plan, facts_of_merge<F>(), batch, tokens);
+    if (F::merges) own.layers[i].merge = chosen_merge<Config>.plan(plan, batch, tokens);
   }
   own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {

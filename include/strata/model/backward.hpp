@@ -40,12 +40,9 @@ void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& ac
 /// overwritten: no one needs them any more, so the merge stops before it would add to them.
 template <class Config, class Backend>
 void recompute_layer(const pass<Backend>& p, const activation_layout<Config>& acts, int i, bool merge) {
-  using F = facts<Config>;
-  const merge_activations& merged = acts.layers[i].merge;
   const auto stream = blocks_forward(p, acts, i);
-  if (!F::merges || !merge) return;
-  merge_concatenate(p, F::levels, merged, stream);
-  merge_hidden(p, parameters<Config>::layout.layers[i].merge, merged);
+  if (facts<Config>::merges && merge)
+    chosen_merge<Config>.recompute(p, parameters<Config>::layout.layers[i].merge, acts.layers[i].merge, stream);
 }
 
 /// After `forward` and `evaluate_losses` with gradients, on the same memories.
@@ -71,7 +68,7 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
     // Those of the last layer are still in place.
     if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, i, merge);
     if (F::merges && merge)
-      merge_backward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, dstream);
+      chosen_merge<Config>.backward(p, own.layers[i].merge, acts.layers[i].merge, streams_after(p, acts, i), dstream);
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],

@@ -1,5 +1,6 @@
 // What incremental generation remembers: per level, layer and interleaved sequence the keys and values of the last
-// `span` positions, the rows that the next token shift reads and the budget of routing; per strided level its current value.
+// `span` positions, the rows that the next token shift reads and the budget of routing; per strided level its current value;
+// what the merge remembers.
 // Shapes: places in one memory whose size does not depend on the length of the text.
 // Source: docs/model.md, "Generation".
 #pragma once
@@ -8,6 +9,7 @@
 
 #include <strata/config/facts.hpp>
 #include <strata/core/tensor_table.hpp>
+#include <strata/merges/merges.hpp>
 
 namespace strata {
 
@@ -21,6 +23,7 @@ struct cache_layout {
     each_level<tensor<3>> before_attention, before_feed_forward;  // [dilation,B,d]
     each_level<tensor<2>> budget;                                 // [dilation,B], levels with routing
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
+    typename merge_of<Config>::cache merge;
   };
   tensor<3> window;  // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
   tensor<3> spread;  // [B,1,d s], of an hourglass: what the newest coarse position gives its tokens
@@ -57,6 +60,8 @@ constexpr cache_layout<Config> plan_cache(index batch) {
       if (F::merges && level.stride > 1) layer.current[l] = plan.add<3>({batch, 1, level.dim});
     }
   }
+  if (F::merges)
+    for (auto& layer : own.layers) layer.merge = chosen_merge<Config>.plan_cache(plan, batch);
   own.size = plan.size();
   return own;
 }

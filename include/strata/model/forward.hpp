@@ -28,30 +28,36 @@ void enter_level(const pass<Backend>& p, const activation_layout<Config>& acts, 
                p.memory[acts.token_embedding[l]]);
 }
 
+/// The streams that leave layer `i`, of the levels that it runs on.
+template <class Config, class Backend, class S = typename Backend::scalar>
+level_views<S, Config> streams_after(const pass<Backend>& p, const activation_layout<Config>& acts, int i) {
+  level_views<S, Config> stream;
+  for (int l = 0; l < facts<Config>::level_count; ++l) stream[l] = p.memory.optional(acts.layers[i].blocks[l].y);
+  return stream;
+}
+
 /// The blocks of layer `i`; gives the streams that leave them.
 template <class Config, class Backend, class S = typename Backend::scalar>
 level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i,
                                       const parameter_layout<Config>& own = parameters<Config>::layout) {
   using F = facts<Config>;
-  level_views<S, Config> stream;
-  for (int l = 0; l < F::level_count; ++l) {
-    if (!F::runs(i, l)) continue;
-    block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
-                  p.memory.optional(acts.rotary[l]));
-    stream[l] = p.memory[acts.layers[i].blocks[l].y];
-  }
-  return stream;
+  for (int l = 0; l < F::level_count; ++l)
+    if (F::runs(i, l))
+      block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+                    p.memory.optional(acts.rotary[l]));
+  return streams_after(p, acts, i);
 }
 
-struct nothing_to_do {
-  void operator()(int /*layer*/) const {}
+/// What may look at layer `i` while its activations are there: after its blocks, before the merge changes what left them,
+/// and after the merge.
+struct no_observer {
+  void after_blocks(int /*layer*/) const {}
+  void after_merge(int /*layer*/) const {}
 };
 
-/// Calls `after_blocks(i)` where the activations of the blocks of layer `i` are still there and the merge has not changed
-/// what left them.
-template <class Config, class Backend, class AfterBlocks = nothing_to_do, class S = typename Backend::scalar>
+template <class Config, class Backend, class Observer = no_observer, class S = typename Backend::scalar>
 void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge,
-             const parameter_layout<Config>& own = parameters<Config>::layout, AfterBlocks after_blocks = {}) {
+             const parameter_layout<Config>& own = parameters<Config>::layout, const Observer& observer = {}) {
   using F = facts<Config>;
   const auto tokens = p.memory[acts.tokens];
 
@@ -62,9 +68,11 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
       if (F::first_layer(l) == i) enter_level(p, acts, l, own);
     if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse].stride, own.upsample, acts.upsample, merge);
     const auto stream = blocks_forward(p, acts, i, own);
-    after_blocks(i);
-    if (F::merges && merge)
-      merge_forward(p, facts_of_merge<F>(), F::levels, own.layers[i].merge, acts.layers[i].merge, stream);
+    observer.after_blocks(i);
+    if (F::merges && merge) {
+      chosen_merge<Config>.forward(p, own.layers[i].merge, acts.layers[i].merge, stream);
+      observer.after_merge(i);
+    }
   }
   for (int l = 0; l < F::level_count; ++l)
     norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0,

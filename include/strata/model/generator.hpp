@@ -190,13 +190,7 @@ class generator {
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
-    forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), [&](int i) {
-      for (int l = 0; l < F::level_count; ++l)
-        if (F::runs(i, l)) keep_block(p, acts.layers[i].blocks[l], i, l);
-      // Token t at place (t - 1) mod c: a coarse position is made when token 0 of its next c comes, and needs no order then.
-      if (F::hourglass && i == F::first_layer(F::coarse))
-        keep_last(*backend_, p.memory[acts.source[F::coarse]], 1, 1, 0, cache()[places_.window]);
-    });
+    forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), keeper{*this, p, acts});
 
     const tensor_memory<scalar> own{memory_.data()};
     if (F::hourglass) {
@@ -210,6 +204,22 @@ class generator {
       for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
     position_ = tokens;
   }
+  /// Keeps of a forward pass what later steps need.
+  struct keeper {
+    generator& own;
+    const pass<Backend>& p;
+    const activation_layout<Config>& acts;
+    void after_blocks(int i) const {
+      for (int l = 0; l < F::level_count; ++l)
+        if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
+      // Token t lies at (t - 1) mod c: those that end at a multiple of c lie in order.
+      if (F::hourglass && i == F::first_layer(F::coarse))
+        keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.places_.window]);
+    }
+    void after_merge(int i) const {
+      chosen_merge<Config>.keep(p, acts.layers[i].merge, own.places_.layers[i].merge, own.cache());
+    }
+  };
   /// Of a forward pass what later steps of block `l` in layer `i` need.
   void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
     const level_facts& level = F::levels[l];
@@ -232,7 +242,7 @@ class generator {
     if (places.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
   }
 
-  /// As `enter_level`, of the last tokens.
+  /// As `enter_level`, from the last tokens; in an hourglass it first remembers what the fine stream is here.
   void enter_level_step(const pass<Backend>& p, int l) {
     const level_facts& level = F::levels[l];
     const auto window = cache()[places_.window];
@@ -278,19 +288,13 @@ class generator {
   }
 
   void merge_step(const pass<Backend>& p, int i) {
-    const auto& layer = acts_.layers[i];
-    const auto& current = places_.layers[i].current;
-    constexpr merge_facts facts = facts_of_merge<F>();
+    const auto& places = places_.layers[i];
+    const auto stream = streams_after(p, acts_, i);
+    auto current = stream;
     for (int l = 0; l < F::level_count; ++l)
-      repeat(*backend_, current[l] ? cache()[current[l]] : p.memory[layer.blocks[l].y], 1,
-             index{F::levels[l].first_channel}, p.memory[layer.merge.concatenated]);
-    level_views<scalar, Config> stream;
-    for (int l = 0; l < F::level_count; ++l) stream[l] = p.memory[layer.blocks[l].y];
-    merge_concatenated(p, facts, weights_.layout().layers[i].merge, layer.merge, stream);
-    if (!layer.merge.pooled) return;
-    facts.for_each_receiver([&](std::size_t l, index column) {
-      if (active(static_cast<int>(l))) subsample(*backend_, p.scratch[layer.merge.pooled], 1, column, stream[l]);
-    });
+      if (places.current[l]) current[l] = cache()[places.current[l]];
+    chosen_merge<Config>.step(p, weights_.layout().layers[i].merge, acts_.layers[i].merge, places.merge, cache(),
+                              position_, current, stream);
   }
 
   Backend* backend_;

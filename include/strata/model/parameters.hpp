@@ -12,9 +12,9 @@
 #include <strata/layers/compress.hpp>
 #include <strata/layers/embedding.hpp>
 #include <strata/layers/head.hpp>
-#include <strata/layers/merge.hpp>
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
+#include <strata/merges/merges.hpp>
 
 namespace strata {
 
@@ -30,7 +30,7 @@ struct parameter_layout {
   using F = facts<Config>;
   struct layer {
     std::array<block_parameters, F::level_count> blocks;
-    merge_parameters merge;
+    typename merge_of<Config>::parameters merge;
   };
   embedding_parameters embedding;
   std::array<compress_parameters, F::level_count> compress;
@@ -61,7 +61,7 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);
-    if (F::merges) own.layers[i].merge = declare_merge(table, facts_of_merge<F>(), i);
+    if (F::merges) own.layers[i].merge = chosen_merge<Config>.declare(table, i);
   }
   for (int l = 0; l < F::level_count; ++l)
     own.final_norm[l] = declare_layer_norm(table, name("norms.") + l, F::levels[l].dim);

@@ -38,25 +38,24 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   for (strata::index n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);
   CHECK(share_of(dropped) == about(dropping::embedding_dropout, dropped.size()));
 
-  for (const int l : {0, 2}) {  // nothing is merged into these
-    std::vector<std::vector<bool>> masks;
-    for (const auto& layer : acts.layers) {
-      const auto x = p.memory[layer.blocks[l].x], middle = p.memory[layer.blocks[l].middle],
-                 y = p.memory[layer.blocks[l].y];
-      auto& attention = masks.emplace_back();
-      for (strata::index n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
-      CHECK(share_of(attention) == about(dropping::attention_dropout, attention.size()));
-      auto& feed_forward = masks.emplace_back();
-      for (strata::index n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
-      CHECK(share_of(feed_forward) == about(dropping::feed_forward_dropout, feed_forward.size()));
-    }
-    for (std::size_t one = 0; one < masks.size(); ++one)
-      for (std::size_t other = 0; other < one; ++other) {
-        std::vector<bool> both;
-        for (std::size_t n = 0; n < masks[0].size(); ++n) both.push_back(masks[one][n] && masks[other][n]);
-        CHECK(share_of(both) == about(share_of(masks[one]) * share_of(masks[other]), both.size()));
-      }
+  constexpr int l = 0;  // nothing is merged into it
+  std::vector<std::vector<bool>> masks;
+  for (const auto& layer : acts.layers) {
+    const auto x = p.memory[layer.blocks[l].x], middle = p.memory[layer.blocks[l].middle],
+               y = p.memory[layer.blocks[l].y];
+    auto& attention = masks.emplace_back();
+    for (strata::index n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
+    CHECK(share_of(attention) == about(dropping::attention_dropout, attention.size()));
+    auto& feed_forward = masks.emplace_back();
+    for (strata::index n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
+    CHECK(share_of(feed_forward) == about(dropping::feed_forward_dropout, feed_forward.size()));
   }
+  for (std::size_t one = 0; one < masks.size(); ++one)
+    for (std::size_t other = 0; other < one; ++other) {
+      std::vector<bool> both;
+      for (std::size_t n = 0; n < masks[0].size(); ++n) both.push_back(masks[one][n] && masks[other][n]);
+      CHECK(share_of(both) == about(share_of(masks[one]) * share_of(masks[other]), both.size()));
+    }
   std::set<std::uint64_t> streams{acts.embedding_dropout.stream};
   for (const auto& layer : acts.layers)
     for (const auto& block : layer.blocks)

@@ -1,0 +1,165 @@
+// All levels side by side, RMSNorm, two linear maps with SiLU between; the receiving levels each add their part.
+// Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
+// Source: docs/model.md.
+#pragma once
+
+#include <string_view>
+
+#include <strata/layers/norm.hpp>
+#include <strata/merges/context.hpp>
+
+namespace strata {
+
+struct concatenate_merge : merge_of_levels {
+  static constexpr std::string_view name = "concatenate";
+  struct parameters {
+    norm_parameters norm;
+    tensor<2> up;         // [2 out, sum d]
+    tensor<1> up_bias;    // [2 out]
+    tensor<2> down;       // [out, 2 out]
+    tensor<1> down_bias;  // [out]
+  };
+  struct activations {
+    tensor<3> concatenated;  // [B,T,sum d]
+    norm_activations norm;
+    tensor<2> hidden;         // [B T, 2 out]
+    tensor<3> normed;         // scratch, as concatenated, in backward also its gradient
+    tensor<2> activated;      // scratch, as hidden, in backward the gradient of hidden
+    tensor<3> pooled;         // scratch [B,T,out], unless it is added straight; in backward its gradient
+    tensor<3> dconcatenated;  // scratch
+  };
+
+  template <class Config>
+  static constexpr concatenate_merge of() {
+    return {{facts<Config>::levels}};
+  }
+  /// Widths of the receiving levels together.
+  constexpr index out_dim() const {
+    index total = 0;
+    for (const level_facts& level : levels) total += level.receives ? level.dim : 0;
+    return total;
+  }
+
+  template <class Table>
+  constexpr parameters declare(Table& table, int layer) const {
+    using name_type = typename Table::name;
+    const name_type prefix = name_type("hierarchical_merges.") + layer + ".net";
+    const index in = concatenated_dim(), out = out_dim();
+    parameters own;
+    own.norm = declare_rms_norm(table, prefix + ".0", in);
+    own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
+    own.up_bias = table.template add<1>(prefix + ".1.bias", {2 * out}, linear_start(in));
+    own.down = table.template add<2>(prefix + ".3.weight", {out, 2 * out}, linear_start(2 * out));
+    own.down_bias = table.template add<1>(prefix + ".3.bias", {out}, linear_start(2 * out));
+    return own;
+  }
+
+  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+    const index out = out_dim();
+    activations own;
+    own.concatenated = plan.memory.add<3>({batch, tokens, concatenated_dim()});
+    own.norm = plan_norm(plan.memory, batch * tokens);
+    own.hidden = plan.memory.add<2>({batch * tokens, 2 * out});
+    memory_plan scratch;
+    own.normed = scratch.add<3>(own.concatenated.shape);
+    own.activated = scratch.add<2>(own.hidden.shape);
+    if (straight_onto() < 0) own.pooled = scratch.add<3>({batch, tokens, out});
+    if (plan.training) own.dconcatenated = scratch.add<3>(own.concatenated.shape);
+    plan.scratch_used(scratch);
+    return own;
+  }
+
+  constexpr double forward_flops(index batch, index tokens) const {
+    return static_cast<double>(batch * tokens) * step_flops();
+  }
+  constexpr double step_flops() const {
+    const double in = static_cast<double>(concatenated_dim()), out = static_cast<double>(out_dim());
+    return 2 * (2 * in * out + 2 * out * out);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void forward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    recompute(p, own, acts, x);
+    const auto pooled = from_hidden(p, own, acts, x);
+    if (acts.pooled)
+      for_each_receiver(
+          [&](std::size_t l, index column) { subsample(p.backend, pooled, levels[l].stride, column, x[l]); });
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
+    to_hidden(p, own, acts);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
+            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      repeat(p.backend, current[l], 1, index{levels[l].first_channel}, p.memory[acts.concatenated]);
+    to_hidden(p, own, acts);
+    const auto pooled = from_hidden(p, own, acts, x);
+    if (acts.pooled)
+      for_each_receiver([&](std::size_t l, index column) {
+        if (receives_at(l, position)) subsample(p.backend, pooled, 1, column, x[l]);
+      });
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void backward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S>,
+                level_streams<S> dx) const {
+    const int only = straight_onto();
+    const view<S, 3> dpooled = only < 0 ? p.scratch[acts.pooled] : dx[static_cast<std::size_t>(only)];
+    if (only < 0)
+      for_each_receiver([&](std::size_t l, index column) {
+        subsample_backward(p.backend, dx[l], levels[l].stride, column, dpooled);
+      });
+    const auto activated = p.scratch[acts.activated], dhidden = activated;
+    const auto normed = p.scratch[acts.normed], dnormed = normed;
+    silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+    linear_backward_weight(p.backend, dpooled.rows(), activated, p.gradients[own.down], p.gradients[own.down_bias]);
+    linear_backward_input(p.backend, dpooled.rows(), p.weights[own.down], dhidden, update::replace);
+    silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
+    norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
+    linear_backward_weight(p.backend, dhidden, normed.rows(), p.gradients[own.up], p.gradients[own.up_bias]);
+    linear_backward_input(p.backend, dhidden, p.weights[own.up], dnormed.rows(), update::replace);
+    const auto dconcatenated = p.scratch[acts.dconcatenated];
+    fill(p.backend, S{0}, dconcatenated.flat());
+    norm_backward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, dnormed, dconcatenated);
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      repeat_backward(p.backend, dconcatenated, levels[l].stride, index{levels[l].first_channel}, dx[l]);
+  }
+
+ private:
+  /// Calls body(level, column) for every receiving level and where its part of the result starts.
+  template <class Body>
+  void for_each_receiver(Body body) const {
+    index column = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      body(l, column);
+      column += levels[l].dim;
+    }
+  }
+  /// From `acts.concatenated`, already filled, to `acts.hidden`.
+  template <class Backend>
+  void to_hidden(const pass<Backend>& p, const parameters& own, const activations& acts) const {
+    const auto normed = p.scratch[acts.normed];
+    norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
+    linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
+  }
+  /// From `acts.hidden` to what is added: `pooled`, which it returns, or straight onto the receiving level.
+  template <class Backend, class S = typename Backend::scalar>
+  view<S, 3> from_hidden(const pass<Backend>& p, const parameters& own, const activations& acts,
+                         level_streams<S> x) const {
+    const auto activated = p.scratch[acts.activated];
+    silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
+    const int only = straight_onto();
+    const view<S, 3> target = only < 0 ? p.scratch[acts.pooled] : x[static_cast<std::size_t>(only)];
+    linear(p, activated, own.down, own.down_bias, target.rows(), only < 0 ? update::replace : update::add);
+    return target;
+  }
+};
+
+}  // namespace strata
