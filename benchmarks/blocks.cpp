@@ -24,7 +24,7 @@ class lone_block {
     rotary_ = plan.memory.add<3>({4, length, level.head_dim / 2});
     acts_ = plan_block(plan, level, batch, length, x, y);
     weights_ = random(table.buffer_size(), 0.05f);
-    // Gains and the bias of routing's score: as they start, with most scores above 0.
+    // Gains as they start; the bias of routing's score, so that most are above 0.
     std::fill(weights_.data() + sizes.regions().first_vector, weights_.data() + weights_.size(), 1.f);
     gradients_ = strata::buffer<float>(table.buffer_size());
     memory_ = random(plan.memory.size(), 1);

@@ -20,7 +20,8 @@ TEST_CASE("routing equals the reference") {
           const auto budget = bench.all(0, {dilation, batch});
           const auto rows = bench.tokens(0, 0, {batch, most});
           const auto x = bench.normal({batch * most, dim}), dx = bench.unset({batch * most, dim});
-          const auto y = bench.normal({batch * positions, dim}), dscore = bench.unset({batch * positions});
+          const auto y = bench.normal({batch * positions, dim});
+          const auto dscore = bench.unset({batch * positions});
           route(bench.backend, capacity, dilation, 0, scores, budget, rows, gate);
           bench.result("rows", rows);
           bench.result("gate", gate);
@@ -61,7 +62,8 @@ TEST_CASE("routing: known values") {
     const auto y = bench.all(100, {3, 2}), dx = bench.unset({2, 2});
     const auto dscore = bench.unset({3});
     const auto named = bench.tokens_of({2, -1}, {2});
-    const auto half = bench.of({0.5, 7}, {2}), x = bench.of({4, 6, 8, 8}, {2, 2});
+    const auto half = bench.of({0.5, 7}, {2});
+    const auto x = bench.of({4, 6, 8, 8}, {2, 2});
     add_routed(bench.backend, named, half, x, y);
     CHECK(bench.read(y) == std::vector<double>{100, 100, 100, 100, 102, 103});
     const auto dy = bench.of({1, 2, 3, 4, 5, 6}, {3, 2});

@@ -33,12 +33,11 @@ constexpr index routed_rows(const level_facts& level, index positions) {
   return rows;
 }
 
-/// The bias starts at 1: at first almost every position would be selected, and the budget spreads them evenly.
 template <class Table, class Name>
 constexpr routed_parameters declare_routed(Table& table, const Name& prefix, const level_facts& level) {
   routed_parameters own;
   own.score = table.template add<2>(prefix + ".route.weight", {1, level.dim}, linear_start(level.dim));
-  own.score_bias = table.template add<1>(prefix + ".route.bias", {1}, ones);
+  own.score_bias = table.template add<1>(prefix + ".route.bias", {1}, linear_start(level.dim));
   own.heavy = declare_perceptron(table, prefix + ".heavy.0", prefix + ".heavy.2", level.dim, level.heavy_hidden);
   return own;
 }
