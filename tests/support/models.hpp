@@ -64,9 +64,9 @@ std::size_t entries_of_network() {
   return table.entries().size();
 }
 
-/// Feed-forwards with a heavy branch for some positions: of one sequence, and of interleaved ones with a stride. Dropout meets
-/// both branches.
-struct routed : variant_defaults {
+/// Feed-forwards with a heavy branch for some positions: of one sequence, and of interleaved ones with a stride; dropout meets
+/// both branches. Coarse levels are compressed by attention, with a stride and at every token.
+struct routed_and_pooled : variant_defaults {
   static constexpr double feed_forward_dropout = 0.2;
   static constexpr strata::level levels[] = {
       {.dim = 4, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 2, .routing = {.capacity = 0.375}},
@@ -77,8 +77,16 @@ struct routed : variant_defaults {
        .head_dim = 4,
        .window = 2,
        .feed_forward_multiple = 2,
-       .routing = {.light_multiple = 2, .capacity = 0.5}},
-      {.compression = 8, .dim = 4, .window = 0, .feed_forward_multiple = 1, .routing = {.capacity = 0.25}}};
+       .routing = {.light_multiple = 2, .capacity = 0.5},
+       .compressor = strata::compressor_kind::attention},
+      {.compression = 8,
+       .dim = 4,
+       .heads = 2,
+       .head_dim = 2,
+       .window = 0,
+       .feed_forward_multiple = 1,
+       .routing = {.capacity = 0.25},
+       .compressor = strata::compressor_kind::attention}};
 };
 
 /// An hourglass whose coarse level is the first and wider, with logits from both.
@@ -88,6 +96,20 @@ struct hourglass : variant_defaults {
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
   static constexpr strata::level levels[] = {
       {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = 2, .feed_forward_multiple = 1},
+      {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}};
+};
+
+/// An hourglass that shortens by attention.
+struct pooled_hourglass : hourglass {
+  static constexpr strata::level levels[] = {
+      {.compression = 4,
+       .stride = 4,
+       .dim = 6,
+       .heads = 1,
+       .head_dim = 4,
+       .window = 2,
+       .feed_forward_multiple = 1,
+       .compressor = strata::compressor_kind::attention},
       {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}};
 };
 
@@ -116,6 +138,7 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS models::automatic_windows, models::routed, models::hourglass
+#define STRATA_VARIANTS \
+  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -23,7 +23,12 @@ struct cost {
     const double dim = F::embedding_dim;
     if (!level.compressed()) return level.dim == F::embedding_dim ? 0 : 2 * dim * level.dim;
     if (level.linear_compression) return 2 * dim * level.compression * level.dim;
+    if (level.pools) return 2.0 * level.attention_dim() * (dim + level.dim);
     return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
+  }
+  /// Of one token, for keys and values of a level that pools by attention.
+  static constexpr double pooling_flops(const level_facts& level) {
+    return level.pools ? 4.0 * level.attention_dim() * F::embedding_dim : 0;
   }
   static constexpr double block_products(const level_facts& level) {
     const double attention = level.span > 0 ? 8.0 * level.attention_dim() * level.dim : 0;
@@ -59,6 +64,15 @@ struct cost {
     return pairs;
   }
 
+  /// Pairs of a position and a token that it sees when it is pooled, of one text.
+  static constexpr double pooled_pairs(const level_facts& level, index tokens) {
+    if (!level.pools) return 0;
+    // Position i stands at token i stride; the first ones see fewer tokens than the compression.
+    const index positions = level.positions(tokens);
+    const index few = std::min<index>(positions, (level.compression - 1 + level.stride - 1) / level.stride);
+    return static_cast<double>(few + level.stride * few * (few - 1) / 2 + (positions - few) * level.compression);
+  }
+
  public:
   /// Numbers that training learns.
   static constexpr index parameters = strata::parameters<Config>::count;
@@ -71,7 +85,9 @@ struct cost {
       const double rows = static_cast<double>(batch * level.positions(tokens));
       const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
       const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
+      const double pooled = static_cast<double>(batch) * pooled_pairs(level, tokens);
       flops += rows * (compress_flops(level) + upsample_flops(l)) +
+               static_cast<double>(batch * tokens) * pooling_flops(level) + 4.0 * level.attention_dim() * pooled +
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }
@@ -94,10 +110,12 @@ struct cost {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<Config>.step_flops() : 0);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
-      flops += (compress_flops(level) + upsample_flops(l) +
+      flops += pooling_flops(level) +
+               (compress_flops(level) + (level.pools ? 4.0 * level.attention_dim() * level.compression : 0) +
+                upsample_flops(l) +
                 F::layers_of(l) * (block_products(level) + level.capacity * heavy_flops(level) +
                                    4.0 * level.attention_dim() * static_cast<double>(level.span))) /
-               level.stride;
+                   level.stride;
     }
     return flops;
   }();

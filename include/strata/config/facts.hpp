@@ -26,6 +26,7 @@ struct level_facts {
   int head_dim = 0;
   int span = 0;                     ///< positions a query sees, its own included; 0: the level has no attention
   bool linear_compression = false;  ///< a linear map of the tokens side by side, else a convolution
+  bool pools = false;               ///< tokens are compressed by attention, not by a convolution
   bool full = false;                ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
   int hidden = 0;                   ///< width inside the feed-forward that every position passes
   int heavy_hidden = 0;             ///< width inside the one that selected positions pass besides; 0: there is none
@@ -123,32 +124,36 @@ struct facts {
       const int own_length = max_length / given.compression;
       const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
       const bool full = given.attends_to_all(max_length), routed = given.routing.capacity > 0;
-      result[l] = {.compression = given.compression,
-                   .stride = given.stride,
-                   .dilation = given.compression / given.stride,
-                   .dim = given.dim,
-                   .heads = given.heads,
-                   .head_dim = given.head_dim,
-                   .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
-                   .linear_compression = hourglass && given.compression > 1,
-                   .full = full,
-                   .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
-                   .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
-                   .capacity = given.routing.capacity,
-                   .first_channel = channel,
-                   .receives = receives(l),
-                   .attention_of = first_that_shares(l),
-                   .attention_dropout = Config::attention_dropout,
-                   .feed_forward_dropout = Config::feed_forward_dropout};
+      result[l] = {
+          .compression = given.compression,
+          .stride = given.stride,
+          .dilation = given.compression / given.stride,
+          .dim = given.dim,
+          .heads = given.heads,
+          .head_dim = given.head_dim,
+          .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
+          .linear_compression = hourglass && given.compression > 1 && given.compressor != compressor_kind::attention,
+          .pools = given.compressor == compressor_kind::attention,
+          .full = full,
+          .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
+          .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
+          .capacity = given.routing.capacity,
+          .first_channel = channel,
+          .receives = receives(l),
+          .attention_of = first_that_shares(l),
+          .attention_dropout = Config::attention_dropout,
+          .feed_forward_dropout = Config::feed_forward_dropout};
       channel += given.dim;
     }
     return result;
   }();
   static constexpr const level_facts& predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
+  /// Tokens that the longest convolution reads.
   static constexpr int largest_compression = [] {
     int largest = 1;
-    for (const level& each : Config::levels) largest = each.compression > largest ? each.compression : largest;
+    for (const level_facts& each : levels)
+      if (!each.pools && each.compression > largest) largest = each.compression;
     return largest;
   }();
 };

@@ -16,6 +16,9 @@ struct feed_forward_routing {
   double capacity = 0;     ///< the part of the positions that may be selected, up to 1; 0: no routing
 };
 
+/// How a level's positions are made from the tokens they summarise.
+enum class compressor_kind { convolution, attention };
+
 /// Describes one level. Everything is a compile-time constant of the model.
 struct level {
   int compression = 1;            ///< tokens that one position summarises; a power of two
@@ -26,6 +29,7 @@ struct level {
   int window = automatic_window;  ///< earlier positions a position attends to; 0 for none, or a value above
   int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over `dim`
   feed_forward_routing routing = {};
+  compressor_kind compressor = compressor_kind::convolution;
 
   /// Whether the attention is full: asked for, or a window that is longer than the level's own sequence.
   constexpr bool attends_to_all(int max_length) const {

@@ -119,6 +119,8 @@ struct check_levels {
   STRATA_LEVEL_RULE([](level l) { return l.routing.capacity >= 0 && l.routing.capacity <= 1; },
                     "routing.capacity must be 0 (no routing) or a part of the positions, up to 1");
   STRATA_LEVEL_RULE([](level l) { return l.routing.light_multiple > 0; }, "routing.light_multiple must be positive");
+  STRATA_LEVEL_RULE([](level l) { return l.compression > 1 || l.compressor == compressor_kind::convolution; },
+                    "compressor must be left out where compression is 1: there is nothing to attend to");
   STRATA_LEVEL_RULE([](level l) { return l.compression <= Config::max_length; },
                     "compression must not exceed max_length");
   STRATA_LEVEL_RULE(

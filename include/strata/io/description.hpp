@@ -43,6 +43,7 @@ std::string describe() {
                     level.heads, "x", level.head_dim, ", window ");
     text += level.full ? "full" : std::to_string(level.span == 0 ? 0 : level.span - 1);
     text += to_text(", hidden ", level.hidden);
+    if (level.pools) text += ", compressor attention";
     if (level.routed()) text += to_text(", routed hidden ", level.heavy_hidden, ", capacity ", level.capacity);
   }
   if (F::names_loss("prophet_quantized")) {

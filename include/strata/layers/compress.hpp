@@ -1,11 +1,11 @@
-// From token embeddings, or in an hourglass the fine stream, to the tokens of one level: nothing, a linear map, or a causal
-// convolution with SiLU and a pointwise linear map.
+// From token embeddings, or in an hourglass the fine stream, to the tokens of one level: nothing, a linear map, attention over
+// the last tokens, or a causal convolution with SiLU and a pointwise linear map.
 // Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
 // Source: docs/model.md.
 #pragma once
 
 #include <strata/config/facts.hpp>
-#include <strata/layers/pass.hpp>
+#include <strata/layers/attention_pooling.hpp>
 
 namespace strata {
 
@@ -15,12 +15,14 @@ struct compress_parameters {
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
   tensor<1> pointwise_bias;    // [d]
+  attention_pooling_parameters pooling;
 };
 struct compress_activations {
   tensor<3> y;          // [B,n,d]; the token embeddings themselves where there is nothing to do
   tensor<2> hidden;     // [B n, 4D]
   tensor<3> patches;    // scratch [B,n,D c], in backward also its gradient
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
+  attention_pooling_activations pooling;
 };
 
 template <class Table>
@@ -32,6 +34,10 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
   if (!level.compressed() || level.linear_compression) {
     if (level.compressed() || level.dim != dim)
       own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim * c}, linear_start(dim * c));
+    return own;
+  }
+  if (level.pools) {
+    own.pooling = declare_attention_pooling(table, prefix, level, dim);
     return own;
   }
   own.convolution = table.add(prefix + ".1.conv.weight", {inner, dim * c}, {inner, dim, c}, linear_start(dim * c));
@@ -51,6 +57,10 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   }
   own.y = plan.memory.add<3>({batch, positions, level.dim});
   if (!level.compressed()) return own;
+  if (level.pools) {
+    own.pooling = plan_attention_pooling(plan, level, tokens);
+    return own;
+  }
   memory_plan scratch;
   own.patches = scratch.add<3>({batch, positions, dim * level.compression});
   if (!level.linear_compression) {
@@ -71,11 +81,12 @@ view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level
   return patches.rows();
 }
 
-/// `first` is the token at which level position 0 ends: 0, but the newest token when one position is computed
+/// `first` is the token at which level position 0 ends: 0, but the newest token when a convolution computes one position
 /// alone.
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                       const compress_activations& acts, input<S, 3> tokens, index first = 0) {
+  if (level.pools) return attention_pooling_forward(p, level, own.pooling, acts.pooling, tokens, p.memory[acts.y]);
   if (!level.compressed() && !own.projection) return;
   const auto x = compress_input(p, level, acts, tokens, first);
   if (own.projection) return linear(p, x, own.projection, {}, p.memory[acts.y].rows(), update::replace);
@@ -95,6 +106,7 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
     linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dtokens.rows(), update::add);
     return;
   }
+  if (level.pools) return attention_pooling_backward(p, level, own.pooling, acts.pooling, tokens, dy, dtokens);
   const auto dpatches = p.scratch[acts.patches];
   if (own.projection) {
     const auto x = compress_input(p, level, acts, tokens, index{0});

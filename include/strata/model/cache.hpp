@@ -27,6 +27,7 @@ struct cache_layout {
   };
   tensor<3> window;  // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
   tensor<3> spread;  // [B,1,d s], of an hourglass: what the newest coarse position gives its tokens
+  each_level<tensor<3>> pooled;    // [B,c,2 H E], keys and values of the last tokens, levels that pool by attention
   each_level<tensor<3>> shifted;   // [B,1,d], free memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
@@ -46,6 +47,7 @@ constexpr cache_layout<Config> plan_cache(index batch) {
   if (F::hourglass) own.spread = plan.add<3>({batch, 1, F::levels[F::fine].dim * F::levels[F::coarse].stride});
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
+    if (level.pools) own.pooled[l] = plan.add<3>({batch, level.compression, 2 * level.attention_dim()});
     own.shifted[l] = plan.add<3>({batch, 1, level.dim});
     for (int i = 0; i < F::depth; ++i) {
       if (!F::runs(i, l)) continue;

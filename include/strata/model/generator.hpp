@@ -197,8 +197,14 @@ class generator {
       keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, own[acts_.upsample.coarse]);
       upsample_spread(p, weights_.layout().upsample, own[acts_.upsample.coarse], cache()[places_.spread]);
     }
-    for (int l = 0; l < F::level_count; ++l)
+    for (int l = 0; l < F::level_count; ++l) {
       keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
+      if (!F::levels[l].pools) continue;
+      const auto ring = cache()[places_.pooled[l]];
+      keep_last(*backend_,
+                p.memory[acts.compress[l].pooling.key_value].template reshape<3>({batch_, tokens, ring.shape[2]}), 0, 1,
+                0, ring);
+    }
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
     for (index b = 0; b < batch_; ++b)
       for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
@@ -213,7 +219,7 @@ class generator {
       for (int l = 0; l < F::level_count; ++l)
         if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
       // Token t lies at (t - 1) mod c: those that end at a multiple of c lie in order.
-      if (F::hourglass && i == F::first_layer(F::coarse))
+      if (F::hourglass && i == F::first_layer(F::coarse) && !F::levels[F::coarse].pools)
         keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.places_.window]);
     }
     void after_merge(int i) const {
@@ -247,15 +253,19 @@ class generator {
     const level_facts& level = F::levels[l];
     const auto window = cache()[places_.window];
     const index width = F::largest_compression;
-    if (F::hourglass && level.compressed()) {
+    const parameter_layout<Config>& own = weights_.layout();
+    if (level.pools) {
+      attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, position_,
+                             cache()[places_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
+    } else if (F::hourglass && level.compressed()) {
       const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
       const index place = (position_ + width - 1) % width;
       repeat(*backend_, p.memory[acts_.source[l]], 1, place * F::embedding_dim, side_by_side);
     }
     if (!active(l)) return;
-    const parameter_layout<Config>& own = weights_.layout();
-    compress_forward(p, level, own.compress[l], acts_.compress[l], level.compressed() ? window : p.memory[acts_.tokens],
-                     width - 1);
+    if (!level.pools)
+      compress_forward(p, level, own.compress[l], acts_.compress[l],
+                       level.compressed() ? window : p.memory[acts_.tokens], width - 1);
     norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
                  p.memory[acts_.token_embedding[l]]);
   }

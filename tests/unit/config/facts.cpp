@@ -53,6 +53,12 @@ struct narrow_waist : strata::model_defaults {
   static constexpr strata::hourglass_layers fine_layers = {.before = 2, .after = 1};
   static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}};
 };
+
+struct pools : strata::model_defaults {
+  static constexpr level levels[] = {{.dim = 8},
+                                     {.compression = 4, .dim = 8},
+                                     {.compression = 16, .dim = 8, .compressor = strata::compressor_kind::attention}};
+};
 struct chosen : strata::model_defaults {
   static constexpr int predicting_level = 1;
   static constexpr level levels[] = {{.dim = 8}, {.compression = 4, .dim = 20}};
@@ -119,6 +125,9 @@ TEST_CASE("facts: widths of the model") {
   CHECK(F::levels[1].first_channel == 24);
   CHECK(F::levels[2].first_channel == 64);
   CHECK(F::largest_compression == 8);
+  CHECK(facts<pools>::largest_compression == 4);  // of convolutions
+  CHECK(facts<pools>::levels[2].pools);
+  CHECK_FALSE(facts<pools>::levels[1].pools);
   CHECK(F::logits_dim == 40);
   CHECK(facts<into_all>::logits_dim == 40);
   CHECK(facts<from_all>::logits_dim == 80);
