@@ -1,4 +1,4 @@
-// unfold, repeat, subsample, their gradients, shift_step and keep_last.
+// unfold, repeat, subsample, take_columns, depthwise, their gradients, shift_step and keep_last.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -83,6 +83,48 @@ TEST_CASE("repeat, subsample and their gradients equal the reference") {
         bench.result("subsample_backward", y);
       });
     }
+  });
+}
+
+TEST_CASE("take_columns and its gradient equal the reference") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    for (const int stride : {1, 4})
+      check_against_reference(1e-6, [&](auto& bench) {
+        const index others = (tokens + stride - 1) / stride;
+        const column_range range{shape.stride, 2, stride, 1, dim};
+        const auto x = bench.normal({batch, positions, dim + 3}), y = bench.normal({batch, others, dim + 2});
+        take_columns(bench.backend, x, range, y);
+        bench.result("y", y);
+        const auto dy = bench.normal({batch, others, dim + 2});
+        take_columns_backward(bench.backend, dy, range, x);
+        bench.result("dx", x);
+      });
+  });
+}
+
+TEST_CASE("depthwise and its gradient equal the reference") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const int stride = shape.stride;
+    check_against_reference(1e-6, [&](auto& bench) {
+      const auto x = bench.normal({batch, positions, dim}), y = bench.unset({batch, tokens, dim});
+      const auto weight = bench.normal({dim}), bias = bench.normal({dim});
+      depthwise(bench.backend, x, stride, weight, bias, y, update::replace);
+      bench.result("y", y);
+      depthwise(bench.backend, x, stride, weight, {}, y, update::add);
+      bench.result("y of two", y);
+      const auto dy = bench.normal({batch, tokens, dim}), dx = bench.normal({batch, positions, dim});
+      // They add to numbers that sums over all rows, which may be next to nothing, do not cancel.
+      const auto dweight = bench.all(100, {dim}), dbias = bench.all(100, {dim});
+      depthwise_backward(bench.backend, x, stride, weight, dy, dx, dweight, dbias);
+      bench.result("dbias", dbias);
+      depthwise_backward(bench.backend, x, stride, weight, dy, dx, dweight, {});
+      bench.result("dx", dx);
+      bench.result("dweight", dweight);
+    });
   });
 }
 
@@ -175,6 +217,16 @@ TEST_CASE("between levels: known values") {
     CHECK(bench.read(level) == std::vector<double>{4, 8, 9, 12});
     subsample_backward(bench.backend, level, 2, index{1}, wide);
     CHECK(bench.read(wide) == std::vector<double>{9, 4, 8, 9, 9, 0, 0, 9, 9, 9, 12, 9});
+
+    // The last column of levels at tokens 0 and 2, taken at tokens 0, 1 and 2; and the middle one of tokens, taken at 0 and 2.
+    const auto fine = bench.all(9, {1, 3, 2}), coarse = bench.all(9, {1, 2, 2});
+    take_columns(bench.backend, bench.of({1, 2, 3, 4}, {1, 2, 2}), {2, 1, 1, 0, 1}, fine);
+    CHECK(bench.read(fine) == std::vector<double>{2, 9, 2, 9, 4, 9});
+    take_columns(bench.backend, bench.of({1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 3, 3}), {1, 1, 2, 1, 1}, coarse);
+    CHECK(bench.read(coarse) == std::vector<double>{9, 2, 9, 8});
+    depthwise(bench.backend, bench.of({1, 2, 3, 4}, {1, 2, 2}), 2, bench.of({10, 100}, {2}), bench.of({5, 6}, {2}),
+              fine, update::replace);
+    CHECK(bench.read(fine) == std::vector<double>{15, 206, 15, 206, 35, 406});
 
     const auto previous = bench.of({7, 8, 9}, {1, 3}), now = bench.of({1, 2, 3}, {1, 3}), out = bench.unset({1, 3});
     shift_step(bench.backend, now, previous, out);

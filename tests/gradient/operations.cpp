@@ -221,6 +221,38 @@ TEST_CASE_METHOD(fixture, "gradients of routing") {
   }
 }
 
+TEST_CASE_METHOD(fixture, "gradients of take_columns and depthwise") {
+  const index tokens = 11;
+  for (const auto& [from_stride, to_stride] : {std::pair<int, int>{1, 1}, {4, 1}, {1, 4}, {4, 2}, {2, 4}}) {
+    CAPTURE(from_stride, to_stride);
+    const index from = (tokens + from_stride - 1) / from_stride, to = (tokens + to_stride - 1) / to_stride;
+    const column_range range{from_stride, 1, to_stride, 2, 3};
+    const auto x = bench.normal({2, from, 5}), dx = bench.all(0, {2, from, 5});
+    const auto y = bench.all(0, {2, to, 6}), dy = bench.normal({2, to, 6});
+    take_columns_backward(backend, dy, range, dx);
+    CHECK(difference_error(x, dx, [&] {
+            take_columns(backend, x, range, y);
+            return projection(y, dy);
+          }) < difference_tolerance);
+
+    const int stride = from_stride;
+    const auto weight = bench.normal({5}), dweight = bench.all(0, {5}), bias = bench.normal({5});
+    const auto dbias = bench.all(0, {5});
+    const auto wide = bench.unset({2, tokens, 5}), dwide = bench.normal({2, tokens, 5});
+    const auto loss = [&] {  // twice, the second time without a bias
+      depthwise(backend, x, stride, weight, bias, wide, update::replace);
+      depthwise(backend, x, stride, weight, {}, wide, update::add);
+      return projection(wide, dwide);
+    };
+    fill(backend, 0, dx.flat());
+    depthwise_backward(backend, x, stride, weight, dwide, dx, dweight, dbias);
+    depthwise_backward(backend, x, stride, weight, dwide, dx, dweight, {});
+    CHECK(difference_error(x, dx, loss) < difference_tolerance);
+    CHECK(difference_error(weight, dweight, loss) < difference_tolerance);
+    CHECK(difference_error(bias, dbias, loss) < difference_tolerance);
+  }
+}
+
 TEST_CASE_METHOD(fixture, "gradient of cross_entropy") {
   for (const token ignore : {-1, 0}) {
     const auto logits = bench.normal({20, 6}, 2), gradient = bench.unset({20, 6});

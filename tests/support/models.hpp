@@ -113,6 +113,18 @@ struct pooled_hourglass : hourglass {
       {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}};
 };
 
+/// The merge "separable", into a strided level and another one that predict nothing: the predicting level only gives, but for
+/// the logits, which come from all levels.
+struct separable : variant_defaults {
+  static constexpr std::string_view merge = "separable";
+  static constexpr int receiving_levels[] = {2, 1};
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+  static constexpr strata::level levels[] = {
+      {.dim = 5, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 1},
+      {.compression = 2, .dim = 5, .heads = 1, .head_dim = 4, .window = 2, .feed_forward_multiple = 1},
+      {.compression = 8, .stride = 4, .dim = 5, .heads = 1, .head_dim = 2, .window = 2, .feed_forward_multiple = 1}};
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -139,6 +151,6 @@ void on_every_backend(Test test) {
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
 #define STRATA_VARIANTS \
-  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass
+  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass, models::separable
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

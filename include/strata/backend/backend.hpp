@@ -50,6 +50,15 @@ constexpr index routing_budget(double capacity, index count) {
   return whole + (static_cast<double>(whole) < exact ? 1 : 0);
 }
 
+/// `width` columns of x[B,n,..] from `from_column` on and of y[B,m,..] from `to_column` on, where position i of y, at token
+/// i to_stride, meets the newest of x that stands at or before it.
+struct column_range {
+  int from_stride = 1;
+  index from_column = 0;
+  int to_stride = 1;
+  index to_column = 0, width = 0;
+};
+
 /// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
 /// gradient.
 struct adam_settings {
@@ -134,6 +143,10 @@ struct dropout_mask {
 ///   repeat_backward      dx[B,n,D] += sum over the repeats
 ///   subsample            y[B,n,D] += x[B,T,columns at `column`] at t = i stride
 ///   subsample_backward   dx[B,T,columns at `column`] = dy[B,n,D] at t = i stride, else 0
+///   take_columns         the columns of y[B,m,..] = those of x[B,n,..], as column_range says
+///   take_columns_backward   dx[B,n,..] += sum over what was taken, from dy[B,m,..]
+///   depthwise            y[B,T,D] = or += weight[D] x[B,n,D] at t / stride + bias[D] (an empty bias is none)
+///   depthwise_backward   dx[B,n,D] +=, dweight[D] +=, dbias[D] += (may be empty)
 ///   shift_step           y[B,D] = first half of x[B,D], second half of previous[B,D]; then previous = x
 ///   keep_last            of the positions j = 0, 1, .. at i = sequence + j dilation of x[B,n,columns at `column`] the last
 ///                        `span`: ring[B,span,D] at j % span
@@ -186,6 +199,10 @@ struct dropout_mask {
   STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
   STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(keep_row, (b, in2, index{}, out3))              \
+  STRATA_OP(take_columns, (b, in3, column_range{}, out3))                                                       \
+  STRATA_OP(take_columns_backward, (b, in3, column_range{}, out3))                                              \
+  STRATA_OP(depthwise, (b, in3, 1, in1, in1, out3, update::add))                                                \
+  STRATA_OP(depthwise_backward, (b, in3, 1, in1, in3, out3, out1, out1))                                        \
   STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
   STRATA_OP(route, (b, 1.0, 1, index{}, in2, out2, tokens2, out2))                                              \
   STRATA_OP(add_routed, (b, ids1, in1, in2, out2))                                                              \

@@ -5,6 +5,8 @@
 
 namespace strata {
 
+inline constexpr int most_levels = 8;  ///< of one model
+
 /// Window values with a meaning of their own.
 inline constexpr int full_attention = -1;    ///< every earlier position, with xPos
 inline constexpr int automatic_window = -2;  ///< half of the level's own sequence length

@@ -12,7 +12,6 @@
 namespace strata {
 namespace rules {
 
-inline constexpr int most_levels = 8;
 /// Beyond this distance the xPos factor of the narrowest frequency leaves the range of a float.
 inline constexpr int longest_full_attention = 65536;
 

@@ -40,6 +40,17 @@ struct concatenate_merge : merge_of_levels {
     return total;
   }
 
+  /// The only receiving level where it has all positions, to which the result is added straight, or -1.
+  constexpr int straight_onto() const {
+    int only = -1;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      if (only >= 0 || levels[l].stride > 1) return -1;
+      only = static_cast<int>(l);
+    }
+    return only;
+  }
+
   template <class Table>
   constexpr parameters declare(Table& table, int layer) const {
     using name_type = typename Table::name;
@@ -79,31 +90,22 @@ struct concatenate_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void forward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
-    recompute(p, own, acts, x);
-    const auto pooled = from_hidden(p, own, acts, x);
-    if (acts.pooled)
-      for_each_receiver(
-          [&](std::size_t l, index column) { subsample(p.backend, pooled, levels[l].stride, column, x[l]); });
+    add_merged(p, own, acts, 0, x, x);
   }
 
   template <class Backend, class S = typename Backend::scalar>
   void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
     for (std::size_t l = 0; l < levels.size(); ++l)
       repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
-    to_hidden(p, own, acts);
+    const auto normed = p.scratch[acts.normed];
+    norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
+    linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
   }
 
   template <class Backend, class S = typename Backend::scalar>
   void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
             const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat(p.backend, current[l], 1, index{levels[l].first_channel}, p.memory[acts.concatenated]);
-    to_hidden(p, own, acts);
-    const auto pooled = from_hidden(p, own, acts, x);
-    if (acts.pooled)
-      for_each_receiver([&](std::size_t l, index column) {
-        if (receives_at(l, position)) subsample(p.backend, pooled, 1, column, x[l]);
-      });
+    add_merged(p, own, acts, position, current, x);
   }
 
   template <class Backend, class S = typename Backend::scalar>
@@ -142,23 +144,20 @@ struct concatenate_merge : merge_of_levels {
       column += levels[l].dim;
     }
   }
-  /// From `acts.concatenated`, already filled, to `acts.hidden`.
-  template <class Backend>
-  void to_hidden(const pass<Backend>& p, const parameters& own, const activations& acts) const {
-    const auto normed = p.scratch[acts.normed];
-    norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
-    linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
-  }
-  /// From `acts.hidden` to what is added: `pooled`, which it returns, or straight onto the receiving level.
+  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
   template <class Backend, class S = typename Backend::scalar>
-  view<S, 3> from_hidden(const pass<Backend>& p, const parameters& own, const activations& acts,
-                         level_streams<S> x) const {
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+                  level_streams<S> from, level_streams<S> x) const {
+    recompute(p, own, acts, from);
     const auto activated = p.scratch[acts.activated];
     silu(p.backend, p.memory[acts.hidden].flat(), activated.flat());
-    const int only = straight_onto();
-    const view<S, 3> target = only < 0 ? p.scratch[acts.pooled] : x[static_cast<std::size_t>(only)];
-    linear(p, activated, own.down, own.down_bias, target.rows(), only < 0 ? update::replace : update::add);
-    return target;
+    if (const int only = straight_onto(); only >= 0)
+      return linear(p, activated, own.down, own.down_bias, x[static_cast<std::size_t>(only)].rows(), update::add);
+    const auto pooled = p.scratch[acts.pooled];
+    linear(p, activated, own.down, own.down_bias, pooled.rows(), update::replace);
+    for_each_receiver([&](std::size_t l, index column) {
+      if (receives_at(l, position)) subsample(p.backend, pooled, levels[l].stride, column, x[l]);
+    });
   }
 };
 

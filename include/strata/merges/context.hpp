@@ -4,6 +4,7 @@
 // Source: own.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 
@@ -15,6 +16,29 @@ namespace strata {
 /// One view a level: the streams, or their gradients.
 template <class S>
 using level_streams = std::span<const std::type_identity_t<view<S, 3>>>;
+
+template <class T>
+using each_level = std::array<T, most_levels>;
+
+/// The streams as they were before the merge: copies of those that receive; the others do not change.
+struct streams_before_merge {
+  each_level<tensor<3>> copies;
+
+  constexpr void plan(activation_plan& plan, std::span<const level_facts> levels, index batch, index tokens) {
+    if (!plan.training) return;  // only backward reads them
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (levels[l].receives) copies[l] = plan.memory.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
+  }
+  template <class Backend, class S = typename Backend::scalar>
+  void keep(const pass<Backend>& p, level_streams<S> x) const {
+    for (std::size_t l = 0; l < x.size(); ++l)
+      if (copies[l]) copy(p.backend, x[l].flat(), p.memory[copies[l]].flat());
+  }
+  template <class Backend, class S = typename Backend::scalar>
+  view<S, 3> of(const pass<Backend>& p, std::size_t l, level_streams<S> after) const {
+    return copies[l] ? p.memory[copies[l]] : after[l];
+  }
+};
 
 /// Base of every merge. docs/extending.md says what a merge has beside it.
 struct merge_of_levels {
@@ -39,16 +63,6 @@ struct merge_of_levels {
   /// Whether level `l` receives at token `position`, where a strided level may have no position.
   constexpr bool receives_at(std::size_t l, index position) const {
     return levels[l].receives && position % levels[l].stride == 0;
-  }
-  /// The only receiving level where it has all positions, to which a result may be added straight, or -1.
-  constexpr int straight_onto() const {
-    int only = -1;
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
-      if (only >= 0 || levels[l].stride > 1) return -1;
-      only = static_cast<int>(l);
-    }
-    return only;
   }
 };
 

@@ -9,10 +9,11 @@
 #include <tuple>
 
 #include <strata/merges/concatenate.hpp>
+#include <strata/merges/separable.hpp>
 
 namespace strata {
 
-using all_merges = std::tuple<concatenate_merge>;
+using all_merges = std::tuple<concatenate_merge, separable_merge>;
 
 namespace detail {
 

@@ -133,6 +133,20 @@ inline void subsample(cpu& backend, input<float, 3> x, int stride, index column,
 inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
   STRATA_CALL_KERNEL(subsample_backward(backend, dy, stride, column, dx));
 }
+inline void take_columns(cpu& backend, input<float, 3> x, const column_range& range, output<float, 3> y) {
+  STRATA_CALL_KERNEL(take_columns(backend, x, range, y));
+}
+inline void take_columns_backward(cpu& backend, input<float, 3> dy, const column_range& range, output<float, 3> dx) {
+  STRATA_CALL_KERNEL(take_columns_backward(backend, dy, range, dx));
+}
+inline void depthwise(cpu& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 1> bias,
+                      output<float, 3> y, update mode) {
+  STRATA_CALL_KERNEL(depthwise(backend, x, stride, weight, bias, y, mode));
+}
+inline void depthwise_backward(cpu& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 3> dy,
+                               output<float, 3> dx, output<float, 1> dweight, output<float, 1> dbias) {
+  STRATA_CALL_KERNEL(depthwise_backward(backend, x, stride, weight, dy, dx, dweight, dbias));
+}
 inline void shift_step(cpu& backend, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {
   STRATA_CALL_KERNEL(shift_step(backend, x, previous, y));
 }

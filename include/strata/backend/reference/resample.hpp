@@ -1,5 +1,5 @@
-// What moves between levels: unfold, repeat, subsample, their gradients, the token shift of one step, and
-// the last positions that later steps need.
+// What moves between levels: unfold, repeat, subsample, take_columns, depthwise, their gradients, the token shift of one
+// step, and the last positions that later steps need.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: docs/model.md.
 #pragma once
@@ -58,6 +58,45 @@ void subsample_backward(reference<S>&, input<S, 3> dy, int stride, index column,
   for (index b = 0; b < dx.shape[0]; ++b)
     for (index t = 0; t < dx.shape[1]; ++t)
       for (index d = 0; d < dy.shape[2]; ++d) dx(b, t, column + d) = t % stride == 0 ? dy(b, t / stride, d) : S{0};
+}
+
+template <class S>
+void take_columns(reference<S>&, input<S, 3> x, const column_range& range, output<S, 3> y) {
+  for (index b = 0; b < y.shape[0]; ++b)
+    for (index i = 0; i < y.shape[1]; ++i)
+      for (index c = 0; c < range.width; ++c)
+        y(b, i, range.to_column + c) = x(b, i * range.to_stride / range.from_stride, range.from_column + c);
+}
+
+template <class S>
+void take_columns_backward(reference<S>&, input<S, 3> dy, const column_range& range, output<S, 3> dx) {
+  for (index b = 0; b < dy.shape[0]; ++b)
+    for (index i = 0; i < dy.shape[1]; ++i)
+      for (index c = 0; c < range.width; ++c)
+        dx(b, i * range.to_stride / range.from_stride, range.from_column + c) += dy(b, i, range.to_column + c);
+}
+
+template <class S>
+void depthwise(reference<S>&, input<S, 3> x, int stride, input<S, 1> weight, input<S, 1> bias, output<S, 3> y,
+               update mode) {
+  for (index b = 0; b < y.shape[0]; ++b)
+    for (index t = 0; t < y.shape[1]; ++t)
+      for (index d = 0; d < y.shape[2]; ++d) {
+        const S value = weight(d) * x(b, t / stride, d) + (bias ? bias(d) : S{0});
+        y(b, t, d) = mode == update::add ? y(b, t, d) + value : value;
+      }
+}
+
+template <class S>
+void depthwise_backward(reference<S>&, input<S, 3> x, int stride, input<S, 1> weight, input<S, 3> dy, output<S, 3> dx,
+                        output<S, 1> dweight, output<S, 1> dbias) {
+  for (index b = 0; b < dy.shape[0]; ++b)
+    for (index t = 0; t < dy.shape[1]; ++t)
+      for (index d = 0; d < dy.shape[2]; ++d) {
+        dx(b, t / stride, d) += weight(d) * dy(b, t, d);
+        dweight(d) += x(b, t / stride, d) * dy(b, t, d);
+        if (dbias) dbias(d) += dy(b, t, d);
+      }
 }
 
 template <class S>

@@ -1,4 +1,5 @@
-// What moves between levels: unfold, repeat, subsample, their gradients, and the token shift of one step.
+// What moves between levels: unfold, repeat, subsample, take_columns, depthwise, their gradients, and the token shift of
+// one step.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: backend/backend.hpp. Threads own rows of the output, so sums have a fixed order.
 
@@ -86,6 +87,76 @@ inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, ind
         std::fill_n(to, dim, 0.f);
     }
   });
+}
+
+inline void take_columns(cpu& backend, input<float, 3> x, const column_range& range, output<float, 3> y) {
+  const index positions = y.shape[1];
+  backend.parallel(y.shape[0] * positions, range.width, [&](index begin, index end) {
+    for (index row = begin; row < end; ++row) {
+      const index j = row % positions * range.to_stride / range.from_stride;
+      std::copy_n(x.data + (row / positions * x.shape[1] + j) * x.shape[2] + range.from_column, range.width,
+                  y.data + row * y.shape[2] + range.to_column);
+    }
+  });
+}
+
+inline void take_columns_backward(cpu& backend, input<float, 3> dy, const column_range& range, output<float, 3> dx) {
+  const index positions = dx.shape[1], taken = dy.shape[1];
+  const index cost = range.width * (1 + range.from_stride / range.to_stride);
+  backend.parallel(dx.shape[0] * positions, cost, [&](index begin, index end) {
+    for (index row = begin; row < end; ++row) {
+      const index b = row / positions, j = row % positions;
+      // Position i of dy takes j where j from_stride <= i to_stride < (j + 1) from_stride.
+      for (index i = (j * range.from_stride + range.to_stride - 1) / range.to_stride;
+           i < taken && i * range.to_stride < (j + 1) * range.from_stride; ++i)
+        add_row(dy.data + (b * taken + i) * dy.shape[2] + range.to_column,
+                dx.data + row * dx.shape[2] + range.from_column, range.width);
+    }
+  });
+}
+
+inline void depthwise(cpu& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 1> bias,
+                      output<float, 3> y, update mode) {
+  const index length = y.shape[1], dim = y.shape[2], positions = x.shape[1];
+  backend.parallel(y.shape[0] * length, 2 * dim, [&](index begin, index end) {
+    for (index row = begin; row < end; ++row) {
+      const float* from = x.data + (row / length * positions + row % length / stride) * dim;
+      float* to = y.data + row * dim;
+      vector::for_each(dim, [&](index d, auto load, auto store) {
+        vector::floats value = load(weight.data + d) * load(from + d);
+        if (bias) value += load(bias.data + d);
+        if (mode == update::add) value += load(to + d);
+        store(to + d, value);
+      });
+    }
+  });
+}
+
+inline void depthwise_backward(cpu& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 3> dy,
+                               output<float, 3> dx, output<float, 1> dweight, output<float, 1> dbias) {
+  const index length = dy.shape[1], dim = dy.shape[2], positions = x.shape[1];
+  float* partial_weight = backend.shared_memory(2 * backend.threads() * dim);
+  float* partial_bias = partial_weight + backend.threads() * dim;
+  std::fill_n(partial_weight, 2 * backend.threads() * dim, 0.f);
+  backend.parallel_numbered(x.shape[0] * positions, 4 * dim * stride, [&](int thread, index begin, index end) {
+    float* sum = backend.thread_memory(thread, dim);  // of what the repeats of a position hand back
+    float* own_dweight = partial_weight + thread * dim;
+    for (index row = begin; row < end; ++row) {
+      const index b = row / positions, i = row % positions;
+      std::fill_n(sum, dim, 0.f);
+      for (index t = i * stride; t < std::min(length, (i + 1) * stride); ++t)
+        add_row(dy.data + (b * length + t) * dim, sum, dim);
+      const float* from = x.data + row * dim;
+      float* to = dx.data + row * dim;
+      vector::for_each(dim, [&](index d, auto load, auto store) {
+        store(to + d, load(to + d) + load(weight.data + d) * load(sum + d));
+        store(own_dweight + d, load(own_dweight + d) + load(from + d) * load(sum + d));
+      });
+      add_row(sum, partial_bias + thread * dim, dim);
+    }
+  });
+  add_partials(backend.threads(), partial_weight, dweight);
+  if (dbias) add_partials(backend.threads(), partial_bias, dbias);
 }
 
 inline void shift_step(cpu&, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {

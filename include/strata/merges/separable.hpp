@@ -1,0 +1,155 @@
+// Levels of one width: RMSNorm a level, a depthwise convolution over the levels at each token, a linear map; the receiving
+// levels all add the same.
+// Shapes: x_l [B,n_l,d] for every level -> the same, in place.
+// Source: docs/model.md; depthwise-separable convolutions: Xception, arXiv 1610.02357.
+#pragma once
+
+#include <string_view>
+
+#include <strata/layers/norm.hpp>
+#include <strata/merges/context.hpp>
+
+namespace strata {
+
+struct separable_merge : merge_of_levels {
+  static constexpr std::string_view name = "separable";
+  struct parameters {
+    each_level<norm_parameters> norm;
+    each_level<tensor<1>> depthwise;  // [d]
+    tensor<1> depthwise_bias;         // [d]
+    tensor<2> pointwise;              // [d,d]
+    tensor<1> pointwise_bias;         // [d]
+  };
+  struct activations {
+    streams_before_merge before;
+    each_level<norm_activations> norm;
+    each_level<tensor<3>> normed;   // scratch [B,n,d]
+    each_level<tensor<3>> dnormed;  // scratch [B,n,d], one level after another in the same place
+    tensor<3> mixed;                // scratch [B,T,d], in backward also its gradient
+    tensor<3> pooled;               // scratch [B,T,d], in backward its gradient
+  };
+
+  template <class Config>
+  static constexpr separable_merge of() {
+    return {{facts<Config>::levels}};
+  }
+  template <class Config>
+  static constexpr bool check() {
+    constexpr bool equal = [] {
+      for (const level_facts& level : facts<Config>::levels)
+        if (level.dim != facts<Config>::embedding_dim) return false;
+      return true;
+    }();
+    static_assert(equal, "strata: the merge 'separable' needs levels of equal dim");
+    return true;
+  }
+  constexpr index dim() const { return levels.front().dim; }
+
+  template <class Table>
+  constexpr parameters declare(Table& table, int layer) const {
+    using name_type = typename Table::name;
+    const name_type prefix = name_type("hierarchical_merges.") + layer;
+    const index taps = static_cast<index>(levels.size());
+    parameters own;
+    for (int l = 0; l < static_cast<int>(levels.size()); ++l) {
+      const auto n = static_cast<std::size_t>(l);
+      own.norm[n] = declare_rms_norm(table, prefix + ".norms." + l, dim());
+      own.depthwise[n] = table.template add<1>(prefix + ".depthwise." + l + ".weight", {dim()}, linear_start(taps));
+    }
+    own.depthwise_bias = table.template add<1>(prefix + ".depthwise.bias", {dim()}, linear_start(taps));
+    own.pointwise = table.template add<2>(prefix + ".pointwise.weight", {dim(), dim()}, linear_start(dim()));
+    own.pointwise_bias = table.template add<1>(prefix + ".pointwise.bias", {dim()}, linear_start(dim()));
+    return own;
+  }
+
+  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+    activations own;
+    own.before.plan(plan, levels, batch, tokens);
+    memory_plan scratch;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      const index positions = levels[l].positions(tokens);
+      own.norm[l] = plan_norm(plan.memory, batch * positions);
+      own.normed[l] = scratch.add<3>({batch, positions, dim()});
+    }
+    own.mixed = scratch.add<3>({batch, tokens, dim()});
+    own.pooled = scratch.add<3>(own.mixed.shape);
+    plan.scratch_used(scratch);
+    for (std::size_t l = 0; plan.training && l < levels.size(); ++l) {
+      memory_plan place = scratch;
+      own.dnormed[l] = place.add<3>(own.normed[l].shape);
+      plan.scratch_used(place);
+    }
+    return own;
+  }
+
+  constexpr double forward_flops(index batch, index tokens) const {
+    return static_cast<double>(batch * tokens) * step_flops();
+  }
+  constexpr double step_flops() const { return 2 * static_cast<double>(dim() * dim()); }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void forward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    recompute(p, own, acts, x);
+    add_merged(p, own, acts, 0, x, x);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void recompute(const pass<Backend>& p, const parameters&, const activations& acts, level_streams<S> x) const {
+    acts.before.keep(p, x);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
+            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+    add_merged(p, own, acts, position, current, x);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void backward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> after,
+                level_streams<S> dx) const {
+    const auto dpooled = p.scratch[acts.pooled];
+    fill(p.backend, S{0}, dpooled.flat());
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (levels[l].receives) take_columns_backward(p.backend, dx[l], {1, 0, levels[l].stride, 0, dim()}, dpooled);
+    each_level<view<S, 3>> x;
+    for (std::size_t l = 0; l < levels.size(); ++l) x[l] = acts.before.of(p, l, after);
+    mix(p, own, acts, x);
+    const auto mixed = p.scratch[acts.mixed], dmixed = mixed;
+    linear_backward_weight(p.backend, dpooled.rows(), mixed.rows(), p.gradients[own.pointwise],
+                           p.gradients[own.pointwise_bias]);
+    linear_backward_input(p.backend, dpooled.rows(), p.weights[own.pointwise], dmixed.rows(), update::replace);
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      const auto dnormed = p.scratch[acts.dnormed[l]];
+      fill(p.backend, S{0}, dnormed.flat());
+      depthwise_backward(p.backend, p.scratch[acts.normed[l]], levels[l].stride, p.weights[own.depthwise[l]], dmixed,
+                         dnormed, p.gradients[own.depthwise[l]],
+                         l == 0 ? p.gradients[own.depthwise_bias] : view<S, 1>{});
+      norm_backward(p, own.norm[l], acts.norm[l], x[l], 0, dnormed, dx[l]);
+    }
+  }
+
+ private:
+  /// From the streams to `acts.mixed`.
+  template <class Backend, class S = typename Backend::scalar>
+  void mix(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      const auto normed = p.scratch[acts.normed[l]];
+      norm_forward(p, own.norm[l], acts.norm[l], x[l], 0, normed);
+      const view<const S, 1> bias = l == 0 ? p.weights[own.depthwise_bias] : view<const S, 1>{};
+      depthwise(p.backend, normed, levels[l].stride, p.weights[own.depthwise[l]], bias, p.scratch[acts.mixed],
+                l == 0 ? update::replace : update::add);
+    }
+  }
+  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
+  template <class Backend, class S = typename Backend::scalar>
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+                  level_streams<S> from, level_streams<S> x) const {
+    mix(p, own, acts, from);
+    const auto pooled = p.scratch[acts.pooled];
+    linear(p, p.scratch[acts.mixed].rows(), own.pointwise, own.pointwise_bias, pooled.rows(), update::replace);
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (receives_at(l, position)) subsample(p.backend, pooled, levels[l].stride, 0, x[l]);
+  }
+};
+
+}  // namespace strata
