@@ -125,6 +125,25 @@ struct separable : variant_defaults {
       {.compression = 8, .stride = 4, .dim = 5, .heads = 1, .head_dim = 2, .window = 2, .feed_forward_multiple = 1}};
 };
 
+/// The merge "level_attention" of every level with all; windows that end inside a text and strides that divide none.
+struct attends_to_levels : variant_defaults {
+  static constexpr std::string_view merge = "level_attention";
+  static constexpr strata::level_attention_options level_attention{.heads = 2, .head_dim = 3, .window = 4};
+  static constexpr int receiving_levels[] = {strata::every_level};
+  static constexpr strata::level levels[] = {
+      {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 1},
+      {.dim = 4, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 1},
+      {.compression = 8, .stride = 8, .dim = 6, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1}};
+};
+
+/// Only to finer levels: the finest gives and does not receive.
+struct attends_to_finer_levels : attends_to_levels {
+  static constexpr strata::level_attention_options level_attention{
+      .heads = 1, .head_dim = 4, .window = 3, .direction = strata::level_direction::finer};
+  static constexpr int receiving_levels[] = {0, 2};
+  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -150,7 +169,8 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS \
-  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass, models::separable
+#define STRATA_VARIANTS                                                                              \
+  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass, \
+      models::separable, models::attends_to_levels, models::attends_to_finer_levels
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <strata/config/level.hpp>
+#include <strata/config/merge_options.hpp>
 
 namespace strata {
 
@@ -52,6 +53,7 @@ struct model_defaults {
   static constexpr std::string_view merge = "concatenate";   ///< what merges levels, by the names in docs/model.md
   /// The levels that the merge after every layer adds to: indices into `levels`, or a name above.
   static constexpr int receiving_levels[] = {the_predicting_level};
+  static constexpr level_attention_options level_attention{};  ///< choices of the merge of that name
   static constexpr logits_source logits = logits_source::predicting_level;
   /// Instead of merges: the levels, one without compression and one whose stride is its compression, run one after the other.
   static constexpr hourglass_layers fine_layers = no_hourglass;

@@ -9,11 +9,12 @@
 #include <tuple>
 
 #include <strata/merges/concatenate.hpp>
+#include <strata/merges/level_attention.hpp>
 #include <strata/merges/separable.hpp>
 
 namespace strata {
 
-using all_merges = std::tuple<concatenate_merge, separable_merge>;
+using all_merges = std::tuple<concatenate_merge, separable_merge, level_attention_merge>;
 
 namespace detail {
 

@@ -3,6 +3,7 @@
 
 #include <strata/config/facts.hpp>
 #include <strata/config/rules.hpp>
+#include <strata/merges/merges.hpp>
 
 #include "support/catch.hpp"
 
@@ -171,6 +172,23 @@ TEST_CASE("facts: which layers of an hourglass run on which level") {
   }
   STATIC_REQUIRE(facts<several>::merges);
   STATIC_REQUIRE(!facts<several>::levels[0].linear_compression);
+}
+
+TEST_CASE("facts: directions of attention between levels") {
+  // Of the levels of compressions 8, 2 and 4 the last two receive.
+  const auto seen_by = [](std::size_t receiver, strata::level_direction direction) {
+    const strata::level_attention_merge merge{{facts<into_some>::levels}, {.direction = direction}};
+    std::vector<bool> seen;
+    for (std::size_t l = 0; l < 3; ++l) seen.push_back(merge.attends(receiver, l));
+    return seen;
+  };
+  using strata::level_direction;
+  CHECK(seen_by(0, level_direction::all) == std::vector<bool>{false, false, false});
+  CHECK(seen_by(1, level_direction::all) == std::vector<bool>{true, true, true});
+  CHECK(seen_by(1, level_direction::coarser) == std::vector<bool>{true, false, true});
+  CHECK(seen_by(2, level_direction::coarser) == std::vector<bool>{true, false, false});
+  CHECK(seen_by(1, level_direction::finer) == std::vector<bool>{false, false, false});
+  CHECK(seen_by(2, level_direction::finer) == std::vector<bool>{false, true, false});
 }
 
 TEST_CASE("facts: a description that keeps the rules") {

@@ -1,0 +1,302 @@
+// Attention between levels: a position of a receiving level attends to the last positions of other levels that end at or
+// before it, one softmax over all of them.
+// Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
+// Source: docs/model.md.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include <strata/config/merge_options.hpp>
+#include <strata/core/error.hpp>
+#include <strata/layers/norm.hpp>
+#include <strata/merges/context.hpp>
+
+namespace strata {
+
+struct level_attention_merge : merge_of_levels {
+  level_attention_options chosen;
+
+  static constexpr std::string_view name = "level_attention";
+  struct parameters {
+    each_level<norm_parameters> norm;        // of a level as receiver and as source
+    each_level<tensor<2>> to_kv;             // [2 H E, d], of sources
+    each_level<tensor<2>> to_q, to_out;      // [H E, d], [d, H E], of receivers
+    each_level<each_level<tensor<1>>> bias;  // [H window], by receiver and source
+  };
+  struct activations {
+    streams_before_merge before;
+    each_level<norm_activations> norm;
+    each_level<tensor<2>> kv;            // [B n, 2 H E]
+    each_level<tensor<2>> query, mixed;  // [B n, H E]
+    each_level<tensor<3>> log_sum_exp;   // [B,H,n]
+    each_level<tensor<2>> dkv, dquery;   // scratch, as kv and query
+    each_level<tensor<3>> normed;        // scratch [B,n,d], one level after another; in backward also its gradient
+    each_level<tensor<2>> dmixed;        // scratch, as mixed, one level after another
+  };
+  struct cache {
+    each_level<tensor<3>> ring;  // [B,window,2 H E]
+  };
+
+  template <class Config>
+  static constexpr level_attention_merge of() {
+    return {{facts<Config>::levels}, Config::level_attention};
+  }
+  template <class Config>
+  static constexpr bool check() {
+    constexpr level_attention_options options = Config::level_attention;
+    constexpr bool positive = options.heads > 0 && options.head_dim > 0 && options.window > 0;
+    static_assert(positive, "strata: level_attention: heads, head_dim and window must be positive");
+    constexpr bool all_see_one = [] {
+      const level_attention_merge own = of<Config>();
+      for (std::size_t r = 0; r < own.levels.size(); ++r) {
+        bool sees_one = !own.levels[r].receives;
+        for (std::size_t l = 0; l < own.levels.size(); ++l) sees_one = sees_one || own.attends(r, l);
+        if (!sees_one) return false;
+      }
+      return true;
+    }();
+    static_assert(all_see_one, "strata: level_attention: a receiving level has no level in the direction chosen");
+    return true;
+  }
+  std::string options() const {
+    constexpr const char* directions[] = {"all", "coarser", "finer"};
+    return to_text(", heads ", chosen.heads, "x", chosen.head_dim, ", window ", chosen.window, ", direction ",
+                   directions[static_cast<int>(chosen.direction)]);
+  }
+
+  constexpr index dim() const { return index{chosen.heads} * chosen.head_dim; }
+  /// Whether level `receiver` attends to level `l`.
+  constexpr bool attends(std::size_t receiver, std::size_t l) const {
+    if (!levels[receiver].receives) return false;
+    const int own = levels[receiver].compression, other = levels[l].compression;
+    return chosen.direction == level_direction::all ||
+           (chosen.direction == level_direction::coarser ? other > own : other < own);
+  }
+  /// Whether any level attends to level `l`.
+  constexpr bool attended(std::size_t l) const {
+    for (std::size_t r = 0; r < levels.size(); ++r)
+      if (attends(r, l)) return true;
+    return false;
+  }
+
+  template <class Table>
+  constexpr parameters declare(Table& table, int layer) const {
+    using name_type = typename Table::name;
+    const name_type prefix = name_type("hierarchical_merges.") + layer;
+    const int count = static_cast<int>(levels.size());
+    parameters own;
+    for (int n = 0; n < count; ++n) {
+      const auto l = static_cast<std::size_t>(n);
+      const index width = levels[l].dim;
+      if (attended(l) || levels[l].receives) own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, width);
+      if (attended(l))
+        own.to_kv[l] =
+            table.template add<2>(prefix + ".to_kv." + n + ".weight", {2 * dim(), width}, linear_start(width));
+      if (!levels[l].receives) continue;
+      own.to_q[l] = table.template add<2>(prefix + ".to_q." + n + ".weight", {dim(), width}, linear_start(width));
+      own.to_out[l] = table.template add<2>(prefix + ".to_out." + n + ".weight", {width, dim()}, linear_start(dim()));
+      for (int source = 0; source < count; ++source)
+        if (const auto s = static_cast<std::size_t>(source); attends(l, s))
+          own.bias[l][s] =
+              table.template add<1>(prefix + ".bias." + n + "." + source, {index{chosen.heads} * chosen.window}, zeros);
+    }
+    return own;
+  }
+
+  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+    activations own;
+    own.before.plan(plan, levels, batch, tokens);
+    memory_plan scratch;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      const index positions = levels[l].positions(tokens), rows = batch * positions;
+      if (attended(l) || levels[l].receives) own.norm[l] = plan_norm(plan.memory, rows);
+      if (attended(l)) {
+        own.kv[l] = plan.memory.add<2>({rows, 2 * dim()});
+        if (plan.training) own.dkv[l] = scratch.add<2>(own.kv[l].shape);
+      }
+      if (!levels[l].receives) continue;
+      own.query[l] = plan.memory.add<2>({rows, dim()});
+      own.mixed[l] = plan.memory.add<2>({rows, dim()});
+      own.log_sum_exp[l] = plan.memory.add<3>({batch, chosen.heads, positions});
+      if (plan.training) own.dquery[l] = scratch.add<2>(own.query[l].shape);
+    }
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      memory_plan normed = scratch, dmixed = scratch;
+      own.normed[l] = normed.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
+      plan.scratch_used(normed);
+      if (!plan.training || !levels[l].receives) continue;
+      own.dmixed[l] = dmixed.add<2>(own.mixed[l].shape);
+      plan.scratch_used(dmixed);
+    }
+    return own;
+  }
+
+  constexpr cache plan_cache(memory_plan& plan, index batch) const {
+    cache own;
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (attended(l)) own.ring[l] = plan.add<3>({batch, chosen.window, 2 * dim()});
+    return own;
+  }
+
+  constexpr double forward_flops(index batch, index tokens) const {
+    double flops = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      const index positions = levels[l].positions(tokens);
+      flops += static_cast<double>(positions) * projection_flops(l);
+      for (std::size_t s = 0; s < levels.size(); ++s)
+        if (attends(l, s))
+          flops += 4 * static_cast<double>(dim()) * attended_pairs(positions, levels[l].stride, levels[s].stride);
+    }
+    return static_cast<double>(batch) * flops;
+  }
+  constexpr double step_flops() const {
+    double flops = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      double own = projection_flops(l);
+      for (std::size_t s = 0; s < levels.size(); ++s)
+        if (attends(l, s)) own += 4 * static_cast<double>(dim() * chosen.window);
+      flops += own / levels[l].stride;
+    }
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void forward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    recompute(p, own, acts, x);
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (levels[l].receives) linear(p, p.memory[acts.mixed[l]], own.to_out[l], {}, x[l].rows(), update::add);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    acts.before.keep(p, x);
+    for (std::size_t l = 0; l < levels.size(); ++l) project(p, own, acts, l, x[l]);
+    for_each_pair([&](std::size_t r, std::size_t s, update mode) {
+      cross_attention(p.backend, shape(r, s, x[r], x[s]), p.memory[acts.query[r]], p.memory[acts.kv[s]],
+                      by_head(p.weights[own.bias[r][s]]), p.memory[acts.mixed[r]], p.memory[acts.log_sum_exp[r]], mode);
+    });
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void backward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> after,
+                level_streams<S> dx) const {
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (attended(l)) fill(p.backend, S{0}, p.scratch[acts.dkv[l]].flat());
+    for (std::size_t r = 0; r < levels.size(); ++r) {
+      if (!levels[r].receives) continue;
+      const auto dmixed = p.scratch[acts.dmixed[r]], dquery = p.scratch[acts.dquery[r]],
+                 mixed = p.memory[acts.mixed[r]];
+      linear_backward_weight(p.backend, dx[r].rows(), mixed, p.gradients[own.to_out[r]], {});
+      linear_backward_input(p.backend, dx[r].rows(), p.weights[own.to_out[r]], dmixed, update::replace);
+      fill(p.backend, S{0}, dquery.flat());
+      for (std::size_t s = 0; s < levels.size(); ++s)
+        if (attends(r, s))
+          cross_attention_backward(p.backend, shape(r, s, dx[r], dx[s]), p.memory[acts.query[r]], p.memory[acts.kv[s]],
+                                   by_head(p.weights[own.bias[r][s]]), mixed, p.memory[acts.log_sum_exp[r]], dmixed,
+                                   dquery, p.scratch[acts.dkv[s]], by_head(p.gradients[own.bias[r][s]]));
+    }
+    // Only now: what a level receives above is the gradient after the merge.
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!attended(l) && !levels[l].receives) continue;
+      const auto x = acts.before.of(p, l, after);
+      const auto normed = p.scratch[acts.normed[l]], dnormed = normed;
+      norm_forward(p, own.norm[l], acts.norm[l], x, 0, normed);
+      if (attended(l))
+        linear_backward_weight(p.backend, p.scratch[acts.dkv[l]], normed.rows(), p.gradients[own.to_kv[l]], {});
+      if (levels[l].receives)
+        linear_backward_weight(p.backend, p.scratch[acts.dquery[l]], normed.rows(), p.gradients[own.to_q[l]], {});
+      if (attended(l))
+        linear_backward_input(p.backend, p.scratch[acts.dkv[l]], p.weights[own.to_kv[l]], dnormed.rows(),
+                              update::replace);
+      if (levels[l].receives)
+        linear_backward_input(p.backend, p.scratch[acts.dquery[l]], p.weights[own.to_q[l]], dnormed.rows(),
+                              attended(l) ? update::add : update::replace);
+      norm_backward(p, own.norm[l], acts.norm[l], x, 0, dnormed, dx[l]);
+    }
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void keep(const pass<Backend>& p, const activations& acts, const cache& kept, const tensor_memory<S>& memory) const {
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!attended(l)) continue;
+      const auto kv = p.memory[acts.kv[l]];
+      keep_last(p.backend, kv.template reshape<3>({p.batch, kv.shape[0] / p.batch, kv.shape[1]}), 0, 1, 0,
+                memory[kept.ring[l]]);
+    }
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache& kept,
+            const tensor_memory<S>& memory, index position, level_streams<S> current, level_streams<S> x) const {
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (position % levels[l].stride != 0) continue;
+      project(p, own, acts, l, current[l]);
+      if (attended(l)) keep_row(p.backend, p.memory[acts.kv[l]], position / levels[l].stride, memory[kept.ring[l]]);
+    }
+    for_each_pair([&](std::size_t r, std::size_t s, update mode) {
+      if (!receives_at(r, position)) return;
+      cross_attention_step(p.backend, shape(r, s, x[r], x[s]), position / levels[s].stride + 1, p.memory[acts.query[r]],
+                           memory[kept.ring[s]], by_head(p.weights[own.bias[r][s]]), p.memory[acts.mixed[r]],
+                           p.memory[acts.log_sum_exp[r]], mode);
+    });
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (receives_at(l, position)) linear(p, p.memory[acts.mixed[l]], own.to_out[l], {}, x[l].rows(), update::add);
+  }
+
+ private:
+  constexpr double projection_flops(std::size_t l) const {
+    const double matrix = 2 * static_cast<double>(dim()) * levels[l].dim;
+    return matrix * ((attended(l) ? 2 : 0) + (levels[l].receives ? 2 : 0));
+  }
+  /// Pairs of a query and a key it sees, where `queries` of one stride meet keys of another.
+  constexpr double attended_pairs(index queries, index stride, index key_stride) const {
+    const index window = chosen.window;
+    // Of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `window`.
+    const auto growing = [=](index count, index step) {
+      const index small = std::min(count, (window - 1 + step - 1) / step);
+      return static_cast<double>(step * (small * (small - 1) / 2) + small + (count - small) * window);
+    };
+    if (stride >= key_stride) return growing(queries, stride / key_stride);
+    const index together = key_stride / stride, rest = queries % together;  // queries that see the same
+    return static_cast<double>(together) * growing(queries / together, 1) +
+           static_cast<double>(rest * std::min(queries / together + 1, window));
+  }
+
+  /// Queries of `receiver` against keys of `source`.
+  template <class S>
+  cross_attention_shape shape(std::size_t receiver, std::size_t source, const view<S, 3>& queries,
+                              const view<S, 3>& keys) const {
+    return {queries.shape[0],      queries.shape[1], levels[receiver].stride, keys.shape[1],
+            levels[source].stride, chosen.heads,     chosen.head_dim,         chosen.window};
+  }
+  template <class T>
+  view<T, 2> by_head(const view<T, 1>& bias) const {
+    return bias.template reshape<2>({chosen.heads, chosen.window});
+  }
+  /// Calls body(receiver, source, mode) for every pair; the first source of a receiver replaces what is there.
+  template <class Body>
+  void for_each_pair(Body body) const {
+    for (std::size_t r = 0; r < levels.size(); ++r) {
+      update mode = update::replace;
+      for (std::size_t s = 0; s < levels.size(); ++s) {
+        if (!attends(r, s)) continue;
+        body(r, s, mode);
+        mode = update::add;
+      }
+    }
+  }
+  /// Keys, values and queries of level `l`, as far as it has them.
+  template <class Backend, class S = typename Backend::scalar>
+  void project(const pass<Backend>& p, const parameters& own, const activations& acts, std::size_t l,
+               input<S, 3> x) const {
+    if (!attended(l) && !levels[l].receives) return;
+    const auto normed = p.scratch[acts.normed[l]];
+    norm_forward(p, own.norm[l], acts.norm[l], x, 0, normed);
+    if (attended(l)) linear(p, normed.rows(), own.to_kv[l], {}, p.memory[acts.kv[l]], update::replace);
+    if (levels[l].receives) linear(p, normed.rows(), own.to_q[l], {}, p.memory[acts.query[l]], update::replace);
+  }
+};
+
+}  // namespace strata
