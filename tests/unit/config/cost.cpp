@@ -98,28 +98,6 @@ void quantize(counting& b, in3 x, in3 projections, in3 codebooks, strata::view<s
       2.0 * static_cast<double>(codes.size() * projections.shape[2] * (projections.shape[1] + codebooks.shape[1]));
   strata::quantize(plain(b), x, projections, codebooks, codes);
 }
-double cross_attention_flops(const strata::cross_attention_shape& shape) {
-  double pairs = 0;
-  for (strata::index i = 0; i < shape.queries; ++i)
-    for (strata::index j = shape.newest(i); j >= 0 && shape.newest(i) - j < shape.span; --j) ++pairs;
-  return 4.0 * static_cast<double>(shape.batch * shape.dim()) * pairs;
-}
-void cross_attention(counting& b, const strata::cross_attention_shape& shape, in2 query, in2 key_value, in2 bias,
-                     out2 y, out3 log_sum_exp, strata::update mode) {
-  b.flops += cross_attention_flops(shape);
-  strata::cross_attention(plain(b), shape, query, key_value, bias, y, log_sum_exp, mode);
-}
-void cross_attention_backward(counting& b, const strata::cross_attention_shape& shape, in2 query, in2 key_value,
-                              in2 bias, in2 y, in3 log_sum_exp, in2 dy, out2 dquery, out2 dkey_value, out2 dbias) {
-  b.flops += 2 * cross_attention_flops(shape);
-  strata::cross_attention_backward(plain(b), shape, query, key_value, bias, y, log_sum_exp, dy, dquery, dkey_value,
-                                   dbias);
-}
-void cross_attention_step(counting& b, const strata::cross_attention_shape& shape, strata::index count, in2 query,
-                          in3 ring, in2 bias, out2 y, out3 log_sum_exp, strata::update mode) {
-  b.flops += 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count, shape.span));
-  strata::cross_attention_step(plain(b), shape, count, query, ring, bias, y, log_sum_exp, mode);
-}
 
 template <class Config>
 void check_cost() {
