@@ -1,4 +1,4 @@
-// window_targets, quantize, cross_entropy, cosine_distance.
+// window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
 #include <array>
 #include <limits>
 
@@ -164,6 +164,105 @@ TEST_CASE("cosine_distance: known values") {
     CHECK(bench.read(loss)[0] == Approx(6).epsilon(1e-6));
     CHECK(relative_error(bench.read(dx), {0, -1.5, 0, 0}) < 1e-6);
     CHECK(relative_error(bench.read(de), {0, 0, -0.75, 0}) < 1e-6);
+  });
+}
+
+TEST_CASE("embedding_distance equals the reference") {
+  for (const index length : {1, 2, 17, 60})
+    for (const index dim : {1, 5, 16, 67})
+      for (const distance_settings& settings : {distance_settings{.squared = 1, .share = 0.5},
+                                                {.squared = 0, .smooth = 1, .decay = 0.3},
+                                                {.squared = 0.1, .smooth = 0, .cosine = 0.9, .decay = 1}}) {
+        const index batch = 1 + length % 3, first = length % 4, rows = batch * length;
+        CAPTURE(batch, length, dim, settings.smooth, settings.cosine);
+        check_against_reference(2e-6, [&](auto& bench) {
+          const auto prediction = bench.normal({batch, length, dim}),
+                     embedding = bench.normal({batch, length + 5, dim});
+          const auto dprediction = bench.unset({batch, length, dim}),
+                     dembedding = bench.normal({batch, length + 5, dim});
+          const auto targets = bench.tokens(rows == 1 ? 1 : -1, 5, {rows});
+          const auto loss = bench.all(1, {1}), lost = bench.normal({rows});
+          const auto scale = static_cast<float>(rows);  // so that what is added is as large as what it is added to
+          embedding_distance(bench.backend, settings, prediction, embedding, first, targets, 0, scale, loss, lost,
+                             dprediction, {});
+          bench.result("dprediction alone", dprediction);
+          embedding_distance(bench.backend, settings, prediction, embedding, first, targets, 0, scale, loss, lost,
+                             dprediction, dembedding);
+          bench.result("dprediction", dprediction);
+          bench.result("dembedding", dembedding);
+          embedding_distance(bench.backend, settings, prediction, embedding, first, targets, 0, scale, loss, lost, {},
+                             {});
+          bench.result("loss", loss);
+          bench.result("lost", lost);
+        });
+      }
+}
+
+TEST_CASE("embedding_distance: known values") {
+  on_every_bench([](auto& bench) {
+    // Rows of 3 4 beside 0 2: squared 13/2, smooth (2.5 + 1.5)/2, 1 - cos 0.2. The first row's target is ignored.
+    const auto prediction = bench.of({7, 8, 3, 4}, {1, 2, 2}), embedding = bench.of({9, 9, 9, 9, 0, 2}, {1, 3, 2});
+    const auto targets = bench.tokens_of({5, 1}, {2});
+    const auto distance = [&](const distance_settings& settings, double lost_before) {
+      const auto loss = bench.all(10, {1}), lost = bench.all(lost_before, {2});
+      embedding_distance(bench.backend, settings, prediction, embedding, index{1}, targets, 5, 1.f, loss, lost, {}, {});
+      return std::pair{bench.read(loss)[0] - 10, bench.read(lost)[1] - lost_before};
+    };
+    CHECK(distance({}, 0).first == Approx(6.5).epsilon(1e-6));
+    CHECK(distance({.squared = 0, .smooth = 1}, 0).first == Approx(2).epsilon(1e-6));
+    CHECK(distance({.squared = 0, .cosine = 1}, 0).first == Approx(0.2).epsilon(1e-5));
+    const auto [loss, lost] = distance({.share = 0.5, .decay = 2}, std::log(2.0));
+    CHECK(loss == Approx(6.5 / 8).epsilon(1e-5));
+    CHECK(lost == Approx(6.5).epsilon(1e-6));
+
+    const auto dprediction = bench.unset({1, 2, 2}), dembedding = bench.all(0, {1, 3, 2});
+    embedding_distance(bench.backend, {}, prediction, embedding, index{1}, targets, 5, 1.f, bench.all(0, {1}),
+                       bench.all(0, {2}), dprediction, dembedding);
+    CHECK(bench.read(dprediction) == std::vector<double>{0, 0, 3, 2});
+    CHECK(bench.read(dembedding) == std::vector<double>{0, 0, 0, 0, -3, -2});
+  });
+}
+
+TEST_CASE("sigmoid_pairs equals the reference") {
+  for (const auto& [first, rows, columns] :
+       {std::array<index, 3>{0, 1, 1}, {0, 3, 3}, {6, 1, 7}, {3, 5, 67}, {237, 64, 301}})
+    for (const double bias : {-10.0, 0.3}) {
+      CAPTURE(first, rows, columns, bias);
+      // exp turns the absolute error of a logit, which may be 40, into a relative one.
+      check_against_reference(4e-6, [&, first = first, rows = rows, columns = columns](auto& bench) {
+        const auto cosines = bench.normal({rows, columns});
+        const auto log_scale = bench.all(std::log(10.0), {1}), shift = bench.all(bias, {1});
+        const auto loss = bench.normal({1}), dlog_scale = bench.normal({1}), dshift = bench.normal({1});
+        const auto scale = static_cast<float>(columns);  // so that what is added is as large as what it is added to
+        sigmoid_pairs(bench.backend, cosines, first, log_scale, shift, scale, loss, {}, {});
+        bench.result("loss without gradient", loss);
+        bench.result("cosines left alone", cosines);
+        sigmoid_pairs(bench.backend, cosines, first, log_scale, shift, scale, loss, dlog_scale, dshift);
+        bench.result("loss", loss);
+        bench.result("gradient", cosines);
+        bench.result("dlog_scale", dlog_scale);
+        bench.result("dbias", dshift);
+      });
+    }
+}
+
+TEST_CASE("sigmoid_pairs: known values") {
+  on_every_bench([](auto& bench) {
+    // Logits of 0 lose log 2 each, and push with half a pair's share: up on the diagonal, down elsewhere.
+    const auto zero = bench.all(0, {1}), loss = bench.all(4, {1});
+    const auto dlog_scale = bench.all(1, {1}), dbias = bench.all(1, {1});
+    const auto equal = bench.all(0, {2, 3});
+    sigmoid_pairs(bench.backend, equal, index{1}, zero, zero, 6.f, loss, dlog_scale, dbias);
+    CHECK(bench.read(loss)[0] == Approx(4 + 2 * std::log(2.0)).epsilon(1e-6));
+    CHECK(bench.read(equal) == std::vector<double>{1, -1, 1, 1, 1, -1});
+    CHECK(bench.read(dlog_scale)[0] == 1);
+    CHECK(bench.read(dbias)[0] == 3);
+
+    // Logits of 8 on the diagonal and -8 elsewhere: what is left is tiny, and exact.
+    const auto sure = bench.of({9, -7, -7, 9}, {2, 2});
+    const auto tiny = bench.all(0, {1});
+    sigmoid_pairs(bench.backend, sure, index{0}, zero, bench.all(-1, {1}), 1.f, tiny, dlog_scale, dbias);
+    CHECK(bench.read(tiny)[0] == Approx(2 * std::log1p(std::exp(-8.0))).epsilon(1e-5));
   });
 }
 

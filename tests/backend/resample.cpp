@@ -1,4 +1,4 @@
-// unfold, repeat, subsample, take_columns, depthwise, their gradients, shift_step and keep_last.
+// unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, shift_step and keep_last.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -60,6 +60,21 @@ TEST_CASE("unfold and its gradient equal the reference") {
           unfold_backward(bench.backend, dahead, compression, compression, index{compression} - 1, dx);
           bench.result("dx of ahead", dx);
         });
+  });
+}
+
+TEST_CASE("window_mean and its gradient equal the reference") {
+  for_level_shapes([](const level_shape& shape) {
+    CAPTURE_LEVEL(shape);
+    check_against_reference(1e-6, [&](auto& bench) {
+      const auto x = bench.normal({shape.batch, shape.tokens, shape.dim});
+      const auto y = bench.unset({shape.batch, shape.positions(), shape.dim});
+      window_mean(bench.backend, x, shape.compression, shape.stride, y);
+      bench.result("y", y);
+      const auto dy = bench.normal({shape.batch, shape.positions(), shape.dim});
+      window_mean_backward(bench.backend, dy, shape.compression, shape.stride, x);
+      bench.result("dx", x);
+    });
   });
 }
 
@@ -206,6 +221,13 @@ TEST_CASE("between levels: known values") {
     CHECK(bench.read(y) == std::vector<double>{1, 2, 10, 20, 3, 0, 30, 0});
     unfold_backward(bench.backend, y, 2, 2, index{1}, dx);
     CHECK(bench.read(dx) == std::vector<double>{102, 120, 104, 140, 106, 160});
+
+    // The mean of the tokens that there are: of one, then of two.
+    const auto mean = bench.unset({1, 2, 2});
+    window_mean(bench.backend, x, 2, 2, mean);
+    CHECK(bench.read(mean) == std::vector<double>{1, 10, 2.5, 25});
+    window_mean_backward(bench.backend, mean, 2, 2, x);
+    CHECK(bench.read(x) == std::vector<double>{2, 20, 3.25, 32.5, 4.25, 42.5});
 
     // 2 positions at tokens 0 and 2 of 3, at column 1 of 4.
     const auto level = bench.of({1, 2, 3, 4}, {1, 2, 2}), wide = bench.all(9, {1, 3, 4});

@@ -64,8 +64,19 @@ struct prophet_codes : case_defaults {
                                              {.compression = 4, .dim = 24, .heads = 2, .head_dim = 8, .window = 8}};
 };
 
+struct next_latent_rollouts : case_defaults {
+  static constexpr const char* name = "next_latent_rollouts";
+  static constexpr int vocabulary = 24, depth = 1;
+  static constexpr std::string_view losses[] = {"reconstruction", "next_latent"};
+  static constexpr strata::next_latent_options next_latent = {.rollouts = 2};
+  static constexpr strata::level levels[] = {
+      {.dim = 12, .heads = 2, .head_dim = 4, .window = 8, .feed_forward_multiple = 2},
+      {.compression = 2, .dim = 16, .heads = 2, .head_dim = 4, .window = 8, .feed_forward_multiple = 2},
+      {.compression = 4, .stride = 2, .dim = 12, .heads = 2, .head_dim = 4, .window = 0, .feed_forward_multiple = 2}};
+};
+
 }  // namespace golden
 
 #define STRATA_GOLDEN_CASES                                                                                           \
   golden::flat_full_attention, golden::two_levels_local, golden::three_levels_merge_all, golden::four_levels_strided, \
-      golden::predict_all_levels, golden::prophet_tokens, golden::prophet_codes
+      golden::predict_all_levels, golden::prophet_tokens, golden::prophet_codes, golden::next_latent_rollouts

@@ -13,9 +13,11 @@ namespace {
 /// Strides that divide no length, a level without attention, a window of one, and every loss.
 struct ragged : model_defaults {
   static constexpr int vocabulary = 11, max_length = 32, depth = 2;
-  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens",
-                                                "prophet_quantized"};
+  static constexpr std::string_view losses[] = {"reconstruction",    "level_autoregressive", "prophet_tokens",
+                                                "prophet_quantized", "sigmoid_contrastive",  "next_latent"};
   static constexpr prophet_quantized_options prophet_quantized{.books = 2, .codes = 5, .code_dim = 3};
+  static constexpr next_latent_options next_latent = {
+      .rollouts = 2, .rollout_decay = 0, .detach_summaries = false, .detach_targets = false};
   static constexpr level levels[] = {
       {.dim = 6, .heads = 2, .head_dim = 2, .window = 3, .feed_forward_multiple = 2},
       {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 4, .window = 1, .feed_forward_multiple = 1},

@@ -165,7 +165,7 @@ TEST_CASE_METHOD(fixture, "gradients of cross_attention") {
       }
 }
 
-TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
+TEST_CASE_METHOD(fixture, "gradients of unfold, window_mean, repeat and subsample") {
   for (const auto& [compression, stride] : {std::pair<int, int>{2, 1}, {4, 2}, {4, 4}}) {
     CAPTURE(compression, stride);
     const index tokens = 11, positions = (tokens + stride - 1) / stride, column = 1;
@@ -180,6 +180,14 @@ TEST_CASE_METHOD(fixture, "gradients of unfold, repeat and subsample") {
               return projection(patches, dpatches);
             }) < difference_tolerance);
     }
+
+    const auto mean = bench.unset({2, positions, 5}), dmean = bench.normal({2, positions, 5});
+    fill(backend, 0, dx.flat());
+    window_mean_backward(backend, dmean, c, s, dx);
+    CHECK(difference_error(x, dx, [&] {
+            window_mean(backend, x, c, s, mean);
+            return projection(mean, dmean);
+          }) < difference_tolerance);
 
     const auto level = bench.normal({2, positions, 3}), dlevel = bench.all(0, {2, positions, 3});
     const auto wide = bench.all(0, {2, tokens, 5}), dwide = bench.normal({2, tokens, 5});
@@ -279,6 +287,46 @@ TEST_CASE_METHOD(fixture, "gradients of cosine_distance") {
   cosine_distance(backend, prediction, embedding, 0.7, result, dprediction, dembedding);
   CHECK(difference_error(prediction, dprediction, loss) < difference_tolerance);
   CHECK(difference_error(embedding, dembedding, loss) < difference_tolerance);
+}
+
+TEST_CASE_METHOD(fixture, "gradients of embedding_distance") {
+  for (const distance_settings& settings : {distance_settings{.squared = 1, .share = 0.5},
+                                            {.squared = 0, .smooth = 1, .decay = 0.3},
+                                            {.squared = 0.1, .smooth = 0.4, .cosine = 0.9, .decay = 2}}) {
+    const auto prediction = bench.normal({2, 4, 5}), dprediction = bench.unset({2, 4, 5});
+    const auto embedding = bench.normal({2, 7, 5}), dembedding = bench.all(0, {2, 7, 5});
+    const auto targets = bench.tokens_of({0, 3, -1, 1, 1, 2, 0, 4}, {8});
+    const auto before = bench.normal({8}), lost = bench.unset({8}), result = bench.all(0, {1});
+    const auto loss = [&] {
+      fill(backend, 0, result);
+      copy(backend, before, lost);
+      embedding_distance(backend, settings, prediction, embedding, 2, targets, 0, 1, result, lost, {}, {});
+      return 0.7 * result(0);
+    };
+    copy(backend, before, lost);
+    embedding_distance(backend, settings, prediction, embedding, 2, targets, 0, 0.7, result, lost, dprediction,
+                       dembedding);
+    CHECK(difference_error(prediction, dprediction, loss) < difference_tolerance);
+    CHECK(difference_error(embedding, dembedding, loss) < difference_tolerance);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "gradients of sigmoid_pairs") {
+  // Rows 3 .. 7 of the matrix of 12 pairs.
+  const auto cosines = bench.normal({5, 12}), gradient = bench.unset({5, 12});
+  const auto log_scale = bench.all(0.7, {1}), bias = bench.all(-0.4, {1});
+  const auto dlog_scale = bench.all(0, {1}), dbias = bench.all(0, {1});
+  const auto result = bench.all(0, {1});
+  const auto loss = [&] {
+    fill(backend, 0, result);
+    sigmoid_pairs(backend, cosines, 3, log_scale, bias, 1, result, {}, {});
+    return 0.7 * result(0);
+  };
+  copy(backend, cosines.flat(), gradient.flat());
+  sigmoid_pairs(backend, gradient, 3, log_scale, bias, 0.7, result, dlog_scale, dbias);
+  CHECK(difference_error(cosines, gradient, loss) < difference_tolerance);
+  CHECK(difference_error(log_scale, dlog_scale, loss) < difference_tolerance);
+  CHECK(difference_error(bias, dbias, loss) < difference_tolerance);
 }
 
 }  // namespace strata

@@ -16,9 +16,11 @@ struct mixed : strata::model_defaults {
   static constexpr int vocabulary = 67, max_length = 64, depth = 2;
   static constexpr int receiving_levels[] = {strata::every_level};
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
-  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_tokens",
-                                                "prophet_quantized"};
+  static constexpr std::string_view losses[] = {"reconstruction",    "level_autoregressive", "prophet_tokens",
+                                                "prophet_quantized", "sigmoid_contrastive",  "next_latent"};
   static constexpr strata::prophet_quantized_options prophet_quantized{.books = 3, .codes = 19, .code_dim = 5};
+  static constexpr strata::next_latent_options next_latent = {
+      .distance = strata::latent_distance::smooth_l1, .rollouts = 2, .detach_summaries = false};
   static constexpr strata::level levels[] = {
       {.compression = 4, .dim = 21, .heads = 3, .head_dim = 6, .window = 5},
       {.compression = 1, .dim = 18, .heads = 2, .head_dim = 10, .window = 9},

@@ -89,6 +89,13 @@ struct dropout_mask {
   constexpr double scale() const { return 1 / (1 - rate); }  ///< of what is kept: the expectation stays
 };
 
+/// How far a prediction is from an embedding, and how much a row counts.
+struct distance_settings {
+  double squared = 1, smooth = 0,
+         cosine = 0;            ///< of the squared error and smooth L1, means over channels, and of 1 - cos
+  double share = 1, decay = 0;  ///< a row that has lost x before counts share * exp(-decay * x)
+};
+
 // clang-format off
 /// Calls STRATA_OP(name, (arguments)) for every operation. `S` is the scalar, `b` the backend; const views are inputs.
 ///
@@ -139,6 +146,8 @@ struct dropout_mask {
 ///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros outside of the text;
 ///                        channel-major, like the weights of a convolution
 ///   unfold_backward      dx[B,T,D] +=
+///   window_mean          y[B,n,D] = mean of the c tokens of x[B,T,D] that end at i stride, or of those that there are
+///   window_mean_backward dx[B,T,D] +=
 ///   repeat               y[B,T,columns at `column`] = x[B,n,D] at t / stride
 ///   repeat_backward      dx[B,n,D] += sum over the repeats
 ///   subsample            y[B,n,D] += x[B,T,columns at `column`] at t = i stride
@@ -168,6 +177,12 @@ struct dropout_mask {
 ///                        gradient[R,V] may be the logits themselves or empty
 ///   cosine_distance      1 - mean cos(prediction[B,i,:], embedding[B,i+1,:]); dprediction = ..., dembedding +=
 ///                        (both may be empty)
+///   embedding_distance   mean over rows whose target[B m] is neither negative nor `ignore` of the distance between
+///                        prediction[B,i,D], i < m, and embedding[B,first + i,D], times what the row counts; lost[B m] +=
+///                        distance; dprediction = ..., dembedding += (both may be empty, or the latter)
+///   sigmoid_pairs        rows first, first + 1, .. of the cosines of all pairs [M,N]: the sum over them, divided by N, of
+///                        softplus(-label (exp(log_scale[1]) cosine + bias[1])), label 1 where first + row = column, else -1;
+///                        cosines become their gradient, dlog_scale[1] +=, dbias[1] += (both may be empty: none is made)
 /// optimizer
 ///   squared_norm         result[1] = sum of x[N]^2
 ///   adam                 one step; nothing changes if squared_norm[1] is not finite
@@ -196,6 +211,7 @@ struct dropout_mask {
   STRATA_OP(cross_attention_backward, (b, cross_attention_shape{}, in2, in2, in2, in2, in3, in2, out2, out2, out2)) \
   STRATA_OP(cross_attention_step, (b, cross_attention_shape{}, index{}, in2, in3, in2, out2, out3, update::add)) \
   STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
+  STRATA_OP(window_mean, (b, in3, 1, 1, out3)) STRATA_OP(window_mean_backward, (b, in3, 1, 1, out3))            \
   STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
   STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
   STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(keep_row, (b, in2, index{}, out3))              \
@@ -211,6 +227,9 @@ struct dropout_mask {
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
   STRATA_OP(cosine_distance, (b, in3, in3, S{}, out1, out3, out3))                                              \
+  STRATA_OP(embedding_distance,                                                                                 \
+            (b, distance_settings{}, in3, in3, index{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
+  STRATA_OP(sigmoid_pairs, (b, out2, index{}, in1, in1, S{}, out1, out1, out1))                                 \
   STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
 // clang-format on
 

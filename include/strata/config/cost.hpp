@@ -44,14 +44,6 @@ struct cost {
   }
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
-  /// No gradient passes through what makes a loss's targets.
-  template <class Loss>
-  static constexpr double loss_flops(index batch, index tokens) {
-    const double heads = 3 * Loss::head_flops(batch, tokens);
-    if constexpr (requires { Loss::target_flops(batch, tokens); }) return heads + Loss::target_flops(batch, tokens);
-    return heads;
-  }
-
   /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
   static constexpr double attended_pairs(const level_facts& level, index tokens) {
     double pairs = 0;
@@ -95,10 +87,10 @@ struct cost {
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
 
-  /// FLOPs of one training step with all losses of the description: forward, and twice that for backward, but for targets.
+  /// FLOPs of one training step with all losses of the description; backward takes twice those of forward, but for losses.
   static constexpr double training_flops(index batch, index tokens) {
     const double losses = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
-      return (0.0 + ... + loss_flops<Loss>(b, t));
+      return (0.0 + ... + Loss::head_flops(b, t));
     }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
     return 3 * forward_flops(batch, tokens) + losses;
   }

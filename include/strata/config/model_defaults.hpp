@@ -6,24 +6,13 @@
 #include <string_view>
 
 #include <strata/config/level.hpp>
+#include <strata/config/loss_options.hpp>
 #include <strata/config/merge_options.hpp>
 
 namespace strata {
 
 /// Which levels the logits are computed from.
 enum class logits_source { predicting_level, all_levels };
-
-/// What the codes are made from that the loss `prophet_quantized` predicts: a level's compressed tokens, before their norm, or
-/// its final embeddings.
-enum class quantized_source { compressed_tokens, final_embeddings };
-
-/// The quantiser of the loss `prophet_quantized`.
-struct prophet_quantized_options {
-  int books = 4;      ///< codes that each position has, one of every book
-  int codes = 1024;   ///< in a book
-  int code_dim = 16;  ///< width of a code
-  quantized_source source = quantized_source::compressed_tokens;
-};
 
 /// Layers of an hourglass that run on its fine level before it is shortened, and after the coarse one is added to it; those
 /// between run on the coarse level.
@@ -61,6 +50,8 @@ struct model_defaults {
   /// counts is chosen where the model is trained.
   static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive"};
   static constexpr prophet_quantized_options prophet_quantized{};
+  static constexpr next_latent_options next_latent = {};
+  static constexpr sigmoid_contrastive_options sigmoid_contrastive = {};
   /// A token that no loss counts. The reference package ignores token 0; here every byte counts unless asked.
   static constexpr int ignore_index = ignore_nothing;
   /// Levels with attention and equal dim, heads and head_dim use one set of its weights; norms stay each level's own.

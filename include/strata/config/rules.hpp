@@ -4,6 +4,7 @@
 #pragma once
 
 #include <iterator>
+#include <limits>
 #include <type_traits>
 
 #include <strata/config/level.hpp>
@@ -127,6 +128,12 @@ struct check_levels {
         return !l.attends_to_all(Config::max_length) || l.reach(Config::max_length) <= longest_full_attention;
       },
       "full attention reaches at most 65536 positions (xPos would overflow)");
+  // One roll-out is the default, and a level of one position may be: it predicts nothing.
+  STRATA_LEVEL_RULE(
+      [](level l) {
+        return Config::next_latent.rollouts <= 1 || Config::next_latent.rollouts <= (Config::max_length - 1) / l.stride;
+      },
+      "next_latent.rollouts must be fewer than the positions that max_length tokens make");
   static constexpr bool passed = true;
 };
 #undef STRATA_LEVEL_RULE
@@ -143,6 +150,10 @@ struct check_model {
   static_assert(share_below_1(Config::embedding_dropout), "strata: embedding_dropout must be in [0, 1)");
   static_assert(share_below_1(Config::attention_dropout), "strata: attention_dropout must be in [0, 1)");
   static_assert(share_below_1(Config::feed_forward_dropout), "strata: feed_forward_dropout must be in [0, 1)");
+  static_assert(Config::next_latent.rollouts >= 1, "strata: next_latent.rollouts must be positive");
+  static_assert(Config::next_latent.rollout_decay >= 0 &&
+                    Config::next_latent.rollout_decay <= std::numeric_limits<float>::max(),
+                "strata: next_latent.rollout_decay must be finite and not negative");
   static_assert(compressions_differ<Config>(), "strata: two levels have the same compression");
   static constexpr bool levels_of_hourglass = has_levels_of_hourglass<Config>();
   static_assert(levels_of_hourglass,

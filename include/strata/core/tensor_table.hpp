@@ -42,11 +42,11 @@ class memory_plan {
   index size_ = 0;
 };
 
-/// How a parameter starts: `uniform` is between -scale and +scale, `normal` has the deviation `scale`, `directions` are rows of
-/// length 1.
+/// How a parameter starts: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the deviation `scale`,
+/// `directions` are rows of length 1.
 struct initial {
-  enum class kind { zeros, ones, uniform, normal, directions } distribution = kind::zeros;
-  double scale = 1;
+  enum class kind { constant, uniform, normal, directions } distribution = kind::constant;
+  double scale = 0;
 };
 
 /// Where the parts of a flat buffer of parameters start; matrices are its first.

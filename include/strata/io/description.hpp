@@ -58,6 +58,15 @@ std::string describe() {
   if (Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0)
     text += to_text("; dropout of embeddings ", Config::embedding_dropout, ", attention ", Config::attention_dropout,
                     ", feed-forward ", Config::feed_forward_dropout);
+  constexpr next_latent_options latent = Config::next_latent;
+  if (latent != next_latent_options{}) {
+    const char* const distances[] = {"squared", "smooth_l1", "squared_and_cosine"};
+    const char* const learn[] = {"learn", "detached"};
+    text += to_text("; next_latent by ", distances[static_cast<int>(latent.distance)], ", rollouts ", latent.rollouts,
+                    ", decay ", latent.rollout_decay, ", summaries ", learn[latent.detach_summaries], ", targets ",
+                    learn[latent.detach_targets]);
+  }
+  if (Config::sigmoid_contrastive.detach_targets) text += "; sigmoid_contrastive with detached targets";
   return text;
 }
 

@@ -71,7 +71,7 @@ constexpr initial linear_start(index fan_in) {
   for (int i = 0; i < 64; ++i) root = 0.5 * (root + static_cast<double>(fan_in) / root);
   return {initial::kind::uniform, 1 / root};
 }
-inline constexpr initial ones{initial::kind::ones, 1};
-inline constexpr initial zeros{initial::kind::zeros, 1};
+inline constexpr initial ones{initial::kind::constant, 1};
+inline constexpr initial zeros{initial::kind::constant, 0};
 
 }  // namespace strata

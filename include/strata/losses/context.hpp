@@ -1,5 +1,6 @@
-// What a loss sees of the model: tokens, logits, the final embeddings of all levels, and where gradients go.
-// Shapes: inputs, labels [B,T]; logits [B,T,V]; embeddings e_l [B,n_l,d_l].
+// What a loss sees of the model: tokens and their embeddings, logits, the final embeddings of all levels, and where
+// gradients go.
+// Shapes: inputs, labels [B,T]; token embeddings [B,T,D]; logits [B,T,V]; embeddings e_l [B,n_l,d_l].
 // Source: docs/model.md.
 #pragma once
 
@@ -18,9 +19,11 @@ struct loss_context {
   view<const token, 2> inputs, labels;
   view<scalar, 3> logits;  ///< with gradients, cross-entropy replaces them by their gradient
   embedding_views embeddings;
-  embedding_views dembeddings;  ///< losses add to these; empty without gradients
+  view<scalar, 3> tokens;  ///< their embeddings
   bool gradients = false;
-  embedding_views compressed;  ///< what the levels' compressors give, before the norm [B,n_l,d_l]
+  embedding_views dembeddings;  ///< losses add to these; empty without gradients
+  view<scalar, 3> dtokens;      ///< and to this
+  embedding_views compressed;   ///< what the levels' compressors give, before the norm [B,n_l,d_l]
 };
 
 /// Adds the cross-entropy of targets [B,n,blocks] and a linear map of the final embeddings of level `l` to as many blocks of
@@ -41,13 +44,13 @@ void predict_blocks(const loss_context<Config, Backend>& context, int l, const t
   }
 }
 
-/// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, in the forward pass.
+/// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, forward and backward.
 template <class Config, class Width>
 constexpr double linear_head_flops(index batch, index tokens, Width width) {
   double flops = 0;
   for (const level_facts& level : facts<Config>::levels)
     if (level.compressed())
-      flops += 2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * width(level);
+      flops += 3 * 2.0 * static_cast<double>(batch * level.positions(tokens)) * level.dim * width(level);
   return flops;
 }
 

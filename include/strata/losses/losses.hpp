@@ -15,16 +15,19 @@
 #include <strata/core/error.hpp>
 #include <strata/losses/cross_entropy.hpp>
 #include <strata/losses/level_autoregressive.hpp>
+#include <strata/losses/next_latent.hpp>
 #include <strata/losses/prophet_quantized.hpp>
 #include <strata/losses/prophet_tokens.hpp>
 #include <strata/losses/reconstruction.hpp>
+#include <strata/losses/sigmoid_contrastive.hpp>
 
 namespace strata {
 
 template <class Config>
 using all_losses =
     std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>, level_autoregressive_loss<Config>,
-               prophet_tokens_loss<Config>, prophet_quantized_loss<Config>>;
+               prophet_tokens_loss<Config>, prophet_quantized_loss<Config>, sigmoid_contrastive_loss<Config>,
+               next_latent_loss<Config>>;
 
 namespace detail {
 

@@ -49,7 +49,7 @@ struct prophet_quantized_loss {
                                          {initial::kind::normal, linear_start(dim).scale});
       own[l].codebooks =
           table.template add_constant<3>(quantizer + ".vq._codebook.embed",
-                                         {options.books, options.codes, options.code_dim}, {initial::kind::directions});
+                                         {options.books, options.codes, options.code_dim}, {initial::kind::directions, 1});
     }
     return own;
   }
@@ -74,14 +74,10 @@ struct prophet_quantized_loss {
     return own;
   }
 
+  /// The head's, and those of the quantiser, through which no gradient passes: projections, and products with all codes.
   static constexpr double head_flops(index batch, index tokens) {
-    return linear_head_flops<Config>(batch, tokens,
-                                     [](const level_facts&) { return double{options.books} * options.codes; });
-  }
-
-  /// Of the quantiser: projections, and products with all codes.
-  static constexpr double target_flops(index batch, index tokens) {
-    double flops = 0;
+    double flops = linear_head_flops<Config>(batch, tokens,
+                                             [](const level_facts&) { return double{options.books} * options.codes; });
     for (const level_facts& level : F::levels)
       if (level.compressed())
         flops += 2.0 * static_cast<double>(batch * coded_positions(level, tokens)) * options.books * options.code_dim *

@@ -8,19 +8,23 @@
 namespace strata {
 
 /// Evaluates every loss whose weight is not 0 into `acts.loss`, each 16 elements apart. With `gradients` the
-/// logits turn into their gradient and `acts.dembedding` receives that of the final embeddings, both times
-/// `scale`.
+/// logits turn into their gradient, and `acts.dembedding` and `acts.dtokens` receive what the losses alone give the final
+/// embeddings and those of tokens, all times `scale`.
 template <class Config, class Backend, class S = typename Backend::scalar>
 void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> inputs,
                      view<const token, 2> labels, const loss_values<Config>& weights, double scale, bool gradients) {
-  loss_context<Config, Backend> context{p,  inputs,    labels, p.memory[acts.head.logits], final_embeddings(p, acts),
-                                        {}, gradients, {}};
+  loss_context<Config, Backend> context{
+      p,  inputs, labels, p.memory[acts.head.logits], final_embeddings(p, acts), p.memory[acts.tokens], gradients,
+      {}, {},     {}};
   for (int l = 0; l < facts<Config>::level_count; ++l) context.compressed[l] = p.memory[acts.compress[l].y];
-  if (gradients)
+  if (gradients) {
+    context.dtokens = p.memory[acts.dtokens];
+    fill(p.backend, S{0}, context.dtokens.flat());
     for (int l = 0; l < facts<Config>::level_count; ++l) {
       context.dembeddings[l] = p.memory[acts.dembedding[l]];
       fill(p.backend, S{0}, context.dembeddings[l].flat());
     }
+  }
   const auto loss = p.memory[acts.loss];
   fill(p.backend, S{0}, loss);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -63,7 +67,6 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
                   dstream[l]);
   }
   const auto dtokens = p.memory[acts.dtokens];
-  fill(p.backend, S{0}, dtokens.flat());
   for (int i = F::depth - 1; i >= 0; --i) {
     // Those of the last layer are still in place.
     if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, i, merge);

@@ -159,10 +159,8 @@ class transformer {
  private:
   static double draw(const initial& start, const random_source& random, std::uint64_t stream, std::uint64_t n) {
     switch (start.distribution) {
-      case initial::kind::zeros:
-        return 0;
-      case initial::kind::ones:
-        return 1;
+      case initial::kind::constant:
+        return start.scale;
       case initial::kind::uniform:
         return start.scale * (2 * random.uniform(stream, n) - 1);
       case initial::kind::normal:

@@ -3,6 +3,7 @@
 
 #include <strata/config/facts.hpp>
 #include <strata/config/rules.hpp>
+#include <strata/io/description.hpp>
 #include <strata/merges/merges.hpp>
 
 #include "support/catch.hpp"
@@ -65,7 +66,19 @@ struct chosen : strata::model_defaults {
   static constexpr level levels[] = {{.dim = 8}, {.compression = 4, .dim = 20}};
 };
 
+struct with_options : chosen {
+  static constexpr strata::next_latent_options next_latent = {.rollouts = 2, .detach_targets = false};
+  static constexpr strata::sigmoid_contrastive_options sigmoid_contrastive = {.detach_targets = true};
+};
+
 }  // namespace
+
+TEST_CASE("description: names options of losses that are not the default") {
+  CHECK(strata::describe<with_options>() ==
+        strata::describe<chosen>() +
+            "; next_latent by squared_and_cosine, rollouts 2, decay 1, summaries detached, "
+            "targets learn; sigmoid_contrastive with detached targets");
+}
 
 TEST_CASE("facts: windows") {
   constexpr auto& levels = facts<windows>::levels;

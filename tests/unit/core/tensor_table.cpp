@@ -29,8 +29,8 @@ constexpr places declare(Table& table) {
   const name prefix = name("layers.") + 3 + ".x";
   places own;
   own.first = table.template add<2>(prefix + ".first", {3, 5}, start);
-  own.constant = table.template add_constant<3>(name("constant"), {2, 3, 4}, {initial::kind::directions});
-  own.gain = table.template add<1>(prefix + ".gain", {7}, {initial::kind::ones, 1});
+  own.constant = table.template add_constant<3>(name("constant"), {2, 3, 4}, {initial::kind::directions, 1});
+  own.gain = table.template add<1>(prefix + ".gain", {7}, {initial::kind::constant, 1});
   own.second = table.template add<2>(name("second"), {4, 4}, start);
   own.convolution = table.add(name("convolution"), {2, 12}, {2, 4, 3}, start);
   return own;
@@ -107,7 +107,7 @@ TEST_CASE("parameter table: the places of the plan, with names, shapes and start
   CHECK(entries[0].start.distribution == initial::kind::uniform);
   CHECK(entries[0].start.scale == 0.5);
   CHECK(entries[1].start.distribution == initial::kind::directions);
-  CHECK(entries[2].start.distribution == initial::kind::ones);
+  CHECK(entries[2].start.distribution == initial::kind::constant);
 }
 
 TEST_CASE("tensor memory: a place becomes a view") {

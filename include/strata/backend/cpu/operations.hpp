@@ -121,6 +121,12 @@ inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, i
                             output<float, 3> dx) {
   STRATA_CALL_KERNEL(unfold_backward(backend, dy, compression, stride, first, dx));
 }
+inline void window_mean(cpu& backend, input<float, 3> x, int compression, int stride, output<float, 3> y) {
+  STRATA_CALL_KERNEL(window_mean(backend, x, compression, stride, y));
+}
+inline void window_mean_backward(cpu& backend, input<float, 3> dy, int compression, int stride, output<float, 3> dx) {
+  STRATA_CALL_KERNEL(window_mean_backward(backend, dy, compression, stride, dx));
+}
 inline void repeat(cpu& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
   STRATA_CALL_KERNEL(repeat(backend, x, stride, column, y));
 }
@@ -178,6 +184,18 @@ inline void cross_entropy(cpu& backend, input<float, 2> logits, view<const token
 inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
                             output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
   STRATA_CALL_KERNEL(cosine_distance(backend, prediction, embedding, scale, loss, dprediction, dembedding));
+}
+inline void embedding_distance(cpu& backend, const distance_settings& settings, input<float, 3> prediction,
+                               input<float, 3> embedding, index first, view<const token, 1> targets, token ignore,
+                               float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
+                               output<float, 3> dembedding) {
+  STRATA_CALL_KERNEL(embedding_distance(backend, settings, prediction, embedding, first, targets, ignore, scale, loss,
+                                        lost, dprediction, dembedding));
+}
+inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
+                          input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
+                          output<float, 1> dbias) {
+  STRATA_CALL_KERNEL(sigmoid_pairs(backend, cosines, first, log_scale, bias, scale, loss, dlog_scale, dbias));
 }
 // optimizer
 inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> result) {

@@ -1,4 +1,4 @@
-// window_targets, quantize, cross_entropy, cosine_distance.
+// window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
 // Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
 // Source: docs/model.md; quantize: BEST-RQ, arXiv 2202.01855; PyTorch's cross_entropy and normalize (1e-12) for the edge cases.
 #pragma once
@@ -102,6 +102,69 @@ void cosine_distance(reference<S>&, input<S, 3> prediction, input<S, 3> embeddin
       }
     }
   loss(0) += pairs == 0 ? S{0} : static_cast<S>(1 - total / pairs);
+}
+
+template <class S>
+void embedding_distance(reference<S>&, const distance_settings& settings, input<S, 3> prediction, input<S, 3> embedding,
+                        index first, view<const token, 1> targets, token ignore, std::type_identity_t<S> scale,
+                        output<S, 1> loss, output<S, 1> lost, output<S, 3> dprediction, output<S, 3> dembedding) {
+  const auto [batch, length, dim] = prediction.shape;
+  const S squared = static_cast<S>(settings.squared) / static_cast<S>(dim);
+  const S smooth = static_cast<S>(settings.smooth) / static_cast<S>(dim), along = static_cast<S>(settings.cosine);
+  index counted = 0;
+  for (index r = 0; r < batch * length; ++r) counted += targets(r) >= 0 && targets(r) != ignore;
+  double total = 0;
+  for (index b = 0; b < batch; ++b)
+    for (index i = 0; i < length; ++i) {
+      const index r = b * length + i, e = first + i;
+      S distance = 0, xx = 0, yy = 0, xy = 0;
+      for (index d = 0; d < dim; ++d) {
+        const S x = prediction(b, i, d), y = embedding(b, e, d), apart = std::abs(x - y);
+        distance += squared * apart * apart + smooth * (apart < 1 ? apart * apart / 2 : apart - S(0.5));
+        xx += x * x;
+        yy += y * y;
+        xy += x * y;
+      }
+      const S x_norm = std::max(std::sqrt(xx), S(1e-8)), y_norm = std::max(std::sqrt(yy), S(1e-8));
+      const S cosine = xy / (x_norm * y_norm);
+      distance += along * (1 - cosine);
+      const bool counts = targets(r) >= 0 && targets(r) != ignore;
+      const S share =
+          counts ? static_cast<S>(settings.share * std::exp(-settings.decay * static_cast<double>(lost(r)))) : S{0};
+      total += static_cast<double>(share * distance);
+      lost(r) += distance;
+      if (!dprediction) continue;
+      const S factor = counts ? scale * share / static_cast<S>(counted) : S{0};
+      for (index d = 0; d < dim; ++d) {
+        const S apart = prediction(b, i, d) - embedding(b, e, d);
+        const S pull = 2 * squared * apart + smooth * std::clamp(apart, S{-1}, S{1});
+        const S x = prediction(b, i, d) / x_norm, y = embedding(b, e, d) / y_norm;
+        dprediction(b, i, d) = factor * (pull - along * (y - cosine * x) / x_norm);
+        if (dembedding) dembedding(b, e, d) -= factor * (pull + along * (x - cosine * y) / y_norm);
+      }
+    }
+  loss(0) += counted == 0 ? S{0} : static_cast<S>(total / static_cast<double>(counted));
+}
+
+template <class S>
+void sigmoid_pairs(reference<S>&, output<S, 2> cosines, index first, input<S, 1> log_scale, input<S, 1> bias,
+                   std::type_identity_t<S> scale, output<S, 1> loss, output<S, 1> dlog_scale, output<S, 1> dbias) {
+  const auto [rows, columns] = cosines.shape;
+  const S slope = std::exp(log_scale(0)), factor = scale / static_cast<S>(columns);
+  double total = 0;
+  for (index i = 0; i < rows; ++i)
+    for (index j = 0; j < columns; ++j) {
+      S& cosine = cosines(i, j);
+      const S label = first + i == j ? S{1} : S{-1}, z = -label * (slope * cosine + bias(0));
+      const S small = std::exp(-std::abs(z));
+      total += std::max(z, S{0}) + std::log1p(small);  // softplus(z)
+      if (!dbias) continue;
+      const S dlogit = -label * factor * (z < 0 ? small : S{1}) / (1 + small);  // sigmoid(z)
+      dlog_scale(0) += dlogit * slope * cosine;
+      dbias(0) += dlogit;
+      cosine = dlogit * slope;
+    }
+  loss(0) += static_cast<S>(total / static_cast<double>(columns));
 }
 
 }  // namespace strata

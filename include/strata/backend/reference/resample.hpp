@@ -1,4 +1,4 @@
-// What moves between levels: unfold, repeat, subsample, take_columns, depthwise, their gradients, the token shift of one
+// What moves between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, the token shift of one
 // step, and the last positions that later steps need.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: docs/model.md.
@@ -30,6 +30,35 @@ void unfold_backward(reference<S>&, input<S, 3> dy, int compression, int stride,
           const index t = first + i * stride - (compression - 1) + k;
           if (t >= 0 && t < dx.shape[1]) dx(b, t, d) += dy(b, i, d * compression + k);
         }
+}
+
+namespace reference_detail {
+
+/// Calls `body(b, i, t, count)` for every token `t` of the window of every position `i`, which has `count` tokens.
+template <class Body>
+void for_each_of_windows(std::array<index, 3> positions, int compression, int stride, Body body) {
+  for (index b = 0; b < positions[0]; ++b)
+    for (index i = 0; i < positions[1]; ++i) {
+      const index last = i * stride, first = std::max<index>(0, last - compression + 1);
+      for (index t = first; t <= last; ++t) body(b, i, t, last - first + 1);
+    }
+}
+
+}  // namespace reference_detail
+
+template <class S>
+void window_mean(reference<S>&, input<S, 3> x, int compression, int stride, output<S, 3> y) {
+  for (index n = 0; n < y.size(); ++n) y.data[n] = 0;
+  reference_detail::for_each_of_windows(y.shape, compression, stride, [&](index b, index i, index t, index count) {
+    for (index d = 0; d < y.shape[2]; ++d) y(b, i, d) += x(b, t, d) / static_cast<S>(count);
+  });
+}
+
+template <class S>
+void window_mean_backward(reference<S>&, input<S, 3> dy, int compression, int stride, output<S, 3> dx) {
+  reference_detail::for_each_of_windows(dy.shape, compression, stride, [&](index b, index i, index t, index count) {
+    for (index d = 0; d < dy.shape[2]; ++d) dx(b, t, d) += dy(b, i, d) / static_cast<S>(count);
+  });
 }
 
 template <class S>

@@ -1,4 +1,4 @@
-// window_targets, quantize, cross_entropy, cosine_distance.
+// window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
 // Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
 // Source: backend/backend.hpp.
 
@@ -94,18 +94,19 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
       });
 }
 
-/// Sums one double a thread, in the order of the threads.
+/// Sums up to 16 doubles a thread, in the order of the threads.
 class thread_sums {
  public:
   explicit thread_sums(cpu& backend)
       : sums_(reinterpret_cast<double*>(backend.shared_memory(2 * 16 * backend.threads()))),
         threads_(backend.threads()) {
-    for (int thread = 0; thread < threads_; ++thread) (*this)[thread] = 0;
+    std::fill_n(sums_, 16 * threads_, 0.0);
   }
-  double& operator[](int thread) { return sums_[16 * thread]; }  // a cache line each
-  double total() {
+  double& operator()(int thread, int which) { return sums_[16 * thread + which]; }  // cache lines of their own
+  double& operator[](int thread) { return (*this)(thread, 0); }
+  double total(int which = 0) {
     double result = 0;
-    for (int thread = 0; thread < threads_; ++thread) result += (*this)[thread];
+    for (int thread = 0; thread < threads_; ++thread) result += (*this)(thread, which);
     return result;
   }
 
@@ -187,6 +188,89 @@ inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<floa
         }
       });
   if (pairs > 0) loss(0) += static_cast<float>(1 - sums.total() / static_cast<double>(pairs));
+}
+
+inline void embedding_distance(cpu& backend, const distance_settings& settings, input<float, 3> prediction,
+                               input<float, 3> embedding, index first, view<const token, 1> targets, token ignore,
+                               float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
+                               output<float, 3> dembedding) {
+  const auto [batch, length, dim] = prediction.shape;
+  const float squared = static_cast<float>(settings.squared) / static_cast<float>(dim);
+  const float smooth = static_cast<float>(settings.smooth) / static_cast<float>(dim);
+  const float along = static_cast<float>(settings.cosine);
+  const auto counts = [&](index r) { return targets(r) >= 0 && targets(r) != ignore; };
+  index counted = 0;
+  for (index r = 0; r < batch * length; ++r) counted += counts(r);
+  thread_sums sums(backend);
+  backend.parallel_numbered(
+      batch * length, 16 * dim, [&, length = length, dim = dim](int thread, index begin, index end) {
+        for (index r = begin; r < end; ++r) {
+          const index of_embedding = (r / length * embedding.shape[1] + first + r % length) * dim;
+          const float* p = prediction.data + r * dim;
+          const float* e = embedding.data + of_embedding;
+          const float pp = sum_over(dim, [&](index d, auto load) { return load(p + d) * load(p + d); });
+          const float ee = sum_over(dim, [&](index d, auto load) { return load(e + d) * load(e + d); });
+          const float pe = sum_over(dim, [&](index d, auto load) { return load(p + d) * load(e + d); });
+          const float p_inverse = 1 / std::max(std::sqrt(pp), 1e-8f), e_inverse = 1 / std::max(std::sqrt(ee), 1e-8f);
+          const float cosine = pe * p_inverse * e_inverse;
+          const float distance = along * (1 - cosine) + sum_over(dim, [&](index d, auto load) {
+                                   const vector::floats x = load(p + d) - load(e + d), apart = vector::max(x, -x);
+                                   return squared * x * x + smooth * (apart < 1.f ? 0.5f * x * x : apart - 0.5f);
+                                 });
+          const float share =
+              counts(r) ? static_cast<float>(settings.share) * std::exp(-static_cast<float>(settings.decay) * lost(r))
+                        : 0.f;
+          sums[thread] += static_cast<double>(share * distance);
+          lost(r) += distance;
+          if (!dprediction) continue;
+          const float factor = counted == 0 ? 0.f : scale * share / static_cast<float>(counted);
+          float* dp = dprediction.data + r * dim;
+          float* de = dembedding ? dembedding.data + of_embedding : nullptr;
+          vector::for_each(dim, [&](index d, auto load, auto store) {
+            const vector::floats apart = load(p + d) - load(e + d);
+            const vector::floats bounded = vector::min(vector::max(apart, vector::all(-1.f)), vector::all(1.f));
+            const vector::floats pull = 2.f * squared * apart + smooth * bounded;
+            const vector::floats x = load(p + d) * p_inverse, y = load(e + d) * e_inverse;
+            store(dp + d, factor * (pull - along * p_inverse * (y - cosine * x)));
+            if (de) store(de + d, load(de + d) - factor * (pull + along * e_inverse * (x - cosine * y)));
+          });
+        }
+      });
+  if (counted > 0) loss(0) += static_cast<float>(sums.total() / static_cast<double>(counted));
+}
+
+inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
+                          input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
+                          output<float, 1> dbias) {
+  const auto [rows, columns] = cosines.shape;
+  const float slope = std::exp(log_scale(0)), shift = bias(0), factor = scale / static_cast<float>(columns);
+  thread_sums sums(backend);
+  backend.parallel_numbered(rows, 40 * columns, [&, columns = columns](int thread, index begin, index end) {
+    const auto [terms, dlogits] = backend.thread_pieces<2>(thread, {columns, columns});
+    for (index i = begin; i < end; ++i) {
+      float* row = cosines.data + i * columns;
+      // Of the one pair that belongs together, then, as if no pair did, of all.
+      const float logit = slope * row[first + i] + shift, small = std::exp(-std::abs(logit));
+      vector::for_each(columns, [&, terms = terms, dlogits = dlogits](index j, auto load, auto store) {
+        const vector::floats z = load(row + j) * slope + shift, e = vector::exp(-vector::max(z, -z));
+        store(terms + j, vector::max(z, vector::floats{}) + vector::log1p(e));
+        store(dlogits + j, factor * (z < 0.f ? e : vector::all(1.f)) / (1.f + e));
+      });
+      terms[first + i] = std::max(-logit, 0.f) + std::log1p(small);
+      dlogits[first + i] = -factor * (logit > 0 ? small : 1.f) / (1 + small);
+      const auto sum_of = [&](auto value) { return static_cast<double>(sum_over(columns, value)); };
+      sums(thread, 0) += sum_of([terms = terms](index j, auto load) { return load(terms + j); });
+      if (!dbias) continue;
+      sums(thread, 1) += sum_of([&, d = dlogits](index j, auto load) { return load(d + j) * load(row + j); });
+      sums(thread, 2) += sum_of([d = dlogits](index j, auto load) { return load(d + j); });
+      vector::for_each(columns,
+                       [&, d = dlogits](index j, auto load, auto store) { store(row + j, load(d + j) * slope); });
+    }
+  });
+  loss(0) += static_cast<float>(sums.total(0) / static_cast<double>(columns));
+  if (!dbias) return;
+  dlog_scale(0) += static_cast<float>(sums.total(1)) * slope;
+  dbias(0) += static_cast<float>(sums.total(2));
 }
 
 }  // namespace strata::kernels::STRATA_INSTRUCTIONS

@@ -1,4 +1,4 @@
-// What moves between levels: unfold, repeat, subsample, take_columns, depthwise, their gradients, and the token shift of
+// What moves between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, and the token shift of
 // one step.
 // Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
 // Source: backend/backend.hpp. Threads own rows of the output, so sums have a fixed order.
@@ -39,6 +39,39 @@ inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, i
         if (k < 0) break;
         const float* patch = dy.data + (b * positions + i) * dim * c;
         for (index d = 0; d < dim; ++d) to[d] += patch[d * c + k];
+      }
+    }
+  });
+}
+
+inline void window_mean(cpu& backend, input<float, 3> x, int compression, int stride, output<float, 3> y) {
+  const index length = x.shape[1], dim = x.shape[2], positions = y.shape[1];
+  backend.parallel(y.shape[0] * positions, dim * compression, [&](index begin, index end) {
+    for (index r = begin; r < end; ++r) {
+      const index last = r % positions * stride, first = std::max<index>(0, last - compression + 1);
+      const float* from = x.data + (r / positions * length + first) * dim;
+      float* to = y.data + r * dim;
+      vector::for_each(dim, [&](index d, auto load, auto store) {
+        vector::floats sum{};
+        for (index t = 0; t <= last - first; ++t) sum += load(from + t * dim + d);
+        store(to + d, sum / static_cast<float>(last - first + 1));
+      });
+    }
+  });
+}
+
+inline void window_mean_backward(cpu& backend, input<float, 3> dy, int compression, int stride, output<float, 3> dx) {
+  const index length = dx.shape[1], dim = dx.shape[2], positions = dy.shape[1];
+  backend.parallel(dx.shape[0] * length, dim * compression / stride, [&](index begin, index end) {
+    for (index row = begin; row < end; ++row) {
+      const index b = row / length, t = row % length;
+      float* to = dx.data + row * dim;
+      // Token t is in the windows that end at t .. t + compression - 1.
+      for (index i = (t + stride - 1) / stride; i < positions && i * stride < t + compression; ++i) {
+        const float* from = dy.data + (b * positions + i) * dim;
+        const float share = 1 / static_cast<float>(std::min<index>(compression, i * stride + 1));
+        vector::for_each(dim,
+                         [&](index d, auto load, auto store) { store(to + d, load(to + d) + load(from + d) * share); });
       }
     }
   });

@@ -1,0 +1,253 @@
+// Every level predicts its next embedding from its own and a summary of the tokens that the next one ends with:
+// z = e_i + MLP(LayerNorm([e_i ; summary_{i+1}])). A further roll-out does the same with z and the summary after that.
+// Shapes: e_l [B,n,d], token embeddings [B,T,D] -> z [B,m,d], m = n - R for R roll-outs -> loss [1], summed over levels.
+// Source: docs/model.md; simple-hierarchical-transformer 0.4.0.
+#pragma once
+
+#include <string_view>
+
+#include <strata/layers/norm.hpp>
+#include <strata/losses/context.hpp>
+
+namespace strata {
+
+struct latent_parameters {
+  struct linear_map {
+    tensor<2> weight;
+    tensor<1> bias;
+  };
+  linear_map projection;    // [d,D], [d]; only where the widths differ
+  norm_parameters norm;     // [2 d]
+  linear_map in, mid, out;  // [d,2 d], [d,d], [d,d]
+};
+/// All of it scratch but for the targets.
+struct latent_activations {
+  tensor<3> pooled, dpooled;    // [B,n,D]
+  tensor<3> summary, dsummary;  // [B,n,d]: the linear map of `pooled`, or `pooled` itself
+  tensor<4> latent, dlatent;    // [R+1,B,m,d]: the first are the embeddings
+  tensor<4> first, second;      // [R,B,m,d], before GELU
+  tensor<2> factor, mean;       // [R,B m]
+  tensor<3> next;               // [B,m,d], summaries of one step, in backward their gradient
+  tensor<3> joined, djoined;    // [B,m,2 d]
+  tensor<3> normed;             // [B,m,2 d], in backward also its gradient
+  tensor<3> activated;          // [B,m,d], in backward also its gradient
+  tensor<3> dhidden;            // [B,m,d]
+  tensor<1> lost;               // [B m]
+  tensor<3> ends;               // targets [B,m,1]: the token that the predicted position ends with
+};
+
+template <class Table>
+constexpr latent_parameters declare_latent(Table& table, const level_facts& level, int number, index embedding_dim) {
+  using name = typename Table::name;
+  const index dim = level.dim;
+  const auto declare = [&](const name& own, index out, index in, initial start) {
+    return latent_parameters::linear_map{table.template add<2>(own + ".weight", {out, in}, start),
+                                         table.template add<1>(own + ".bias", {out}, start)};
+  };
+  latent_parameters own;
+  if (dim != embedding_dim)
+    own.projection =
+        declare(name("chunk_summarizers.") + number + ".proj", dim, embedding_dim, linear_start(embedding_dim));
+  const name prefix = name("latent_dynamics.") + number + ".net.";
+  own.norm = declare_layer_norm(table, prefix + 0, 2 * dim);
+  own.in = declare(prefix + 1, dim, 2 * dim, linear_start(2 * dim));
+  own.mid = declare(prefix + 3, dim, dim, linear_start(dim));
+  own.out = declare(prefix + 5, dim, dim, zeros);  // at first every position predicts itself
+  return own;
+}
+
+constexpr latent_activations plan_latent(activation_plan& plan, const level_facts& level, index embedding_dim,
+                                         const next_latent_options& options, index batch, index tokens) {
+  const index positions = level.positions(tokens), rollouts = options.rollouts, predicting = positions - rollouts;
+  const index dim = level.dim;
+  latent_activations own;
+  if (predicting <= 0) return own;
+  const std::array<index, 3> of_tokens{batch, positions, embedding_dim}, of_level{batch, positions, dim},
+      of_step{batch, predicting, dim}, of_joined{batch, predicting, 2 * dim};
+  memory_plan scratch;
+  own.pooled = own.summary = scratch.add<3>(of_tokens);
+  if (dim != embedding_dim) own.summary = scratch.add<3>(of_level);
+  own.latent = scratch.add<4>({rollouts + 1, batch, predicting, dim});
+  own.first = scratch.add<4>({rollouts, batch, predicting, dim});
+  own.second = scratch.add<4>({rollouts, batch, predicting, dim});
+  own.factor = scratch.add<2>({rollouts, batch * predicting});
+  own.mean = scratch.add<2>({rollouts, batch * predicting});
+  own.next = scratch.add<3>(of_step);
+  own.joined = scratch.add<3>(of_joined);
+  own.normed = scratch.add<3>(of_joined);
+  own.activated = scratch.add<3>(of_step);
+  own.lost = scratch.add<1>({batch * predicting});
+  own.ends = plan.targets.add<3>({batch, predicting, 1});
+  if (plan.training) {
+    own.dlatent = scratch.add<4>(own.latent.shape);
+    own.dhidden = scratch.add<3>(of_step);
+    own.djoined = scratch.add<3>(of_joined);
+    own.dpooled = own.dsummary = scratch.add<3>(of_tokens);
+    if (dim != embedding_dim) own.dsummary = scratch.add<3>(of_level);
+  }
+  plan.scratch_used(scratch);
+  return own;
+}
+
+constexpr double latent_flops(const level_facts& level, index embedding_dim, const next_latent_options& options,
+                              index batch, index tokens) {
+  const double dim = level.dim, positions = static_cast<double>(level.positions(tokens)), rollouts = options.rollouts;
+  if (positions <= rollouts) return 0;
+  const double projection = level.dim == embedding_dim ? 0
+                                                       : (options.detach_summaries ? 2 : 3) * 2 * positions * dim *
+                                                             static_cast<double>(embedding_dim);
+  return static_cast<double>(batch) * (projection + 3 * 2 * rollouts * (positions - rollouts) * 4 * dim * dim);
+}
+
+constexpr distance_settings settings_of(const next_latent_options& options) {
+  distance_settings settings;
+  settings.squared = options.distance == latent_distance::squared ? 1 : 0;
+  settings.smooth = options.distance == latent_distance::smooth_l1 ? 1 : 0;
+  if (options.distance == latent_distance::squared_and_cosine) settings.squared = 0.1, settings.cosine = 0.9;
+  settings.share = 1.0 / options.rollouts;
+  settings.decay = options.rollout_decay;
+  return settings;
+}
+
+/// LayerNorm([z ; summary]) of roll-out `step`, into `acts.normed`.
+template <class Backend>
+void latent_input(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+  const auto z = p.scratch[acts.latent][step];
+  const auto next = p.scratch[acts.next];
+  const auto joined = p.scratch[acts.joined];
+  unfold(p.backend, p.scratch[acts.summary], 1, 1, step + 1, next);
+  repeat(p.backend, z, 1, index{0}, joined);
+  repeat(p.backend, next, 1, next.shape[2], joined);
+  layer_norm(p.backend, joined, p.weights[own.norm.gain], p.weights[own.norm.bias], 0, p.scratch[acts.normed],
+             p.scratch[acts.factor][step], p.scratch[acts.mean][step]);
+}
+
+template <class Backend>
+void latent_forward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+  const auto z = p.scratch[acts.latent][step], predicted = p.scratch[acts.latent][step + 1];
+  const auto first = p.scratch[acts.first][step], second = p.scratch[acts.second][step];
+  const auto activated = p.scratch[acts.activated];
+  latent_input(p, own, acts, step);
+  linear(p, p.scratch[acts.normed].rows(), own.in.weight, own.in.bias, first.rows(), update::replace);
+  gelu(p.backend, first.flat(), activated.flat());
+  linear(p, activated.rows(), own.mid.weight, own.mid.bias, second.rows(), update::replace);
+  gelu(p.backend, second.flat(), activated.flat());
+  copy(p.backend, z.flat(), predicted.flat());
+  linear(p, activated.rows(), own.out.weight, own.out.bias, predicted.rows(), update::add);
+}
+
+/// From the gradient of what a step predicts, adds to that of what it started from, and to that of the summaries.
+template <class Backend, class S = typename Backend::scalar>
+void latent_backward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+  const auto dz = p.scratch[acts.dlatent][step], dpredicted = p.scratch[acts.dlatent][step + 1];
+  const auto first = p.scratch[acts.first][step], second = p.scratch[acts.second][step];
+  const auto activated = p.scratch[acts.activated], dfirst = activated, dsecond = p.scratch[acts.dhidden];
+  const auto normed = p.scratch[acts.normed], dnormed = normed;
+  const auto djoined = p.scratch[acts.djoined], dnext = p.scratch[acts.next];
+  const auto through = [&](const latent_parameters::linear_map& map, view<S, 2> dy, view<S, 2> x, view<S, 2> dx) {
+    linear_backward_weight(p.backend, dy, x, p.gradients[map.weight], p.gradients[map.bias]);
+    linear_backward_input(p.backend, dy, p.weights[map.weight], dx, update::replace);
+  };
+  gelu(p.backend, second.flat(), activated.flat());
+  through(own.out, dpredicted.rows(), activated.rows(), dsecond.rows());
+  gelu_backward(p.backend, second.flat(), dsecond.flat(), dsecond.flat());
+  gelu(p.backend, first.flat(), activated.flat());
+  through(own.mid, dsecond.rows(), activated.rows(), dfirst.rows());
+  gelu_backward(p.backend, first.flat(), dfirst.flat(), dfirst.flat());
+  latent_input(p, own, acts, step);
+  through(own.in, dfirst.rows(), normed.rows(), dnormed.rows());
+  fill(p.backend, S{0}, djoined.flat());
+  layer_norm_backward(p.backend, p.scratch[acts.joined], p.weights[own.norm.gain], 0, p.scratch[acts.factor][step],
+                      p.scratch[acts.mean][step], dnormed, djoined, p.gradients[own.norm.gain],
+                      p.gradients[own.norm.bias]);
+  add(p.backend, dpredicted.flat(), dz.flat());
+  subsample(p.backend, djoined, 1, index{0}, dz);
+  fill(p.backend, S{0}, dnext.flat());
+  subsample(p.backend, djoined, 1, dnext.shape[2], dnext);
+  unfold_backward(p.backend, dnext, 1, 1, step + 1, p.scratch[acts.dsummary]);
+}
+
+/// Adds the loss of one level, and where `dembedding` is not empty its gradient times `scale`.
+template <class Backend, class S = typename Backend::scalar>
+void latent_level(const pass<Backend>& p, const level_facts& level, const next_latent_options& options,
+                  const latent_parameters& own, const latent_activations& acts, view<const token, 2> ids, token ignore,
+                  input<S, 3> tokens, input<S, 3> embedding, std::type_identity_t<S> scale, output<S, 1> loss,
+                  output<S, 3> dtokens, output<S, 3> dembedding) {
+  const index rollouts = options.rollouts;
+  const bool gradients{dembedding};
+  const auto pooled = p.scratch[acts.pooled];
+  window_mean(p.backend, tokens, level.compression, level.stride, pooled);
+  if (own.projection.weight)
+    linear(p, pooled.rows(), own.projection.weight, own.projection.bias, p.scratch[acts.summary].rows(),
+           update::replace);
+  unfold(p.backend, embedding, 1, 1, index{0}, p.scratch[acts.latent][0]);
+  const auto lost = p.scratch[acts.lost];
+  fill(p.backend, S{0}, lost);
+  for (index step = 0; step < rollouts; ++step) {
+    latent_forward(p, own, acts, step);
+    const auto ends = p.targets[acts.ends];
+    window_targets(p.backend, ids, level.stride, (step + 1) * level.stride, ends);
+    embedding_distance(p.backend, settings_of(options), p.scratch[acts.latent][step + 1], embedding, step + 1,
+                       ends.flat(), ignore, scale, loss, lost,
+                       gradients ? p.scratch[acts.dlatent][step + 1] : view<S, 3>{},
+                       options.detach_targets ? view<S, 3>{} : dembedding);
+  }
+  if (!gradients) return;
+
+  const auto dlatent = p.scratch[acts.dlatent][0], dsummary = p.scratch[acts.dsummary],
+             dpooled = p.scratch[acts.dpooled];
+  fill(p.backend, S{0}, dlatent.flat());
+  fill(p.backend, S{0}, dsummary.flat());
+  for (index step = rollouts - 1; step >= 0; --step) latent_backward(p, own, acts, step);
+  unfold_backward(p.backend, dlatent, 1, 1, index{0}, dembedding);
+  if (own.projection.weight)
+    linear_backward_weight(p.backend, dsummary.rows(), pooled.rows(), p.gradients[own.projection.weight],
+                           p.gradients[own.projection.bias]);
+  if (options.detach_summaries) return;
+  if (own.projection.weight)
+    linear_backward_input(p.backend, dsummary.rows(), p.weights[own.projection.weight], dpooled.rows(),
+                          update::replace);
+  window_mean_backward(p.backend, dpooled, level.compression, level.stride, dtokens);
+}
+
+template <class Config>
+struct next_latent_loss {
+  using F = facts<Config>;
+  static constexpr std::string_view name = "next_latent";
+  static constexpr double default_weight = 0.25;
+  using parameters = std::array<latent_parameters, F::level_count>;
+  using activations = std::array<latent_activations, F::level_count>;
+
+  template <class Table>
+  static constexpr parameters declare(Table& table) {
+    parameters own;
+    for (int l = 0; l < F::level_count; ++l) own[l] = declare_latent(table, F::levels[l], l, F::embedding_dim);
+    return own;
+  }
+
+  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+    activations own;
+    for (int l = 0; l < F::level_count; ++l)
+      own[l] = plan_latent(plan, F::levels[l], F::embedding_dim, Config::next_latent, batch, tokens);
+    return own;
+  }
+
+  static constexpr double head_flops(index batch, index tokens) {
+    double flops = 0;
+    for (const level_facts& level : F::levels)
+      flops += latent_flops(level, F::embedding_dim, Config::next_latent, batch, tokens);
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
+                       double weight, output<S, 1> loss) {
+    for (int l = 0; l < F::level_count; ++l)
+      if (acts[l].latent)
+        latent_level(context.p, F::levels[l], Config::next_latent, own[l], acts[l], context.inputs,
+                     token{Config::ignore_index}, context.tokens, context.embeddings[l], static_cast<S>(weight), loss,
+                     context.dtokens, context.dembeddings[l]);
+  }
+};
+
+}  // namespace strata

@@ -1,0 +1,152 @@
+// Every compressed level recognises its own next embedding among those of the whole batch: a sigmoid for each pair.
+// Shapes: e_l [B,n,d] -> x, y [N,d], N = B (n-1) -> cosines [N,N], some rows at a time -> loss [1], summed over levels.
+// Source: docs/model.md; SigLIP, arXiv 2303.15343.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include <strata/losses/context.hpp>
+
+namespace strata {
+
+struct contrast_parameters {
+  tensor<2> weight;                // [d,d]
+  tensor<1> bias;                  // [d]
+  tensor<1> log_scale, pair_bias;  // [1]: a pair's logit is exp(log_scale) cosine + pair_bias
+};
+struct contrast_activations {
+  tensor<3> source, prediction, x;  // scratch [B,n-1,d]: e_i, its linear map, that of length one
+  tensor<3> target, y;              // scratch [B,n-1,d]: e_{i+1}, that of length one
+  tensor<3> dx, dy;                 // scratch [B,n-1,d]
+  tensor<1> x_factor, y_factor;     // scratch [N]
+  tensor<1> gain, dgain;            // scratch [d]
+  tensor<2> cosines;                // scratch [M,N], then their gradient
+};
+
+/// Rows of the matrix of all pairs that are there at once.
+inline constexpr index contrast_rows = 64;
+
+constexpr contrast_activations plan_contrast(activation_plan& plan, const level_facts& level, index batch, index tokens,
+                                             bool detach_targets) {
+  contrast_activations own;
+  const std::array<index, 3> shape{batch, level.positions(tokens) - 1, level.dim};
+  const index pairs = shape[0] * shape[1];
+  if (pairs == 0) return own;
+  memory_plan scratch;
+  for (tensor<3>* each : {&own.source, &own.prediction, &own.x, &own.target, &own.y}) *each = scratch.add<3>(shape);
+  for (tensor<1>* each : {&own.x_factor, &own.y_factor}) *each = scratch.add<1>({pairs});
+  own.gain = scratch.add<1>({level.dim});
+  own.cosines = scratch.add<2>({std::min(pairs, contrast_rows), pairs});
+  if (plan.training) {
+    own.dx = scratch.add<3>(shape);
+    own.dgain = scratch.add<1>({level.dim});
+    if (!detach_targets) own.dy = scratch.add<3>(shape);
+  }
+  plan.scratch_used(scratch);
+  return own;
+}
+
+/// Adds the loss of one level, and its gradient times `scale` where `dembedding` is not empty.
+template <class Backend, class S = typename Backend::scalar>
+void contrast_level(const pass<Backend>& p, const contrast_parameters& own, const contrast_activations& acts,
+                    input<S, 3> embedding, std::type_identity_t<S> scale, output<S, 1> loss, output<S, 3> dembedding) {
+  const auto source = p.scratch[acts.source], prediction = p.scratch[acts.prediction], x = p.scratch[acts.x];
+  const auto target = p.scratch[acts.target], y = p.scratch[acts.y];
+  const auto x_factor = p.scratch[acts.x_factor], y_factor = p.scratch[acts.y_factor];
+  const auto gain = p.scratch[acts.gain];
+  unfold(p.backend, embedding, 1, 1, index{0}, source);
+  unfold(p.backend, embedding, 1, 1, index{1}, target);
+  linear(p, source.rows(), own.weight, own.bias, prediction.rows(), update::replace);
+  // An RMSNorm whose gain is 1 / sqrt(d) gives rows of length one.
+  fill(p.backend, 1 / std::sqrt(static_cast<S>(gain.size())), gain);
+  rms_norm(p.backend, prediction, gain, 0, x, x_factor);
+  rms_norm(p.backend, target, gain, 0, y, y_factor);
+
+  const view<S, 3> dx = p.scratch.optional(dembedding ? acts.dx : tensor<3>{});
+  const view<S, 3> dy = p.scratch.optional(dembedding ? acts.dy : tensor<3>{});
+  if (dy) fill(p.backend, S{0}, dy.flat());
+  const index pairs = x.rows().shape[0];
+  for (index first = 0; first < pairs; first += contrast_rows) {
+    const index count = std::min(contrast_rows, pairs - first);
+    const view<S, 2> cosines = p.scratch[acts.cosines].slice(0, count), rows = x.rows().slice(first, count);
+    linear(p.backend, rows, y.rows(), {}, cosines, update::replace);
+    sigmoid_pairs(p.backend, cosines, first, p.weights[own.log_scale], p.weights[own.pair_bias], scale, loss,
+                  dx ? p.gradients[own.log_scale] : view<S, 1>{}, dx ? p.gradients[own.pair_bias] : view<S, 1>{});
+    if (dx) linear_backward_input(p.backend, cosines, y.rows(), dx.rows().slice(first, count), update::replace);
+    if (dy) linear_backward_weight(p.backend, cosines, rows, dy.rows(), {});
+  }
+  if (!dx) return;
+
+  // Rows of length one are not needed any more: the gradients of what they were made from take their places.
+  const auto dgain = p.scratch[acts.dgain];
+  const auto dprediction = x, dsource = dx, dtarget = y;
+  fill(p.backend, S{0}, dgain);
+  fill(p.backend, S{0}, dprediction.flat());
+  rms_norm_backward(p.backend, prediction, gain, 0, x_factor, dx, dprediction, dgain);
+  linear_backward_weight(p.backend, dprediction.rows(), source.rows(), p.gradients[own.weight], p.gradients[own.bias]);
+  linear_backward_input(p.backend, dprediction.rows(), p.weights[own.weight], dsource.rows(), update::replace);
+  unfold_backward(p.backend, dsource, 1, 1, index{0}, dembedding);
+  if (!dy) return;
+  fill(p.backend, S{0}, dtarget.flat());
+  rms_norm_backward(p.backend, target, gain, 0, y_factor, dy, dtarget, dgain);
+  unfold_backward(p.backend, dtarget, 1, 1, index{1}, dembedding);
+}
+
+template <class Config>
+struct sigmoid_contrastive_loss {
+  using F = facts<Config>;
+  static constexpr std::string_view name = "sigmoid_contrastive";
+  static constexpr double default_weight = 0.1;
+  using parameters = std::array<contrast_parameters, F::level_count>;
+  using activations = std::array<contrast_activations, F::level_count>;
+
+  template <class Table>
+  static constexpr parameters declare(Table& table) {
+    using name_type = typename Table::name;
+    parameters own;
+    for (int l = 0; l < F::level_count; ++l) {
+      const index dim = F::levels[l].dim;
+      if (!F::levels[l].compressed()) continue;
+      const name_type prefix = name_type("to_contrastive_preds.") + l;
+      own[l].weight = table.template add<2>(prefix + ".weight", {dim, dim}, linear_start(dim));
+      own[l].bias = table.template add<1>(prefix + ".bias", {dim}, linear_start(dim));
+      own[l].log_scale = table.template add<1>(prefix + ".log_scale", {1}, {initial::kind::constant, log_10});
+      own[l].pair_bias = table.template add<1>(prefix + ".pair_bias", {1}, {initial::kind::constant, -10});
+    }
+    return own;
+  }
+
+  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+    activations own;
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::levels[l].compressed()) own[l] = plan_contrast(plan, F::levels[l], batch, tokens, detached);
+    return own;
+  }
+
+  static constexpr double head_flops(index batch, index tokens) {
+    double flops = 0;
+    for (const level_facts& level : F::levels) {
+      if (!level.compressed()) continue;
+      const double pairs = static_cast<double>(batch * (level.positions(tokens) - 1)), dim = level.dim;
+      flops += 3 * 2 * pairs * dim * dim + (detached ? 2 : 3) * 2 * pairs * pairs * dim;
+    }
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
+                       double weight, output<S, 1> loss) {
+    for (int l = 0; l < F::level_count; ++l)
+      if (acts[l].cosines)
+        contrast_level(context.p, own[l], acts[l], context.embeddings[l], static_cast<S>(weight), loss,
+                       context.dembeddings[l]);
+  }
+
+ private:
+  static constexpr bool detached = Config::sigmoid_contrastive.detach_targets;
+  static constexpr double log_10 = 2.302585092994045684;
+};
+
+}  // namespace strata
