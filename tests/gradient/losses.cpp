@@ -24,7 +24,7 @@ struct detaching : model_defaults {
   static constexpr level levels[] = {
       {.dim = 4, .heads = 1, .head_dim = 2, .window = 2, .feed_forward_multiple = 1},
       {.compression = 2, .dim = 3, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1},
-      {.compression = 4, .stride = 4, .dim = 4, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1}};
+      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1}};
 };
 using model_type = transformer<detaching, exact>;
 constexpr int level_count = facts<detaching>::level_count;

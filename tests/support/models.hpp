@@ -28,9 +28,11 @@ struct mixed : strata::model_defaults {
       {.compression = 16, .stride = 8, .dim = 13, .heads = 1, .head_dim = 4, .window = 0}};
 };
 
-/// The predicting level is the second and compressed; it sees 2 tokens a position.
+/// The predicting level is the second and compressed; it sees 2 tokens a position. A loss with less work backward.
 struct predicts_compressed : strata::model_defaults {
   static constexpr int vocabulary = 31, max_length = 48, depth = 2, predicting_level = 1;
+  static constexpr std::string_view losses[] = {"sigmoid_contrastive"};
+  static constexpr strata::sigmoid_contrastive_options sigmoid_contrastive = {.detach_targets = true};
   static constexpr strata::level levels[] = {{.compression = 1, .dim = 12, .heads = 2, .head_dim = 6, .window = 4},
                                              {.compression = 2, .dim = 16, .heads = 2, .head_dim = 8}};
 };

@@ -100,12 +100,19 @@ constexpr double latent_flops(const level_facts& level, index embedding_dim, con
 }
 
 constexpr distance_settings settings_of(const next_latent_options& options) {
-  distance_settings settings;
-  settings.squared = options.distance == latent_distance::squared ? 1 : 0;
-  settings.smooth = options.distance == latent_distance::smooth_l1 ? 1 : 0;
-  if (options.distance == latent_distance::squared_and_cosine) settings.squared = 0.1, settings.cosine = 0.9;
-  settings.share = 1.0 / options.rollouts;
-  settings.decay = options.rollout_decay;
+  distance_settings settings{.share = 1.0 / options.rollouts, .decay = options.rollout_decay};
+  switch (options.distance) {
+    case latent_distance::squared:
+      break;
+    case latent_distance::smooth_l1:
+      settings.squared = 0;
+      settings.smooth = 1;
+      break;
+    case latent_distance::squared_and_cosine:
+      settings.squared = 0.1;
+      settings.cosine = 0.9;
+      break;
+  }
   return settings;
 }
 
