@@ -148,6 +148,13 @@ struct attends_to_finer_levels : attends_to_levels {
   static constexpr strata::logits_source logits = strata::logits_source::all_levels;
 };
 
+/// The merge "level_shift" into a strided level, one of whose channels is no equal share, and into the predicting one.
+struct shifts_levels : attends_to_levels {
+  static constexpr std::string_view merge = "level_shift";
+  static constexpr strata::level_shift_options level_shift{.feed_forward_multiple = 2};
+  static constexpr int receiving_levels[] = {2, strata::the_predicting_level};
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
                                              std::uint64_t seed) {
@@ -175,6 +182,6 @@ void on_every_backend(Test test) {
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
 #define STRATA_VARIANTS                                                                              \
   models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass, \
-      models::separable, models::attends_to_levels, models::attends_to_finer_levels
+      models::separable, models::attends_to_levels, models::attends_to_finer_levels, models::shifts_levels
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -15,4 +15,8 @@ struct level_attention_options {
   level_direction direction = level_direction::all;
 };
 
+struct level_shift_options {
+  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over the receiving level's
+};
+
 }  // namespace strata

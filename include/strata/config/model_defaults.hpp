@@ -43,6 +43,7 @@ struct model_defaults {
   /// The levels that the merge after every layer adds to: indices into `levels`, or a name above.
   static constexpr int receiving_levels[] = {the_predicting_level};
   static constexpr level_attention_options level_attention{};  ///< choices of the merge of that name
+  static constexpr level_shift_options level_shift{};          ///< the same
   static constexpr logits_source logits = logits_source::predicting_level;
   /// Instead of merges: the levels, one without compression and one whose stride is its compression, run one after the other.
   static constexpr hourglass_layers fine_layers = no_hourglass;

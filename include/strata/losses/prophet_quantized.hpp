@@ -47,9 +47,9 @@ struct prophet_quantized_loss {
       own[l].projections =
           table.template add_constant<3>(quantizer + ".rand_projs", {options.books, dim, options.code_dim},
                                          {initial::kind::normal, linear_start(dim).scale});
-      own[l].codebooks =
-          table.template add_constant<3>(quantizer + ".vq._codebook.embed",
-                                         {options.books, options.codes, options.code_dim}, {initial::kind::directions, 1});
+      own[l].codebooks = table.template add_constant<3>(quantizer + ".vq._codebook.embed",
+                                                        {options.books, options.codes, options.code_dim},
+                                                        {initial::kind::directions, 1});
     }
     return own;
   }

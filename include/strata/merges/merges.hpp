@@ -10,11 +10,12 @@
 
 #include <strata/merges/concatenate.hpp>
 #include <strata/merges/level_attention.hpp>
+#include <strata/merges/level_shift.hpp>
 #include <strata/merges/separable.hpp>
 
 namespace strata {
 
-using all_merges = std::tuple<concatenate_merge, separable_merge, level_attention_merge>;
+using all_merges = std::tuple<concatenate_merge, separable_merge, level_attention_merge, level_shift_merge>;
 
 namespace detail {
 

@@ -1,0 +1,192 @@
+// Token shift across levels and a feed-forward: a receiving level sees some of its channels replaced by channels of the
+// other levels.
+// Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
+// Source: docs/model.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <strata/config/merge_options.hpp>
+#include <strata/core/error.hpp>
+#include <strata/layers/norm.hpp>
+#include <strata/layers/perceptron.hpp>
+#include <strata/merges/context.hpp>
+
+namespace strata {
+
+struct level_shift_merge : merge_of_levels {
+  level_shift_options chosen;
+
+  static constexpr std::string_view name = "level_shift";
+  struct parameters {
+    each_level<norm_parameters> norm;
+    each_level<perceptron_parameters> feed_forward;
+  };
+  struct activations {
+    each_level<tensor<3>> shifted;  // [B,n,d]
+    each_level<norm_activations> norm;
+    each_level<perceptron_activations> feed_forward;
+    each_level<tensor<3>> dshifted;  // scratch, as shifted
+    each_level<tensor<3>> normed;    // scratch [B,n,d], one level after another; in backward also its gradient
+  };
+
+  template <class Config>
+  static constexpr level_shift_merge of() {
+    return {{facts<Config>::levels}, Config::level_shift};
+  }
+  template <class Config>
+  static constexpr bool check() {
+    constexpr bool positive = Config::level_shift.feed_forward_multiple > 0;
+    static_assert(positive, "strata: level_shift: feed_forward_multiple must be positive");
+    constexpr level_shift_merge own = of<Config>();
+    constexpr bool wide_enough = own.every_share([](index share, const level_facts&) { return share > 0; });
+    static_assert(wide_enough,
+                  "strata: level_shift: a receiving level is too narrow for a channel of every other level");
+    constexpr bool can_give = own.every_share([](index share, const level_facts& giver) { return share <= giver.dim; });
+    static_assert(can_give, "strata: level_shift: a level is narrower than what a receiving level takes of it");
+    return true;
+  }
+  std::string options() const { return to_text(", hidden ", chosen.feed_forward_multiple, " times the width"); }
+
+  constexpr index hidden(std::size_t l) const { return index{levels[l].dim} * chosen.feed_forward_multiple; }
+  /// Channels that receiving level `l` takes of every other level.
+  constexpr index share(std::size_t l) const { return levels[l].dim / 2 / (static_cast<index>(levels.size()) - 1); }
+
+  template <class Table>
+  constexpr parameters declare(Table& table, int layer) const {
+    using name_type = typename Table::name;
+    const name_type prefix = name_type("hierarchical_merges.") + layer;
+    parameters own;
+    for (int n = 0; n < static_cast<int>(levels.size()); ++n) {
+      const auto l = static_cast<std::size_t>(n);
+      if (!levels[l].receives) continue;
+      own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, levels[l].dim);
+      own.feed_forward[l] =
+          declare_perceptron(table, prefix + ".up." + n, prefix + ".down." + n, levels[l].dim, hidden(l));
+    }
+    return own;
+  }
+
+  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+    activations own;
+    memory_plan scratch;
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      own.shifted[l] = plan.memory.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
+      own.norm[l] = plan_norm(plan.memory, batch * levels[l].positions(tokens));
+      if (plan.training) own.dshifted[l] = scratch.add<3>(own.shifted[l].shape);
+    }
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      memory_plan place = scratch;
+      own.normed[l] = place.add<3>(own.shifted[l].shape);
+      own.feed_forward[l] = plan_perceptron(plan.memory, place, batch * levels[l].positions(tokens), hidden(l));
+      plan.scratch_used(place);
+    }
+    return own;
+  }
+
+  constexpr double forward_flops(index batch, index tokens) const {
+    double flops = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      flops += static_cast<double>(batch * levels[l].positions(tokens)) * position_flops(l);
+    return flops;
+  }
+  constexpr double step_flops() const {
+    double flops = 0;
+    for (std::size_t l = 0; l < levels.size(); ++l) flops += position_flops(l) / levels[l].stride;
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void forward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    add_merged(p, own, acts, 0, x, x);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
+    shift(p, acts, 0, x);
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (levels[l].receives)
+        linear(p, norm(p, own, acts, l).rows(), own.feed_forward[l].up, {}, p.memory[acts.feed_forward[l].hidden],
+               update::replace);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
+            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+    add_merged(p, own, acts, position, current, x);
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void backward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S>,
+                level_streams<S> dx) const {
+    for (std::size_t l = 0; l < levels.size(); ++l) {
+      if (!levels[l].receives) continue;
+      const auto normed = norm(p, own, acts, l), dnormed = normed;
+      const auto dshifted = p.scratch[acts.dshifted[l]];
+      perceptron_backward(p, own.feed_forward[l], acts.feed_forward[l], normed.rows(), dx[l].rows(), dnormed.rows());
+      fill(p.backend, S{0}, dshifted.flat());
+      norm_backward(p, own.norm[l], acts.norm[l], p.memory[acts.shifted[l]], 0, dnormed, dshifted);
+    }
+    // Only now: what a level receives above is the gradient after the merge.
+    for_each_share([&](std::size_t receiver, std::size_t l, const column_range& range) {
+      take_columns_backward(p.backend, p.scratch[acts.dshifted[receiver]], range, dx[l]);
+    });
+  }
+
+ private:
+  constexpr double position_flops(std::size_t l) const {
+    return levels[l].receives ? 4 * static_cast<double>(levels[l].dim * hidden(l)) : 0;
+  }
+  /// Whether rule(share, giver) holds for what every receiving level takes of every other level.
+  template <class Rule>
+  constexpr bool every_share(Rule rule) const {
+    for (std::size_t r = 0; r < levels.size(); ++r)
+      for (std::size_t l = 0; l < levels.size(); ++l)
+        if (levels[r].receives && l != r && !rule(share(r), levels[l])) return false;
+    return true;
+  }
+  /// Calls body(receiver, level, columns) for every level whose columns a receiving level sees: first its own.
+  template <class Body>
+  void for_each_share(Body body) const {
+    for (std::size_t r = 0; r < levels.size(); ++r) {
+      if (!levels[r].receives) continue;
+      const int stride = levels[r].stride;
+      const index taken = share(r);
+      index column = levels[r].dim - taken * (static_cast<index>(levels.size()) - 1);
+      body(r, r, column_range{stride, 0, stride, 0, column});
+      for (std::size_t l = 0; l < levels.size(); ++l) {
+        if (l == r) continue;
+        body(r, l, column_range{levels[l].stride, levels[l].dim - taken, stride, column, taken});
+        column += taken;
+      }
+    }
+  }
+  /// Fills `acts.shifted` of the levels that receive at `position`.
+  template <class Backend, class S = typename Backend::scalar>
+  void shift(const pass<Backend>& p, const activations& acts, index position, level_streams<S> from) const {
+    for_each_share([&](std::size_t receiver, std::size_t l, const column_range& range) {
+      if (receives_at(receiver, position)) take_columns(p.backend, from[l], range, p.memory[acts.shifted[receiver]]);
+    });
+  }
+  template <class Backend, class S = typename Backend::scalar>
+  view<S, 3> norm(const pass<Backend>& p, const parameters& own, const activations& acts, std::size_t l) const {
+    const auto normed = p.scratch[acts.normed[l]];
+    norm_forward(p, own.norm[l], acts.norm[l], p.memory[acts.shifted[l]], 0, normed);
+    return normed;
+  }
+  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
+  template <class Backend, class S = typename Backend::scalar>
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+                  level_streams<S> from, level_streams<S> x) const {
+    shift(p, acts, position, from);
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      if (receives_at(l, position))
+        perceptron_forward(p, own.feed_forward[l], acts.feed_forward[l], norm(p, own, acts, l).rows(), x[l].rows(),
+                           update::add);
+  }
+};
+
+}  // namespace strata
