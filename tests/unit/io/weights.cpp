@@ -25,7 +25,7 @@ struct quantizes_compressed_tokens : models::automatic_windows {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("weights are saved and loaded", "", models::mixed, STRATA_VARIANTS) {
+TEMPLATE_TEST_CASE("weights are saved and loaded", "", models::mixed, golden::flat_full_attention, STRATA_VARIANTS) {
   const scratch_directory folder;
   backend_type backend;
   strata::transformer<TestType, backend_type> saved(backend, 1), loaded(backend, 2);

@@ -1,0 +1,196 @@
+// What each merge adds, against the formula of docs/model.md, one position at a time.
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include <strata/reference.hpp>
+
+#include "support/catch.hpp"
+#include "support/numbers.hpp"
+
+namespace strata {
+namespace {
+
+using numbers = std::vector<double>;
+using backend_type = reference<double>;
+
+struct three_levels : model_defaults {
+  static constexpr int vocabulary = 5, max_length = 32, depth = 1;
+  static constexpr int receiving_levels[] = {2, the_predicting_level};
+  static constexpr level levels[] = {{.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2},
+                                     {.dim = 4, .heads = 1, .head_dim = 2},
+                                     {.compression = 8, .stride = 8, .dim = 6, .heads = 1, .head_dim = 2}};
+};
+struct of_equal_widths : three_levels {
+  static constexpr std::string_view merge = "separable";
+  static constexpr level levels[] = {{.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2},
+                                     {.dim = 5, .heads = 1, .head_dim = 2},
+                                     {.compression = 8, .stride = 8, .dim = 5, .heads = 1, .head_dim = 2}};
+};
+struct attending : three_levels {
+  static constexpr std::string_view merge = "level_attention";
+  static constexpr level_attention_options level_attention{.heads = 2, .head_dim = 3, .window = 4};
+};
+struct attending_to_coarser : attending {
+  static constexpr level_attention_options level_attention{
+      .heads = 2, .head_dim = 3, .window = 4, .direction = level_direction::coarser};
+  static constexpr int receiving_levels[] = {0};
+};
+struct shifting : three_levels {
+  static constexpr std::string_view merge = "level_shift";
+  static constexpr level_shift_options level_shift{.feed_forward_multiple = 3};
+};
+
+/// One merge of a layer, with random weights, on random streams of 2 texts.
+template <class Config>
+struct trial {
+  using F = facts<Config>;
+  static constexpr index batch = 2, tokens = 21;
+  static constexpr const auto& merge = chosen_merge<Config>;
+  static constexpr const auto& own = parameters<Config>::layout.layers[0].merge;
+
+  backend_type device;
+  workbench<backend_type> bench{device, 3};
+  view<double, 1> weights = bench.normal({parameters<Config>::buffer_size}, 0.7);
+  std::vector<view<double, 3>> x;
+  std::vector<numbers> before;
+
+  trial() {
+    const auto acts = plan_activations<Config>(batch, tokens, activation_use::training);
+    const auto memory = bench.unset({acts.memory_size}), scratch = bench.unset({acts.scratch_size});
+    for (const level_facts& level : F::levels) {
+      x.push_back(bench.normal({batch, level.positions(tokens), level.dim}));
+      before.push_back(bench.read(x.back()));
+    }
+    const pass<backend_type> p{device, batch, tokens, {weights.data}, {}, {memory.data}, {scratch.data}, {}};
+    merge.forward(p, own, acts.layers[0].merge, x);
+  }
+
+  template <int Rank>
+  view<double, Rank> weight(const tensor<Rank>& place) const {
+    return tensor_memory<double>{weights.data}[place];
+  }
+  /// Position `i` of level `l` of text `b` before the merge.
+  numbers row(int l, index b, index i) const {
+    const level_facts& level = F::levels[static_cast<std::size_t>(l)];
+    const auto first = before[static_cast<std::size_t>(l)].begin() + (b * level.positions(tokens) + i) * level.dim;
+    return {first, first + level.dim};
+  }
+  /// The same of the position that ends at or before token `t`.
+  numbers shown(int l, index b, index t) const { return row(l, b, t / F::levels[static_cast<std::size_t>(l)].stride); }
+  numbers norm(const norm_parameters& norm, numbers v) const {
+    const double size = std::sqrt(dot(v, v));
+    for (std::size_t d = 0; d < v.size(); ++d)
+      v[d] *= std::sqrt(static_cast<double>(v.size())) / size * weight(norm.gain)(static_cast<index>(d));
+    return v;
+  }
+  numbers linear(const tensor<2>& matrix, const numbers& v, const tensor<1>& bias = {}) const {
+    numbers y;
+    for (index n = 0; n < matrix.shape[0]; ++n) {
+      y.push_back(bias ? weight(bias)(n) : 0);
+      for (index k = 0; k < matrix.shape[1]; ++k) y.back() += weight(matrix)(n, k) * v[static_cast<std::size_t>(k)];
+    }
+    return y;
+  }
+
+  /// Checks that every level got `formula(l, b, t)` at the tokens of its positions, or nothing where it does not receive.
+  void check(const std::function<numbers(int, index, index)>& formula) {
+    for (int l = 0; l < F::level_count; ++l) {
+      CAPTURE(l);
+      const level_facts& level = F::levels[static_cast<std::size_t>(l)];
+      numbers expected = before[static_cast<std::size_t>(l)];
+      for (index b = 0; level.receives && b < batch; ++b)
+        for (index i = 0; i < level.positions(tokens); ++i) {
+          const numbers added = formula(l, b, i * level.stride);
+          REQUIRE(static_cast<int>(added.size()) == level.dim);
+          for (int d = 0; d < level.dim; ++d)
+            expected[static_cast<std::size_t>((b * level.positions(tokens) + i) * level.dim + d)] +=
+                added[static_cast<std::size_t>(d)];
+        }
+      CHECK(relative_error(bench.read(x[static_cast<std::size_t>(l)]), expected) < 1e-13);
+    }
+  }
+};
+
+template <class Config>
+void check_attention() {
+  trial<Config> own;
+  constexpr auto& merge = trial<Config>::merge;
+  const auto options = merge.chosen;
+  own.check([&](int receiver, index b, index t) {
+    const auto r = static_cast<std::size_t>(receiver);
+    const numbers query = own.linear(own.own.to_q[r], own.norm(own.own.norm[r], own.shown(receiver, b, t)));
+    numbers mixed(query.size());
+    const auto width = static_cast<std::size_t>(options.head_dim);
+    for (std::size_t head = 0; head < static_cast<std::size_t>(options.heads); ++head) {
+      double total = 0;
+      numbers sum(width);
+      for (std::size_t l = 0; l < merge.levels.size(); ++l) {
+        if (!merge.attends(r, l)) continue;
+        const index newest = t / merge.levels[l].stride;
+        for (index distance = 0; distance < options.window && distance <= newest; ++distance) {
+          const numbers kv = own.linear(own.own.to_kv[l],
+                                        own.norm(own.own.norm[l], own.row(static_cast<int>(l), b, newest - distance)));
+          double score = own.weight(own.own.bias[r][l])(static_cast<index>(head) * options.window + distance);
+          for (std::size_t e = 0; e < width; ++e)
+            score += query[head * width + e] * kv[head * width + e] / std::sqrt(static_cast<double>(width));
+          total += std::exp(score);
+          for (std::size_t e = 0; e < width; ++e) sum[e] += std::exp(score) * kv[query.size() + head * width + e];
+        }
+      }
+      for (std::size_t e = 0; e < width; ++e) mixed[head * width + e] = sum[e] / total;
+    }
+    return own.linear(own.own.to_out[r], mixed);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("concatenate adds what its formula says") {
+  trial<three_levels> own;
+  own.check([&](int receiver, index b, index t) {
+    numbers together;
+    for (int l = 0; l < 3; ++l) {
+      const numbers part = own.shown(l, b, t);
+      together.insert(together.end(), part.begin(), part.end());
+    }
+    numbers hidden = own.linear(own.own.up, own.norm(own.own.norm, together), own.own.up_bias);
+    for (double& value : hidden) value /= 1 + std::exp(-value);
+    const numbers all = own.linear(own.own.down, hidden, own.own.down_bias);
+    REQUIRE(all.size() == 10);  // first what level 1 receives, then level 2
+    return receiver == 1 ? numbers(all.begin(), all.begin() + 4) : numbers(all.begin() + 4, all.end());
+  });
+}
+
+TEST_CASE("separable adds what its formula says") {
+  trial<of_equal_widths> own;
+  own.check([&](int, index b, index t) {
+    numbers mixed = own.bench.read(own.weight(own.own.depthwise_bias));
+    for (std::size_t l = 0; l < 3; ++l) {
+      const numbers normed = own.norm(own.own.norm[l], own.shown(static_cast<int>(l), b, t));
+      for (std::size_t d = 0; d < 5; ++d)
+        mixed[d] += own.weight(own.own.depthwise[l])(static_cast<index>(d)) * normed[d];
+    }
+    return own.linear(own.own.pointwise, mixed, own.own.pointwise_bias);
+  });
+}
+
+TEST_CASE("level_attention adds what its formula says") { check_attention<attending>(); }
+TEST_CASE("level_attention to coarser levels adds what its formula says") { check_attention<attending_to_coarser>(); }
+
+TEST_CASE("level_shift adds what its formula says") {
+  trial<shifting> own;
+  own.check([&](int receiver, index b, index t) {
+    // Of widths 5, 4 and 6 each receiving level takes one channel of the two others.
+    numbers shifted = own.shown(receiver, b, t);
+    shifted.resize(shifted.size() - 2);
+    for (int l = 0; l < 3; ++l)
+      if (l != receiver) shifted.push_back(own.shown(l, b, t).back());
+    const auto r = static_cast<std::size_t>(receiver);
+    numbers hidden = own.linear(own.own.feed_forward[r].up, own.norm(own.own.norm[r], shifted));
+    for (double& value : hidden) value *= 0.5 * (1 + std::erf(value / std::sqrt(2.0)));
+    return own.linear(own.own.feed_forward[r].down, hidden);
+  });
+}
+
+}  // namespace strata
