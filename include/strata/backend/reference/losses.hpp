@@ -151,20 +151,23 @@ void sigmoid_pairs(reference<S>&, output<S, 2> cosines, index first, input<S, 1>
                    std::type_identity_t<S> scale, output<S, 1> loss, output<S, 1> dlog_scale, output<S, 1> dbias) {
   const auto [rows, columns] = cosines.shape;
   const S slope = std::exp(log_scale(0)), factor = scale / static_cast<S>(columns);
-  double total = 0;
+  double total = 0, along = 0, sum = 0;
   for (index i = 0; i < rows; ++i)
     for (index j = 0; j < columns; ++j) {
       S& cosine = cosines(i, j);
       const S label = first + i == j ? S{1} : S{-1}, z = -label * (slope * cosine + bias(0));
       const S small = std::exp(-std::abs(z));
-      total += std::max(z, S{0}) + std::log1p(small);  // softplus(z)
+      total += static_cast<double>(std::max(z, S{0}) + std::log1p(small));  // softplus(z)
       if (!dbias) continue;
       const S dlogit = -label * factor * (z < 0 ? small : S{1}) / (1 + small);  // sigmoid(z)
-      dlog_scale(0) += dlogit * slope * cosine;
-      dbias(0) += dlogit;
+      along += static_cast<double>(dlogit * slope * cosine);
+      sum += static_cast<double>(dlogit);
       cosine = dlogit * slope;
     }
   loss(0) += static_cast<S>(total / static_cast<double>(columns));
+  if (!dbias) return;
+  dlog_scale(0) += static_cast<S>(along);
+  dbias(0) += static_cast<S>(sum);
 }
 
 }  // namespace strata
