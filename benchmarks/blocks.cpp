@@ -15,9 +15,9 @@ class lone_block {
   lone_block(strata::cpu& backend, const strata::level_facts& level, index batch, index length)
       : backend_(backend), level_(level), batch_(batch), length_(length) {
     strata::parameter_plan sizes;
-    declare_block(sizes, level, 0, 0);
+    declare_block(sizes, level, 0, 0, {});
     strata::parameter_plan table(sizes.regions());
-    own_ = declare_block(table, level, 0, 0);
+    own_ = declare_block(table, level, 0, 0, {});
     strata::activation_plan plan;
     const auto x = plan.memory.add<3>({batch, length, level.dim}), y = plan.memory.add<3>(x.shape);
     dx_ = plan.memory.add<3>(x.shape);
