@@ -70,6 +70,17 @@ TEST_CASE("shared attention weights are one tensor, under the name of the first 
   CHECK_THAT(strata::describe<models::automatic_windows>(), Catch::Matchers::ContainsSubstring("shared"));
 }
 
+TEST_CASE("a description says what merges levels, and into which") {
+  CHECK_THAT(strata::describe<models::automatic_windows>(),
+             Catch::Matchers::ContainsSubstring("merge into levels 1 2,"));
+  CHECK_THAT(strata::describe<models::mixed>(), Catch::Matchers::ContainsSubstring("merge into all, logits from all;"));
+  CHECK_THAT(strata::describe<models::separable>(), Catch::Matchers::ContainsSubstring(", merge separable;"));
+  CHECK_THAT(strata::describe<models::attends_to_finer_levels>(),
+             Catch::Matchers::ContainsSubstring(", merge level_attention, heads 1x4, window 3, direction finer;"));
+  CHECK_THAT(strata::describe<models::shifts_levels>(),
+             Catch::Matchers::ContainsSubstring(", merge level_shift, hidden 2 times the width;"));
+}
+
 TEST_CASE("a description says what is quantised") {
   const std::string text = strata::describe<quantizes_compressed_tokens>();
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("2 books of 3 codes of width 4, of compressed tokens"));
