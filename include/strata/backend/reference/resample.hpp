@@ -119,13 +119,17 @@ void depthwise(reference<S>&, input<S, 3> x, int stride, input<S, 1> weight, inp
 template <class S>
 void depthwise_backward(reference<S>&, input<S, 3> x, int stride, input<S, 1> weight, input<S, 3> dy, output<S, 3> dx,
                         output<S, 1> dweight, output<S, 1> dbias) {
-  for (index b = 0; b < dy.shape[0]; ++b)
-    for (index t = 0; t < dy.shape[1]; ++t)
-      for (index d = 0; d < dy.shape[2]; ++d) {
+  for (index d = 0; d < dy.shape[2]; ++d) {
+    double sum_of_products = 0, sum = 0;
+    for (index b = 0; b < dy.shape[0]; ++b)
+      for (index t = 0; t < dy.shape[1]; ++t) {
         dx(b, t / stride, d) += weight(d) * dy(b, t, d);
-        dweight(d) += x(b, t / stride, d) * dy(b, t, d);
-        if (dbias) dbias(d) += dy(b, t, d);
+        sum_of_products += static_cast<double>(x(b, t / stride, d)) * static_cast<double>(dy(b, t, d));
+        sum += static_cast<double>(dy(b, t, d));
       }
+    dweight(d) += static_cast<S>(sum_of_products);
+    if (dbias) dbias(d) += static_cast<S>(sum);
+  }
 }
 
 template <class S>
