@@ -2,8 +2,9 @@
 add_library(strata_developer INTERFACE)
 target_compile_options(strata_developer INTERFACE
   -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wold-style-cast -Wcast-qual -Wextra-semi -Wvla
-  # A constructor's parameter may have the name of the member that it sets; only g++'s plain -Wshadow minds that.
-  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>)
+  # A constructor's parameter may have the name of the member that it sets; only g++'s plain -Wshadow minds that. Where sources
+  # are compiled together, a name of one may stand in a function of another, which only clang's minds.
+  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,$<$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wshadow>>)
 if(STRATA_WERROR)
   target_compile_options(strata_developer INTERFACE -Werror)
 endif()
