@@ -41,6 +41,21 @@ struct cross_attention_shape {
     return at_or_before < keys ? at_or_before : keys - 1;
   }
   constexpr index oldest(index query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
+
+  /// Pairs of a query and a key that it sees, in one text whose keys are all there.
+  constexpr double pairs() const {
+    // Of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `span`.
+    const auto growing = [this](index count, index step) {
+      const index to_fill = (span - 1 + step - 1) / step, small = count < to_fill ? count : to_fill;
+      return static_cast<double>(step * (small * (small - 1) / 2) + small + (count - small) * span);
+    };
+    if (query_stride >= key_stride) return growing(queries, query_stride / key_stride);
+    const index together = key_stride / query_stride;  // queries that see the same
+    const index groups = queries / together, rest = queries % together, last = groups + 1 < span ? groups + 1 : span;
+    return static_cast<double>(together) * growing(groups, 1) + static_cast<double>(rest * last);
+  }
+  /// Of both products over the pairs.
+  constexpr double flops() const { return 4 * static_cast<double>(batch * dim()) * pairs(); }
 };
 
 /// How many of the first `count` positions of a sequence routing may select: ceil(capacity count).

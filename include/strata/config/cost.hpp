@@ -56,15 +56,6 @@ struct cost {
     return pairs;
   }
 
-  /// Pairs of a position and a token that it sees when it is pooled, of one text.
-  static constexpr double pooled_pairs(const level_facts& level, index tokens) {
-    if (!level.pools) return 0;
-    // Position i stands at token i stride; the first ones see fewer tokens than the compression.
-    const index positions = level.positions(tokens);
-    const index few = std::min<index>(positions, (level.compression - 1 + level.stride - 1) / level.stride);
-    return static_cast<double>(few + level.stride * few * (few - 1) / 2 + (positions - few) * level.compression);
-  }
-
  public:
   /// Numbers that training learns.
   static constexpr index parameters = strata::parameters<Config>::count;
@@ -77,9 +68,9 @@ struct cost {
       const double rows = static_cast<double>(batch * level.positions(tokens));
       const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
       const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
-      const double pooled = static_cast<double>(batch) * pooled_pairs(level, tokens);
       flops += rows * (compress_flops(level) + upsample_flops(l)) +
-               static_cast<double>(batch * tokens) * pooling_flops(level) + 4.0 * level.attention_dim() * pooled +
+               static_cast<double>(batch * tokens) * pooling_flops(level) +
+               (level.pools ? shape_of_attention_pooling(level, batch, tokens).flops() : 0) +
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }

@@ -4,14 +4,11 @@
 // Source: Nawrot et al., "Hierarchical transformers are more efficient language models", arXiv 2110.13711.
 #pragma once
 
-#include <strata/layers/pass.hpp>
+#include <strata/layers/linear_map.hpp>
 
 namespace strata {
 
-struct upsample_parameters {
-  tensor<2> weight;  // [d s, d_c]
-  tensor<1> bias;    // [d s]
-};
+using upsample_parameters = linear_map;  // [d s, d_c]
 struct upsample_activations {
   tensor<3> coarse;  // [B,n,d_c]
   tensor<3> x, y;    // [B,T,d], the fine stream before and after
@@ -21,10 +18,7 @@ struct upsample_activations {
 template <class Table>
 constexpr upsample_parameters declare_upsample(Table& table, index dim, index stride, index coarse_dim) {
   using name = typename Table::name;
-  upsample_parameters own;
-  own.weight = table.template add<2>(name("upsample.weight"), {dim * stride, coarse_dim}, linear_start(coarse_dim));
-  own.bias = table.template add<1>(name("upsample.bias"), {dim * stride}, linear_start(coarse_dim));
-  return own;
+  return declare_linear_map(table, name("upsample"), dim * stride, coarse_dim, linear_start(coarse_dim));
 }
 
 constexpr upsample_activations plan_upsample(activation_plan& plan, index stride, const tensor<3>& coarse,
@@ -37,7 +31,7 @@ constexpr upsample_activations plan_upsample(activation_plan& plan, index stride
 
 template <class Backend, class S = typename Backend::scalar>
 void upsample_spread(const pass<Backend>& p, const upsample_parameters& own, input<S, 3> coarse, output<S, 3> spread) {
-  linear(p, coarse.rows(), own.weight, own.bias, spread.rows(), update::replace);
+  linear_map_forward(p, own, coarse.rows(), spread.rows(), update::replace);
 }
 
 /// y = x + the pieces: unfold's transpose puts piece k of position i at token i s + k - passed, where `passed` tokens of the
@@ -65,9 +59,7 @@ void upsample_backward(const pass<Backend>& p, int stride, const upsample_parame
                        const upsample_activations& acts, input<S, 3> dy, output<S, 3> dcoarse) {
   const auto dspread = p.scratch[acts.spread];
   unfold(p.backend, dy, stride, stride, index{stride} - 1, dspread);
-  linear_backward_weight(p.backend, dspread.rows(), p.memory[acts.coarse].rows(), p.gradients[own.weight],
-                         p.gradients[own.bias]);
-  linear_backward_input(p.backend, dspread.rows(), p.weights[own.weight], dcoarse.rows(), update::add);
+  linear_map_backward(p, own, p.memory[acts.coarse].rows(), dspread.rows(), dcoarse.rows(), update::add);
 }
 
 }  // namespace strata

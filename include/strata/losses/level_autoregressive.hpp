@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include <strata/layers/linear_map.hpp>
 #include <strata/losses/context.hpp>
 
 namespace strata {
@@ -14,14 +15,10 @@ struct level_autoregressive_loss {
   using F = facts<Config>;
   static constexpr std::string_view name = "level_autoregressive";
   static constexpr double default_weight = 0.25;
-  struct level_parameters {
-    tensor<2> weight;  // [d,d]
-    tensor<1> bias;    // [d]
-  };
   struct level_activations {
     tensor<3> prediction, dprediction;  // scratch [B,n,d]
   };
-  using parameters = std::array<level_parameters, F::level_count>;
+  using parameters = std::array<linear_map, F::level_count>;  // [d,d]
   using activations = std::array<level_activations, F::level_count>;
 
   template <class Table>
@@ -31,9 +28,7 @@ struct level_autoregressive_loss {
     for (int l = 0; l < F::level_count; ++l) {
       const index dim = F::levels[l].dim;
       if (!F::levels[l].compressed()) continue;
-      const name_type prefix = name_type("to_hierarchical_preds.") + l;
-      own[l].weight = table.template add<2>(prefix + ".weight", {dim, dim}, linear_start(dim));
-      own[l].bias = table.template add<1>(prefix + ".bias", {dim}, linear_start(dim));
+      own[l] = declare_linear_map(table, name_type("to_hierarchical_preds.") + l, dim, dim, linear_start(dim));
     }
     return own;
   }
@@ -64,15 +59,12 @@ struct level_autoregressive_loss {
       const auto embedding = context.embeddings[l];
       const auto prediction = p.scratch[acts[l].prediction];
       const auto dprediction = p.scratch[acts[l].dprediction];
-      linear(p, embedding.rows(), own[l].weight, own[l].bias, prediction.rows(), update::replace);
+      linear_map_forward(p, own[l], embedding.rows(), prediction.rows(), update::replace);
       cosine_distance(p.backend, prediction, embedding, static_cast<S>(weight), loss,
                       context.gradients ? dprediction : view<S, 3>{}, context.dembeddings[l]);
-      if (context.gradients) {
-        linear_backward_weight(p.backend, dprediction.rows(), embedding.rows(), p.gradients[own[l].weight],
-                               p.gradients[own[l].bias]);
-        linear_backward_input(p.backend, dprediction.rows(), p.weights[own[l].weight], context.dembeddings[l].rows(),
-                              update::add);
-      }
+      if (context.gradients)
+        linear_map_backward(p, own[l], embedding.rows(), dprediction.rows(), context.dembeddings[l].rows(),
+                            update::add);
     }
   }
 };

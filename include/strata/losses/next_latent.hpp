@@ -6,16 +6,13 @@
 
 #include <string_view>
 
+#include <strata/layers/linear_map.hpp>
 #include <strata/layers/norm.hpp>
 #include <strata/losses/context.hpp>
 
 namespace strata {
 
 struct latent_parameters {
-  struct linear_map {
-    tensor<2> weight;
-    tensor<1> bias;
-  };
   linear_map projection;    // [d,D], [d]; only where the widths differ
   norm_parameters norm;     // [2 d]
   linear_map in, mid, out;  // [d,2 d], [d,d], [d,d]
@@ -40,19 +37,15 @@ template <class Table>
 constexpr latent_parameters declare_latent(Table& table, const level_facts& level, int number, index embedding_dim) {
   using name = typename Table::name;
   const index dim = level.dim;
-  const auto declare = [&](const name& own, index out, index in, initial start) {
-    return latent_parameters::linear_map{table.template add<2>(own + ".weight", {out, in}, start),
-                                         table.template add<1>(own + ".bias", {out}, start)};
-  };
   latent_parameters own;
   if (dim != embedding_dim)
-    own.projection =
-        declare(name("chunk_summarizers.") + number + ".proj", dim, embedding_dim, linear_start(embedding_dim));
+    own.projection = declare_linear_map(table, name("chunk_summarizers.") + number + ".proj", dim, embedding_dim,
+                                        linear_start(embedding_dim));
   const name prefix = name("latent_dynamics.") + number + ".net.";
   own.norm = declare_layer_norm(table, prefix + 0, 2 * dim);
-  own.in = declare(prefix + 1, dim, 2 * dim, linear_start(2 * dim));
-  own.mid = declare(prefix + 3, dim, dim, linear_start(dim));
-  own.out = declare(prefix + 5, dim, dim, zeros);  // at first every position predicts itself
+  own.in = declare_linear_map(table, prefix + 1, dim, 2 * dim, linear_start(2 * dim));
+  own.mid = declare_linear_map(table, prefix + 3, dim, dim, linear_start(dim));
+  own.out = declare_linear_map(table, prefix + 5, dim, dim, zeros);  // at first every position predicts itself
   return own;
 }
 
@@ -135,12 +128,12 @@ void latent_forward(const pass<Backend>& p, const latent_parameters& own, const 
   const auto first = p.scratch[acts.first][step], second = p.scratch[acts.second][step];
   const auto activated = p.scratch[acts.activated];
   latent_input(p, own, acts, step);
-  linear(p, p.scratch[acts.normed].rows(), own.in.weight, own.in.bias, first.rows(), update::replace);
+  linear_map_forward(p, own.in, p.scratch[acts.normed].rows(), first.rows(), update::replace);
   gelu(p.backend, first.flat(), activated.flat());
-  linear(p, activated.rows(), own.mid.weight, own.mid.bias, second.rows(), update::replace);
+  linear_map_forward(p, own.mid, activated.rows(), second.rows(), update::replace);
   gelu(p.backend, second.flat(), activated.flat());
   copy(p.backend, z.flat(), predicted.flat());
-  linear(p, activated.rows(), own.out.weight, own.out.bias, predicted.rows(), update::add);
+  linear_map_forward(p, own.out, activated.rows(), predicted.rows(), update::add);
 }
 
 /// From the gradient of what a step predicts, adds to that of what it started from, and to that of the summaries.
@@ -151,18 +144,14 @@ void latent_backward(const pass<Backend>& p, const latent_parameters& own, const
   const auto activated = p.scratch[acts.activated], dfirst = activated, dsecond = p.scratch[acts.dhidden];
   const auto normed = p.scratch[acts.normed], dnormed = normed;
   const auto djoined = p.scratch[acts.djoined], dnext = p.scratch[acts.next];
-  const auto through = [&](const latent_parameters::linear_map& map, view<S, 2> dy, view<S, 2> x, view<S, 2> dx) {
-    linear_backward_weight(p.backend, dy, x, p.gradients[map.weight], p.gradients[map.bias]);
-    linear_backward_input(p.backend, dy, p.weights[map.weight], dx, update::replace);
-  };
   gelu(p.backend, second.flat(), activated.flat());
-  through(own.out, dpredicted.rows(), activated.rows(), dsecond.rows());
+  linear_map_backward(p, own.out, activated.rows(), dpredicted.rows(), dsecond.rows(), update::replace);
   gelu_backward(p.backend, second.flat(), dsecond.flat(), dsecond.flat());
   gelu(p.backend, first.flat(), activated.flat());
-  through(own.mid, dsecond.rows(), activated.rows(), dfirst.rows());
+  linear_map_backward(p, own.mid, activated.rows(), dsecond.rows(), dfirst.rows(), update::replace);
   gelu_backward(p.backend, first.flat(), dfirst.flat(), dfirst.flat());
   latent_input(p, own, acts, step);
-  through(own.in, dfirst.rows(), normed.rows(), dnormed.rows());
+  linear_map_backward(p, own.in, normed.rows(), dfirst.rows(), dnormed.rows(), update::replace);
   fill(p.backend, S{0}, djoined.flat());
   layer_norm_backward(p.backend, p.scratch[acts.joined], p.weights[own.norm.gain], 0, p.scratch[acts.factor][step],
                       p.scratch[acts.mean][step], dnormed, djoined, p.gradients[own.norm.gain],
@@ -185,8 +174,7 @@ void latent_level(const pass<Backend>& p, const level_facts& level, const next_l
   const auto pooled = p.scratch[acts.pooled];
   window_mean(p.backend, tokens, level.compression, level.stride, pooled);
   if (own.projection.weight)
-    linear(p, pooled.rows(), own.projection.weight, own.projection.bias, p.scratch[acts.summary].rows(),
-           update::replace);
+    linear_map_forward(p, own.projection, pooled.rows(), p.scratch[acts.summary].rows(), update::replace);
   unfold(p.backend, embedding, 1, 1, index{0}, p.scratch[acts.latent][0]);
   const auto lost = p.scratch[acts.lost];
   fill(p.backend, S{0}, lost);

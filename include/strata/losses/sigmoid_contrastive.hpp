@@ -7,13 +7,13 @@
 #include <cmath>
 #include <string_view>
 
+#include <strata/layers/linear_map.hpp>
 #include <strata/losses/context.hpp>
 
 namespace strata {
 
 struct contrast_parameters {
-  tensor<2> weight;                // [d,d]
-  tensor<1> bias;                  // [d]
+  linear_map predict;              // [d,d]
   tensor<1> log_scale, pair_bias;  // [1]: a pair's logit is exp(log_scale) cosine + pair_bias
 };
 struct contrast_activations {
@@ -58,7 +58,7 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   const auto gain = p.scratch[acts.gain];
   unfold(p.backend, embedding, 1, 1, index{0}, source);
   unfold(p.backend, embedding, 1, 1, index{1}, target);
-  linear(p, source.rows(), own.weight, own.bias, prediction.rows(), update::replace);
+  linear_map_forward(p, own.predict, source.rows(), prediction.rows(), update::replace);
   // An RMSNorm whose gain is 1 / sqrt(d) gives rows of length one.
   fill(p.backend, 1 / std::sqrt(static_cast<S>(gain.size())), gain);
   rms_norm(p.backend, prediction, gain, 0, x, x_factor);
@@ -85,8 +85,7 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   fill(p.backend, S{0}, dgain);
   fill(p.backend, S{0}, dprediction.flat());
   rms_norm_backward(p.backend, prediction, gain, 0, x_factor, dx, dprediction, dgain);
-  linear_backward_weight(p.backend, dprediction.rows(), source.rows(), p.gradients[own.weight], p.gradients[own.bias]);
-  linear_backward_input(p.backend, dprediction.rows(), p.weights[own.weight], dsource.rows(), update::replace);
+  linear_map_backward(p, own.predict, source.rows(), dprediction.rows(), dsource.rows(), update::replace);
   unfold_backward(p.backend, dsource, 1, 1, index{0}, dembedding);
   if (!dy) return;
   fill(p.backend, S{0}, dtarget.flat());
@@ -110,8 +109,7 @@ struct sigmoid_contrastive_loss {
       const index dim = F::levels[l].dim;
       if (!F::levels[l].compressed()) continue;
       const name_type prefix = name_type("to_contrastive_preds.") + l;
-      own[l].weight = table.template add<2>(prefix + ".weight", {dim, dim}, linear_start(dim));
-      own[l].bias = table.template add<1>(prefix + ".bias", {dim}, linear_start(dim));
+      own[l].predict = declare_linear_map(table, prefix, dim, dim, linear_start(dim));
       own[l].log_scale = table.template add<1>(prefix + ".log_scale", {1}, {initial::kind::constant, log_10});
       own[l].pair_bias = table.template add<1>(prefix + ".pair_bias", {1}, {initial::kind::constant, -10});
     }

@@ -4,7 +4,6 @@
 // Source: docs/model.md.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -144,12 +143,11 @@ struct level_attention_merge : merge_of_levels {
     double flops = 0;
     for (std::size_t l = 0; l < levels.size(); ++l) {
       const index positions = levels[l].positions(tokens);
-      flops += static_cast<double>(positions) * projection_flops(l);
+      flops += static_cast<double>(batch * positions) * projection_flops(l);
       for (std::size_t s = 0; s < levels.size(); ++s)
-        if (attends(l, s))
-          flops += 4 * static_cast<double>(dim()) * attended_pairs(positions, levels[l].stride, levels[s].stride);
+        if (attends(l, s)) flops += shape(l, s, batch, positions, levels[s].positions(tokens)).flops();
     }
-    return static_cast<double>(batch) * flops;
+    return flops;
   }
   constexpr double step_flops() const {
     double flops = 0;
@@ -250,26 +248,16 @@ struct level_attention_merge : merge_of_levels {
     const double matrix = 2 * static_cast<double>(dim()) * levels[l].dim;
     return matrix * ((attended(l) ? 2 : 0) + (levels[l].receives ? 2 : 0));
   }
-  /// Pairs of a query and a key it sees, where `queries` of one stride meet keys of another.
-  constexpr double attended_pairs(index queries, index stride, index key_stride) const {
-    const index window = chosen.window;
-    // Of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `window`.
-    const auto growing = [=](index count, index step) {
-      const index small = std::min(count, (window - 1 + step - 1) / step);
-      return static_cast<double>(step * (small * (small - 1) / 2) + small + (count - small) * window);
-    };
-    if (stride >= key_stride) return growing(queries, stride / key_stride);
-    const index together = key_stride / stride, rest = queries % together;  // queries that see the same
-    return static_cast<double>(together) * growing(queries / together, 1) +
-           static_cast<double>(rest * std::min(queries / together + 1, window));
-  }
-
   /// Queries of `receiver` against keys of `source`.
+  constexpr cross_attention_shape shape(std::size_t receiver, std::size_t source, index batch, index queries,
+                                        index keys) const {
+    return {batch,           queries,      levels[receiver].stride, keys, levels[source].stride, chosen.heads,
+            chosen.head_dim, chosen.window};
+  }
   template <class S>
   cross_attention_shape shape(std::size_t receiver, std::size_t source, const view<S, 3>& queries,
                               const view<S, 3>& keys) const {
-    return {queries.shape[0],      queries.shape[1], levels[receiver].stride, keys.shape[1],
-            levels[source].stride, chosen.heads,     chosen.head_dim,         chosen.window};
+    return shape(receiver, source, queries.shape[0], queries.shape[1], keys.shape[1]);
   }
   template <class T>
   view<T, 2> by_head(const view<T, 1>& bias) const {

@@ -81,8 +81,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     const index positions = level.positions(tokens);
     own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
     own.embedding_norm[l] = plan_norm(memory, batch * positions);
-    if (level.span > 0)
-      own.rotary[l] = memory.add<3>({4, (positions + level.dilation - 1) / level.dilation, level.head_dim / 2});
+    if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
     // The model shows it after a pass, so it takes no turn.
     tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
     std::array<tensor<3>, 2> turns;

@@ -77,7 +77,7 @@ class generator {
         {rows_.data()}, weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
     embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
-    if (!F::hourglass) {
+    if (!F::hourglass && F::largest_compression > 1) {  // else no convolution reads the last tokens
       upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
       embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
     }

@@ -22,8 +22,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
   constexpr int tile = 4;  // rows at a time: so many sums do not wait for each other
   const index books = projections.shape[0], dim = projections.shape[1], width = projections.shape[2];
   const index count = codebooks.shape[1], kept = codes.shape[1];
-  const auto whole_vectors = [](index size) { return (size + lanes - 1) / lanes * lanes; };
-  const index wide = whole_vectors(width), many = whole_vectors(count);
+  const index wide = round_up(width, lanes), many = round_up(count, lanes);
 
   // [books,D,wide], zeros at the end, and [books, many / lanes, K, lanes], the last code repeated: it is no larger than itself.
   float* const projection = backend.shared_memory(books * (dim * wide + width * many));
