@@ -60,30 +60,31 @@ struct cost {
   /// Numbers that training learns.
   static constexpr index parameters = strata::parameters<Config>::count;
 
-  /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out.
-  static constexpr double forward_flops(index batch, index tokens) {
+  /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out; `merge` as in
+  /// `forward_options`.
+  static constexpr double forward_flops(index batch, index tokens, bool merge = true) {
     double flops = 0;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       const double rows = static_cast<double>(batch * level.positions(tokens));
       const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
       const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
-      flops += rows * (compress_flops(level) + upsample_flops(l)) +
+      flops += rows * (compress_flops(level) + (merge ? upsample_flops(l) : 0)) +
                static_cast<double>(batch * tokens) * pooling_flops(level) +
                (level.pools ? shape_of_attention_pooling(level, batch, tokens).flops() : 0) +
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }
-    if (F::merges) flops += F::depth * chosen_merge<Config>.forward_flops(batch, tokens);
+    if (F::merges && merge) flops += F::depth * chosen_merge<Config>.forward_flops(batch, tokens);
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
 
   /// FLOPs of one training step with all losses of the description; backward takes twice those of forward, but for losses.
-  static constexpr double training_flops(index batch, index tokens) {
+  static constexpr double training_flops(index batch, index tokens, bool merge = true) {
     const double losses = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
       return (0.0 + ... + Loss::head_flops(b, t));
     }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
-    return 3 * forward_flops(batch, tokens) + losses;
+    return 3 * forward_flops(batch, tokens, merge) + losses;
   }
   static constexpr double training_flops_per_token =
       training_flops(1, F::max_length) / static_cast<double>(F::max_length);

@@ -20,6 +20,7 @@ namespace strata {
 struct generator_options {
   /// `float32` reads the weights of the model; the compact formats lose a little and are faster where memory decides.
   weight_format weights = weight_format::float32;
+  bool merge = true;  ///< as the model was trained
 };
 
 /// With weights in float32 it reads those of the model, which must outlive it, and sees every change of them. In a compact
@@ -34,7 +35,10 @@ class generator {
   template <purpose Purpose>
   explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1,
                      generator_options options = {})
-      : backend_(&model.backend()), weights_(model.backend(), model.weights(), options.weights), batch_(batch) {
+      : backend_(&model.backend()),
+        weights_(model.backend(), model.weights(), options.weights),
+        merge_(options.merge),
+        batch_(batch) {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
     acts_ = plan_activations<Config>(batch, 1, activation_use::inference);
     places_ = plan_cache<Config>(batch);
@@ -87,7 +91,7 @@ class generator {
       if (i == F::upsample_layer) upsample_step(p);
       for (int l = 0; l < F::level_count; ++l)
         if (active(l) && F::runs(i, l)) block_step(p, i, l);
-      if (F::merges) merge_step(p, i);
+      if (F::merges && merge_) merge_step(p, i);
     }
     for (int l = 0; l < F::level_count; ++l)
       if (active(l))
@@ -190,10 +194,10 @@ class generator {
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
-    forward(p, acts, {inputs.data(), ids.shape}, true, weights_.layout(), keeper{*this, p, acts});
+    forward(p, acts, {inputs.data(), ids.shape}, merge_, weights_.layout(), keeper{*this, p, acts});
 
     const tensor_memory<scalar> own{memory_.data()};
-    if (F::hourglass) {
+    if (F::hourglass && merge_) {
       keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, own[acts_.upsample.coarse]);
       upsample_spread(p, weights_.layout().upsample, own[acts_.upsample.coarse], cache()[places_.spread]);
     }
@@ -272,6 +276,7 @@ class generator {
 
   void upsample_step(const pass<Backend>& p) {
     const upsample_activations& acts = acts_.upsample;
+    if (!merge_) return copy(*backend_, p.memory[acts.x].flat(), p.memory[acts.y].flat());
     const int stride = F::levels[F::coarse].stride;
     const auto spread = cache()[places_.spread];
     if (active(F::coarse)) upsample_spread(p, weights_.layout().upsample, p.memory[acts.coarse], spread);
@@ -309,6 +314,7 @@ class generator {
 
   Backend* backend_;
   packed_weights<Config, Backend> weights_;
+  bool merge_;
   index batch_;
   index position_ = 0;
   activation_layout<Config> acts_;

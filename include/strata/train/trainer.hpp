@@ -28,6 +28,7 @@ struct training_options {
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
   std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
+  bool merge = true;       ///< false leaves out the merge after every layer (ablation)
 };
 
 /// Calls visit(name, field) for every field: the one list that files and programs share.
@@ -47,6 +48,7 @@ void for_each_option(Options& options, Visit visit) {
   visit("weight_decay", options.weight_decay);
   visit("max_norm", options.max_norm);
   visit("seed", options.seed);
+  visit("merge", options.merge);
 }
 
 inline void check(const training_options& options) {
@@ -125,8 +127,9 @@ class trainer {
       for (index b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
-      const auto loss = model_.accumulate_gradients(ids(options_.batch), loss_weights_,
-                                                    {.dropout_seed = dropout_seed(random, step_, pass)}, share);
+      const auto loss = model_.accumulate_gradients(
+          ids(options_.batch), loss_weights_,
+          {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)}, share);
       report.loss.total += share * loss.total;
       for (std::size_t j = 0; j < loss_values<Config>::count; ++j) report.loss.values[j] += share * loss.values[j];
     }
@@ -153,7 +156,8 @@ class trainer {
       const index batch = std::min(options_.batch, count - first);
       ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
       for (index b = 0; b < batch; ++b) windows.copy((first + b) * windows.count() / count, row(b));
-      total += static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy).total;
+      total +=
+          static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
     }
     return total / static_cast<double>(count);
   }

@@ -123,6 +123,10 @@ void check_cost() {
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
     CHECK(cost::training_flops(batch, tokens) == backend.flops);
+    backend.flops = 0;
+    model.accumulate_gradients({ids.data(), {batch, tokens + 1}}, strata::loss_values<Config>::default_weights(),
+                               {.merge = false});
+    CHECK(cost::training_flops(batch, tokens, false) == backend.flops);
 
     strata::transformer<Config, counting> recomputing(backend);
     recomputing.recompute_activations(true);

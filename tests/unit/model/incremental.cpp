@@ -9,7 +9,7 @@
 namespace {
 
 template <class Config, class Backend>
-void check_incremental(Backend& backend) {
+void check_incremental(Backend& backend, bool merge = true) {
   using F = strata::facts<Config>;
   strata::index ring = 1;  // tokens that the longest ring covers
   for (const strata::level_facts& level : F::levels)
@@ -18,8 +18,8 @@ void check_incremental(Backend& backend) {
   strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
   const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
   const strata::view<const strata::token, 2> all{ids.data(), {batch, length}};
-  const auto whole = model.forward(all);
-  strata::generator<Config, Backend> writer(model, batch);
+  const auto whole = model.forward(all, {.merge = merge});
+  strata::generator<Config, Backend> writer(model, batch, {.merge = merge});
 
   for (const char* round : {"fresh", "after a reset"}) {
     INFO(round);
@@ -44,7 +44,7 @@ void check_incremental(Backend& backend) {
 
 /// A prompt read at once and the steps after it give the logits of steps alone.
 template <class Config, class Backend>
-void check_prompts(Backend& backend, double tolerance) {
+void check_prompts(Backend& backend, double tolerance, bool merge = true) {
   using F = strata::facts<Config>;
   strata::index ring = 1;
   for (const strata::level_facts& level : F::levels)
@@ -55,7 +55,7 @@ void check_prompts(Backend& backend, double tolerance) {
   const auto token_at = [&](strata::index b, strata::index t) { return ids[static_cast<std::size_t>(b * length + t)]; };
   const auto newest = [&](strata::index t) { return std::array{token_at(0, t), token_at(1, t)}; };
 
-  strata::generator<Config, Backend> stepping(model, batch), reading(model, batch);
+  strata::generator<Config, Backend> stepping(model, batch, {.merge = merge}), reading(model, batch, {.merge = merge});
   std::vector<std::vector<typename Backend::scalar>> expected;
   for (strata::index t = 0; t < length; ++t) {
     const auto logits = stepping.step({newest(t).data(), {batch}});
@@ -94,6 +94,13 @@ TEMPLATE_TEST_CASE("a prompt read at once leaves behind what steps would", "", S
 
 TEMPLATE_TEST_CASE("incremental logits equal those of the whole sequence", "", STRATA_MODELS) {
   models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
+}
+
+TEMPLATE_TEST_CASE("a generator leaves out the merge where it is asked to", "", models::mixed, models::hourglass) {
+  strata::reference<float> backend;
+  check_incremental<TestType>(backend, false);
+  strata::reference<double> exact;
+  check_prompts<TestType>(exact, 1e-12, false);
 }
 
 TEST_CASE("the cache does not grow with the text") {

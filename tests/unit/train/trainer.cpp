@@ -163,6 +163,32 @@ TEST_CASE("thread counts agree to rounding, and the reference backend with them"
   }
 }
 
+TEST_CASE("a run without the merge neither uses nor trains its weights, and goes on without it") {
+  const folder temporary;
+  const auto path = temporary.path / "checkpoint.safetensors";
+  strata::cpu backend;
+  auto chosen = options();
+  chosen.weight_decay = 0;
+  strata::trainer<narrow, strata::cpu> merged(backend, chosen), started(backend, chosen);
+  chosen.merge = false;
+  strata::trainer<narrow, strata::cpu> unmerged(backend, chosen), resumed(backend);
+  const auto bytes = some_text();
+  CHECK(unmerged.evaluate(bytes) != merged.evaluate(bytes));
+
+  const auto start = strata::weights_of(started.model()), trained = weights_after(unmerged, 3);
+  for (const strata::parameter_entry& entry : strata::parameters<narrow>::entries()) {
+    if (entry.frozen) continue;
+    INFO(entry.name);
+    const bool same = std::equal(trained.begin() + entry.offset, trained.begin() + entry.offset + entry.size,
+                                 start.begin() + entry.offset);
+    CHECK(same == entry.name.starts_with("hierarchical_merges"));
+  }
+  unmerged.save(path);
+  resumed.resume(path);
+  CHECK(resumed.evaluate(bytes) == unmerged.evaluate(bytes));
+  CHECK(same_bits(weights_after(resumed, 6), weights_after(unmerged, 6)));
+}
+
 TEST_CASE("a checkpoint continues as if the run had never stopped") {
   const folder temporary;
   const auto path = temporary.path / "checkpoint.safetensors";
