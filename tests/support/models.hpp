@@ -68,6 +68,12 @@ std::size_t entries_of_network() {
   return table.entries().size();
 }
 
+/// One level that attends locally: a baseline.
+struct flat_window : variant_defaults {
+  static constexpr strata::level levels[] = {
+      {.dim = 6, .heads = 2, .head_dim = 4, .window = 3, .feed_forward_multiple = 2}};
+};
+
 /// Feed-forwards with a heavy branch for some positions: of one sequence, and of interleaved ones with a stride; dropout meets
 /// both branches. Coarse levels are compressed by attention, with a stride and at every token.
 struct routed_and_pooled : variant_defaults {
@@ -180,8 +186,9 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS                                                                              \
-  models::automatic_windows, models::routed_and_pooled, models::hourglass, models::pooled_hourglass, \
-      models::separable, models::attends_to_levels, models::attends_to_finer_levels, models::shifts_levels
+#define STRATA_VARIANTS                                                                                        \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                \
+      models::pooled_hourglass, models::separable, models::attends_to_levels, models::attends_to_finer_levels, \
+      models::shifts_levels
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS
