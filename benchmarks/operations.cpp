@@ -167,6 +167,54 @@ void register_attention() {
   }
 }
 
+/// Attention of every position to the 16 newest of a level that is four times as coarse.
+void register_cross_attention() {
+  for (const size& s : sizes) {
+    const auto shape_of = [](const size& z) {
+      return strata::cross_attention_shape{.batch = z.batch,
+                                           .queries = z.length,
+                                           .query_stride = 1,
+                                           .keys = z.length / 4,
+                                           .key_stride = 4,
+                                           .heads = z.heads,
+                                           .head_dim = z.head_dim,
+                                           .span = 16};
+    };
+    struct operands {
+      tensors own;
+      view<float, 2> query, key_value, bias, y, dy, dquery, dkey_value, dbias;
+      view<float, 3> log_sum_exp;
+      operands(const size& z, const strata::cross_attention_shape& shape)
+          : query(own.make<2>({z.rows(), shape.dim()})),
+            key_value(own.make<2>({z.rows() / 4, 2 * shape.dim()})),
+            bias(own.make<2>({index{shape.heads}, shape.span})),
+            y(own.make<2>({z.rows(), shape.dim()})),
+            dy(own.make<2>({z.rows(), shape.dim()})),
+            dquery(own.make<2>({z.rows(), shape.dim()})),
+            dkey_value(own.make<2>({z.rows() / 4, 2 * shape.dim()})),
+            dbias(own.make<2>({index{shape.heads}, shape.span})),
+            log_sum_exp(own.make<3>({z.batch, shape.heads, z.length})) {}
+      void forward(const strata::cross_attention_shape& shape) const {
+        cross_attention(backend(), shape, query, key_value, bias, y, log_sum_exp, strata::update::replace);
+      }
+    };
+    add("cross_attention", s, [=](benchmark::State& state, const size& z) {
+      const auto shape = shape_of(z);
+      const operands t(z, shape);
+      against_peak(state, shape.flops(), [&] { t.forward(shape); });
+    });
+    add("cross_attention_backward", s, [=](benchmark::State& state, const size& z) {
+      const auto shape = shape_of(z);
+      const operands t(z, shape);
+      t.forward(shape);
+      against_peak(state, 2.5 * shape.flops(), [&] {
+        cross_attention_backward(backend(), shape, t.query, t.key_value, t.bias, t.y, t.log_sum_exp, t.dy, t.dquery,
+                                 t.dkey_value, t.dbias);
+      });
+    });
+  }
+}
+
 /// `streams`: how many arrays of rows x dim (or 4 dim) are read or written once.
 void register_elementwise() {
   for (const size& s : sizes) {
@@ -324,6 +372,7 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("parallel_region", parallel_region)->Unit(benchmark::kMicrosecond)->UseRealTime();
   register_products();
   register_attention();
+  register_cross_attention();
   register_elementwise();
   register_others();
   benchmark::Initialize(&argc, argv);
