@@ -10,7 +10,7 @@ DEMO_TEXT := build/demo/text.txt
 # Trains a small model on TEXT, or on the C++ headers, and lets it write.
 demo:
 	bash cmake/install_packages.sh demo
-	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF -DSTRATA_EXPERIMENTS=OFF
 	cmake --build --preset cpu-release -j $(JOBS)
 	$(if $(TEXT),,bash cmake/make_demo_text.sh $(DEMO_TEXT))
 	build/cpu-release/examples/train_text --text '$(or $(TEXT),$(DEMO_TEXT))' --out build/demo --overwrite --seconds 120

@@ -4,13 +4,17 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <iostream>
+#include <limits>
+#include <numbers>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -61,7 +65,7 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
 }
 
 /// Accepts finite numbers that `fit`; `expected` says in words what they are.
-inline CLI::Validator number(const char* expected, bool (*fit)(double)) {
+inline CLI::Validator number(const char* expected, std::function<bool(double)> fit) {
   const auto check = [expected, fit](const std::string& given) {
     char* stop = nullptr;
     const double value = std::strtod(given.c_str(), &stop);
@@ -70,8 +74,8 @@ inline CLI::Validator number(const char* expected, bool (*fit)(double)) {
   };
   return {check, ""};
 }
-inline CLI::Validator positive_number() {
-  return number("a positive number", [](double value) { return value > 0; });
+inline CLI::Validator positive_number(double most = std::numeric_limits<double>::max()) {
+  return number("a positive number", [most](double value) { return value > 0 && value <= most; });
 }
 inline CLI::Validator number_from_0() {
   return number("a number that is not negative", [](double value) { return value >= 0; });
@@ -84,6 +88,18 @@ inline CLI::Validator number_below_1() {
 inline char printable(int byte) {
   const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
   return shows ? static_cast<char>(byte) : '.';
+}
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+inline double bits(double nats) { return nats / std::numbers::ln2; }
+
+inline std::string fixed(double number, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, number);
+  return text;
 }
 
 /// "1:05" or "1:02:03"

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <limits>
 #include <map>
-#include <numbers>
 #include <unistd.h>
 #include <vector>
 
@@ -15,11 +14,13 @@
 #include "models.hpp"
 #include "program.hpp"
 #include "run_files.hpp"
+#include "step_estimate.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-using examples::fingerprint, examples::metrics_file, examples::run_folder;
+using examples::bits, examples::fixed, examples::seconds_since;
+using examples::fingerprint, examples::metrics_file, examples::run_folder, examples::steps_unknown;
 using examples::interrupted, examples::whole_number, examples::positive_number, examples::number_from_0,
     examples::number_below_1;
 
@@ -38,18 +39,6 @@ struct program_options {
 
 /// The options that stand on the command line: their names in the library, and as they are written there.
 using given_options = std::map<std::string, std::string>;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double bits(double nats) { return nats / std::numbers::ln2; }
-
-std::string fixed(double number, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, number);
-  return text;
-}
 
 template <class Config>
 class training_run {
@@ -84,9 +73,10 @@ class training_run {
     introduce();
     started_ = std::chrono::steady_clock::now();
     const strata::index first = trainer_.step();
+    examples::step_estimate estimate(options_.seconds);
     while (trainer_.step() < trainer_.options().schedule.steps && !interrupted) {
       const auto report = train_one_step();
-      calibrate(first);
+      calibrate(estimate);
       if (!options_.resume && report.step == 1) claim();
       record(report, first);
       after_step(report.step);
@@ -208,19 +198,11 @@ class training_run {
     strata::fail(problem.what(), "; the last good checkpoint, of step ", saved_step_, ", is ", checkpoint_);
   }
 
-  /// A run by time is a run by steps whose number follows the clock: as soon as a few steps show how long one takes, and
-  /// again now and then.
-  void calibrate(strata::index first) {
+  void calibrate(examples::step_estimate& estimate) {
     if (options_.seconds <= 0) return;
     const double passed = seconds_since(started_);
-    const strata::index done = trainer_.step() - first;
-    if (done == 1) first_step_seconds_ = passed;
-    const double measured = passed - first_step_seconds_;
-    const double pause = std::min(3.0, options_.seconds / 10);
-    if (done < 5 || measured < pause || passed - calibrated_ < pause) return;
-    calibrated_ = passed;
-    const double left = options_.seconds - trained_before_ - passed, a_step = measured / static_cast<double>(done - 1);
-    trainer_.set_steps(trainer_.step() + std::max<strata::index>(1, static_cast<strata::index>(left / a_step)));
+    if (const auto left = estimate.after_step(passed, options_.seconds - trained_before_ - passed))
+      trainer_.set_steps(trainer_.step() + *left);
   }
 
   void record(const strata::step_report<Config>& report, strata::index first) {
@@ -316,8 +298,6 @@ class training_run {
     strata::require(std::cout.flush().good(), "cannot write to standard output");
   }
 
-  static constexpr strata::index steps_unknown = strata::index{1} << 40;
-
   program_options options_;
   strata::text text_;
   strata::cpu backend_;
@@ -328,7 +308,7 @@ class training_run {
   metrics_file metrics_;
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  double trained_before_ = 0, first_step_seconds_ = 0, calibrated_ = 0, shown_loss_ = 0;
+  double trained_before_ = 0, shown_loss_ = 0;
 };
 
 }  // namespace

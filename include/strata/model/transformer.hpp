@@ -43,7 +43,7 @@ void upload_rotary_tables(Backend& backend, const activation_layout<Config>& act
 
 /// Choices of one forward pass.
 struct forward_options {
-  bool merge = true;  ///< false leaves out the merge after every layer (ablation)
+  bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
   /// Of the masks of dropout. None, the default: no dropout, whatever the description says.
   std::optional<std::uint64_t> dropout_seed = {};
 };

@@ -28,7 +28,7 @@ struct training_options {
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
   std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
-  bool merge = true;       ///< false leaves out the merge after every layer (ablation)
+  bool merge = true;       ///< as in `forward_options`
 };
 
 /// Calls visit(name, field) for every field: the one list that files and programs share.

@@ -1,4 +1,4 @@
-# What the scripts share. Each runs in an empty folder of its own; $PROGRAMS is the folder of train_text and write_text.
+# What the scripts share. Each runs in an empty folder of its own; $PROGRAMS is the folder of the example programs.
 export PATH="$PROGRAMS:$PATH"
 export LC_ALL=C
 

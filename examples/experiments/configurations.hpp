@@ -1,0 +1,271 @@
+// The configurations that the experiments compare, in tables. A new one is one struct and one entry of a table; to compile one more
+// costs a few seconds, since layers are compiled once for all.
+#pragma once
+
+#include <array>
+#include <tuple>
+#include <type_traits>
+
+#include <strata/strata.hpp>
+
+namespace experiments {
+
+/// Every local level attends to this many positions before its own: of a level that compresses 4x, to 256 tokens.
+inline constexpr int local = 64;
+
+struct defaults : strata::model_defaults {
+  static constexpr int max_length = 512, depth = 4;
+  /// Whether the merge after every layer is there when the model trains, is evaluated and writes.
+  static constexpr bool merges = true;
+};
+
+// What levels and windows are worth: all have the parameters of `flat_full`, those of the losses' own maps included.
+
+struct flat_full : defaults {
+  static constexpr const char* name = "flat_full";
+  static constexpr const char* description =
+      "One level that attends to everything before it: the usual transformer. Full attention has RMSNorm and xPos "
+      "where "
+      "local attention has LayerNorm and rotary positions.";
+  static constexpr strata::level levels[] = {
+      {.dim = 224, .heads = 7, .head_dim = 32, .window = strata::full_attention}};
+};
+
+struct flat_window : defaults {
+  static constexpr const char* name = "flat_window";
+  static constexpr const char* description = "One level that attends to the 64 bytes before it.";
+  static constexpr strata::level levels[] = {{.dim = 224, .heads = 7, .head_dim = 32, .window = local}};
+};
+
+struct two_levels_2 : defaults {
+  static constexpr const char* name = "two_levels_2";
+  static constexpr const char* description = "Bytes, and a level with one position for every 2; both attend locally.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 144, .heads = 5, .head_dim = 32, .window = local},
+      {.compression = 2, .stride = 2, .dim = 112, .heads = 4, .head_dim = 32, .window = local}};
+};
+
+struct two_levels_4 : defaults {
+  static constexpr const char* name = "two_levels_4";
+  static constexpr const char* description = "Bytes, and a level with one position for every 4; both attend locally.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
+      {.compression = 4, .stride = 4, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+};
+
+struct three_levels : defaults {
+  static constexpr const char* name = "three_levels";
+  static constexpr const char* description =
+      "Bytes, and levels with one position for every 2 and for every 4; all attend locally.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 112, .heads = 4, .head_dim = 32, .window = local},
+      {.compression = 2, .stride = 2, .dim = 96, .heads = 3, .head_dim = 32, .window = local},
+      {.compression = 4, .stride = 4, .dim = 96, .heads = 3, .head_dim = 32, .window = local}};
+};
+
+struct hourglass : defaults {
+  static constexpr const char* name = "hourglass";
+  static constexpr const char* description =
+      "A layer on bytes, two on one position for every 4, a layer on bytes; all attend locally.";
+  static constexpr strata::hourglass_layers fine_layers = {.before = 1, .after = 1};
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 192, .heads = 6, .head_dim = 32, .window = local},
+      {.compression = 4, .stride = 4, .dim = 208, .heads = 6, .head_dim = 32, .window = local}};
+};
+
+/// What stands in for the hierarchies in the other tables.
+using best = two_levels_4;
+
+struct merge_off : best {
+  using model = best;  // the same model run in another way, which need not be compiled again
+  static constexpr const char* name = "merge_off";
+  static constexpr const char* description =
+      "two_levels_4 without the merge after every layer: what the coarse level knows never reaches the bytes.";
+  static constexpr bool merges = false;
+};
+
+// What each loss adds to the next byte's: the same model but for the losses' own maps, which writing does not need.
+
+struct next_byte_alone : best {
+  static constexpr const char* name = "next_byte_alone";
+  static constexpr const char* description = "No loss but that of the next byte.";
+  static constexpr std::array<std::string_view, 0> losses = {};
+};
+
+struct with_reconstruction : best {
+  static constexpr const char* name = "with_reconstruction";
+  static constexpr const char* description = "The coarse level also predicts the bytes that it was made from.";
+  static constexpr std::string_view losses[] = {"reconstruction"};
+};
+
+struct with_level_autoregressive : best {
+  static constexpr const char* name = "with_level_autoregressive";
+  static constexpr const char* description = "The coarse level also predicts the direction of its next embedding.";
+  static constexpr std::string_view losses[] = {"level_autoregressive"};
+};
+
+struct with_both_defaults : best {
+  using model = best;
+  static constexpr const char* name = "with_both_defaults";
+  static constexpr const char* description = "Both of these, which are the default.";
+};
+
+struct with_prophet_tokens : best {
+  static constexpr const char* name = "with_prophet_tokens";
+  static constexpr const char* description = "The coarse level also predicts the four bytes that follow.";
+  static constexpr std::string_view losses[] = {"prophet_tokens"};
+};
+
+struct with_prophet_quantized : best {
+  static constexpr const char* name = "with_prophet_quantized";
+  static constexpr const char* description = "The coarse level also predicts the codes of what follows, of 4 books.";
+  static constexpr std::string_view losses[] = {"prophet_quantized"};
+};
+
+struct with_sigmoid_contrastive : best {
+  static constexpr const char* name = "with_sigmoid_contrastive";
+  static constexpr const char* description =
+      "The coarse level also recognises its next embedding among those of the batch.";
+  static constexpr std::string_view losses[] = {"sigmoid_contrastive"};
+};
+
+struct with_next_latent : best {
+  static constexpr const char* name = "with_next_latent";
+  static constexpr const char* description = "Both levels also predict their next embedding, by a network of its own.";
+  static constexpr std::string_view losses[] = {"next_latent"};
+};
+
+// What other ways to merge, compress and compute are worth: one choice of `best` is changed, and with it the size.
+
+struct merge_separable : best {
+  static constexpr const char* name = "merge_separable";
+  static constexpr const char* description = "Levels are added with a weight a channel, then mapped.";
+  static constexpr std::string_view merge = "separable";
+};
+
+struct merge_level_shift : best {
+  static constexpr const char* name = "merge_level_shift";
+  static constexpr const char* description =
+      "Channels of the coarse level replace some of the fine one's, then a feed-forward.";
+  static constexpr std::string_view merge = "level_shift";
+};
+
+struct merge_attention : best {
+  static constexpr const char* name = "merge_attention";
+  static constexpr const char* description = "Bytes attend to the last 16 positions of both levels.";
+  static constexpr std::string_view merge = "level_attention";
+};
+
+struct merge_attention_coarser : merge_attention {
+  static constexpr const char* name = "merge_attention_coarser";
+  static constexpr const char* description = "Bytes attend to the last 16 positions of the coarse level.";
+  static constexpr strata::level_attention_options level_attention = {.direction = strata::level_direction::coarser};
+};
+
+struct merge_attention_finer : merge_attention {
+  static constexpr const char* name = "merge_attention_finer";
+  static constexpr const char* description =
+      "The coarse level attends to the last 16 bytes; bytes learn nothing from it: the direction that cannot help "
+      "them.";
+  static constexpr int receiving_levels[] = {1};
+  static constexpr strata::level_attention_options level_attention = {.direction = strata::level_direction::finer};
+};
+
+struct merge_to_both : best {
+  static constexpr const char* name = "merge_to_both";
+  static constexpr const char* description = "The merge adds to both levels.";
+  static constexpr int receiving_levels[] = {strata::every_level};
+};
+
+struct overlapping : best {
+  static constexpr const char* name = "overlapping";
+  static constexpr const char* description = "The coarse level has a position for every 2 bytes, each made from 4.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
+      {.compression = 4, .stride = 2, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+};
+
+struct compress_by_attention : best {
+  static constexpr const char* name = "compress_by_attention";
+  static constexpr const char* description = "The coarse level is made by attention, not by a convolution.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
+      {.compression = 4,
+       .stride = 4,
+       .dim = 128,
+       .heads = 4,
+       .head_dim = 32,
+       .window = local,
+       .compressor = strata::compressor_kind::attention}};
+};
+
+struct shared_attention : best {
+  static constexpr const char* name = "shared_attention";
+  static constexpr const char* description = "Both levels have the same weights of attention.";
+  static constexpr bool share_attention = true;
+};
+
+struct routed : best {
+  static constexpr const char* name = "routed";
+  static constexpr const char* description =
+      "A quarter of the bytes pass the whole feed-forward, the others one of a quarter of its width.";
+  static constexpr strata::level levels[] = {
+      {.compression = 1,
+       .dim = 128,
+       .heads = 4,
+       .head_dim = 32,
+       .window = local,
+       .routing = {.light_multiple = 1, .capacity = 0.25}},
+      {.compression = 4, .stride = 4, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+};
+
+template <class... Configurations>
+struct table {
+  const char *name, *description;
+};
+
+/// Each in the order in which reports show it. The first configuration of a table is what its others are compared with.
+inline constexpr table<flat_full, flat_window, two_levels_2, two_levels_4, three_levels, hourglass, merge_off> levels{
+    "levels", "flat, with two and with three levels, all of one size"};
+inline constexpr table<next_byte_alone, with_reconstruction, with_level_autoregressive, with_both_defaults,
+                       with_prophet_tokens, with_prophet_quantized, with_sigmoid_contrastive, with_next_latent>
+    losses{"losses", "two levels with other losses"};
+inline constexpr table<best, merge_separable, merge_level_shift, merge_attention, merge_attention_coarser,
+                       merge_attention_finer, merge_to_both, merge_off, overlapping, compress_by_attention,
+                       shared_attention, routed>
+    variants{"variants", "two levels with other merges, compressors and blocks"};
+inline constexpr std::tuple every_table{levels, losses, variants};
+
+namespace detail {
+
+template <class Configuration>
+struct model_of {
+  using type = Configuration;
+};
+template <class Configuration>
+requires requires { typename Configuration::model; }
+struct model_of<Configuration> {
+  using type = typename Configuration::model;
+};
+
+}  // namespace detail
+
+/// The model that a configuration trains: its own, or the one that it names.
+template <class Configuration>
+using model_of = typename detail::model_of<Configuration>::type;
+
+/// Within 3% of the parameters of `flat_full`, those of the losses included.
+template <class Configuration>
+constexpr bool comparable_size() {
+  constexpr double size = strata::cost<model_of<Configuration>>::parameters;
+  constexpr double ratio = size / strata::cost<flat_full>::parameters;
+  static_assert(ratio > 0.97 && ratio < 1.03, "a configuration must have the parameters of flat_full, to within 3%");
+  return true;
+}
+template <class... Each>
+constexpr bool comparable_sizes(const table<Each...>&) {
+  return (comparable_size<Each>() && ...);
+}
+static_assert(comparable_sizes(levels));
+
+}  // namespace experiments

@@ -1,0 +1,73 @@
+// Runs: which there are, what one gives, and where that is kept.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "settings.hpp"
+
+namespace experiments {
+
+/// One evaluation on the way.
+struct curve_point {
+  strata::index step = 0;
+  double seconds = 0;  ///< of training alone
+  double bits_per_byte = 0;
+};
+
+/// What a run that is done leaves behind.
+struct result {
+  std::string configuration;
+  std::uint64_t seed = 0;
+  std::string model;  ///< in words: a result of another model than today's is not to be mixed in
+  strata::index steps = 0;
+  double seconds = 0;        ///< of training alone
+  double bits_per_byte = 0;  ///< on the whole validation part
+  double peak_bytes = 0;     ///< of the process while it trained
+  std::vector<curve_point> curve;
+  std::vector<std::uint8_t> sample;
+};
+
+/// A configuration as the rest of the program sees it, which compiles no model.
+struct configuration {
+  std::string name, description, model;
+  strata::index parameters = 0, parameters_of_losses = 0;  ///< in all, and those that writing does not need
+  strata::index max_length = 0;
+  double (*training_flops)(strata::index batch, strata::index length) = nullptr;  ///< of one pass
+  /// Trains in this process until the budget is used or a signal comes; says whether the run is done.
+  bool (*train)(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed) = nullptr;
+};
+
+/// Configurations that belong together; all others are compared with the first.
+struct comparison {
+  std::string name, description;
+  std::vector<configuration> configurations;
+  const configuration& baseline() const { return configurations.front(); }
+};
+
+/// Every table of configurations.hpp.
+const std::vector<comparison>& all_comparisons();
+const comparison& find_comparison(const std::string& name);
+const configuration& find_configuration(const comparison& among, const std::string& name);
+
+/// FLOPs of one step of training.
+inline double step_flops(const configuration& each, const settings& own) {
+  return static_cast<double>(own.training.accumulation) * each.training_flops(own.training.batch, own.training.length);
+}
+
+/// Files of the experiment in `folder`.
+fs::path result_path(const fs::path& folder, const std::string& configuration, std::uint64_t seed);
+fs::path checkpoint_path(const fs::path& folder, const std::string& configuration, std::uint64_t seed);
+
+void write_result(const result& own, const fs::path& folder);
+/// Every result of the table, in their order, by seed; a result of another model is refused.
+std::vector<result> read_results(const settings& own, const fs::path& folder);
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(curve_point, step, seconds, bits_per_byte)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(result, configuration, seed, model, steps, seconds, bits_per_byte, peak_bytes, curve,
+                                   sample)
+
+}  // namespace experiments

@@ -1,0 +1,35 @@
+// What the runs of an experiment say together, and its table as CSV.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "runs.hpp"
+
+namespace experiments {
+
+/// Mean and standard deviation (of a sample: divided by count - 1) of some numbers.
+struct statistics {
+  std::size_t count = 0;
+  double mean = 0, deviation = 0;
+};
+statistics describe(const std::vector<double>& numbers);
+
+/// All runs of one configuration.
+struct summary {
+  const configuration* what = nullptr;
+  int place = 0;  ///< of the configuration in its table
+  std::vector<result> runs = {};
+  statistics bits_per_byte = {}, tokens_per_second = {};
+  double flops_per_token = 0, peak_bytes = 0;  ///< the largest peak of the runs
+  /// Bits per byte less those of the baseline's run of the same seed, over the seeds that both have.
+  statistics difference = {};
+};
+
+/// In the order of the configurations; those without a run are left out.
+std::vector<summary> summarise(const settings& own, const std::vector<result>& results);
+
+double tokens_of(const settings& own, strata::index steps);
+void write_csv(const settings& own, const std::vector<summary>& all, const fs::path& path);
+
+}  // namespace experiments

@@ -1,0 +1,213 @@
+// One run, in a process of its own. The only file that compiles models.
+#include <chrono>
+#include <iostream>
+#include <optional>
+#include <sys/resource.h>
+
+#include <strata/cpu.hpp>
+
+#include "../program.hpp"
+#include "../run_files.hpp"
+#include "../step_estimate.hpp"
+#include "configurations.hpp"
+#include "runs.hpp"
+
+namespace experiments {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+/// What a checkpoint keeps of a run beside the model.
+struct progress {
+  double seconds = 0, peak_bytes = 0;
+  std::vector<curve_point> curve;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(progress, seconds, peak_bytes, curve)
+
+/// The most memory that this process ever had; Linux counts in units of 1024 bytes.
+double peak_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return 1024.0 * static_cast<double>(usage.ru_maxrss);
+}
+
+template <class Configuration>
+double training_flops(strata::index batch, strata::index length) {
+  return strata::cost<model_of<Configuration>>::training_flops(batch, length, Configuration::merges);
+}
+
+/// The same network with the loss of the next byte alone.
+template <class Configuration>
+struct without_losses : model_of<Configuration> {
+  static constexpr std::array<std::string_view, 0> losses = {};
+};
+
+template <class Configuration>
+std::string in_words() {
+  using values = strata::loss_values<model_of<Configuration>>;
+  std::string text = strata::describe<model_of<Configuration>>() + "; losses";
+  for (std::size_t j = 0; j < values::count; ++j)
+    text += strata::to_text(j == 0 ? " " : ", ", values::names[j], ' ', values::default_weights()[j]);
+  return text + (Configuration::merges ? "" : "; without the merge");
+}
+
+template <class Configuration>
+class run {
+ public:
+  run(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed)
+      : own_(own),
+        folder_(folder),
+        checkpoint_(checkpoint_path(folder, Configuration::name, seed)),
+        seed_(seed),
+        text_(strata::text::load(text, own.validation_fraction)),
+        backend_({.threads = own.threads}),
+        trainer_(backend_, options(own, seed)) {
+    strata::require(examples::fingerprint(text_.all()) == own.text_fingerprint, text,
+                    " is not the text of the experiment in ", folder, " any more");
+    if (!fs::exists(checkpoint_)) return;
+    trainer_.resume(checkpoint_).get_to(done_);
+    std::cout << "continued after step " << trainer_.step() << " and " << examples::fixed(done_.seconds, 3)
+              << " seconds\n";
+  }
+
+  bool train() {
+    examples::step_estimate estimate(own_.seconds);
+    std::optional<steady_clock::time_point> saved;
+    const double before = done_.seconds;
+    while (trainer_.step() < steps() && !examples::interrupted) {
+      const double fraction_before = fraction();
+      const auto start = steady_clock::now();
+      const auto report = trainer_.train_step(text_.training());
+      done_.seconds += examples::seconds_since(start);
+      if (own_.timed())
+        if (const auto left = estimate.after_step(done_.seconds - before, own_.seconds - done_.seconds))
+          trainer_.set_steps(trainer_.step() + *left);
+      const double points = static_cast<double>(own_.points);
+      if (std::floor(fraction_before * points) < std::floor(fraction() * points)) add_point();
+      tell(report.loss.values["cross_entropy"]);
+      // The first one at once: a disk that cannot take it should not show after hours.
+      if (!saved || examples::seconds_since(*saved) > seconds_between_checkpoints) {
+        save();
+        saved = steady_clock::now();
+      }
+    }
+    save();
+    if (examples::interrupted) return false;
+    conclude();
+    return true;
+  }
+
+ private:
+  static constexpr double seconds_between_checkpoints = 30;
+
+  static strata::training_options options(const settings& own, std::uint64_t seed) {
+    strata::training_options result = own.training;
+    result.seed = seed;
+    result.merge = Configuration::merges;
+    result.schedule.steps =
+        own.timed() ? examples::steps_unknown
+                    : static_cast<strata::index>(
+                          own.flops / (static_cast<double>(own.training.accumulation) *
+                                       training_flops<Configuration>(own.training.batch, own.training.length)));
+    return result;
+  }
+
+  strata::index steps() const { return trainer_.options().schedule.steps; }
+
+  /// Of the budget.
+  double fraction() const {
+    if (trainer_.step() >= steps()) return 1;
+    if (own_.timed()) return std::min(1.0, done_.seconds / own_.seconds);
+    return static_cast<double>(trainer_.step()) / static_cast<double>(steps());
+  }
+
+  double validation_loss(strata::index windows) {
+    const double loss = trainer_.evaluate(text_.validation(), windows);
+    strata::require(std::isfinite(loss), "the validation loss is ", loss, " after step ", trainer_.step());
+    return loss;
+  }
+
+  void add_point() {
+    const double loss = validation_loss(own_.evaluate_windows);
+    done_.curve.push_back({trainer_.step(), done_.seconds, examples::bits(loss)});
+  }
+
+  /// One line for the process that started this one, a few times a second.
+  void tell(double cross_entropy) {
+    if (examples::seconds_since(told_) < 0.2) return;
+    told_ = steady_clock::now();
+    std::cout << "progress " << fraction() << ' ' << examples::bits(cross_entropy) << '\n' << std::flush;
+  }
+
+  void save() {
+    done_.peak_bytes = std::max(done_.peak_bytes, peak_bytes());
+    trainer_.save(checkpoint_, done_);
+  }
+
+  void conclude() {
+    // What is left can be done again: an interruption may end the program at once.
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+    const double loss = validation_loss(0);
+    write_result({.configuration = Configuration::name,
+                  .seed = seed_,
+                  .model = in_words<Configuration>(),
+                  .steps = trainer_.step(),
+                  .seconds = done_.seconds,
+                  .bits_per_byte = examples::bits(loss),
+                  .peak_bytes = done_.peak_bytes,
+                  .curve = done_.curve,
+                  .sample = sample()},
+                 folder_);
+    fs::remove(checkpoint_);
+  }
+
+  std::vector<std::uint8_t> sample() {
+    strata::generator<model_of<Configuration>, strata::cpu> writer(trainer_.model(), 1,
+                                                                   {.merge = Configuration::merges});
+    std::vector<strata::token> prompt;
+    for (const char letter : own_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
+    std::vector<std::uint8_t> written;
+    writer.write(std::span(&prompt, 1), own_.sample_length, {.temperature = 0.8, .seed = 1},
+                 [&](strata::index, strata::token id) { written.push_back(static_cast<std::uint8_t>(id)); });
+    return written;
+  }
+
+  const settings& own_;
+  fs::path folder_, checkpoint_;
+  std::uint64_t seed_;
+  strata::text text_;
+  strata::cpu backend_;
+  strata::trainer<model_of<Configuration>, strata::cpu> trainer_;
+  progress done_;
+  steady_clock::time_point told_;
+};
+
+template <class Configuration>
+bool train(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed) {
+  return run<Configuration>(own, text, folder, seed).train();
+}
+
+template <class... Each>
+comparison compiled(const table<Each...>& own) {
+  return {own.name,
+          own.description,
+          {{.name = Each::name,
+            .description = Each::description,
+            .model = in_words<Each>(),
+            .parameters = strata::cost<model_of<Each>>::parameters,
+            .parameters_of_losses =
+                strata::cost<model_of<Each>>::parameters - strata::cost<without_losses<Each>>::parameters,
+            .max_length = model_of<Each>::max_length,
+            .training_flops = training_flops<Each>,
+            .train = train<Each>}...}};
+}
+
+}  // namespace
+
+const std::vector<comparison>& all_comparisons() {
+  static const auto all = std::apply([](const auto&... each) { return std::vector{compiled(each)...}; }, every_table);
+  return all;
+}
+
+}  // namespace experiments
