@@ -4,14 +4,15 @@
 
 #include <array>
 #include <tuple>
-#include <type_traits>
 
 #include <strata/strata.hpp>
 
 namespace experiments {
 
-/// Every local level attends to this many positions before its own: of a level that compresses 4x, to 256 tokens.
-inline constexpr int local = 64;
+/// A level that attends to the 64 positions before its own: where it compresses 4x, to 256 tokens.
+constexpr strata::level local(int compression, int dim, int heads) {
+  return {.compression = compression, .stride = compression, .dim = dim, .heads = heads, .head_dim = 32, .window = 64};
+}
 
 struct defaults : strata::model_defaults {
   static constexpr int max_length = 512, depth = 4;
@@ -24,9 +25,8 @@ struct defaults : strata::model_defaults {
 struct flat_full : defaults {
   static constexpr const char* name = "flat_full";
   static constexpr const char* description =
-      "One level that attends to everything before it: the usual transformer. Full attention has RMSNorm and xPos "
-      "where "
-      "local attention has LayerNorm and rotary positions.";
+      "One level that attends to everything before it: the usual transformer. Full attention has RMSNorm and xPos, "
+      "local attention LayerNorm and rotary positions.";
   static constexpr strata::level levels[] = {
       {.dim = 224, .heads = 7, .head_dim = 32, .window = strata::full_attention}};
 };
@@ -34,33 +34,26 @@ struct flat_full : defaults {
 struct flat_window : defaults {
   static constexpr const char* name = "flat_window";
   static constexpr const char* description = "One level that attends to the 64 bytes before it.";
-  static constexpr strata::level levels[] = {{.dim = 224, .heads = 7, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {local(1, 224, 7)};
 };
 
 struct two_levels_2 : defaults {
   static constexpr const char* name = "two_levels_2";
   static constexpr const char* description = "Bytes, and a level with one position for every 2; both attend locally.";
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 144, .heads = 5, .head_dim = 32, .window = local},
-      {.compression = 2, .stride = 2, .dim = 112, .heads = 4, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {local(1, 144, 5), local(2, 112, 4)};
 };
 
 struct two_levels_4 : defaults {
   static constexpr const char* name = "two_levels_4";
   static constexpr const char* description = "Bytes, and a level with one position for every 4; both attend locally.";
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
-      {.compression = 4, .stride = 4, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {local(1, 128, 4), local(4, 128, 4)};
 };
 
 struct three_levels : defaults {
   static constexpr const char* name = "three_levels";
   static constexpr const char* description =
       "Bytes, and levels with one position for every 2 and for every 4; all attend locally.";
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 112, .heads = 4, .head_dim = 32, .window = local},
-      {.compression = 2, .stride = 2, .dim = 96, .heads = 3, .head_dim = 32, .window = local},
-      {.compression = 4, .stride = 4, .dim = 96, .heads = 3, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {local(1, 112, 4), local(2, 96, 3), local(4, 96, 3)};
 };
 
 struct hourglass : defaults {
@@ -68,9 +61,7 @@ struct hourglass : defaults {
   static constexpr const char* description =
       "A layer on bytes, two on one position for every 4, a layer on bytes; all attend locally.";
   static constexpr strata::hourglass_layers fine_layers = {.before = 1, .after = 1};
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 192, .heads = 6, .head_dim = 32, .window = local},
-      {.compression = 4, .stride = 4, .dim = 208, .heads = 6, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {local(1, 192, 6), local(4, 208, 6)};
 };
 
 /// What stands in for the hierarchies in the other tables.
@@ -137,6 +128,12 @@ struct with_next_latent : best {
 
 // What other ways to merge, compress and compute are worth: one choice of `best` is changed, and with it the size.
 
+template <class Change>
+constexpr strata::level changed(strata::level own, Change change) {
+  change(own);
+  return own;
+}
+
 struct merge_separable : best {
   static constexpr const char* name = "merge_separable";
   static constexpr const char* description = "Levels are added with a weight a channel, then mapped.";
@@ -180,23 +177,16 @@ struct merge_to_both : best {
 struct overlapping : best {
   static constexpr const char* name = "overlapping";
   static constexpr const char* description = "The coarse level has a position for every 2 bytes, each made from 4.";
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
-      {.compression = 4, .stride = 2, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+  static constexpr strata::level levels[] = {best::levels[0],
+                                             changed(best::levels[1], [](auto& own) { own.stride = 2; })};
 };
 
 struct compress_by_attention : best {
   static constexpr const char* name = "compress_by_attention";
   static constexpr const char* description = "The coarse level is made by attention, not by a convolution.";
-  static constexpr strata::level levels[] = {
-      {.compression = 1, .dim = 128, .heads = 4, .head_dim = 32, .window = local},
-      {.compression = 4,
-       .stride = 4,
-       .dim = 128,
-       .heads = 4,
-       .head_dim = 32,
-       .window = local,
-       .compressor = strata::compressor_kind::attention}};
+  static constexpr strata::level levels[] = {best::levels[0], changed(best::levels[1], [](auto& own) {
+                                               own.compressor = strata::compressor_kind::attention;
+                                             })};
 };
 
 struct shared_attention : best {
@@ -210,13 +200,8 @@ struct routed : best {
   static constexpr const char* description =
       "A quarter of the bytes pass the whole feed-forward, the others one of a quarter of its width.";
   static constexpr strata::level levels[] = {
-      {.compression = 1,
-       .dim = 128,
-       .heads = 4,
-       .head_dim = 32,
-       .window = local,
-       .routing = {.light_multiple = 1, .capacity = 0.25}},
-      {.compression = 4, .stride = 4, .dim = 128, .heads = 4, .head_dim = 32, .window = local}};
+      changed(best::levels[0], [](auto& own) { own.routing = {.light_multiple = 1, .capacity = 0.25}; }),
+      best::levels[1]};
 };
 
 template <class... Configurations>

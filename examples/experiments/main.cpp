@@ -5,7 +5,6 @@
 #include <fstream>
 #include <memory>
 #include <poll.h>
-#include <thread>
 
 #include "../program.hpp"
 #include "../run_files.hpp"
@@ -52,21 +51,22 @@ std::string processor_name() {
 /// Trains what is missing, some runs at a time, and writes the report after each.
 class experiment {
  public:
-  explicit experiment(const program_options& options)
-      : options_(options), own_(options.shared), folder_(options.out), lock_(folder_) {
+  explicit experiment(const program_options& options) : options_(options), folder_(options.out), lock_(folder_) {
     keep_settings(own_, folder_);
     fs::create_directories(folder_ / "runs");
-    for (const fs::path& folder : {folder_, folder_ / "runs"})
-      for (const auto& each : fs::directory_iterator(folder))
-        if (each.path().filename().string().find(strata::detail::temporary_suffix) != std::string::npos)
-          fs::remove(each.path());
     for (std::uint64_t seed = 1; seed <= options.seeds; ++seed)
       for (const configuration* each : chosen(options)) planned_.push_back({each, seed});
-    for (const planned_run& each : planned_)
-      if (!done(each))
+    for (const planned_run& each : planned_) {
+      const fs::path result = result_path(folder_, each.what->name, each.seed);
+      const fs::path checkpoint = checkpoint_path(folder_, each.what->name, each.seed);
+      strata::remove_leftovers(result);
+      strata::remove_leftovers(checkpoint);
+      if (!fs::exists(result))
         missing_.push_back(each);
       else  // a kill may have left its checkpoint there
-        fs::remove(checkpoint_path(folder_, each.what->name, each.seed));
+        fs::remove(checkpoint);
+    }
+    for (const char* own : {"experiment.json", "report.html", "results.csv"}) strata::remove_leftovers(folder_ / own);
     running_.resize(static_cast<std::size_t>(own_.jobs));
     if (own_.pin) cores_ = allowed_cores();
   }
@@ -184,7 +184,7 @@ class experiment {
   }
 
   program_options options_;
-  settings own_;
+  const settings& own_ = options_.shared;
   fs::path folder_;
   examples::run_folder lock_;
   std::vector<planned_run> planned_, missing_;  // of the missing the next one last

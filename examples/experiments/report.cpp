@@ -41,6 +41,11 @@ std::string short_number(double number) {
   return formatted("%.3g ", number / power.scale) + power.sign;
 }
 
+/// Of a run.
+std::string budget(const settings& own) {
+  return own.timed() ? formatted("%g seconds", own.seconds) : short_number(own.flops) + "FLOPs";
+}
+
 std::string with_deviation(const statistics& own, int digits, const char* mean_format = "%.*f") {
   std::string text = formatted(mean_format, digits, own.mean);
   return own.count > 1 ? text + " &plusmn; " + formatted("%.*f", digits, own.deviation) : text;
@@ -117,7 +122,7 @@ std::string head(const comparison& among) {
 
 std::string results(const settings& own, const std::vector<summary>& all) {
   const configuration& baseline = find_comparison(own.table).baseline();
-  const double flops = step_flops(baseline, own) / own.tokens_a_step();
+  const double flops = flops_per_token(baseline, own);
   std::string text = "<h2>Results</h2>\n<div class=\"wide\"><table>\n" +
                      row("th", {"configuration", "bits per byte", "difference to " + baseline.name,
                                 "training FLOPs per token", "of " + baseline.name, "tokens per second",
@@ -239,11 +244,10 @@ std::string method(const settings& own) {
   std::string text = strata::to_text(
       "<h2>How it was measured</h2>\n<ul>\n<li>Every run is a process of its own, ", own.jobs, " at a time, with ",
       own.threads, own.threads == 1 ? " thread" : " threads", " each", own.pin ? " on processors of their own" : "",
-      ": ", escaped(own.processor), ".</li>\n<li>The budget of a run is ",
-      own.timed() ? formatted("%g", own.seconds) +
-                        " seconds of training: the steps alone, not evaluations and checkpoints. How many steps fit is "
-                        "estimated from their speed."
-                  : short_number(own.flops) + "FLOPs of training.",
+      ": ", escaped(own.processor), ".</li>\n<li>The budget of a run is ", budget(own),
+      own.timed() ? " of training: the steps alone, not evaluations and checkpoints. How many steps fit is "
+                    "estimated from their speed."
+                  : " of training.",
       " The learning rate rises for ", training.schedule.warmup,
       " steps, the same for all, and falls along a cosine over the others.",
       "</li>\n<li>FLOPs are those of products and attention, two for a multiplication and an addition; backward "
@@ -272,10 +276,8 @@ void write_report(const settings& own, const std::vector<summary>& all, std::siz
   const comparison& among = find_comparison(own.table);
   std::string text =
       head(among) + strata::to_text("<h1>", escaped(own.table), ": ", escaped(among.description), "</h1>\n<p>", done,
-                                    " of ", planned, " runs are done. Every run has ",
-                                    own.timed() ? formatted("%g seconds of training", own.seconds)
-                                                : short_number(own.flops) + "FLOPs of training",
-                                    " and the same text.</p>\n");
+                                    " of ", planned, " runs are done. Every run has ", budget(own),
+                                    " of training and the same text.</p>\n");
   if (!all.empty())
     text += results(own, all) + all_curves(own, all) + descriptions(all) + samples(own, all) + all_runs(own, all);
   text += method(own) + "</body>\n</html>\n";

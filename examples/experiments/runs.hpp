@@ -58,6 +58,10 @@ inline double step_flops(const configuration& each, const settings& own) {
   return static_cast<double>(own.training.accumulation) * each.training_flops(own.training.batch, own.training.length);
 }
 
+inline double flops_per_token(const configuration& each, const settings& own) {
+  return step_flops(each, own) / own.tokens_a_step();
+}
+
 /// Files of the experiment in `folder`.
 fs::path result_path(const fs::path& folder, const std::string& configuration, std::uint64_t seed);
 fs::path checkpoint_path(const fs::path& folder, const std::string& configuration, std::uint64_t seed);

@@ -23,7 +23,7 @@ std::vector<summary> summarise(const settings& own, const std::vector<result>& r
   std::vector<summary> all;
   for (const configuration& each : among.configurations) {
     const auto place = static_cast<int>(&each - among.configurations.data());
-    summary one{.what = &each, .place = place, .flops_per_token = step_flops(each, own) / own.tokens_a_step()};
+    summary one{.what = &each, .place = place, .flops_per_token = flops_per_token(each, own)};
     std::vector<double> bits, speeds, differences;
     for (const result& run : results) {
       if (run.configuration != each.name) continue;

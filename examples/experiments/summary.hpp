@@ -1,7 +1,6 @@
 // What the runs of an experiment say together, and its table as CSV.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "runs.hpp"
