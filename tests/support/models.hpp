@@ -123,6 +123,12 @@ struct pooled_hourglass : hourglass {
       {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}};
 };
 
+/// An hourglass whose tokens attend to coarse positions: to 3, more than a short text has.
+struct attending_hourglass : hourglass {
+  static constexpr strata::hourglass_layers fine_layers = {
+      .before = 1, .after = 2, .upsampling = strata::upsampling_kind::attention};
+};
+
 /// The merge "separable", into a strided level and another one that predict nothing: the predicting level only gives, but for
 /// the logits, which come from all levels.
 struct separable : variant_defaults {
@@ -186,9 +192,9 @@ void on_every_backend(Test test) {
 }  // namespace models
 
 /// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
-#define STRATA_VARIANTS                                                                                        \
-  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                \
-      models::pooled_hourglass, models::separable, models::attends_to_levels, models::attends_to_finer_levels, \
-      models::shifts_levels
+#define STRATA_VARIANTS                                                                                    \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,            \
+      models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels, \
+      models::attends_to_finer_levels, models::shifts_levels
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

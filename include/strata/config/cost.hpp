@@ -23,12 +23,16 @@ struct cost {
     const double dim = F::embedding_dim;
     if (!level.compressed()) return level.dim == F::embedding_dim ? 0 : 2 * dim * level.dim;
     if (level.linear_compression) return 2 * dim * level.compression * level.dim;
-    if (level.pools) return 2.0 * level.attention_dim() * (dim + level.dim);
+    if (level.pools)
+      return attention_resampling_query_flops(shape_of_attention_pooling(level, 1, 1),
+                                              widths_of_attention_pooling(level, F::embedding_dim));
     return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
   }
   /// Of one token, for keys and values of a level that pools by attention.
   static constexpr double pooling_flops(const level_facts& level) {
-    return level.pools ? 4.0 * level.attention_dim() * F::embedding_dim : 0;
+    return level.pools ? attention_resampling_source_flops(shape_of_attention_pooling(level, 1, 1),
+                                                           widths_of_attention_pooling(level, F::embedding_dim))
+                       : 0;
   }
   static constexpr double block_products(const level_facts& level) {
     const double attention = level.span > 0 ? 8.0 * level.attention_dim() * level.dim : 0;
@@ -37,11 +41,6 @@ struct cost {
   }
   /// Of one row in the heavy branch of a routed feed-forward.
   static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
-  /// A position of the coarse level of an hourglass gives each of its tokens as much.
-  static constexpr double upsample_flops(int l) {
-    if (!F::hourglass || l != F::coarse) return 0;
-    return 2.0 * F::levels[l].dim * F::levels[F::fine].dim * F::levels[l].stride;
-  }
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
   /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
@@ -69,12 +68,13 @@ struct cost {
       const double rows = static_cast<double>(batch * level.positions(tokens));
       const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
       const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
-      flops += rows * (compress_flops(level) + (merge ? upsample_flops(l) : 0)) +
-               static_cast<double>(batch * tokens) * pooling_flops(level) +
+      flops += rows * compress_flops(level) + static_cast<double>(batch * tokens) * pooling_flops(level) +
                (level.pools ? shape_of_attention_pooling(level, batch, tokens).flops() : 0) +
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }
+    if (F::hourglass && merge)
+      flops += static_cast<double>(batch) * upsample_flops(F::levels[F::coarse], F::embedding_dim, tokens);
     if (F::merges && merge) flops += F::depth * chosen_merge<Config>.forward_flops(batch, tokens);
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
@@ -92,11 +92,11 @@ struct cost {
   /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<Config>.step_flops() : 0);
+    if (F::hourglass) flops += upsample_step_flops(F::levels[F::coarse], F::embedding_dim);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       flops += pooling_flops(level) +
                (compress_flops(level) + (level.pools ? 4.0 * level.attention_dim() * level.compression : 0) +
-                upsample_flops(l) +
                 F::layers_of(l) * (block_products(level) + level.capacity * heavy_flops(level) +
                                    4.0 * level.attention_dim() * static_cast<double>(level.span))) /
                    level.stride;

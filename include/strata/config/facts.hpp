@@ -27,6 +27,7 @@ struct level_facts {
   int span = 0;                     ///< positions a query sees, its own included; 0: the level has no attention
   bool linear_compression = false;  ///< a linear map of the tokens side by side, else a convolution
   bool pools = false;               ///< tokens are compressed by attention, not by a convolution
+  int upsample_span = 0;            ///< positions that a token of an hourglass attends to; 0: a linear map
   bool full = false;                ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
   int hidden = 0;                   ///< width inside the feed-forward that every position passes
   int heavy_hidden = 0;             ///< width inside the one that selected positions pass besides; 0: there is none
@@ -43,6 +44,7 @@ struct level_facts {
     return (positions - sequence + dilation - 1) / dilation;
   }
   constexpr bool compressed() const { return compression > 1; }
+  constexpr bool upsamples_by_attention() const { return upsample_span > 0; }
   constexpr bool routed() const { return heavy_hidden > 0; }
 };
 
@@ -64,6 +66,7 @@ struct facts {
   /// In an hourglass layers run on one level each, elsewhere on all, with a merge after each layer.
   static constexpr bool hourglass = Config::fine_layers.any();
   static constexpr bool merges = level_count > 1 && !hourglass;
+  static constexpr bool upsamples_by_attention = Config::fine_layers.upsampling == upsampling_kind::attention;
   /// Where the fine stream takes up the coarse one; -1 where there is none.
   static constexpr int upsample_layer = hourglass ? depth - Config::fine_layers.after : -1;
   static constexpr int coarse = [] {
@@ -124,6 +127,7 @@ struct facts {
       const int own_length = max_length / given.compression;
       const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
       const bool full = given.attends_to_all(max_length), routed = given.routing.capacity > 0;
+      const int span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1);
       result[l] = {
           .compression = given.compression,
           .stride = given.stride,
@@ -131,9 +135,10 @@ struct facts {
           .dim = given.dim,
           .heads = given.heads,
           .head_dim = given.head_dim,
-          .span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1),
+          .span = span,
           .linear_compression = hourglass && given.compression > 1 && given.compressor != compressor_kind::attention,
           .pools = given.compressor == compressor_kind::attention,
+          .upsample_span = upsamples_by_attention && given.compression > 1 ? (span > 0 ? span : 1) : 0,
           .full = full,
           .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
           .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,

@@ -14,11 +14,16 @@ namespace strata {
 /// Which levels the logits are computed from.
 enum class logits_source { predicting_level, all_levels };
 
+/// How the coarse level of an hourglass is added to the fine one: a linear map gives each token its piece of the coarse position
+/// it belongs to, or each token attends to the coarse positions that the newest of them sees.
+enum class upsampling_kind { linear, attention };
+
 /// Layers of an hourglass that run on its fine level before it is shortened, and after the coarse one is added to it; those
 /// between run on the coarse level.
 struct hourglass_layers {
   int before = 0, after = 0;
-  constexpr bool any() const { return before != 0 || after != 0; }
+  upsampling_kind upsampling = upsampling_kind::linear;
+  constexpr bool any() const { return before != 0 || after != 0 || upsampling != upsampling_kind::linear; }
 };
 inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by side in every layer
 

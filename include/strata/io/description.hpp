@@ -53,7 +53,8 @@ std::string describe() {
                     options.source == quantized_source::final_embeddings ? "final embeddings" : "compressed tokens");
   }
   if (F::hourglass)
-    text += to_text("; hourglass of ", Config::fine_layers.before, " + ", Config::fine_layers.after, " fine layers");
+    text += to_text("; hourglass of ", Config::fine_layers.before, " + ", Config::fine_layers.after, " fine layers",
+                    F::upsamples_by_attention ? ", lengthened by attention" : "");
   if (Config::share_attention) text += "; attention weights shared";
   if (Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0)
     text += to_text("; dropout of embeddings ", Config::embedding_dropout, ", attention ", Config::attention_dropout,

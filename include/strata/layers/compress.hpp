@@ -15,7 +15,7 @@ struct compress_parameters {
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
   tensor<1> pointwise_bias;    // [d]
-  attention_pooling_parameters pooling;
+  attention_resampling_parameters pooling;
 };
 struct compress_activations {
   tensor<3> y;          // [B,n,d]; the token embeddings themselves where there is nothing to do

@@ -1,65 +1,155 @@
-// From the coarse stream of an hourglass back to the fine one: a linear map of each coarse position is cut into one piece for
-// each token from its own on up to the next position's, and added.
-// Shapes: coarse [B,n,d_c] -> spread [B,n,d s]; fine [B,T,d] + spread -> [B,T,d].
+// From the coarse stream of an hourglass back to the fine one. Linear: a map of each coarse position is cut into one piece for
+// each token from its own on up to the next position's, and added. By attention: each token asks for the last coarse positions
+// that stand at or before it, and what it gets is added.
+// Shapes: fine [B,T,d], coarse [B,n,d_c] -> [B,T,d].
 // Source: Nawrot et al., "Hierarchical transformers are more efficient language models", arXiv 2110.13711.
 #pragma once
 
+#include <strata/config/facts.hpp>
+#include <strata/layers/attention_resampling.hpp>
 #include <strata/layers/linear_map.hpp>
 
 namespace strata {
 
-using upsample_parameters = linear_map;  // [d s, d_c]
+struct upsample_parameters {
+  linear_map map;  // [d s, d_c]
+  attention_resampling_parameters attention;
+};
 struct upsample_activations {
   tensor<3> coarse;  // [B,n,d_c]
   tensor<3> x, y;    // [B,T,d], the fine stream before and after
   tensor<3> spread;  // scratch [B,n,d s], in backward its gradient
+  attention_resampling_activations attention;
 };
 
-template <class Table>
-constexpr upsample_parameters declare_upsample(Table& table, index dim, index stride, index coarse_dim) {
-  using name = typename Table::name;
-  return declare_linear_map(table, name("upsample"), dim * stride, coarse_dim, linear_start(coarse_dim));
+/// `level` is the coarse one, here and below.
+constexpr cross_attention_shape shape_of_upsample(const level_facts& level, index batch, index tokens) {
+  return {batch, tokens, 1, level.positions(tokens), level.stride, level.heads, level.head_dim, level.upsample_span};
+}
+constexpr resampled_widths widths_of_upsample(const level_facts& level, index dim) {
+  return {.query = dim, .source = level.dim, .out = dim};
 }
 
-constexpr upsample_activations plan_upsample(activation_plan& plan, index stride, const tensor<3>& coarse,
+template <class Table>
+constexpr upsample_parameters declare_upsample(Table& table, const level_facts& level, index dim) {
+  using name = typename Table::name;
+  upsample_parameters own;
+  if (level.upsamples_by_attention())
+    own.attention = declare_attention_resampling(table, name("upsample"), shape_of_upsample(level, 1, 1),
+                                                 widths_of_upsample(level, dim));
+  else
+    own.map = declare_linear_map(table, name("upsample"), dim * level.stride, level.dim, linear_start(level.dim));
+  return own;
+}
+
+constexpr upsample_activations plan_upsample(activation_plan& plan, const level_facts& level, const tensor<3>& coarse,
                                              const tensor<3>& x, const tensor<3>& y) {
+  const auto [batch, tokens, dim] = x.shape;
+  upsample_activations own{coarse, x, y, {}, {}};
   memory_plan scratch;
-  const tensor<3> spread = scratch.add<3>({coarse.shape[0], coarse.shape[1], x.shape[2] * stride});
+  if (level.upsamples_by_attention())
+    own.attention = plan_attention_resampling(plan, plan.memory, scratch, shape_of_upsample(level, batch, tokens));
+  else
+    own.spread = scratch.add<3>({batch, coarse.shape[1], dim * level.stride});
   plan.scratch_used(scratch);
-  return {coarse, x, y, spread};
+  return own;
+}
+
+/// What incremental generation keeps: [B,1,d s], what the newest coarse position gives its tokens, or [B,span,2 H E], keys and
+/// values of the last ones.
+constexpr std::array<index, 3> upsample_kept_shape(const level_facts& level, index batch, index dim) {
+  if (level.upsamples_by_attention()) return {batch, level.upsample_span, 2 * index{level.attention_dim()}};
+  return {batch, 1, dim * level.stride};
+}
+
+/// FLOPs in one text of `tokens` tokens, and of one generated token on average.
+constexpr double upsample_flops(const level_facts& level, index dim, index tokens) {
+  const cross_attention_shape shape = shape_of_upsample(level, 1, tokens);
+  const double positions = static_cast<double>(level.positions(tokens));
+  if (!level.upsamples_by_attention()) return 2 * positions * static_cast<double>(level.dim * dim * level.stride);
+  const resampled_widths widths = widths_of_upsample(level, dim);
+  return static_cast<double>(tokens) * attention_resampling_query_flops(shape, widths) +
+         positions * attention_resampling_source_flops(shape, widths) + shape.flops();
+}
+constexpr double upsample_step_flops(const level_facts& level, index dim) {
+  if (!level.upsamples_by_attention()) return 2 * static_cast<double>(level.dim * dim);
+  const cross_attention_shape shape = shape_of_upsample(level, 1, 1);
+  const resampled_widths widths = widths_of_upsample(level, dim);
+  return attention_resampling_query_flops(shape, widths) +
+         attention_resampling_source_flops(shape, widths) / level.stride +
+         4 * static_cast<double>(shape.dim() * shape.span);
 }
 
 template <class Backend, class S = typename Backend::scalar>
-void upsample_spread(const pass<Backend>& p, const upsample_parameters& own, input<S, 3> coarse, output<S, 3> spread) {
+void upsample_spread(const pass<Backend>& p, const linear_map& own, input<S, 3> coarse, output<S, 3> spread) {
   linear_map_forward(p, own, coarse.rows(), spread.rows(), update::replace);
 }
 
-/// y = x + the pieces: unfold's transpose puts piece k of position i at token i s + k - passed, where `passed` tokens of the
+/// y += the pieces: unfold's transpose puts piece k of position i at token i s + k - passed, where `passed` tokens of the
 /// first position are over.
 template <class Backend, class S = typename Backend::scalar>
-void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index passed, input<S, 3> x, output<S, 3> y) {
-  copy(p.backend, x.flat(), y.flat());
+void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index passed, output<S, 3> y) {
   unfold_backward(p.backend, spread, stride, stride, stride - 1 - passed, y);
 }
 
 /// Without `add` the fine stream goes on alone.
 template <class Backend>
-void upsample_forward(const pass<Backend>& p, int stride, const upsample_parameters& own,
+void upsample_forward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                       const upsample_activations& acts, bool add) {
   const auto x = p.memory[acts.x], y = p.memory[acts.y];
-  if (!add) return copy(p.backend, x.flat(), y.flat());
+  copy(p.backend, x.flat(), y.flat());
+  if (!add) return;
+  const auto coarse = p.memory[acts.coarse];
+  if (level.upsamples_by_attention())
+    return attention_resampling_forward(p, shape_of_upsample(level, x.shape[0], x.shape[1]), own.attention,
+                                        acts.attention, x.rows(), coarse.rows(), y.rows(), update::add);
   const auto spread = p.scratch[acts.spread];
-  upsample_spread(p, own, p.memory[acts.coarse], spread);
-  upsample_add(p, stride, spread, 0, x, y);
+  upsample_spread(p, own.map, coarse, spread);
+  upsample_add(p, level.stride, spread, 0, y);
 }
 
-/// `dy` is also the gradient of the fine stream before; adds to `dcoarse`.
+/// One more token of each of B texts, number `position`. `kept` is as `upsample_kept_shape` says; a new coarse position enters
+/// it where there is one.
 template <class Backend, class S = typename Backend::scalar>
-void upsample_backward(const pass<Backend>& p, int stride, const upsample_parameters& own,
-                       const upsample_activations& acts, input<S, 3> dy, output<S, 3> dcoarse) {
+void upsample_step(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
+                   const upsample_activations& acts, bool add, index position, output<S, 3> kept) {
+  const auto x = p.memory[acts.x], coarse = p.memory[acts.coarse], y = p.memory[acts.y];
+  const bool newest = position % level.stride == 0;
+  copy(p.backend, x.flat(), y.flat());
+  if (!add) return;
+  if (level.upsamples_by_attention()) {
+    if (newest)
+      attention_resampling_keep(p, own.attention, acts.attention, position / level.stride, coarse.rows(), kept);
+    attention_resampling_step(p, shape_of_upsample(level, x.shape[0], 1), own.attention, acts.attention,
+                              position / level.stride + 1, x.rows(), kept, y.rows(), update::add);
+    return;
+  }
+  if (newest) upsample_spread(p, own.map, coarse, kept);
+  upsample_add(p, level.stride, kept, position % level.stride, y);
+}
+
+/// Of a pass from the start of the texts, whose newest coarse position is `newest` [B,1,d_c], what later steps need.
+template <class Backend, class S = typename Backend::scalar>
+void upsample_keep(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
+                   const upsample_activations& acts, input<S, 3> newest, output<S, 3> kept) {
+  if (level.upsamples_by_attention()) return attention_resampling_keep_last(p, acts.attention, kept);
+  upsample_spread(p, own.map, newest, kept);
+}
+
+/// `dx` comes in as the gradient after and leaves as that before; adds to `dcoarse`.
+template <class Backend, class S = typename Backend::scalar>
+void upsample_backward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
+                       const upsample_activations& acts, output<S, 3> dx, output<S, 3> dcoarse) {
+  const auto coarse = p.memory[acts.coarse].rows();
+  if (level.upsamples_by_attention()) {
+    attention_resampling_backward(p, shape_of_upsample(level, dx.shape[0], dx.shape[1]), own.attention, acts.attention,
+                                  coarse, dx.rows(), dcoarse.rows());
+    return attention_resampling_backward_queries(p, own.attention, acts.attention, p.memory[acts.x].rows(), dx.rows(),
+                                                 update::add);
+  }
   const auto dspread = p.scratch[acts.spread];
-  unfold(p.backend, dy, stride, stride, index{stride} - 1, dspread);
-  linear_map_backward(p, own, p.memory[acts.coarse].rows(), dspread.rows(), dcoarse.rows(), update::add);
+  unfold(p.backend, dx, level.stride, level.stride, index{level.stride} - 1, dspread);
+  linear_map_backward(p, own.map, coarse, dspread.rows(), dcoarse.rows(), update::add);
 }
 
 }  // namespace strata

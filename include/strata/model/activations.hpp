@@ -102,7 +102,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   }
   if (F::hourglass) {
     own.source[F::coarse] = enters[F::first_layer(F::coarse)][F::fine];
-    own.upsample = plan_upsample(plan, F::levels[F::coarse].stride, own.last_stream[F::coarse], own.source[F::coarse],
+    own.upsample = plan_upsample(plan, F::levels[F::coarse], own.last_stream[F::coarse], own.source[F::coarse],
                                  enters[F::upsample_layer][F::fine]);
   }
   const memory_plan before_layers = memory, rows_before = plan.targets;

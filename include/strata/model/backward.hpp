@@ -77,8 +77,7 @@ void backward(const pass<Backend>& p, const activation_layout<Config>& acts, vie
         block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                        p.memory.optional(acts.rotary[l]), dstream[l]);
     if (i == F::upsample_layer && merge)
-      upsample_backward(p, F::levels[F::coarse].stride, own.upsample, acts.upsample, dstream[F::fine],
-                        dstream[F::coarse]);
+      upsample_backward(p, F::levels[F::coarse], own.upsample, acts.upsample, dstream[F::fine], dstream[F::coarse]);
     for (int l = 0; l < F::level_count; ++l) {
       if (F::first_layer(l) != i) continue;
       const auto dcompressed = dembedding[l];  // free by now

@@ -9,6 +9,7 @@
 
 #include <strata/config/facts.hpp>
 #include <strata/core/tensor_table.hpp>
+#include <strata/layers/upsample.hpp>
 #include <strata/merges/merges.hpp>
 
 namespace strata {
@@ -25,8 +26,8 @@ struct cache_layout {
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
     typename merge_of<Config>::cache merge;
   };
-  tensor<3> window;  // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
-  tensor<3> spread;  // [B,1,d s], of an hourglass: what the newest coarse position gives its tokens
+  tensor<3> window;    // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
+  tensor<3> upsample;  // of an hourglass what `upsample_step` keeps
   each_level<tensor<3>> pooled;    // [B,c,2 H E], keys and values of the last tokens, levels that pool by attention
   each_level<tensor<3>> shifted;   // [B,1,d], free memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
@@ -44,7 +45,8 @@ constexpr cache_layout<Config> plan_cache(index batch) {
     if (F::levels[l].span > 0) own.distance[l] = plan.add<3>({2, F::levels[l].span, F::levels[l].head_dim / 2});
   own.constants = plan.size();
   own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
-  if (F::hourglass) own.spread = plan.add<3>({batch, 1, F::levels[F::fine].dim * F::levels[F::coarse].stride});
+  if (F::hourglass)
+    own.upsample = plan.add<3>(upsample_kept_shape(F::levels[F::coarse], batch, F::levels[F::fine].dim));
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     if (level.pools) own.pooled[l] = plan.add<3>({batch, level.compression, 2 * level.attention_dim()});

@@ -66,7 +66,7 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
   for (int i = 0; i < F::depth; ++i) {
     for (int l = 0; l < F::level_count; ++l)
       if (F::first_layer(l) == i) enter_level(p, acts, l, own);
-    if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse].stride, own.upsample, acts.upsample, merge);
+    if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse], own.upsample, acts.upsample, merge);
     const auto stream = blocks_forward(p, acts, i, own);
     observer.after_blocks(i);
     if (F::merges && merge) {

@@ -88,7 +88,9 @@ class generator {
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
         if (F::first_layer(l) == i) enter_level_step(p, l);
-      if (i == F::upsample_layer) upsample_step(p);
+      if (i == F::upsample_layer)
+        upsample_step(p, F::levels[F::coarse], own.upsample, acts_.upsample, merge_, position_,
+                      cache()[places_.upsample]);
       for (int l = 0; l < F::level_count; ++l)
         if (active(l) && F::runs(i, l)) block_step(p, i, l);
       if (F::merges && merge_) merge_step(p, i);
@@ -198,16 +200,16 @@ class generator {
 
     const tensor_memory<scalar> own{memory_.data()};
     if (F::hourglass && merge_) {
-      keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, own[acts_.upsample.coarse]);
-      upsample_spread(p, weights_.layout().upsample, own[acts_.upsample.coarse], cache()[places_.spread]);
+      const auto newest = own[acts_.upsample.coarse];
+      keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, newest);
+      upsample_keep(p, F::levels[F::coarse], weights_.layout().upsample, acts.upsample, newest,
+                    cache()[places_.upsample]);
     }
     for (int l = 0; l < F::level_count; ++l) {
       keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
       if (!F::levels[l].pools) continue;
       const auto ring = cache()[places_.pooled[l]];
-      keep_last(*backend_,
-                p.memory[acts.compress[l].pooling.key_value].template reshape<3>({batch_, tokens, ring.shape[2]}), 0, 1,
-                0, ring);
+      attention_resampling_keep_last(p, acts.compress[l].pooling.resampling, ring);
     }
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
     for (index b = 0; b < batch_; ++b)
@@ -272,15 +274,6 @@ class generator {
                        level.compressed() ? window : p.memory[acts_.tokens], width - 1);
     norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
                  p.memory[acts_.token_embedding[l]]);
-  }
-
-  void upsample_step(const pass<Backend>& p) {
-    const upsample_activations& acts = acts_.upsample;
-    if (!merge_) return copy(*backend_, p.memory[acts.x].flat(), p.memory[acts.y].flat());
-    const int stride = F::levels[F::coarse].stride;
-    const auto spread = cache()[places_.spread];
-    if (active(F::coarse)) upsample_spread(p, weights_.layout().upsample, p.memory[acts.coarse], spread);
-    upsample_add(p, stride, spread, position_ % stride, p.memory[acts.x], p.memory[acts.y]);
   }
 
   void block_step(const pass<Backend>& p, int i, int l) {

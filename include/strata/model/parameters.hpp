@@ -55,9 +55,7 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
   }
   for (int i = 0; i < F::depth; ++i) {
     auto& blocks = own.layers[i].blocks;
-    if (i == F::upsample_layer)
-      own.upsample =
-          declare_upsample(table, F::levels[F::fine].dim, F::levels[F::coarse].stride, F::levels[F::coarse].dim);
+    if (i == F::upsample_layer) own.upsample = declare_upsample(table, F::levels[F::coarse], F::levels[F::fine].dim);
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);

@@ -56,6 +56,14 @@ struct narrow_waist : strata::model_defaults {
   static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}};
 };
 
+struct attending_waist : narrow_waist {
+  static constexpr strata::hourglass_layers fine_layers = {
+      .before = 2, .after = 1, .upsampling = strata::upsampling_kind::attention};
+};
+struct attending_waist_without_attention : attending_waist {
+  static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40, .window = 0}, {.dim = 16}};
+};
+
 struct pools : strata::model_defaults {
   static constexpr level levels[] = {{.dim = 8},
                                      {.compression = 4, .dim = 8},
@@ -162,6 +170,13 @@ TEST_CASE("facts: the levels that merging adds to") {
   CHECK(receiving(facts<several>::levels) == std::vector<bool>{false, true, false});
   CHECK(receiving(facts<into_all>::levels) == std::vector<bool>{true, true, true});
   CHECK(receiving(facts<into_some>::levels) == std::vector<bool>{false, true, true});
+}
+
+TEST_CASE("facts: how many coarse positions a token of an hourglass attends to") {
+  CHECK(facts<narrow_waist>::levels[0].upsample_span == 0);
+  CHECK(facts<attending_waist>::levels[0].upsample_span == facts<attending_waist>::levels[0].span);
+  CHECK(facts<attending_waist>::levels[1].upsample_span == 0);
+  CHECK(facts<attending_waist_without_attention>::levels[0].upsample_span == 1);
 }
 
 TEST_CASE("facts: which layers of an hourglass run on which level") {

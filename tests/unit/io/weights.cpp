@@ -81,6 +81,12 @@ TEST_CASE("a description says what merges levels, and into which") {
              Catch::Matchers::ContainsSubstring(", merge level_shift, hidden 2 times the width;"));
 }
 
+TEST_CASE("a description says how an hourglass is lengthened") {
+  CHECK_THAT(strata::describe<models::hourglass>(), Catch::Matchers::EndsWith("; hourglass of 1 + 2 fine layers"));
+  CHECK_THAT(strata::describe<models::attending_hourglass>(),
+             Catch::Matchers::EndsWith("; hourglass of 1 + 2 fine layers, lengthened by attention"));
+}
+
 TEST_CASE("a description says what is quantised") {
   const std::string text = strata::describe<quantizes_compressed_tokens>();
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("2 books of 3 codes of width 4, of compressed tokens"));

@@ -1,67 +1,125 @@
-// An hourglass against its formula: which tokens a coarse position sees, and which coarse position a token gets.
+// An hourglass against its formula: which tokens a coarse position sees, and which coarse positions a token gets.
+#include <cmath>
+#include <vector>
+
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
+namespace strata {
 namespace {
 
 /// sum over k of matrix[row, k] x(k).
 template <class Matrix, class X>
-double row_times(const Matrix& matrix, strata::index row, X x) {
+double row_times(const Matrix& matrix, index row, X x) {
   double sum = 0;
-  for (strata::index k = 0; k < matrix.shape[1]; ++k) sum += matrix(row, k) * x(k);
+  for (index k = 0; k < matrix.shape[1]; ++k) sum += matrix(row, k) * x(k);
   return sum;
 }
+
+/// A forward pass of an hourglass with one fine layer before and two coarse ones.
+template <class Config>
+struct trial {
+  using F = facts<Config>;
+  static constexpr index batch = 2, tokens = 30, stride = 4;
+  static constexpr auto acts = plan_activations<Config>(batch, tokens, activation_use::training);
+  static constexpr auto& own = parameters<Config>::layout;
+
+  reference<double> backend;
+  transformer<Config, reference<double>> model{backend, 1};
+  buffer<double> memory{acts.memory_size}, scratch{acts.scratch_size};
+  pass<reference<double>> p{backend, batch, tokens, {model.weights().data}, {}, {memory.data()}, {scratch.data()}, {}};
+  std::vector<token> ids = models::random_ids(batch, tokens, Config::vocabulary, 1);
+  view<double, 3> fine = p.memory[acts.layers[0].blocks[F::fine].y],
+                  coarse = p.memory[acts.layers[2].blocks[F::coarse].y],
+                  joined = p.memory[acts.layers[3].blocks[F::fine].x];
+
+  void run(bool merge) {
+    upload_rotary_tables(backend, acts, p.memory);
+    forward(p, acts, view<const token, 2>{ids.data(), {batch, tokens}}, merge);
+  }
+};
 
 }  // namespace
 
 TEST_CASE("an hourglass shortens and lengthens by its formula") {
-  using F = strata::facts<models::hourglass>;
-  constexpr strata::index batch = 2, tokens = 30, stride = 4;
-  constexpr auto acts = strata::plan_activations<models::hourglass>(batch, tokens, strata::activation_use::training);
-  constexpr auto& own = strata::parameters<models::hourglass>::layout;
-  strata::reference<double> backend;
-  const strata::transformer<models::hourglass, strata::reference<double>> model(backend, 1);
-  strata::buffer<double> memory(acts.memory_size), scratch(acts.scratch_size);
-  const auto ids = models::random_ids(batch, tokens, models::hourglass::vocabulary, 1);
-  const strata::pass<strata::reference<double>> p{backend, batch,           tokens,           {model.weights().data},
-                                                  {},      {memory.data()}, {scratch.data()}, {}};
-  strata::upload_rotary_tables(backend, acts, p.memory);
-  const auto run = [&](bool merge) {
-    strata::forward(p, acts, strata::view<const strata::token, 2>{ids.data(), {batch, tokens}}, merge);
-  };
-  run(true);
+  using F = facts<models::hourglass>;
+  trial<models::hourglass> of;
+  constexpr index stride = of.stride;
+  of.run(true);
 
   // The fine stream after one layer, shortened: position i ends at token 4 i.
-  const auto fine = p.memory[acts.layers[0].blocks[F::fine].y];
-  const auto shortened = p.memory[acts.compress[F::coarse].y];
-  const auto shorten = p.weights[own.compress[F::coarse].projection];
-  REQUIRE(shortened.shape == std::array<strata::index, 3>{batch, 8, 6});
-  REQUIRE(shorten.shape == std::array<strata::index, 2>{6, 4 * stride});
+  const auto shortened = of.p.memory[of.acts.compress[F::coarse].y];
+  const auto shorten = of.p.weights[of.own.compress[F::coarse].projection];
+  REQUIRE(shortened.shape == std::array<index, 3>{of.batch, 8, 6});
+  REQUIRE(shorten.shape == std::array<index, 2>{6, 4 * stride});
   // Two layers later all coarse positions are in, and the fine stream goes on from where it was.
-  const auto coarse = p.memory[acts.layers[2].blocks[F::coarse].y];
-  const auto joined = p.memory[acts.layers[3].blocks[F::fine].x];
-  const auto upsample = p.weights[own.upsample.weight];
-  const auto bias = p.weights[own.upsample.bias];
+  const auto upsample = of.p.weights[of.own.upsample.map.weight];
+  const auto bias = of.p.weights[of.own.upsample.map.bias];
   double worst = 0;
-  for (strata::index b = 0; b < batch; ++b) {
-    for (strata::index i = 0; i < 8; ++i)
-      for (strata::index d = 0; d < 6; ++d) {
-        const double expected = row_times(shorten, d, [&](strata::index k) {
-          const strata::index t = i * stride - (stride - 1) + k % stride;
-          return t < 0 ? 0 : fine(b, t, k / stride);
+  for (index b = 0; b < of.batch; ++b) {
+    for (index i = 0; i < 8; ++i)
+      for (index d = 0; d < 6; ++d) {
+        const double expected = row_times(shorten, d, [&](index k) {
+          const index t = i * stride - (stride - 1) + k % stride;
+          return t < 0 ? 0 : of.fine(b, t, k / stride);
         });
         worst = std::max(worst, std::abs(shortened(b, i, d) - expected));
       }
-    for (strata::index t = 0; t < tokens; ++t)
-      for (strata::index d = 0; d < 4; ++d) {
-        const strata::index row = d * stride + t % stride;
-        const double added =
-            bias(row) + row_times(upsample, row, [&](strata::index k) { return coarse(b, t / stride, k); });
-        worst = std::max(worst, std::abs(joined(b, t, d) - (fine(b, t, d) + added)));
+    for (index t = 0; t < of.tokens; ++t)
+      for (index d = 0; d < 4; ++d) {
+        const index row = d * stride + t % stride;
+        const double added = bias(row) + row_times(upsample, row, [&](index k) { return of.coarse(b, t / stride, k); });
+        worst = std::max(worst, std::abs(of.joined(b, t, d) - (of.fine(b, t, d) + added)));
       }
   }
   CHECK(worst < 1e-12);
 
-  run(false);
-  CHECK(std::equal(fine.data, fine.data + fine.size(), joined.data));  // the fine level alone
+  of.run(false);
+  CHECK(std::equal(of.fine.data, of.fine.data + of.fine.size(), of.joined.data));  // the fine level alone
 }
+
+TEST_CASE("tokens of an hourglass attend to the coarse positions by the formula") {
+  trial<models::attending_hourglass> of;
+  const auto& own = of.own.upsample.attention;
+  constexpr index head_dim = 4, span = 3;  // of the coarse level, which has one head
+  const auto to_query = of.p.weights[own.to_query], to_key_value = of.p.weights[own.to_key_value];
+  const auto to_out = of.p.weights[own.to_out];
+  const auto out_bias = of.p.weights[own.out_bias];
+  const auto bias = tensor_memory<double>{of.model.weights().data}[own.bias];
+  REQUIRE(to_query.shape == std::array<index, 2>{head_dim, 4});
+  REQUIRE(to_key_value.shape == std::array<index, 2>{2 * head_dim, 6});
+  REQUIRE(bias.shape == std::array<index, 2>{1, span});
+  for (index back = 0; back < span; ++back) bias(0, back) = 0.3 - 0.4 * static_cast<double>(back);
+  of.run(true);
+
+  double worst = 0;
+  for (index b = 0; b < of.batch; ++b)
+    for (index t = 0; t < of.tokens; ++t) {
+      const index newest = t / of.stride, count = std::min(newest + 1, span);
+      const auto part_of = [&](index position, index row) {
+        return row_times(to_key_value, row, [&](index k) { return of.coarse(b, position, k); });
+      };
+      std::vector<double> mixed(head_dim);
+      double total = 0;
+      for (index back = 0; back < count; ++back) {
+        double score = 0;
+        for (index e = 0; e < head_dim; ++e)
+          score += row_times(to_query, e, [&](index k) { return of.fine(b, t, k); }) * part_of(newest - back, e);
+        const double share = std::exp(score / 2 + bias(0, back));  // 2 is the root of head_dim
+        total += share;
+        for (index e = 0; e < head_dim; ++e)
+          mixed[static_cast<std::size_t>(e)] += share * part_of(newest - back, head_dim + e);
+      }
+      for (index d = 0; d < 4; ++d) {
+        const double added =
+            out_bias(d) + row_times(to_out, d, [&](index e) { return mixed[static_cast<std::size_t>(e)] / total; });
+        worst = std::max(worst, std::abs(of.joined(b, t, d) - (of.fine(b, t, d) + added)));
+      }
+    }
+  CHECK(worst < 1e-12);
+
+  of.run(false);
+  CHECK(std::equal(of.fine.data, of.fine.data + of.fine.size(), of.joined.data));
+}
+
+}  // namespace strata

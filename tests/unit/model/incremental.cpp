@@ -96,7 +96,8 @@ TEMPLATE_TEST_CASE("incremental logits equal those of the whole sequence", "", S
   models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
 }
 
-TEMPLATE_TEST_CASE("a generator leaves out the merge where it is asked to", "", models::mixed, models::hourglass) {
+TEMPLATE_TEST_CASE("a generator leaves out the merge where it is asked to", "", models::mixed, models::hourglass,
+                   models::attending_hourglass) {
   strata::reference<float> backend;
   check_incremental<TestType>(backend, false);
   strata::reference<double> exact;
