@@ -152,7 +152,7 @@ struct facts {
     }
     return result;
   }();
-  static constexpr const level_facts& predicting = levels[predicting_level];
+  static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
   /// Tokens that the longest convolution reads.
   static constexpr int largest_compression = [] {

@@ -7,7 +7,9 @@
 
 #define STRATA_ASSERT(condition) assert(condition)
 
-#if defined(__clang__)
+#if defined(__CUDACC__)
+#define STRATA_UNROLL _Pragma("unroll")
+#elif defined(__clang__)
 #define STRATA_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define STRATA_UNROLL _Pragma("GCC unroll 16")

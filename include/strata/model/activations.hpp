@@ -100,7 +100,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     own.last_stream[l] = stream;
     own.source[l] = own.tokens;
   }
-  if (F::hourglass) {
+  if constexpr (F::hourglass) {
     own.source[F::coarse] = enters[F::first_layer(F::coarse)][F::fine];
     own.upsample = plan_upsample(plan, F::levels[F::coarse], own.last_stream[F::coarse], own.source[F::coarse],
                                  enters[F::upsample_layer][F::fine]);
