@@ -1,0 +1,29 @@
+// What tests set and ask of the CUDA runtime on the CPU, and how device work gets into the order of a stream.
+#pragma once
+
+#include <cstddef>
+#include <cuda_runtime_api.h>
+#include <functional>
+#include <string>
+
+namespace cuda_on_cpu {
+
+/// What the last fault was, in words; also written to stderr. Empty after cudaDeviceReset.
+std::string last_message();
+
+/// Of the devices that programs find; with 0, calls fail as where there is none. One at first.
+void set_device_count(int count);
+/// Bytes of device memory; 4 GiB at first.
+void set_memory_limit(std::size_t bytes);
+/// How many allocations of device memory have not been freed.
+std::size_t live_allocations();
+
+/// Puts work into the order of a stream. What it throws as kernel_error becomes the error of the device.
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+/// Puts a kernel into the order of a stream; where it cannot be launched, cudaGetLastError says so.
+void launch(dim3 blocks, dim3 threads, std::size_t dynamic_shared_bytes, cudaStream_t stream,
+            std::function<void()> thread);
+/// For work that is not a kernel: throws kernel_error unless the bytes lie in one allocation of device memory.
+void require_allocated(const void* begin, std::size_t bytes, const char* what);
+
+}  // namespace cuda_on_cpu
