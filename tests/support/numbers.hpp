@@ -6,6 +6,7 @@
 #include <deque>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -98,17 +99,27 @@ class workbench {
 
   template <class T, int Rank>
   std::vector<double> read(const strata::view<T, Rank>& x) {
-    // No operation downloads tokens or packed weights: only a backend on the host can do this.
-    if constexpr (std::is_same_v<T, token> || std::is_same_v<T, std::int8_t>) {
-      return {x.data, x.data + x.size()};
-    } else if constexpr (std::is_same_v<T, strata::bfloat16>) {
+    using element = std::remove_const_t<T>;
+    const auto values_of = [](const element* first, index count) {
       std::vector<double> values;
-      for (index n = 0; n < x.size(); ++n) values.push_back(to_float(x.data[n]));
+      for (index n = 0; n < count; ++n) {
+        if constexpr (std::is_same_v<element, strata::bfloat16>)
+          values.push_back(to_float(first[n]));
+        else
+          values.push_back(static_cast<double>(first[n]));
+      }
       return values;
-    } else {
-      std::vector<scalar> host(static_cast<std::size_t>(x.size()));
+    };
+    std::vector<element> host(static_cast<std::size_t>(x.size()));
+    // No operation downloads tokens or packed weights: a backend on a device has a function of its own for it.
+    if constexpr (requires { download_bytes(backend, x.data, host.data(), std::size_t{}); }) {
+      download_bytes(backend, x.data, host.data(), host.size() * sizeof(element));
+      return values_of(host.data(), x.size());
+    } else if constexpr (std::is_same_v<element, scalar>) {
       download(backend, x.flat(), strata::view<scalar, 1>{host.data(), {x.size()}});
-      return {host.begin(), host.end()};
+      return values_of(host.data(), x.size());
+    } else {
+      return values_of(x.data, x.size());
     }
   }
   template <class T, int Rank>

@@ -1,0 +1,627 @@
+// attention, its gradient and one step of incremental attention.
+// Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
+// Source: FlashAttention, arXiv 2205.14135: a block of threads keeps a tile of queries (or, for their gradients, of keys and
+// values), and what they meet comes through shared memory in small blocks.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include <strata/backend/cuda/context.hpp>
+
+namespace strata {
+namespace device {
+
+/// Neighbouring lanes that share a row. What a row needs of its other lanes then never leaves the warp.
+inline constexpr int row_lanes = 8;
+
+/// Of the values of the lanes that share a row, in each of them.
+__device__ __forceinline__ float row_sum(float value) {
+  STRATA_UNROLL
+  for (int apart = row_lanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(all_lanes, value, apart);
+  return value;
+}
+/// Passes over what is not a number.
+__device__ __forceinline__ float row_max(float value) {
+  STRATA_UNROLL
+  for (int apart = row_lanes / 2; apart > 0; apart /= 2) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, apart));
+  return value;
+}
+/// From what exponents count: a maximum, but 0 where there is nothing yet, so that what is not seen weighs exp(-inf) = 0.
+__device__ __forceinline__ float exponent_base(float largest) { return largest == -INFINITY ? 0.f : largest; }
+
+/// The cos and sin of all positions, [n,E/2] each; without a table nothing is turned.
+struct turning {
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+};
+
+/// What all kernels of one attention need.
+struct attention_arguments {
+  attention_shape shape;
+  int span;  ///< not beyond the sequence
+  float scale;
+  const float* table;
+  index positions;  ///< of the table
+
+  /// `which`: 0 for queries, 1 for keys.
+  __device__ __forceinline__ turning turning_of(int which) const {
+    if (table == nullptr) return {};
+    const index size = positions * (shape.head_dim / 2);
+    return {table + 2 * which * size, table + (2 * which + 1) * size};
+  }
+  __device__ __forceinline__ bool sees(int query, int key) const { return key <= query && query - key < span; }
+};
+
+/// Rows of E channels, `step` apart, and what turns them.
+template <class T>
+struct head_rows {
+  T* first;
+  index step;
+  turning by;
+};
+
+/// One interleaved sequence of one head: where it lies. `task` counts batch, heads and interleaved sequences.
+struct attention_sequence {
+  const attention_arguments& own;
+  int count, head_dim;  // indices of this sequence, E
+  index dim;            // H E
+  index row;            // of index 0 in [B n]
+  index head_row;       // of index 0 in [B,H,n]
+  index channel;        // of the head inside [H E]
+
+  __device__ __forceinline__ attention_sequence(const attention_arguments& arguments, index task)
+      : own(arguments), head_dim(own.shape.head_dim), dim(static_cast<index>(own.shape.heads) * head_dim) {
+    const attention_shape& shape = own.shape;
+    const index sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
+    const index b = task / shape.dilation / shape.heads;
+    count = static_cast<int>((shape.length - sequence + shape.dilation - 1) / shape.dilation);
+    row = b * shape.length + sequence;
+    head_row = (b * shape.heads + head) * shape.length + sequence;
+    channel = head * head_dim;
+  }
+  /// Its part of a matrix [B n, H E].
+  template <class T>
+  __device__ __forceinline__ head_rows<T> of(T* rows) const {
+    return {rows + row * dim + channel, own.shape.dilation * dim, {}};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> queries_of(T* qkv) const {
+    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0)};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> keys_of(T* qkv) const {
+    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1)};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {
+    return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}};
+  }
+  /// Index i of it in [B,H,n].
+  __device__ __forceinline__ index in_heads(int i) const {
+    return head_row + static_cast<index>(i) * own.shape.dilation;
+  }
+};
+
+__device__ __forceinline__ void load_vector(const float* from, float (&to)[2]) {
+  const float2 both = *reinterpret_cast<const float2*>(from);
+  to[0] = both.x, to[1] = both.y;
+}
+__device__ __forceinline__ void load_vector(const float* from, float (&to)[4]) {
+  const float4 all = *reinterpret_cast<const float4*>(from);
+  to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
+}
+
+/// How the threads of a block compute a tile of Rows rows against blocks of `columns` rows of up to Width channels. A thread
+/// computes `size` rows, `groups` apart, and with its row lanes all columns and all channels of them.
+template <int Width, int Rows>
+struct attention_tile {
+  static constexpr int rows = Rows, columns = 32, size = 4, columns_a_lane = columns / row_lanes;
+  static constexpr int groups = Rows / size, threads = groups * row_lanes;
+  static constexpr int vector = Width / row_lanes < 4 ? Width / row_lanes : 4;  // channels that a lane has in one piece
+  static constexpr int vectors = Width / row_lanes / vector;
+  static constexpr int stride = Width + 4, weight_stride = columns + 4;  // neighbouring rows start in different banks
+  static constexpr int pairs = Width / 2;  // a thread moves the same pair of channels of several rows
+  static_assert(threads % pairs == 0);
+  static constexpr int row_floats = rows * stride, column_floats = columns * stride;
+  static constexpr int weight_floats = rows * weight_stride;
+
+  using scores = float[size][columns_a_lane];
+  using mixed = float[size][vectors][vector];
+
+  int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+
+  __device__ __forceinline__ int row(int i) const { return group + i * groups; }
+  __device__ __forceinline__ int column(int j) const { return lane + j * row_lanes; }
+  __device__ __forceinline__ int channel(int v) const { return (v * row_lanes + lane) * vector; }
+
+  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, turned, zeros around them. Returns whether what this
+  /// thread loaded is finite.
+  __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
+                              int rows_to_load, float* to) {
+    const int half = sequence.head_dim / 2, e = static_cast<int>(threadIdx.x) % pairs;
+    bool finite = true;
+    for (int row = static_cast<int>(threadIdx.x) / pairs; row < rows_to_load; row += threads / pairs) {
+      float* const out = to + row * stride;
+      if (e >= half) {  // channels that heads do not have
+        out[2 * e] = out[2 * e + 1] = 0;
+        continue;
+      }
+      const index i = first + row;
+      float x = 0, y = 0;
+      if (i < sequence.count) {
+        x = from.first[i * from.step + e], y = from.first[i * from.step + e + half];
+        if (from.by.cosine != nullptr) {
+          const float cosine = from.by.cosine[i * half + e], sine = from.by.sine[i * half + e];
+          const float turned = x * cosine - y * sine;
+          y = y * cosine + x * sine;
+          x = turned;
+        }
+      }
+      out[e] = x;
+      out[e + half] = y;
+      finite = finite && fabsf(x) <= 3.402823466e38f && fabsf(y) <= 3.402823466e38f;
+    }
+    return finite;
+  }
+
+  /// Indices first, first + 1, .. of a sequence = the tile from[rows, Width], turned back.
+  __device__ static void store(const attention_sequence& sequence, const float* from, int first,
+                               const head_rows<float>& to) {
+    const int half = sequence.head_dim / 2, e = static_cast<int>(threadIdx.x) % pairs;
+    if (e >= half) return;
+    for (int row = static_cast<int>(threadIdx.x) / pairs; row < rows; row += threads / pairs) {
+      const index i = first + row;
+      if (i >= sequence.count) return;
+      float x = from[row * stride + e], y = from[row * stride + e + half];
+      if (to.by.cosine != nullptr) {
+        const float cosine = to.by.cosine[i * half + e], sine = to.by.sine[i * half + e];
+        const float turned = x * cosine + y * sine;
+        y = y * cosine - x * sine;
+        x = turned;
+      }
+      to.first[i * to.step + e] = x;
+      to.first[i * to.step + e + half] = y;
+    }
+  }
+
+  /// out = the products of this thread's rows of a[rows, Width] and columns of b[columns, Width].
+  __device__ __forceinline__ void multiply(const float* a, const float* b, int head_dim, scores& out) const {
+    STRATA_UNROLL
+    for (int i = 0; i < size; ++i) STRATA_UNROLL
+    for (int j = 0; j < columns_a_lane; ++j) out[i][j] = 0;
+    for (int e = 0; e < head_dim; e += 4) {
+      float x[size][4], y[columns_a_lane][4];
+      STRATA_UNROLL
+      for (int i = 0; i < size; ++i) load_vector(a + row(i) * stride + e, x[i]);
+      STRATA_UNROLL
+      for (int j = 0; j < columns_a_lane; ++j) load_vector(b + column(j) * stride + e, y[j]);
+      STRATA_UNROLL
+      for (int i = 0; i < size; ++i) STRATA_UNROLL
+      for (int j = 0; j < columns_a_lane; ++j) STRATA_UNROLL
+      for (int k = 0; k < 4; ++k) out[i][j] += x[i][k] * y[j][k];
+    }
+  }
+
+  /// weights[rows, columns] = this thread's of them; only its own row lanes read them, after __syncwarp().
+  __device__ __forceinline__ void keep(const scores& own, float* weights) const {
+    STRATA_UNROLL
+    for (int i = 0; i < size; ++i) STRATA_UNROLL
+    for (int j = 0; j < columns_a_lane; ++j) weights[row(i) * weight_stride + column(j)] = own[i][j];
+  }
+
+  /// out += the products of this thread's rows of weights[rows, columns] and its channels of b[columns, Width]. A weight of 0
+  /// does not hide what is not finite: where b holds such numbers, only columns that `counts(row, column)` take part.
+  template <class Counts>
+  __device__ __forceinline__ void add_weighted(const float* weights, const float* b, bool finite, Counts counts,
+                                               mixed& out) const {
+    if (!finite) {
+      for (int j = 0; j < columns; ++j) STRATA_UNROLL
+      for (int i = 0; i < size; ++i) {
+        if (!counts(row(i), j)) continue;
+        const float weight = weights[row(i) * weight_stride + j];
+        STRATA_UNROLL
+        for (int v = 0; v < vectors; ++v) STRATA_UNROLL
+        for (int k = 0; k < vector; ++k) out[i][v][k] += weight * b[j * stride + channel(v) + k];
+      }
+      return;
+    }
+    for (int first = 0; first < columns; first += 4) {
+      float weight[size][4];
+      STRATA_UNROLL
+      for (int i = 0; i < size; ++i) load_vector(weights + row(i) * weight_stride + first, weight[i]);
+      STRATA_UNROLL
+      for (int j = 0; j < 4; ++j) STRATA_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        float value[vector];
+        load_vector(b + (first + j) * stride + channel(v), value);
+        STRATA_UNROLL
+        for (int i = 0; i < size; ++i) STRATA_UNROLL
+        for (int k = 0; k < vector; ++k) out[i][v][k] += weight[i][j] * value[k];
+      }
+    }
+  }
+
+  /// Row i of this thread's times `factor`.
+  __device__ __forceinline__ static void scale(int i, float factor, mixed& out) {
+    STRATA_UNROLL
+    for (int v = 0; v < vectors; ++v) STRATA_UNROLL
+    for (int k = 0; k < vector; ++k) out[i][v][k] *= factor;
+  }
+  /// This thread's part of the tile to[rows, Width], for `store`. Nobody else has read these rows.
+  __device__ __forceinline__ void put(const mixed& own, float* to) const {
+    __syncwarp();  // the other lanes of a row are done with what was there
+    STRATA_UNROLL
+    for (int i = 0; i < size; ++i) STRATA_UNROLL
+    for (int v = 0; v < vectors; ++v) STRATA_UNROLL
+    for (int k = 0; k < vector; ++k) to[row(i) * stride + channel(v) + k] = own[i][v][k];
+  }
+};
+
+template <int Width>
+using forward_tile = attention_tile<Width, 64>;
+/// Gradients keep two rows for one: wide ones would not fit into shared memory.
+template <int Width>
+using backward_tile = attention_tile<Width, Width <= 64 ? 64 : 32>;
+
+template <class Tile>
+constexpr std::size_t attention_bytes() {
+  return sizeof(float) * (Tile::row_floats + 2 * Tile::column_floats + Tile::weight_floats);
+}
+template <class Tile>
+constexpr std::size_t attention_backward_bytes() {
+  return sizeof(float) * (2 * Tile::row_floats + 2 * Tile::column_floats + Tile::weight_floats + 2 * Tile::columns);
+}
+
+/// Blocks: [tasks, tiles of queries]. Left to itself nvcc spills registers of narrow heads for the sake of more blocks.
+template <int Width>
+__global__ void __launch_bounds__(forward_tile<Width>::threads, 1)
+    attention_kernel(attention_arguments own, const float* qkv, float* y, float* log_sum_exp) {
+  using tile = forward_tile<Width>;
+  STRATA_DYNAMIC_SHARED(float, queries);
+  float* const keys = queries + tile::row_floats;
+  float* const values = keys + tile::column_floats;
+  float* const weights = values + tile::column_floats;
+  const attention_sequence sequence(own, blockIdx.x);
+  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;  // what sees most keys starts first
+  if (first >= sequence.count) return;
+  const tile me;
+
+  tile::load(sequence, sequence.queries_of(qkv), first, tile::rows, queries);
+  typename tile::mixed mixed{};
+  float largest[tile::size], sum[tile::size];
+  STRATA_UNROLL
+  for (int i = 0; i < tile::size; ++i) largest[i] = -INFINITY, sum[i] = 0;
+  const int end = min(first + tile::rows, sequence.count);
+  for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
+    __syncthreads();  // nobody reads the last keys and values
+    tile::load(sequence, sequence.keys_of(qkv), from, tile::columns, keys);
+    const bool finite = tile::load(sequence, sequence.values_of(qkv), from, tile::columns, values);
+    const bool all_finite = __syncthreads_and(finite) != 0;
+    const auto seen = [&](int row, int column) { return own.sees(first + row, from + column); };
+    typename tile::scores score;
+    me.multiply(queries, keys, sequence.head_dim, score);
+    STRATA_UNROLL
+    for (int i = 0; i < tile::size; ++i) {
+      float most = largest[i];
+      STRATA_UNROLL
+      for (int j = 0; j < tile::columns_a_lane; ++j) {
+        score[i][j] = seen(me.row(i), me.column(j)) ? score[i][j] * own.scale : -INFINITY;
+        most = fmaxf(most, score[i][j]);
+      }
+      most = row_max(most);
+      const float base = exponent_base(most), correction = expf(largest[i] - base);
+      largest[i] = most;
+      sum[i] *= correction;
+      tile::scale(i, correction, mixed);
+      STRATA_UNROLL
+      for (int j = 0; j < tile::columns_a_lane; ++j) sum[i] += score[i][j] = expf(score[i][j] - base);
+    }
+    me.keep(score, weights);
+    __syncwarp();
+    me.add_weighted(weights, values, all_finite, seen, mixed);
+  }
+
+  STRATA_UNROLL
+  for (int i = 0; i < tile::size; ++i) {
+    const float total = row_sum(sum[i]);
+    tile::scale(i, 1 / total, mixed);
+    const int query = first + me.row(i);
+    if (me.lane == 0 && query < sequence.count) log_sum_exp[sequence.in_heads(query)] = largest[i] + logf(total);
+  }
+  me.put(mixed, queries);
+  __syncthreads();
+  tile::store(sequence, queries, first, sequence.of(y));
+}
+
+/// dquery, and along[B,H,n]: for each query the sum over keys of weight times its gradient. Blocks: [tasks, tiles of queries].
+template <int Width>
+__global__ void __launch_bounds__(backward_tile<Width>::threads)
+    attention_backward_query_kernel(attention_arguments own, const float* qkv, const float* y, const float* log_sum_exp,
+                                    const float* dy, float* along, float* dqkv) {
+  using tile = backward_tile<Width>;
+  STRATA_DYNAMIC_SHARED(float, queries);
+  float* const slopes = queries + tile::row_floats;
+  float* const keys = slopes + tile::row_floats;
+  float* const values = keys + tile::column_floats;
+  float* const weights = values + tile::column_floats;
+  const attention_sequence sequence(own, blockIdx.x);
+  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;
+  if (first >= sequence.count) return;
+  const tile me;
+
+  tile::load(sequence, sequence.queries_of(qkv), first, tile::rows, queries);
+  tile::load(sequence, sequence.of(dy), first, tile::rows, slopes);
+  __syncthreads();
+  const head_rows<const float> results = sequence.of(y);
+  float normaliser[tile::size], own_along[tile::size];
+  STRATA_UNROLL
+  for (int i = 0; i < tile::size; ++i) {
+    const int query = first + me.row(i);
+    const bool exists = query < sequence.count;
+    float sum = 0;
+    for (int e = me.lane; e < sequence.head_dim && exists; e += row_lanes)
+      sum += results.first[query * results.step + e] * slopes[me.row(i) * tile::stride + e];
+    own_along[i] = row_sum(sum);
+    normaliser[i] = exists ? log_sum_exp[sequence.in_heads(query)] : 0;
+    if (me.lane == 0 && exists) along[sequence.in_heads(query)] = own_along[i];
+  }
+
+  typename tile::mixed dquery{};
+  const int end = min(first + tile::rows, sequence.count);
+  for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
+    __syncthreads();  // nobody reads the last keys and values
+    const bool finite = tile::load(sequence, sequence.keys_of(qkv), from, tile::columns, keys);
+    tile::load(sequence, sequence.values_of(qkv), from, tile::columns, values);
+    const bool all_finite = __syncthreads_and(finite) != 0;
+    const auto seen = [&](int row, int column) { return own.sees(first + row, from + column); };
+    typename tile::scores score, dscore;
+    me.multiply(queries, keys, sequence.head_dim, score);
+    me.multiply(slopes, values, sequence.head_dim, dscore);
+    STRATA_UNROLL
+    for (int i = 0; i < tile::size; ++i) STRATA_UNROLL
+    for (int j = 0; j < tile::columns_a_lane; ++j)
+      dscore[i][j] = seen(me.row(i), me.column(j))
+                         ? expf(score[i][j] * own.scale - normaliser[i]) * (dscore[i][j] - own_along[i]) * own.scale
+                         : 0;
+    me.keep(dscore, weights);
+    __syncwarp();
+    me.add_weighted(weights, keys, all_finite, seen, dquery);
+  }
+  me.put(dquery, queries);
+  __syncthreads();
+  tile::store(sequence, queries, first, sequence.queries_of(dqkv));
+}
+
+/// dkey and dvalue. Blocks: [tasks, tiles of keys].
+template <int Width>
+__global__ void __launch_bounds__(backward_tile<Width>::threads)
+    attention_backward_key_kernel(attention_arguments own, const float* qkv, const float* log_sum_exp, const float* dy,
+                                  const float* along, float* dqkv) {
+  using tile = backward_tile<Width>;
+  STRATA_DYNAMIC_SHARED(float, keys);
+  float* const values = keys + tile::row_floats;
+  float* const queries = values + tile::row_floats;
+  float* const slopes = queries + tile::column_floats;
+  float* const weights = slopes + tile::column_floats;
+  float* const normaliser = weights + tile::weight_floats;
+  float* const along_of = normaliser + tile::columns;
+  const attention_sequence sequence(own, blockIdx.x);
+  const int first = static_cast<int>(blockIdx.y) * tile::rows;
+  if (first >= sequence.count) return;
+  const tile me;
+
+  tile::load(sequence, sequence.keys_of(qkv), first, tile::rows, keys);
+  tile::load(sequence, sequence.values_of(qkv), first, tile::rows, values);
+  typename tile::mixed dkey{}, dvalue{};
+  const int end = min(first + tile::rows - 1 + own.span, sequence.count);
+  for (int from = first; from < end; from += tile::columns) {
+    __syncthreads();  // nobody reads the last queries
+    bool finite = tile::load(sequence, sequence.queries_of(qkv), from, tile::columns, queries);
+    finite = tile::load(sequence, sequence.of(dy), from, tile::columns, slopes) && finite;
+    for (int j = static_cast<int>(threadIdx.x); j < tile::columns; j += tile::threads) {
+      const bool exists = from + j < sequence.count;
+      normaliser[j] = exists ? log_sum_exp[sequence.in_heads(from + j)] : 0;
+      along_of[j] = exists ? along[sequence.in_heads(from + j)] : 0;
+    }
+    const bool all_finite = __syncthreads_and(finite) != 0;
+    const auto seen = [&](int row, int column) { return own.sees(from + column, first + row); };
+    typename tile::scores weight, dscore;
+    me.multiply(keys, queries, sequence.head_dim, weight);
+    me.multiply(values, slopes, sequence.head_dim, dscore);
+    STRATA_UNROLL
+    for (int i = 0; i < tile::size; ++i) STRATA_UNROLL
+    for (int j = 0; j < tile::columns_a_lane; ++j) {
+      const int column = me.column(j);
+      const bool counts = seen(me.row(i), column);
+      weight[i][j] = counts ? expf(weight[i][j] * own.scale - normaliser[column]) : 0;
+      dscore[i][j] = counts ? weight[i][j] * (dscore[i][j] - along_of[column]) * own.scale : 0;
+    }
+    me.keep(weight, weights);
+    __syncwarp();
+    me.add_weighted(weights, slopes, all_finite, seen, dvalue);
+    __syncwarp();
+    me.keep(dscore, weights);
+    __syncwarp();
+    me.add_weighted(weights, queries, all_finite, seen, dkey);
+  }
+  me.put(dkey, keys);
+  me.put(dvalue, values);
+  __syncthreads();
+  tile::store(sequence, keys, first, sequence.keys_of(dqkv));
+  tile::store(sequence, values, first, sequence.values_of(dqkv));
+}
+
+/// A softmax over some of the keys of one query, by the lanes that share a row; lane l has the channels l, l + row_lanes, ..
+template <int Width>
+struct softmax_part {
+  static constexpr int size = Width / row_lanes;
+  float largest = -INFINITY, sum = 0, mixed[size] = {};
+
+  __device__ __forceinline__ void add(float score, const float* value, int lane, int head_dim) {
+    if (score > largest) {
+      const float correction = expf(largest - score);
+      sum *= correction;
+      STRATA_UNROLL
+      for (int m = 0; m < size; ++m) mixed[m] *= correction;
+      largest = score;
+    }
+    const float weight = expf(score - exponent_base(largest));
+    sum += weight;
+    STRATA_UNROLL
+    for (int m = 0; m < size; ++m)
+      if (lane + m * row_lanes < head_dim) mixed[m] += weight * value[lane + m * row_lanes];
+  }
+};
+
+/// Numbers that the groups of row lanes of a block have in parts, [Groups,Width].
+template <int Width, int Groups>
+struct row_parts {
+  float values[Groups][Width];
+  __device__ __forceinline__ void put(int group, int lane, const float (&own)[Width / row_lanes]) {
+    STRATA_UNROLL
+    for (int m = 0; m < Width / row_lanes; ++m) values[group][lane + m * row_lanes] = own[m];
+  }
+  __device__ __forceinline__ float sum(int channel) const {
+    float total = 0;
+    for (int group = 0; group < Groups; ++group) total += values[group][channel];
+    return total;
+  }
+};
+
+/// Makes one softmax of the parts of all groups of a block: y[E] and log_sum_exp[1], which may be null. With `add` what is
+/// there is one more part.
+template <int Width, int Threads>
+__device__ void write_softmax(const softmax_part<Width>& own, int head_dim, float* y, float* log_sum_exp, bool add) {
+  constexpr int groups = Threads / row_lanes;
+  STRATA_SHARED(mixed, row_parts<Width, groups>);
+  STRATA_SHARED(largest, float[groups]);
+  STRATA_SHARED(sum, float[groups]);
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  mixed.put(group, lane, own.mixed);
+  if (lane == 0) largest[group] = own.largest, sum[group] = own.sum;
+  __syncthreads();
+  const float before = add ? log_sum_exp[0] : -INFINITY;
+  float most = before;
+  for (int part = 0; part < groups; ++part) most = fmaxf(most, largest[part]);
+  const float base = exponent_base(most), kept = add ? expf(before - base) : 0;
+  float total = kept;
+  for (int part = 0; part < groups; ++part) total += expf(largest[part] - base) * sum[part];
+  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) {
+    float value = add ? kept * y[e] : 0;
+    for (int part = 0; part < groups; ++part) value += expf(largest[part] - base) * mixed.values[part][e];
+    y[e] = value / total;
+  }
+  if (log_sum_exp == nullptr) return;
+  __syncthreads();  // everybody has read what was there
+  if (threadIdx.x == 0) log_sum_exp[0] = most + logf(total);
+}
+
+/// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E].
+template <int Width, int Threads>
+__global__ void attention_step_kernel(attention_shape shape, index newest, index seen, float scale, const float* qkv,
+                                      const float* table, float* keys, float* values, float* y) {
+  constexpr int groups = Threads / row_lanes, pairs = Width / 2 / row_lanes;
+  const index head = static_cast<index>(blockIdx.x) % shape.heads, b = static_cast<index>(blockIdx.x) / shape.heads;
+  const int head_dim = shape.head_dim, half = head_dim / 2;
+  const index dim = static_cast<index>(shape.heads) * head_dim, channel = head * head_dim;
+  const float* const query = qkv + 3 * b * dim + channel;
+  keys += b * shape.span * dim + channel;
+  values += b * shape.span * dim + channel;
+  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) {
+    keys[newest * dim + e] = query[dim + e];
+    values[newest * dim + e] = query[2 * dim + e];
+  }
+  __syncthreads();
+
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  float x[pairs] = {}, y_of_x[pairs] = {};
+  STRATA_UNROLL
+  for (int m = 0; m < pairs; ++m) {
+    const int e = lane + m * row_lanes;
+    if (e < half) x[m] = query[e] * scale, y_of_x[m] = query[e + half] * scale;
+  }
+  softmax_part<Width> part;
+  for (index from = 0; from < seen; from += groups) {
+    const index distance = from + group, slot = newest - distance + (newest < distance ? shape.span : 0);
+    const bool exists = distance < seen;
+    float score = 0;
+    STRATA_UNROLL
+    for (int m = 0; m < pairs; ++m) {
+      const int e = lane + m * row_lanes;
+      if (e >= half || !exists) continue;
+      const float k1 = keys[slot * dim + e], k2 = keys[slot * dim + e + half];
+      const float cosine = table[distance * half + e], sine = table[(shape.span + distance) * half + e];
+      score += (x[m] * k1 + y_of_x[m] * k2) * cosine + (x[m] * k2 - y_of_x[m] * k1) * sine;
+    }
+    score = row_sum(score);
+    if (exists) part.add(score, values + slot * dim, lane, head_dim);
+  }
+  write_softmax<Width, Threads>(part, head_dim, y + b * dim + channel, nullptr, false);
+}
+
+/// Calls action(std::integral_constant<int, Width>{}) for the narrowest kernel that holds a head.
+template <class Action>
+void with_head_width(int head_dim, Action action) {
+  if (head_dim <= 16) return action(std::integral_constant<int, 16>{});
+  if (head_dim <= 32) return action(std::integral_constant<int, 32>{});
+  if (head_dim <= 64) return action(std::integral_constant<int, 64>{});
+  if (head_dim <= 128) return action(std::integral_constant<int, 128>{});
+  fail("CUDA: attention has kernels for heads of up to 128 channels, not of ", head_dim);
+}
+
+inline constexpr int threads_of_steps = 128;
+
+inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
+
+inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table) {
+  return {shape, static_cast<int>(std::min(shape.span, shape.length)), attention_scale(shape.head_dim), table.data,
+          table.shape[1]};
+}
+template <class Tile>
+dim3 attention_blocks(const attention_shape& shape) {
+  return dim3(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
+              blocks_for((shape.length + shape.dilation - 1) / shape.dilation, Tile::rows));
+}
+
+}  // namespace device
+
+inline void attention(cuda& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                      output<float, 2> y, output<float, 3> log_sum_exp) {
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    using tile = device::forward_tile<width()>;
+    device::launch(backend, {device::attention_blocks<tile>(shape), tile::threads, device::attention_bytes<tile>()},
+                   device::attention_kernel<width()>, device::arguments_of(shape, table), qkv.data, y.data,
+                   log_sum_exp.data);
+  });
+}
+
+inline void attention_backward(cuda& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
+                               input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
+                               output<float, 2> dqkv) {
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    using tile = device::backward_tile<width()>;
+    const auto own = device::arguments_of(shape, table);
+    const device::launch_shape blocks{device::attention_blocks<tile>(shape), tile::threads,
+                                      device::attention_backward_bytes<tile>()};
+    float* const along = backend.scratch(log_sum_exp.size());
+    device::launch(backend, blocks, device::attention_backward_query_kernel<width()>, own, qkv.data, y.data,
+                   log_sum_exp.data, dy.data, along, dqkv.data);
+    device::launch(backend, blocks, device::attention_backward_key_kernel<width()>, own, qkv.data, log_sum_exp.data,
+                   dy.data, along, dqkv.data);
+  });
+}
+
+inline void attention_step(cuda& backend, const attention_shape& shape, index count, input<float, 2> qkv,
+                           input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
+  constexpr int threads = device::threads_of_steps;
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    device::launch(backend, {static_cast<unsigned>(shape.batch * shape.heads), threads},
+                   device::attention_step_kernel<width(), threads>, shape, count % shape.span,
+                   std::min(count + 1, shape.span), device::attention_scale(shape.head_dim), qkv.data, table.data,
+                   keys.data, values.data, y.data);
+  });
+}
+
+}  // namespace strata

@@ -1,0 +1,292 @@
+// Attention across two sequences, its gradient and one step of it.
+// Shapes: query [B nq, H E], key_value [B nk, 2 H E], bias [H,span] -> y [B nq, H E], log_sum_exp [B,H,nq].
+// Source: FlashAttention, arXiv 2205.14135 (log_sum_exp, by which softmaxes over parts of the keys merge). The lanes that share a
+// row take one pair of a query and a key at a time; each gradient has a kernel that meets all pairs again.
+#pragma once
+
+#include <algorithm>
+
+#include <strata/backend/cuda/attention.hpp>
+#include <strata/backend/cuda/context.hpp>
+
+namespace strata {
+namespace device {
+
+/// The keys that one query sees: distance d stands in row newest - d of a text, which may be a ring.
+struct seen_keys {
+  index newest, count;
+};
+/// Those of a ring that all queries share.
+struct keys_of_ring {
+  seen_keys all;
+  __device__ __forceinline__ seen_keys operator()(index) const { return all; }
+};
+/// Those of query i of a sequence.
+struct keys_of_sequence {
+  cross_attention_shape shape;
+  __device__ __forceinline__ seen_keys operator()(index query) const {
+    const index at_or_before = query * shape.query_stride / shape.key_stride;
+    const index newest = at_or_before < shape.keys ? at_or_before : shape.keys - 1;
+    return {newest, newest < shape.span ? newest + 1 : shape.span};
+  }
+  /// The first query whose newest key is `key` or a later one; there may be none.
+  __device__ __forceinline__ index first_query(index key) const {
+    const index first = (key * shape.key_stride + shape.query_stride - 1) / shape.query_stride;
+    return key < shape.keys && first < shape.queries ? first : shape.queries;
+  }
+};
+
+/// One lane's channels of a row: lane, lane + row_lanes, ..
+template <int Width>
+struct row_channels {
+  static constexpr int size = Width / row_lanes;
+  float values[size] = {};
+
+  __device__ __forceinline__ static row_channels load(const float* row, int lane, int head_dim) {
+    row_channels own;
+    STRATA_UNROLL
+    for (int m = 0; m < size; ++m)
+      if (lane + m * row_lanes < head_dim) own.values[m] = row[lane + m * row_lanes];
+    return own;
+  }
+  /// Of what this lane has; row_sum makes it whole.
+  __device__ __forceinline__ float dot(const row_channels& other) const {
+    float sum = 0;
+    STRATA_UNROLL
+    for (int m = 0; m < size; ++m) sum += values[m] * other.values[m];
+    return sum;
+  }
+  __device__ __forceinline__ void add(float factor, const row_channels& other) {
+    STRATA_UNROLL
+    for (int m = 0; m < size; ++m) values[m] += factor * other.values[m];
+  }
+};
+
+/// to[E] += factor times the sum of what the groups of row lanes of a block have.
+template <int Width, int Threads>
+__device__ void add_parts(const row_channels<Width>& own, row_parts<Width, Threads / row_lanes>& parts, float factor,
+                          int head_dim, float* to) {
+  __syncthreads();  // nobody reads other parts
+  parts.put(static_cast<int>(threadIdx.x) / row_lanes, static_cast<int>(threadIdx.x) % row_lanes, own.values);
+  __syncthreads();
+  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) to[e] += factor * parts.sum(e);
+}
+
+/// One query of one head a block: [B nq, H] of them. A text has `rows` keys, a ring as many as it holds.
+template <int Width, int Threads, class Keys>
+__global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index rows, float scale,
+                                       const float* query, const float* key_value, const float* bias, float* y,
+                                       float* log_sum_exp, bool add) {
+  constexpr int groups = Threads / row_lanes;
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  const int head_dim = shape.head_dim;
+  const index dim = static_cast<index>(shape.heads) * head_dim;
+  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const index b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
+  const seen_keys seen = keys(i);
+  const auto own = row_channels<Width>::load(query + row * dim + channel, lane, head_dim);
+  softmax_part<Width> part;
+  for (index from = 0; from < seen.count; from += groups) {
+    const index distance = from + group, j = seen.newest - distance + (seen.newest < distance ? rows : 0);
+    const bool exists = distance < seen.count;
+    const float* const key = key_value + (b * rows + j) * 2 * dim + channel;
+    float score = 0;
+    if (exists) score = own.dot(row_channels<Width>::load(key, lane, head_dim));
+    score = row_sum(score);
+    if (exists) part.add(score * scale + bias[head * shape.span + distance], key + dim, lane, head_dim);
+  }
+  write_softmax<Width, Threads>(part, head_dim, y + row * dim + channel,
+                                log_sum_exp + (b * shape.heads + head) * shape.queries + i, add);
+}
+
+/// What all kernels of one gradient read.
+struct cross_attention_inputs {
+  cross_attention_shape shape;
+  float scale;
+  const float *query, *key_value, *bias, *log_sum_exp, *dy, *along;
+
+  /// Places of head `head` in rows [B nq, H E] and [B nk, 2 H E], and in [B,H,nq].
+  __device__ __forceinline__ index in_queries(index b, index i, index head) const {
+    return ((b * shape.queries + i) * shape.heads + head) * shape.head_dim;
+  }
+  __device__ __forceinline__ index in_keys(index b, index j, index head) const {
+    return ((b * shape.keys + j) * 2 * shape.heads + head) * shape.head_dim;
+  }
+  __device__ __forceinline__ index values_after_keys() const {
+    return static_cast<index>(shape.heads) * shape.head_dim;
+  }
+  __device__ __forceinline__ index in_heads(index b, index i, index head) const {
+    return (b * shape.heads + head) * shape.queries + i;
+  }
+};
+
+/// How much a query weighs a key, and the gradient of their score.
+struct pair_gradient {
+  float weight = 0, dscore = 0;
+
+  /// Of the pair whose lanes hold these rows, or of none; every lane of the warp must come here.
+  template <int Width>
+  __device__ __forceinline__ static pair_gradient of(const cross_attention_inputs& in, index b, index i, index head,
+                                                     index distance, bool exists, float along,
+                                                     const row_channels<Width>& query, const row_channels<Width>& key,
+                                                     const row_channels<Width>& value, const row_channels<Width>& dy) {
+    const float dot = row_sum(query.dot(key)), dweight = row_sum(dy.dot(value));
+    if (!exists) return {};
+    const float score = dot * in.scale + in.bias[head * in.shape.span + distance];
+    const float weight = expf(score - in.log_sum_exp[in.in_heads(b, i, head)]);
+    return {weight, weight * (dweight - along)};
+  }
+};
+
+/// dquery, and along[B,H,nq]: for each query the sum over keys of weight times its gradient. One query of one head a block.
+template <int Width, int Threads>
+__global__ void cross_attention_backward_query_kernel(cross_attention_inputs in, const float* y, float* along,
+                                                      float* dquery) {
+  constexpr int groups = Threads / row_lanes;
+  using channels = row_channels<Width>;
+  STRATA_SHARED(parts, row_parts<Width, groups>);
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  const cross_attention_shape& shape = in.shape;
+  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const index b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
+  const seen_keys seen = keys_of_sequence{shape}(i);
+  const channels query = channels::load(in.query + at, lane, shape.head_dim);
+  const channels dy = channels::load(in.dy + at, lane, shape.head_dim);
+  const float own_along = row_sum(dy.dot(channels::load(y + at, lane, shape.head_dim)));
+  if (threadIdx.x == 0) along[in.in_heads(b, i, head)] = own_along;
+  channels sum;
+  for (index from = 0; from < seen.count; from += groups) {
+    const index distance = from + group;
+    const bool exists = distance < seen.count;
+    channels key, value;
+    if (exists) {
+      const float* const pair = in.key_value + in.in_keys(b, seen.newest - distance, head);
+      key = channels::load(pair, lane, shape.head_dim);
+      value = channels::load(pair + in.values_after_keys(), lane, shape.head_dim);
+    }
+    const auto own = pair_gradient::of(in, b, i, head, distance, exists, own_along, query, key, value, dy);
+    if (exists) sum.add(own.dscore, key);
+  }
+  add_parts<Width, Threads>(sum, parts, in.scale, shape.head_dim, dquery + at);
+}
+
+/// dkey_value. One key of one head a block.
+template <int Width, int Threads>
+__global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, float* dkey_value) {
+  constexpr int groups = Threads / row_lanes;
+  using channels = row_channels<Width>;
+  STRATA_SHARED(parts, row_parts<Width, groups>);
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  const cross_attention_shape& shape = in.shape;
+  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const index b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
+  const channels key = channels::load(in.key_value + at, lane, shape.head_dim);
+  const channels value = channels::load(in.key_value + at + in.values_after_keys(), lane, shape.head_dim);
+  const keys_of_sequence keys{shape};
+  const index end = keys.first_query(j + shape.span);
+  channels dkey, dvalue;
+  for (index from = keys.first_query(j); from < end; from += groups) {
+    const index i = from + group;
+    const bool exists = i < end;
+    channels query, dy;
+    float along = 0;
+    if (exists) {
+      query = channels::load(in.query + in.in_queries(b, i, head), lane, shape.head_dim);
+      dy = channels::load(in.dy + in.in_queries(b, i, head), lane, shape.head_dim);
+      along = in.along[in.in_heads(b, i, head)];
+    }
+    const auto own = pair_gradient::of(in, b, i, head, keys(i).newest - j, exists, along, query, key, value, dy);
+    if (!exists) continue;
+    dkey.add(own.dscore, query);
+    dvalue.add(own.weight, dy);
+  }
+  add_parts<Width, Threads>(dkey, parts, in.scale, shape.head_dim, dkey_value + at);
+  add_parts<Width, Threads>(dvalue, parts, 1, shape.head_dim, dkey_value + at + in.values_after_keys());
+}
+
+/// dbias. One distance of one head a block: [H,span] of them.
+template <int Width, int Threads>
+__global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, float* dbias) {
+  constexpr int groups = Threads / row_lanes;
+  using channels = row_channels<Width>;
+  STRATA_SHARED(slots, float[Threads / warp_size]);
+  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  const cross_attention_shape& shape = in.shape;
+  const index head = static_cast<index>(blockIdx.x) / shape.span,
+              distance = static_cast<index>(blockIdx.x) % shape.span;
+  const keys_of_sequence keys{shape};
+  const index first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
+  float sum = 0;
+  for (index from = 0; from < count; from += groups) {
+    const bool exists = from + group < count;
+    index b = 0, i = 0;
+    channels query, key, value, dy;
+    float along = 0;
+    if (exists) {
+      b = (from + group) / queries, i = first + (from + group) % queries;
+      const float* const pair = in.key_value + in.in_keys(b, keys(i).newest - distance, head);
+      query = channels::load(in.query + in.in_queries(b, i, head), lane, shape.head_dim);
+      key = channels::load(pair, lane, shape.head_dim);
+      value = channels::load(pair + in.values_after_keys(), lane, shape.head_dim);
+      dy = channels::load(in.dy + in.in_queries(b, i, head), lane, shape.head_dim);
+      along = in.along[in.in_heads(b, i, head)];
+    }
+    sum += pair_gradient::of(in, b, i, head, distance, exists, along, query, key, value, dy).dscore;
+  }
+  const float total = block_sum<Threads>(lane == 0 ? sum : 0.f, slots);
+  if (threadIdx.x == 0) dbias[blockIdx.x] += total;
+}
+
+inline constexpr int threads_of_pairs = 128;
+
+}  // namespace device
+
+inline void cross_attention(cuda& backend, const cross_attention_shape& shape, input<float, 2> query,
+                            input<float, 2> key_value, input<float, 2> bias, output<float, 2> y,
+                            output<float, 3> log_sum_exp, update mode) {
+  constexpr int threads = device::warp_size;
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    device::launch(backend, {static_cast<unsigned>(log_sum_exp.size()), threads},
+                   device::cross_attention_kernel<width(), threads, device::keys_of_sequence>, shape,
+                   device::keys_of_sequence{shape}, shape.keys, device::attention_scale(shape.head_dim), query.data,
+                   key_value.data, bias.data, y.data, log_sum_exp.data, mode == update::add);
+  });
+}
+
+inline void cross_attention_backward(cuda& backend, const cross_attention_shape& shape, input<float, 2> query,
+                                     input<float, 2> key_value, input<float, 2> bias, input<float, 2> y,
+                                     input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dquery,
+                                     output<float, 2> dkey_value, output<float, 2> dbias) {
+  constexpr int few = device::warp_size, many = device::threads_of_pairs;
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    float* const along = backend.scratch(log_sum_exp.size());
+    const device::cross_attention_inputs in{shape,      device::attention_scale(shape.head_dim),
+                                            query.data, key_value.data,
+                                            bias.data,  log_sum_exp.data,
+                                            dy.data,    along};
+    const auto blocks = [](index count) { return static_cast<unsigned>(count); };
+    device::launch(backend, {blocks(log_sum_exp.size()), few},
+                   device::cross_attention_backward_query_kernel<width(), few>, in, y.data, along, dquery.data);
+    device::launch(backend, {blocks(shape.batch * shape.keys * shape.heads), many},
+                   device::cross_attention_backward_key_kernel<width(), many>, in, dkey_value.data);
+    device::launch(backend, {blocks(dbias.size()), many}, device::cross_attention_backward_bias_kernel<width(), many>,
+                   in, dbias.data);
+  });
+}
+
+inline void cross_attention_step(cuda& backend, const cross_attention_shape& shape, index count, input<float, 2> query,
+                                 input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
+                                 output<float, 3> log_sum_exp, update mode) {
+  constexpr int threads = device::threads_of_steps;
+  cross_attention_shape one = shape;  // one query of each text
+  one.queries = 1;
+  const device::keys_of_ring keys{{(count - 1) % shape.span, std::min(count, shape.span)}};
+  device::with_head_width(shape.head_dim, [&](auto width) {
+    device::launch(backend, {static_cast<unsigned>(shape.batch * shape.heads), threads},
+                   device::cross_attention_kernel<width(), threads, device::keys_of_ring>, one, keys, shape.span,
+                   device::attention_scale(shape.head_dim), query.data, ring.data, bias.data, y.data, log_sum_exp.data,
+                   mode == update::add);
+  });
+}
+
+}  // namespace strata

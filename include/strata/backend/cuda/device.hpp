@@ -1,0 +1,79 @@
+// How device code is spelled, for two compilers: nvcc, and the C++ compiler of a test that executes kernels on the CPU. Kernel
+// files include this and use what CUDA C++ has; what the two spell differently is defined here.
+// Shapes: none.
+// Source: CUDA C++ Programming Guide; tests/cuda_on_cpu/README.md.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <strata/core/platform.hpp>
+#include <strata/core/view.hpp>
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+/// A variable that the threads of a block share: STRATA_SHARED(rows, float[16][33]);
+#define STRATA_SHARED(name, ...) __shared__ typename std::type_identity<__VA_ARGS__>::type name
+/// The shared memory whose size is given at the launch: STRATA_DYNAMIC_SHARED(float, rows); makes `float* const rows`.
+#define STRATA_DYNAMIC_SHARED(T, name)                                           \
+  extern __shared__ __align__(128) unsigned char strata_dynamic_shared_memory[]; \
+  T* const name = reinterpret_cast<T*>(strata_dynamic_shared_memory)
+namespace strata::device {
+/// Runs kernel(arguments...) in the order of the stream; an error shows in cudaGetLastError.
+template <class... Parameters>
+void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,
+                  cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {
+  constexpr std::size_t without_asking = 48 * 1024;
+  if (shared_bytes > without_asking && cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                            static_cast<int>(shared_bytes)) != cudaSuccess)
+    return;
+  kernel<<<blocks, threads, shared_bytes, stream>>>(arguments...);
+}
+}  // namespace strata::device
+#elif defined(STRATA_CUDA_ON_CPU)
+#include "cuda_on_cpu/device.hpp"
+#else
+#error "strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc"
+#endif
+
+// Every kernel is a template, if only `template <class = void>`: CUDA has no inline kernels, and two files may include one.
+namespace strata::device {
+
+inline constexpr int warp_size = 32;
+inline constexpr unsigned all_lanes = 0xffffffffu;
+
+/// Of the values of all lanes of a warp, in every lane; always in the same order.
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) {
+  STRATA_UNROLL
+  for (int apart = warp_size / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(all_lanes, value, apart);
+  return value;
+}
+template <class T>
+__device__ __forceinline__ T warp_max(T value) {
+  STRATA_UNROLL
+  for (int apart = warp_size / 2; apart > 0; apart /= 2) {
+    const T other = __shfl_xor_sync(all_lanes, value, apart);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+/// Of the values of all threads of a block of `Threads`, in every thread; always in the same order. All threads of the block
+/// must come here; `slots` are shared memory that nobody else uses until the next barrier after it.
+template <int Threads, class T>
+__device__ __forceinline__ T block_sum(T value, T (&slots)[Threads / warp_size]) {
+  static_assert(Threads % warp_size == 0);
+  const int thread = static_cast<int>(threadIdx.x);
+  value = warp_sum(value);
+  __syncthreads();  // whoever read the slots before is done
+  if (thread % warp_size == 0) slots[thread / warp_size] = value;
+  __syncthreads();
+  T total = slots[0];
+  for (int warp = 1; warp < Threads / warp_size; ++warp) total += slots[warp];
+  return total;
+}
+
+}  // namespace strata::device

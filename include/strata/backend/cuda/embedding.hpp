@@ -1,0 +1,125 @@
+// embed, embed_backward.
+// Shapes: ids [R], table [V,D] -> [R,D].
+// Source: backend/backend.hpp. A warp with a row of the table looks for the rows that name it, and adds them in order.
+#pragma once
+
+#include <cstdint>
+
+#include <strata/backend/cuda/loops.hpp>
+
+namespace strata {
+namespace device {
+
+struct embed_element {
+  const token* ids;
+  const float* table;
+  float* y;
+  index dim;
+  __device__ __forceinline__ void operator()(index r, index d) const {
+    y[r * dim + d] = ids[r] < 0 ? 0.f : table[ids[r] * dim + d];
+  }
+};
+
+/// A tile of rows knows its smallest id and its largest, so most of them are passed over where a table has many rows.
+/// Groups of tiles are added up apart.
+inline constexpr index rows_a_tile = 512, rows_a_group_of_tiles = 4 * rows_a_tile;
+
+/// smallest, largest [tiles]: of the ids that are not negative, one warp a tile.
+template <class = void>
+__global__ void bound_ids_kernel(const token* __restrict__ ids, index rows, index tiles, token* __restrict__ smallest,
+                                 token* __restrict__ largest) {
+  const index tile = row_of_warp(), end = min((tile + 1) * rows_a_tile, rows);
+  const int lane = lane_of_thread();
+  if (tile >= tiles) return;
+  token most = -1, least_negated = -INT32_MAX;
+  for (index r = tile * rows_a_tile + lane; r < end; r += warp_size) {
+    if (ids[r] < 0) continue;
+    most = max(most, ids[r]);
+    least_negated = max(least_negated, -ids[r]);
+  }
+  most = warp_max(most);
+  least_negated = warp_max(least_negated);
+  if (lane != 0) return;
+  largest[tile] = most;
+  smallest[tile] = -least_negated;
+}
+
+/// A block has one row of the table and one group of rows of dy; a lane of it has Columns columns at a time.
+/// Adds to sums[V,D], or writes sums[groups,V,D].
+template <int Columns>
+__global__ void embed_backward_kernel(const token* __restrict__ ids, const token* __restrict__ smallest,
+                                      const token* __restrict__ largest, const float* __restrict__ dy, index rows,
+                                      index rows_a_group, index dim, float* __restrict__ sums, bool add) {
+  const index id = blockIdx.x, begin = static_cast<index>(blockIdx.y) * rows_a_group;
+  const index end = min(begin + rows_a_group, rows);
+  const int lane = lane_of_thread(), warp = static_cast<int>(threadIdx.x) / warp_size;
+  constexpr int columns_a_warp = Columns * warp_size, warps = static_cast<int>(threads_of_warps) / warp_size;
+  for (index first = warp * columns_a_warp; first < dim; first += warps * columns_a_warp) {
+    float sum[Columns] = {};
+    bool found = false;
+    for (index tile = begin; tile < end; tile += rows_a_tile) {
+      if (id < smallest[tile / rows_a_tile] || id > largest[tile / rows_a_tile]) continue;
+      const index end_of_tile = min(tile + rows_a_tile, end);
+      for (index r = tile; r < end_of_tile; r += warp_size) {
+        unsigned named = __ballot_sync(all_lanes, r + lane < end_of_tile && ids[r + lane] == id);
+        for (; named != 0; named &= named - 1) {  // the lowest bit first: in the order of the rows
+          const float* const row = dy + (r + __popc(~named & (named - 1))) * dim;
+          found = true;
+          STRATA_UNROLL
+          for (int c = 0; c < Columns; ++c)
+            if (first + c * warp_size + lane < dim) sum[c] += row[first + c * warp_size + lane];
+        }
+      }
+    }
+    if (add && !found) continue;
+    float* const own = sums + (static_cast<index>(blockIdx.y) * gridDim.x + id) * dim;
+    STRATA_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      const index d = first + c * warp_size + lane;
+      if (d < dim) own[d] = add ? own[d] + sum[c] : sum[c];
+    }
+  }
+}
+
+/// y[N] += the sum of x[groups,N] over the groups, in order.
+struct add_groups_element {
+  const float* x;
+  index groups, count;
+  float* y;
+  __device__ __forceinline__ void operator()(index n) const {
+    float sum = 0;
+    for (index group = 0; group < groups; ++group) sum += x[group * count + n];
+    y[n] += sum;
+  }
+};
+
+}  // namespace device
+
+inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
+  device::for_each_in_rows(backend, y.shape[0], y.shape[1],
+                           device::embed_element{ids.data, table.data, y.data, y.shape[1]});
+}
+
+inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
+  using namespace device;
+  constexpr int columns = 4;
+  constexpr index most_scratch = index{1} << 24;
+  const auto [rows, dim] = dy.shape;
+  if (rows == 0 || dtable.size() == 0) return;
+  const index tiles = (rows + rows_a_tile - 1) / rows_a_tile;
+  const index most_groups = std::clamp<index>(most_scratch / dtable.size(), 1, 65535);
+  // Whole tiles, and at most as many groups as partial sums have room for.
+  const index tiles_a_group = std::max(rows_a_group_of_tiles / rows_a_tile, (tiles + most_groups - 1) / most_groups);
+  const index groups = (tiles + tiles_a_group - 1) / tiles_a_group;
+  const index sums = groups == 1 ? 0 : groups * dtable.size();
+  float* const partial = backend.scratch(sums + 2 * tiles);
+  token* const smallest = reinterpret_cast<token*>(partial + sums);
+  launch_warps(backend, tiles, bound_ids_kernel<>, ids.data, rows, tiles, smallest, smallest + tiles);
+  launch(backend, {dim3(static_cast<unsigned>(dtable.shape[0]), static_cast<unsigned>(groups)), threads_of_warps},
+         embed_backward_kernel<columns>, ids.data, smallest, smallest + tiles, dy.data, rows,
+         tiles_a_group * rows_a_tile, dim, groups == 1 ? dtable.data : partial, groups == 1);
+  if (groups > 1)
+    for_each_element(backend, dtable.size(), add_groups_element{partial, groups, dtable.size(), dtable.data});
+}
+
+}  // namespace strata

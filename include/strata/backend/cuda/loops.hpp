@@ -1,0 +1,119 @@
+// The loops that operations share: over elements, over rows with a warp for each, and sums over the rows of a matrix.
+// Shapes: [N]; [R,C].
+// Source: own.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include <strata/backend/cuda/context.hpp>
+
+namespace strata::device {
+
+inline constexpr unsigned threads_of_elements = 256, threads_of_warps = 128;
+/// Blocks that go through matrices have a warp for each of 8 rows.
+inline constexpr int rows_a_block = 8;
+
+/// action(n) for every n below `count`.
+template <class Action>
+__global__ void for_each_element_kernel(index count, Action action) {
+  const index n = static_cast<index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (n < count) action(n);
+}
+template <class Action>
+void for_each_element(cuda& backend, index count, const Action& action) {
+  launch(backend, {blocks_for(count, threads_of_elements), threads_of_elements}, for_each_element_kernel<Action>, count,
+         action);
+}
+
+/// action(row, column) for every element of a matrix. A thread has several columns of one row: what follows from
+/// the number of the row alone is worked out once for them.
+inline constexpr int columns_a_thread = 4;
+template <class Action>
+__global__ void for_each_in_rows_kernel(index rows, index columns, Action action) {
+  const index row = static_cast<index>(blockIdx.x) * rows_a_block + threadIdx.y;
+  const index first = static_cast<index>(blockIdx.y) * (columns_a_thread * warp_size) + threadIdx.x;
+  if (row >= rows) return;
+  STRATA_UNROLL
+  for (int part = 0; part < columns_a_thread; ++part) {
+    const index column = first + part * warp_size;
+    if (column < columns) action(row, column);
+  }
+}
+template <class Action>
+void for_each_in_rows(cuda& backend, index rows, index columns, const Action& action) {
+  launch(backend,
+         {dim3(blocks_for(rows, rows_a_block), blocks_for(columns, columns_a_thread * warp_size)),
+          dim3(warp_size, rows_a_block)},
+         for_each_in_rows_kernel<Action>, rows, columns, action);
+}
+
+/// The kernel, with a warp for each of `rows`: those past the last one have to return.
+template <class... Parameters, class... Arguments>
+void launch_warps(cuda& backend, index rows, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  launch(backend, {blocks_for(rows, threads_of_warps / warp_size), threads_of_warps}, kernel,
+         std::forward<Arguments>(arguments)...);
+}
+__device__ __forceinline__ index row_of_warp() {
+  return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
+}
+__device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
+
+/// first[C], second[C] = or += the sums of terms(row, column), a float2, over the rows of a group; those of the next
+/// group lie `apart` behind them. `second` may be null.
+template <class Terms>
+__global__ void column_sums_kernel(index rows, index columns, index rows_a_group, Terms terms, float* first,
+                                   float* second, index apart, bool add) {
+  STRATA_SHARED(sums, float2[rows_a_block][warp_size]);
+  const index column = static_cast<index>(blockIdx.x) * warp_size + threadIdx.x;
+  const index begin = static_cast<index>(blockIdx.y) * rows_a_group, end = min(begin + rows_a_group, rows);
+  float2 sum = make_float2(0, 0);
+  if (column < columns)
+    for (index row = begin + threadIdx.y; row < end; row += rows_a_block) {
+      const float2 own = terms(row, column);
+      sum.x += own.x;
+      sum.y += own.y;
+    }
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= columns) return;
+  for (int warp = 1; warp < rows_a_block; ++warp) {
+    sum.x += sums[warp][threadIdx.x].x;
+    sum.y += sums[warp][threadIdx.x].y;
+  }
+  const index place = static_cast<index>(blockIdx.y) * apart + column;
+  first[place] = add ? first[place] + sum.x : sum.x;
+  if (second != nullptr) second[place] = add ? second[place] + sum.y : sum.y;
+}
+
+/// What groups have summed: partial[groups,2,C].
+struct partial_sums {
+  const float* partial;
+  index columns;
+  __device__ __forceinline__ float2 operator()(index group, index column) const {
+    const float* const own = partial + 2 * group * columns + column;
+    return make_float2(own[0], own[columns]);
+  }
+};
+
+/// first[C], second[C] += the sums of terms(row, column), a float2, over R rows. `second` may be null.
+template <class Terms>
+void add_column_sums(cuda& backend, index rows, index columns, const Terms& terms, float* first, float* second) {
+  constexpr index least_rows_a_group = 64, most_groups = 256;
+  if (rows == 0) return;
+  const index rows_a_group = std::max(least_rows_a_group, (rows + most_groups - 1) / most_groups);
+  const index groups = (rows + rows_a_group - 1) / rows_a_group;
+  const auto sum = [&](index count, index count_a_group, const auto& terms_of, float* x, float* y, index apart,
+                       bool add) {
+    launch(backend,
+           {dim3(blocks_for(columns, warp_size), blocks_for(count, count_a_group)), dim3(warp_size, rows_a_block)},
+           column_sums_kernel<std::decay_t<decltype(terms_of)>>, count, columns, count_a_group, terms_of, x, y, apart,
+           add);
+  };
+  if (groups == 1) return sum(rows, rows, terms, first, second, 0, true);
+  float* const partial = backend.scratch(2 * groups * columns);
+  sum(rows, rows_a_group, terms, partial, partial + columns, 2 * columns, false);
+  sum(groups, groups, partial_sums{partial, columns}, first, second, 0, true);
+}
+
+}  // namespace strata::device

@@ -1,0 +1,411 @@
+// window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
+// Source: backend/reference/losses.hpp. A block adds its rows in double, and one block adds the blocks, always in the same order.
+#pragma once
+
+#include <algorithm>
+
+#include <strata/backend/cuda/context.hpp>
+
+namespace strata {
+namespace device {
+
+inline constexpr int threads_of_losses = 128, threads_of_totals = 512;
+/// More would only make the last sum longer.
+inline constexpr index most_blocks_of_losses = 1024;
+
+constexpr index blocks_of_losses(index count, index per_block) {
+  const index blocks = (count + per_block - 1) / per_block;
+  return blocks < most_blocks_of_losses ? blocks : most_blocks_of_losses;
+}
+
+/// The rows of one warp: those of all warps of all blocks alternate.
+template <int Threads>
+struct rows_of_warp {
+  static constexpr int warps = Threads / warp_size;
+  index first = static_cast<index>(blockIdx.x) * warps + threadIdx.x / warp_size;
+  index step = static_cast<index>(gridDim.x) * warps;
+  int lane = static_cast<int>(threadIdx.x) % warp_size;
+};
+
+/// partial[blocks] = what the warps of each block lost; every lane of a warp holds its sum.
+template <int Threads>
+__device__ void keep_partial(double lost, double* partial) {
+  STRATA_SHARED(slots, double[Threads / warp_size]);
+  const double total = block_sum<Threads>(threadIdx.x % warp_size == 0 ? lost : 0.0, slots);
+  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}
+
+/// result[1] += the sum of partial[count], over counted[1] if that is given, where nothing counts for 0.
+template <int Threads>
+__global__ void add_total_kernel(const double* partial, index count, const double* counted, double divisor,
+                                 float* result) {
+  STRATA_SHARED(slots, double[Threads / warp_size]);
+  double sum = 0;
+  for (index n = threadIdx.x; n < count; n += Threads) sum += partial[n];
+  const double total = block_sum<Threads>(sum, slots);
+  if (counted != nullptr) divisor = counted[0];
+  if (threadIdx.x == 0 && divisor > 0) result[0] += static_cast<float>(total / divisor);
+}
+
+__device__ __forceinline__ bool is_counted(token target, token ignore) { return target >= 0 && target != ignore; }
+
+/// counted[1] = how many of targets[R] count.
+template <int Threads>
+__global__ void count_targets_kernel(const token* targets, index rows, token ignore, double* counted) {
+  STRATA_SHARED(slots, int[Threads / warp_size]);
+  int own = 0;
+  for (index r = threadIdx.x; r < rows; r += Threads) own += is_counted(targets[r], ignore) ? 1 : 0;
+  const int total = block_sum<Threads>(own, slots);
+  if (threadIdx.x == 0) counted[0] = total;
+}
+
+/// One thread an element of targets[B,n,c].
+template <int Threads>
+__global__ void window_targets_kernel(const token* ids, index length, int stride, index offset, token* targets,
+                                      index positions, index window, index count) {
+  const index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x;
+  if (n >= count) return;
+  const index j = n % window, i = n / window % positions, b = n / window / positions;
+  const index t = i * stride + offset + j;
+  targets[n] = t >= 0 && t < length ? ids[b * length + t] : -1;
+}
+
+/// The best code so far: the one with the largest product, the first of equal ones.
+struct best_code {
+  float product = -INFINITY;
+  int code = 0;
+  __device__ __forceinline__ void meet(float other_product, int other_code) {
+    if (!(other_product > product || (other_product == product && other_code < code))) return;
+    product = other_product;
+    code = other_code;
+  }
+};
+
+struct quantize_shape {
+  index length, kept, rows;  ///< n, m, B m
+  int dim, width, count;     ///< D, K, C
+};
+
+/// Codes of one book for Rows rows, so that the book is read once for all of them. Dynamic shared memory: [Rows,K].
+template <int Threads, int Rows>
+__global__ void quantize_kernel(quantize_shape shape, const float* x, const float* projections, const float* codebooks,
+                                token* codes) {
+  STRATA_DYNAMIC_SHARED(float, projected);
+  constexpr int warps = Threads / warp_size;
+  STRATA_SHARED(found, best_code[warps][Rows]);
+  const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = static_cast<int>(threadIdx.x) % warp_size;
+  const index first = static_cast<index>(blockIdx.x) * Rows, book = blockIdx.y, books = gridDim.y;
+  const int rows = static_cast<int>(shape.rows - first < Rows ? shape.rows - first : Rows);
+
+  for (int r = warp; r < rows; r += warps) {
+    const index b = (first + r) / shape.kept, i = (first + r) % shape.kept;
+    const float* const row = x + (b * shape.length + i) * shape.dim;
+    float mean = 0;
+    for (int d = lane; d < shape.dim; d += warp_size) mean += row[d];
+    mean = warp_sum(mean) / static_cast<float>(shape.dim);
+    // Lanes take neighbouring columns, in groups that share the sum over d where there are few columns.
+    const float* const projection = projections + book * shape.dim * shape.width;
+    for (int first_column = 0; first_column < shape.width; first_column += warp_size) {
+      const int left = shape.width - first_column;
+      int columns = 1;
+      while (columns < left && columns < warp_size) columns *= 2;
+      const int k = lane % columns;
+      float sum = 0;
+      if (k < left)
+        for (int d = lane / columns; d < shape.dim; d += warp_size / columns)
+          sum += (row[d] - mean) * projection[static_cast<index>(d) * shape.width + first_column + k];
+      for (int apart = warp_size / 2; apart >= columns; apart /= 2) sum += __shfl_xor_sync(all_lanes, sum, apart);
+      if (lane < left && lane < columns) projected[r * shape.width + first_column + lane] = sum;
+    }
+  }
+  __syncthreads();
+
+  best_code best[Rows];
+  for (int c = static_cast<int>(threadIdx.x); c < shape.count; c += Threads) {
+    const float* const code = codebooks + (book * shape.count + c) * shape.width;
+    float product[Rows] = {};
+    for (int k = 0; k < shape.width; ++k) {
+      const float value = code[k];
+      STRATA_UNROLL
+      for (int r = 0; r < Rows; ++r)
+        if (r < rows) product[r] += projected[r * shape.width + k] * value;
+    }
+    STRATA_UNROLL
+    for (int r = 0; r < Rows; ++r) best[r].meet(product[r], c);
+  }
+  STRATA_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    for (int apart = warp_size / 2; apart > 0; apart /= 2) {
+      const float product = __shfl_xor_sync(all_lanes, best[r].product, apart);
+      const int code = __shfl_xor_sync(all_lanes, best[r].code, apart);
+      best[r].meet(product, code);
+    }
+    if (lane == 0) found[warp][r] = best[r];
+  }
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) >= rows) return;
+  best_code own;
+  for (int from = 0; from < warps; ++from) own.meet(found[from][threadIdx.x].product, found[from][threadIdx.x].code);
+  codes[(first + threadIdx.x) * books + book] = own.code;
+}
+
+/// A warp a row. The gradient may be the logits, or null.
+template <int Threads>
+__global__ void cross_entropy_kernel(const float* logits, const token* targets, token ignore, float scale, index rows,
+                                     index vocabulary, const double* counted, double* partial, float* gradient) {
+  const rows_of_warp<Threads> own;
+  double lost = 0;
+  for (index r = own.first; r < rows; r += own.step) {
+    const float* const row = logits + r * vocabulary;
+    const token target = targets[r];
+    const bool counts = is_counted(target, ignore);
+    const float wanted = counts ? row[target] : 0;
+    // The maximum may pass over what is not a number: the sum does not.
+    float largest = -INFINITY, sum = 0;
+    for (index v = own.lane; v < vocabulary; v += warp_size) largest = fmaxf(largest, row[v]);
+    STRATA_UNROLL
+    for (int apart = warp_size / 2; apart > 0; apart /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, apart));
+    for (index v = own.lane; v < vocabulary; v += warp_size) sum += expf(row[v] - largest);
+    sum = warp_sum(sum);
+    if (counts) lost += static_cast<double>(logf(sum) + largest - wanted);
+    if (gradient == nullptr) continue;
+    const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
+    for (index v = own.lane; v < vocabulary; v += warp_size)
+      gradient[r * vocabulary + v] = factor * (expf(row[v] - largest) / sum - (v == target ? 1.f : 0.f));
+  }
+  keep_partial<Threads>(lost, partial);
+}
+
+/// x y / (|x| |y|), of which every lane of a warp sums some channels.
+struct cosine_of_rows {
+  float xx = 0, yy = 0, xy = 0, x_norm = 0, y_norm = 0, value = 0;
+  __device__ __forceinline__ void add(float x, float y) {
+    xx += x * x;
+    yy += y * y;
+    xy += x * y;
+  }
+  __device__ __forceinline__ void finish(float smallest_norm) {
+    x_norm = sqrtf(warp_sum(xx)), y_norm = sqrtf(warp_sum(yy));
+    x_norm = x_norm < smallest_norm ? smallest_norm : x_norm;  // not fmaxf, which passes over what is not a number
+    y_norm = y_norm < smallest_norm ? smallest_norm : y_norm;
+    value = warp_sum(xy) / (x_norm * y_norm);
+  }
+  __device__ __forceinline__ float slope_of_x(float x, float y) const {
+    return (y / y_norm - value * (x / x_norm)) / x_norm;
+  }
+  __device__ __forceinline__ float slope_of_y(float x, float y) const {
+    return (x / x_norm - value * (y / y_norm)) / y_norm;
+  }
+};
+
+/// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
+template <int Threads>
+__global__ void cosine_distance_kernel(const float* prediction, const float* embedding, index rows, index length,
+                                       index dim, float factor, double* partial, float* dprediction,
+                                       float* dembedding) {
+  const rows_of_warp<Threads> own;
+  double lost = 0;
+  for (index r = own.first; r < rows; r += own.step) {
+    const index at = r * dim, next = at + dim;
+    const bool last = r % length + 1 == length;
+    cosine_of_rows cosine;
+    if (!last) {
+      for (index d = own.lane; d < dim; d += warp_size) cosine.add(prediction[at + d], embedding[next + d]);
+      cosine.finish(1e-12f);
+      lost += 1.0 - static_cast<double>(cosine.value);
+    }
+    if (dprediction == nullptr) continue;
+    for (index d = own.lane; d < dim; d += warp_size) {
+      if (last) {
+        dprediction[at + d] = 0;
+        continue;
+      }
+      const float x = prediction[at + d], y = embedding[next + d];
+      dprediction[at + d] = factor * cosine.slope_of_x(x, y);
+      dembedding[next + d] += factor * cosine.slope_of_y(x, y);
+    }
+  }
+  keep_partial<Threads>(lost, partial);
+}
+
+struct embedding_distance_shape {
+  index rows, length, embeddings, first, dim;  ///< B m, m, n of the embedding
+  float squared, smooth, along, share, decay;  ///< the first two over channels
+};
+
+/// A warp a row of prediction[B,m,D].
+template <int Threads>
+__global__ void embedding_distance_kernel(embedding_distance_shape shape, const float* prediction,
+                                          const float* embedding, const token* targets, token ignore, float scale,
+                                          const double* counted, double* partial, float* lost, float* dprediction,
+                                          float* dembedding) {
+  const rows_of_warp<Threads> own;
+  double total = 0;
+  for (index r = own.first; r < shape.rows; r += own.step) {
+    const index at = r * shape.dim;
+    const index other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * shape.dim;
+    cosine_of_rows cosine;
+    float distance = 0;
+    for (index d = own.lane; d < shape.dim; d += warp_size) {
+      const float x = prediction[at + d], y = embedding[other + d], apart = fabsf(x - y);
+      distance += shape.squared * apart * apart + shape.smooth * (apart < 1 ? apart * apart / 2 : apart - 0.5f);
+      cosine.add(x, y);
+    }
+    cosine.finish(1e-8f);
+    distance = warp_sum(distance) + shape.along * (1 - cosine.value);
+    const bool counts = is_counted(targets[r], ignore);
+    const float before = lost[r], share = counts ? shape.share * expf(-shape.decay * before) : 0;
+    total += static_cast<double>(share * distance);
+    __syncwarp();  // all lanes have read what one of them replaces
+    if (own.lane == 0) lost[r] = before + distance;
+    if (dprediction == nullptr) continue;
+    const float factor = counts ? scale * share / static_cast<float>(counted[0]) : 0;
+    for (index d = own.lane; d < shape.dim; d += warp_size) {
+      const float x = prediction[at + d], y = embedding[other + d], apart = x - y;
+      const float clamped = apart < -1 ? -1.f : apart > 1 ? 1.f : apart;
+      const float pull = 2 * shape.squared * apart + shape.smooth * clamped;
+      dprediction[at + d] = factor * (pull - shape.along * cosine.slope_of_x(x, y));
+      if (dembedding != nullptr) dembedding[other + d] -= factor * (pull + shape.along * cosine.slope_of_y(x, y));
+    }
+  }
+  keep_partial<Threads>(total, partial);
+}
+
+/// partial[3,blocks]: of the loss, of dlog_scale and of dbias; without `gradient` only the first.
+template <int Threads>
+__global__ void sigmoid_pairs_kernel(float* cosines, index count, index columns, index first, const float* log_scale,
+                                     const float* bias, float factor, bool gradient, double* partial) {
+  STRATA_SHARED(slots, double[Threads / warp_size]);
+  const float slope = expf(log_scale[0]), shift = bias[0];
+  double sums[3] = {};
+  for (index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x; n < count;
+       n += static_cast<index>(gridDim.x) * Threads) {
+    const float cosine = cosines[n], label = first + n / columns == n % columns ? 1.f : -1.f;
+    const float z = -label * (slope * cosine + shift), small = expf(-fabsf(z));
+    sums[0] += static_cast<double>((z < 0 ? 0 : z) + log1pf(small));  // softplus(z)
+    if (!gradient) continue;
+    const float dlogit = -label * factor * (z < 0 ? small : 1.f) / (1 + small);  // sigmoid(z)
+    sums[1] += static_cast<double>(dlogit * slope * cosine);
+    sums[2] += static_cast<double>(dlogit);
+    cosines[n] = dlogit * slope;
+  }
+  for (int which = 0; which < (gradient ? 3 : 1); ++which) {
+    const double total = block_sum<Threads>(sums[which], slots);
+    if (threadIdx.x == 0) partial[which * static_cast<index>(gridDim.x) + blockIdx.x] = total;
+  }
+}
+
+/// Room for `count` doubles.
+inline double* double_scratch(cuda& backend, index count) {
+  static_assert(sizeof(double) == 2 * sizeof(float));
+  return reinterpret_cast<double*>(backend.scratch(2 * count));
+}
+
+inline void add_total(cuda& backend, const double* partial, index count, const double* counted, double divisor,
+                      float* result) {
+  launch(backend, {1, threads_of_totals}, add_total_kernel<threads_of_totals>, partial, count, counted, divisor,
+         result);
+}
+
+}  // namespace device
+
+inline void window_targets(cuda& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+  constexpr int threads = device::threads_of_losses;
+  device::launch(backend, {device::blocks_for(targets.size(), threads), threads},
+                 device::window_targets_kernel<threads>, ids.data, ids.shape[1], stride, offset, targets.data,
+                 targets.shape[1], targets.shape[2], targets.size());
+}
+
+inline void quantize(cuda& backend, input<float, 3> x, input<float, 3> projections, input<float, 3> codebooks,
+                     view<token, 3> codes) {
+  constexpr int threads = device::threads_of_losses, rows_a_block = 8;
+  const auto [books, dim, width] = projections.shape;
+  const device::quantize_shape shape{
+      x.shape[1],
+      codes.shape[1],
+      codes.shape[0] * codes.shape[1],
+      static_cast<int>(dim),
+      static_cast<int>(width),
+      static_cast<int>(codebooks.shape[1]),
+  };
+  device::launch(backend,
+                 {dim3(device::blocks_for(shape.rows, rows_a_block), static_cast<unsigned>(books)), threads,
+                  static_cast<std::size_t>(rows_a_block * width) * sizeof(float)},
+                 device::quantize_kernel<threads, rows_a_block>, shape, x.data, projections.data, codebooks.data,
+                 codes.data);
+}
+
+inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const token, 1> targets, token ignore,
+                          float scale, output<float, 1> loss, output<float, 2> gradient) {
+  constexpr int threads = device::threads_of_losses;
+  const auto [rows, vocabulary] = logits.shape;
+  const index blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  double* const counted = device::double_scratch(backend, 1 + blocks);
+  double* const partial = counted + 1;
+  device::launch(backend, {1, device::threads_of_totals}, device::count_targets_kernel<device::threads_of_totals>,
+                 targets.data, rows, ignore, counted);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<threads>, logits.data,
+                 targets.data, ignore, scale, rows, vocabulary, counted, partial, gradient.data);
+  device::add_total(backend, partial, blocks, counted, 0, loss.data);
+}
+
+inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
+                            output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
+  constexpr int threads = device::threads_of_losses;
+  const auto [batch, length, dim] = prediction.shape;
+  const index rows = batch * length, blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  const double pairs = static_cast<double>(batch * (length - 1));
+  double* const partial = device::double_scratch(backend, blocks);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<threads>,
+                 prediction.data, embedding.data, rows, length, dim, -scale / static_cast<float>(pairs), partial,
+                 dprediction.data, dembedding.data);
+  device::add_total(backend, partial, blocks, nullptr, pairs, loss.data);
+}
+
+inline void embedding_distance(cuda& backend, const distance_settings& settings, input<float, 3> prediction,
+                               input<float, 3> embedding, index first, view<const token, 1> targets, token ignore,
+                               float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
+                               output<float, 3> dembedding) {
+  constexpr int threads = device::threads_of_losses;
+  const auto [batch, length, dim] = prediction.shape;
+  const index rows = batch * length, blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  const device::embedding_distance_shape shape{
+      rows,
+      length,
+      embedding.shape[1],
+      first,
+      dim,
+      static_cast<float>(settings.squared / static_cast<double>(dim)),
+      static_cast<float>(settings.smooth / static_cast<double>(dim)),
+      static_cast<float>(settings.cosine),
+      static_cast<float>(settings.share),
+      static_cast<float>(settings.decay),
+  };
+  double* const counted = device::double_scratch(backend, 1 + blocks);
+  double* const partial = counted + 1;
+  device::launch(backend, {1, device::threads_of_totals}, device::count_targets_kernel<device::threads_of_totals>,
+                 targets.data, rows, ignore, counted);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<threads>, shape,
+                 prediction.data, embedding.data, targets.data, ignore, scale, counted, partial, lost.data,
+                 dprediction.data, dembedding.data);
+  device::add_total(backend, partial, blocks, counted, 0, loss.data);
+}
+
+inline void sigmoid_pairs(cuda& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
+                          input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
+                          output<float, 1> dbias) {
+  constexpr int threads = device::threads_of_losses;
+  const index columns = cosines.shape[1], count = cosines.size(), blocks = device::blocks_of_losses(count, threads);
+  double* const partial = device::double_scratch(backend, 3 * blocks);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sigmoid_pairs_kernel<threads>, cosines.data,
+                 count, columns, first, log_scale.data, bias.data, scale / static_cast<float>(columns), bool(dbias),
+                 partial);
+  device::add_total(backend, partial, blocks, nullptr, static_cast<double>(columns), loss.data);
+  if (!dbias) return;
+  device::add_total(backend, partial + blocks, blocks, nullptr, 1, dlog_scale.data);
+  device::add_total(backend, partial + 2 * blocks, blocks, nullptr, 1, dbias.data);
+}
+
+}  // namespace strata

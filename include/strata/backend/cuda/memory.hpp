@@ -1,0 +1,54 @@
+// upload, upload_tokens, download, fill, copy, add, and the life of the backend.
+// Shapes: [N] in, [N] out.
+// Source: backend/backend.hpp.
+#pragma once
+
+#include <strata/backend/cuda/context.hpp>
+#include <strata/backend/cuda/loops.hpp>
+#include <strata/backend/cuda/products.hpp>
+
+namespace strata {
+namespace device {
+
+struct fill_element {
+  float value;
+  float* y;
+  __device__ __forceinline__ void operator()(index n) const { y[n] = value; }
+};
+struct add_element {
+  const float* x;
+  float* y;
+  __device__ __forceinline__ void operator()(index n) const { y[n] += x[n]; }
+};
+
+}  // namespace device
+
+inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device) {
+  STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(float),
+                              cudaMemcpyHostToDevice, backend.stream()));
+}
+inline void upload_tokens(cuda& backend, view<const token, 1> host, view<token, 1> device) {
+  STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(token),
+                              cudaMemcpyHostToDevice, backend.stream()));
+}
+/// Of anything, for tests and tools; waits until it is there.
+inline void download_bytes(cuda& backend, const void* device, void* host, std::size_t bytes) {
+  STRATA_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend.stream()));
+  backend.synchronize();
+}
+inline void download(cuda& backend, input<float, 1> device, output<float, 1> host) {
+  download_bytes(backend, device.data, host.data, static_cast<std::size_t>(host.size()) * sizeof(float));
+}
+
+inline void fill(cuda& backend, float value, output<float, 1> y) {
+  device::for_each_element(backend, y.size(), device::fill_element{value, y.data});
+}
+inline void copy(cuda& backend, input<float, 1> x, output<float, 1> y) {
+  STRATA_CUDA(cudaMemcpyAsync(y.data, x.data, static_cast<std::size_t>(y.size()) * sizeof(float),
+                              cudaMemcpyDeviceToDevice, backend.stream()));
+}
+inline void add(cuda& backend, input<float, 1> x, output<float, 1> y) {
+  device::for_each_element(backend, y.size(), device::add_element{x.data, y.data});
+}
+
+}  // namespace strata

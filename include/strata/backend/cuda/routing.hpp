@@ -1,0 +1,125 @@
+// route, add_routed, add_routed_backward.
+// Shapes: scores [B,n] -> rows, gate [B,m]; x [R,D] -> y [N,D].
+// Source: backend/backend.hpp.
+#pragma once
+
+#include <strata/backend/cuda/loops.hpp>
+#include <strata/backend/cuda/memory.hpp>
+
+namespace strata {
+namespace device {
+
+/// What positions make of a budget: left -> max(left + change, least). One such map after another is again one.
+struct budget_map {
+  float change = 0, least = -INFINITY;
+};
+
+/// routing_budget, as the device computes it.
+__device__ __forceinline__ index budget_of_positions(double capacity, index count) {
+  return static_cast<index>(ceil(capacity * static_cast<double>(count)));
+}
+
+/// One warp a text, a position a lane: of a budget, which is whole, a score above 0 makes max(left + raise - 1, 0).
+template <class = void>
+__global__ void route_kernel(double capacity, int dilation, index first, const float* __restrict__ scores, index batch,
+                             index positions, float* __restrict__ budget, index most, token* __restrict__ rows,
+                             float* __restrict__ gate) {
+  const index b = row_of_warp();
+  if (b >= batch) return;
+  const int lane = lane_of_thread();
+  index selected = b * most;
+  for (int sequence = 0; sequence < dilation; ++sequence) {
+    float left = budget[sequence * batch + b];
+    const index length = (positions - sequence + dilation - 1) / dilation;
+    for (index begin = 0; begin < length; begin += warp_size) {
+      const index j = begin + lane, place = b * positions + sequence + j * dilation;
+      const float score = j < length ? scores[place] : 0.f;
+      const float raise = j < length ? static_cast<float>(budget_of_positions(capacity, first + j + 1) -
+                                                          budget_of_positions(capacity, first + j))
+                                     : 0.f;
+      budget_map all;
+      all.change = score > 0 ? raise - 1 : raise;
+      if (score > 0) all.least = 0;
+      STRATA_UNROLL
+      for (int apart = 1; apart < warp_size; apart *= 2) {
+        const float change = __shfl_up_sync(all_lanes, all.change, static_cast<unsigned>(apart));
+        const float least = __shfl_up_sync(all_lanes, all.least, static_cast<unsigned>(apart));
+        if (lane >= apart) {
+          all.least = fmaxf(least + all.change, all.least);
+          all.change += change;
+        }
+      }
+      const float after = fmaxf(left + all.change, all.least);
+      const float before = __shfl_up_sync(all_lanes, after, 1u);
+      const bool selects = score > 0 && (lane == 0 ? left : before) + raise >= 1;
+      const unsigned chosen = __ballot_sync(all_lanes, selects);
+      if (selects) {
+        const index own = selected + __popc(chosen & ((1u << lane) - 1));
+        rows[own] = static_cast<token>(place);
+        gate[own] = tanhf(score);
+      }
+      selected += __popc(chosen);
+      left = fminf(__shfl_sync(all_lanes, after, warp_size - 1), 16777216.f);  // a float counts no further
+    }
+    if (lane == 0) budget[sequence * batch + b] = left;
+  }
+  for (index own = selected + lane; own < (b + 1) * most; own += warp_size) {
+    rows[own] = -1;
+    gate[own] = 0;
+  }
+}
+
+struct add_routed_element {
+  const token* rows;
+  const float* gate;
+  const float* x;
+  float* y;
+  index dim;
+  __device__ __forceinline__ void operator()(index r, index d) const {
+    if (rows[r] >= 0) y[rows[r] * dim + d] += gate[r] * x[r * dim + d];
+  }
+};
+
+/// One warp a row. dx may be x.
+template <class = void>
+__global__ void add_routed_backward_kernel(index count, index dim, const token* __restrict__ rows,
+                                           const float* __restrict__ gate, const float* x, const float* __restrict__ dy,
+                                           float* dx, float* __restrict__ dscore) {
+  const index r = row_of_warp();
+  if (r >= count) return;
+  const int lane = lane_of_thread();
+  const index row = rows[r];
+  const float weight = gate[r];
+  float dgate = 0;
+  for (index d = lane; d < dim; d += warp_size) {
+    const float slope = row < 0 ? 0.f : dy[row * dim + d];
+    dgate += x[r * dim + d] * slope;
+    dx[r * dim + d] = weight * slope;
+  }
+  dgate = warp_sum(dgate);
+  if (lane == 0 && row >= 0) dscore[row] = (1 - weight * weight) * dgate;
+}
+
+}  // namespace device
+
+inline void route(cuda& backend, double capacity, int dilation, index first, input<float, 2> scores,
+                  output<float, 2> budget, view<token, 2> rows, output<float, 2> gate) {
+  const auto [batch, most] = rows.shape;
+  device::launch_warps(backend, batch, device::route_kernel<>, capacity, dilation, first, scores.data, batch,
+                       scores.shape[1], budget.data, most, rows.data, gate.data);
+}
+
+inline void add_routed(cuda& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
+                       output<float, 2> y) {
+  device::for_each_in_rows(backend, x.shape[0], x.shape[1],
+                           device::add_routed_element{rows.data, gate.data, x.data, y.data, x.shape[1]});
+}
+
+inline void add_routed_backward(cuda& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
+                                input<float, 2> dy, output<float, 2> dx, output<float, 1> dscore) {
+  fill(backend, 0.f, dscore);
+  device::launch_warps(backend, x.shape[0], device::add_routed_backward_kernel<>, x.shape[0], x.shape[1], rows.data,
+                       gate.data, x.data, dy.data, dx.data, dscore.data);
+}
+
+}  // namespace strata

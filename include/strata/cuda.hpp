@@ -1,0 +1,19 @@
+// The door to the cuda backend: strata::cuda. For files that nvcc compiles.
+// Shapes: backend/backend.hpp.
+// Source: docs/cuda.md.
+#pragma once
+
+#include <strata/backend/cuda/activations.hpp>
+#include <strata/backend/cuda/attention.hpp>
+#include <strata/backend/cuda/context.hpp>
+#include <strata/backend/cuda/cross_attention.hpp>
+#include <strata/backend/cuda/dropout.hpp>
+#include <strata/backend/cuda/embedding.hpp>
+#include <strata/backend/cuda/losses.hpp>
+#include <strata/backend/cuda/memory.hpp>
+#include <strata/backend/cuda/norms.hpp>
+#include <strata/backend/cuda/optimizer.hpp>
+#include <strata/backend/cuda/products.hpp>
+#include <strata/backend/cuda/resample.hpp>
+#include <strata/backend/cuda/routing.hpp>
+#include <strata/strata.hpp>
