@@ -179,7 +179,7 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 
 namespace strata::device {
 
-/// Runs kernel(arguments...) in the order of the stream, with the arguments as they are now; an error shows in cudaGetLastError.
+/// Runs kernel(arguments...) in the order of the stream, with arguments as they are now; cudaGetLastError tells of an error.
 template <class... Parameters>
 void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,
                   cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {

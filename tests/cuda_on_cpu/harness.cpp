@@ -1,4 +1,4 @@
-// CUDA on the CPU does what CUDA does, and finds the faults that are planted here. What only a sanitizer finds is in faults.cpp.
+// CUDA on the CPU does what CUDA does, and finds the faults planted here. Those that only a sanitizer finds: faults.cpp.
 #include <algorithm>
 #include <cmath>
 #include <csignal>

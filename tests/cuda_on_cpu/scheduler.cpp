@@ -1,5 +1,5 @@
 // Fibers, the order in which they get their turn, and what the threads of a block do together.
-// With the thread sanitizer this file is compiled without it: switching stacks and waking threads are not the kernel's accesses.
+// The thread sanitizer must not see this file: to switch stacks and to wake threads are not the kernel's accesses.
 #include "cuda_on_cpu/scheduler.hpp"
 
 #include <algorithm>

@@ -53,7 +53,7 @@ struct barrier_result {
 };
 barrier_result wait_for_block(bool predicate, place);
 
-/// The lanes of `mask` bring values of `bytes` bytes. Everyone gets that of the lane `source`; bytes 0xff where it is not there.
+/// The lanes of `mask` bring values. Everyone gets that of the lane `source`, or bytes 0xff where that is not there.
 void exchange(unsigned mask, const void* value, void* result, std::size_t bytes, int source, const char* name, place);
 /// Everyone gets the values of all 32 lanes.
 void gather(unsigned mask, const void* value, void* results, std::size_t bytes, const char* name, place);
