@@ -186,10 +186,10 @@ template <class Weight, int Rows>
 __global__ void packed_linear_kernel(const float* __restrict__ x, const typename Weight::type* __restrict__ packed,
                                      const float* __restrict__ scale, const float* __restrict__ bias,
                                      float* __restrict__ y, index rows, index in, index out, bool add) {
-  const index n = static_cast<index>(blockIdx.x) * (blockDim.x / warp_size) + threadIdx.x / warp_size;
+  const index n = row_of_warp();
   if (n >= out) return;
   const index first = static_cast<index>(blockIdx.y) * Rows;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = lane_of_thread();
   float sum[Rows] = {};
   for (index k = lane; k < in; k += warp_size) {
     const float weight = Weight::value(packed[n * in + k]);
@@ -207,23 +207,24 @@ __global__ void packed_linear_kernel(const float* __restrict__ x, const typename
   }
 }
 
-template <class = void>
-__global__ void pack_bfloat16_kernel(const float* __restrict__ x, bfloat16* __restrict__ packed, index count) {
-  const index n = static_cast<index>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (n >= count) return;
-  const unsigned bits = __float_as_uint(x[n]);
-  const bool is_number = x[n] == x[n];
-  packed[n].bits =
-      static_cast<std::uint16_t>(is_number ? (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16 : bits >> 16 | 0x40u);
-}
+struct pack_bfloat16_element {
+  const float* x;
+  bfloat16* packed;
+  __device__ __forceinline__ void operator()(index n) const {
+    const unsigned bits = __float_as_uint(x[n]);
+    const bool is_number = x[n] == x[n];
+    packed[n].bits =
+        static_cast<std::uint16_t>(is_number ? (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16 : bits >> 16 | 0x40u);
+  }
+};
 
 /// One warp a row.
 template <class = void>
 __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* __restrict__ packed,
                                  float* __restrict__ scale, index rows, index width) {
-  const index row = static_cast<index>(blockIdx.x) * (blockDim.x / warp_size) + threadIdx.x / warp_size;
+  const index row = row_of_warp();
   if (row >= rows) return;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = lane_of_thread();
   float largest = 0;
   int finite = 1;
   for (index k = lane; k < width; k += warp_size) {
@@ -240,14 +241,13 @@ __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* 
                 : std::int8_t{0};
 }
 
-inline constexpr unsigned threads_of_products = 128, warps_of_products = threads_of_products / warp_size;
-
 template <class Weight>
 void packed_linear(cuda& backend, const view<const float, 2>& x, const typename Weight::type* packed,
                    const float* scale, const float* bias, const view<float, 2>& y, update mode) {
   constexpr int rows_a_warp = 4;
   const auto [rows, out] = y.shape;
-  launch(backend, {dim3(blocks_for(out, warps_of_products), blocks_for(rows, rows_a_warp)), threads_of_products},
+  launch(backend,
+         {dim3(blocks_for(out, threads_of_warps / warp_size), blocks_for(rows, rows_a_warp)), threads_of_warps},
          packed_linear_kernel<Weight, rows_a_warp>, x.data, packed, scale, bias, y.data, rows, x.shape[1], out,
          mode == update::add);
 }
@@ -281,12 +281,11 @@ inline void linear_backward_weight(cuda& backend, input<float, 2> dy, input<floa
 }
 
 inline void pack_bfloat16(cuda& backend, input<float, 1> x, view<bfloat16, 1> packed) {
-  device::launch(backend, {device::blocks_for(x.size(), 256), 256}, device::pack_bfloat16_kernel<>, x.data, packed.data,
-                 x.size());
+  device::for_each_element(backend, x.size(), device::pack_bfloat16_element{x.data, packed.data});
 }
 inline void pack_int8(cuda& backend, input<float, 2> weight, view<std::int8_t, 2> packed, output<float, 1> scale) {
-  device::launch(backend, {device::blocks_for(weight.shape[0], device::warps_of_products), device::threads_of_products},
-                 device::pack_int8_kernel<>, weight.data, packed.data, scale.data, weight.shape[0], weight.shape[1]);
+  device::launch_warps(backend, weight.shape[0], device::pack_int8_kernel<>, weight.data, packed.data, scale.data,
+                       weight.shape[0], weight.shape[1]);
 }
 inline void linear_bfloat16(cuda& backend, input<float, 2> x, view<const bfloat16, 2> packed, input<float, 1> bias,
                             output<float, 2> y, update mode) {
