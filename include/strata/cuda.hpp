@@ -9,6 +9,7 @@
 #include <strata/backend/cuda/cross_attention.hpp>
 #include <strata/backend/cuda/dropout.hpp>
 #include <strata/backend/cuda/embedding.hpp>
+#include <strata/backend/cuda/graph.hpp>
 #include <strata/backend/cuda/losses.hpp>
 #include <strata/backend/cuda/memory.hpp>
 #include <strata/backend/cuda/norms.hpp>

@@ -66,10 +66,12 @@ TEST_CASE("adam: known values") {
   });
 }
 
-TEST_CASE("adam changes nothing when the norm of the gradient is not finite") {
-  for (const double norm_value : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
+TEST_CASE("adam changes nothing when the norm of the gradient or another measure is not finite") {
+  constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  for (const std::vector<double>& measures : {std::vector{infinity}, {nan}, {4., infinity, 2.}, {4., 3., nan}})
     on_every_bench([&](auto& bench) {
-      const auto gradient = bench.normal({5003}), norm = bench.all(norm_value, {1});
+      const auto gradient = bench.normal({5003}),
+                 norm = bench.of(measures, {static_cast<strata::index>(measures.size())});
       const auto weight = bench.normal({5003}), first = bench.normal({5003}), second = bench.all(1, {5003});
       const auto everything = [&] { return std::vector{bench.read(weight), bench.read(first), bench.read(second)}; };
       const auto before = everything();

@@ -70,6 +70,65 @@ TEST_CASE("models with every merge train and write as on cpu, with weights in ev
   check_against_cpu<models::shifts_levels>(2, weight_format::int8);
 }
 
+namespace {
+
+/// Without dropout: every pass is the same work.
+struct repeats : models::many_things {
+  static constexpr double embedding_dropout = 0, attention_dropout = 0, feed_forward_dropout = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a step neither allocates nor waits before its end, and is launched as graphs") {
+  std::vector<std::uint8_t> text(4000, 'a');
+  cuda device;
+  training_options options;
+  options.batch = 1;
+  options.length = 8;
+  options.accumulation = 3;
+  trainer<repeats, cuda> run(device, options);
+  run.train_step(text);  // operations find their algorithms and their scratch memory
+  run.train_step(text);  // and are captured
+  const auto before = cuda_on_cpu::counted_calls();
+  run.train_step(text);
+  const auto after = cuda_on_cpu::counted_calls();
+  CHECK(after.allocations == before.allocations);
+  CHECK(after.waits - before.waits == 1);
+  CHECK(after.graph_launches - before.graph_launches == 3 + 1);
+  CHECK(after.launches - before.launches <
+        20);  // clearing, adding losses, and the optimizer's, which are captured anew
+}
+
+TEST_CASE("work that was recorded follows what its key, its memory and its shape become") {
+  std::vector<std::uint8_t> text(4000);
+  for (std::size_t n = 0; n < text.size(); ++n) text[n] = static_cast<std::uint8_t>('a' + n * n % 23);
+  const auto outcome_on = [&](auto& backend) {
+    using trainer_type = trainer<repeats, std::decay_t<decltype(backend)>>;
+    training_options options;
+    options.batch = 2;
+    options.length = 12;
+    trainer_type run(backend, options);
+    std::vector<double> losses;
+    const auto train = [&](index steps) {
+      for (index step = 0; step < steps; ++step) losses.push_back(run.train_step(text).loss.total);
+    };
+    train(4);
+    options.length = 40;
+    trainer_type(backend, options).train_step(text);  // needs more scratch memory
+    train(3);
+    run.evaluate(text, 3);  // has another shape
+    train(3);
+    run.model().recompute_activations(true);
+    train(3);
+    auto moved = std::move(run);
+    losses.push_back(moved.train_step(text).loss.total);
+    return losses;
+  };
+  cpu fast({.threads = 1});
+  cuda device;
+  CHECK(worst_relative_difference(outcome_on(device), outcome_on(fast)) < 1e-4);
+}
+
 TEST_CASE("what a training and a generator had on the device is freed") {
   const std::size_t before = cuda_on_cpu::live_allocations();
   {

@@ -748,6 +748,55 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: a graph does again what was capture
   CHECK(cudaGraphExecDestroy(executable) == cudaErrorInvalidValue);
 }
 
+TEST_CASE_METHOD(fresh_device, "cuda on cpu: a graph takes new arguments, but no other kinds of work") {
+  const cudaStream_t s = stream();
+  float* const y = upload(std::vector<float>{0, 0});
+  const auto captured = [&](auto body) {
+    CHECK(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    body();
+    cudaGraph_t graph = nullptr;
+    REQUIRE(cudaStreamEndCapture(s, &graph) == cudaSuccess);
+    return graph;
+  };
+  const cudaGraph_t first = captured([&] { start_kernel(set_value, dim3(1), dim3(1), 0, s, y, 1.f); });
+  const cudaGraph_t other = captured([&] { start_kernel(set_value, dim3(1), dim3(1), 0, s, y + 1, 2.f); });
+  const cudaGraph_t longer = captured([&] {
+    start_kernel(add_one, dim3(1), dim3(1), 0, s, y);
+    start_kernel(add_one, dim3(1), dim3(1), 0, s, y);
+  });
+  const cudaGraph_t another_kind = captured([&] { CHECK(cudaMemsetAsync(y, 0, 4, s) == cudaSuccess); });
+  cudaGraphExec_t executable = nullptr;
+  REQUIRE(cudaGraphInstantiate(&executable, first, 0) == cudaSuccess);
+  cudaGraphExecUpdateResultInfo result{};
+  CHECK(cudaGraphExecUpdate(executable, other, &result) == cudaSuccess);
+  CHECK(result.result == cudaGraphExecUpdateSuccess);
+  CHECK(cudaGraphExecUpdate(executable, longer, &result) == cudaErrorGraphExecUpdateFailure);
+  CHECK(result.result == cudaGraphExecUpdateErrorTopologyChanged);
+  CHECK(cudaGraphExecUpdate(executable, another_kind, &result) == cudaErrorGraphExecUpdateFailure);
+  CHECK(result.result == cudaGraphExecUpdateErrorNodeTypeChanged);
+  CHECK(cudaGetLastError() == cudaErrorGraphExecUpdateFailure);
+  CHECK(cudaGraphLaunch(executable, s) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(s) == cudaSuccess);
+  CHECK(download(y, 2) == std::vector<float>{0, 2});
+  for (const cudaGraph_t graph : {first, other, longer, another_kind}) CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(cudaGraphExecDestroy(executable) == cudaSuccess);
+}
+
+TEST_CASE_METHOD(fresh_device, "cuda on cpu: what the host asks for is counted") {
+  const auto before = cuda_on_cpu::counted_calls();
+  const cudaStream_t s = stream();
+  void* memory = nullptr;
+  CHECK(cudaMallocAsync(&memory, 4, s) == cudaSuccess);
+  start_kernel(set_value, dim3(1), dim3(1), 0, s, static_cast<float*>(memory), 1.f);
+  CHECK(cudaStreamSynchronize(s) == cudaSuccess);
+  CHECK(cudaFreeAsync(memory, s) == cudaSuccess);
+  const auto after = cuda_on_cpu::counted_calls();
+  CHECK(after.allocations - before.allocations == 2);
+  CHECK(after.launches - before.launches == 1);
+  CHECK(after.waits - before.waits == 1);
+  CHECK(after.graph_launches == before.graph_launches);
+}
+
 TEST_CASE_METHOD(fresh_device, "cuda on cpu: to wait or to allocate ends a capture") {
   const cudaStream_t s = stream();
   float* const y = allocate(1);

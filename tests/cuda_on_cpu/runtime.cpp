@@ -26,6 +26,8 @@ struct moment {
   std::shared_ptr<CUstream_st> stream;
   std::uint64_t number = 0;
 };
+/// What a node of a graph may turn into when the graph is updated: another of its kind.
+enum class kind { kernel, copy, set, other };
 struct task {
   work run;
   std::vector<moment> after;
@@ -50,9 +52,11 @@ struct CUevent_st {
 };
 struct CUgraph_st {
   std::vector<cuda_on_cpu::work> nodes;
+  std::vector<cuda_on_cpu::kind> kinds;
 };
 struct CUgraphExec_st {
   std::shared_ptr<const std::vector<cuda_on_cpu::work>> nodes;
+  std::vector<cuda_on_cpu::kind> kinds;
 };
 
 namespace cuda_on_cpu {
@@ -96,6 +100,7 @@ struct runtime {
   cudaError_t last = cudaSuccess;
   cudaError_t of_device = cudaSuccess;  ///< every call fails with it until cudaDeviceReset
   std::string message;
+  host_calls calls;
 
   runtime() { streams.add(null_stream); }
   std::shared_ptr<CUstream_st> stream(cudaStream_t handle) const {
@@ -170,10 +175,11 @@ void synchronize_device() {
 
 moment now(const std::shared_ptr<CUstream_st>& stream) { return {stream, stream->submitted}; }
 
-cudaError_t submit(const std::shared_ptr<CUstream_st>& stream, work run) {
+cudaError_t submit(const std::shared_ptr<CUstream_st>& stream, work run, kind of = kind::other) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (stream->capture != nullptr) {
     stream->capture->nodes.push_back(std::move(run));
+    stream->capture->kinds.push_back(of);
     return cudaSuccess;
   }
   task next{std::move(run), std::exchange(stream->after, {})};
@@ -230,11 +236,13 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
   // A graph reads host memory whenever it is launched; a stream has read it when the call returns, unless it is pinned.
   if (!from_device && stream->capture == nullptr && !is_pinned(from)) {
     const auto* const begin = static_cast<const unsigned char*>(from);
-    return submit(stream, [to, kept = std::vector<unsigned char>(begin, begin + bytes)] {
-      std::memcpy(to, kept.data(), kept.size());
-    });
+    return submit(
+        stream,
+        [to, kept = std::vector<unsigned char>(begin, begin + bytes)] { std::memcpy(to, kept.data(), kept.size()); },
+        kind::copy);
   }
-  return submit(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
+  return submit(
+      stream, [to, from, bytes] { std::memmove(to, from, bytes); }, kind::copy);
 }
 
 cudaError_t set(void* begin, int value, std::size_t bytes, const std::shared_ptr<CUstream_st>& stream) {
@@ -242,7 +250,8 @@ cudaError_t set(void* begin, int value, std::size_t bytes, const std::shared_ptr
   if (!own().memory.is_allocated(begin, bytes))
     return report(cudaErrorInvalidValue,
                   "cudaMemset of " + std::to_string(bytes) + " bytes goes beyond an allocation of device memory");
-  return submit(stream, [begin, value, bytes] { std::memset(begin, value, bytes); });
+  return submit(
+      stream, [begin, value, bytes] { std::memset(begin, value, bytes); }, kind::set);
 }
 
 // Names ----------------------------------------------------------------------------------------------------------
@@ -268,6 +277,9 @@ constexpr error_text error_texts[] = {
      "operation not permitted when stream is capturing"},
     {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
      "operation failed due to a previous error during capture"},
+    {cudaErrorGraphExecUpdateFailure, "cudaErrorGraphExecUpdateFailure",
+     "the graph update was not performed because it included changes which violated constraints specific to "
+     "instantiated graph update"},
 };
 error_text describe(cudaError_t error) {
   for (const error_text& each : error_texts)
@@ -316,6 +328,7 @@ std::string last_message() { return own().message; }
 void set_device_count(int count) { own().device_count = count; }
 void set_memory_limit(std::size_t bytes) { own().memory.limit = bytes; }
 std::size_t live_allocations() { return own().memory.count(); }
+host_calls counted_calls() { return own().calls; }
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> run) {
   return call([&] { return submit(own().stream(stream), std::move(run)); });
@@ -336,9 +349,13 @@ void launch(dim3 blocks, dim3 threads, std::size_t dynamic_shared_bytes, cudaStr
     if (dynamic_shared_bytes > most_shared_bytes)
       return report(cudaErrorInvalidValue, "a kernel is launched with " + std::to_string(dynamic_shared_bytes) +
                                                " bytes of dynamic shared memory");
-    return submit(own().stream(stream), [blocks, threads, dynamic_shared_bytes, thread = std::move(thread)] {
-      run_grid(blocks, threads, dynamic_shared_bytes, thread);
-    });
+    ++own().calls.launches;
+    return submit(
+        own().stream(stream),
+        [blocks, threads, dynamic_shared_bytes, thread = std::move(thread)] {
+          run_grid(blocks, threads, dynamic_shared_bytes, thread);
+        },
+        kind::kernel);
   });
 }
 
@@ -423,6 +440,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 cudaError_t cudaDriverGetVersion(int* version) { return cudaRuntimeGetVersion(version); }
 cudaError_t cudaDeviceSynchronize() {
   return call_outside_capture("cudaDeviceSynchronize", [] {
+    ++own().calls.waits;
     synchronize_device();
     return cudaSuccess;
   });
@@ -454,12 +472,14 @@ cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute asked, int value
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   return call_outside_capture("cudaMalloc", [&] {
+    ++own().calls.allocations;
     *memory = bytes == 0 ? nullptr : own().memory.allocate(bytes);
     return bytes == 0 || *memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
   });
 }
 cudaError_t cudaFree(void* memory) {
   return call_outside_capture("cudaFree", [&] {
+    ++own().calls.allocations;
     synchronize_device();
     const bool freed = memory == nullptr || own().memory.free(memory);
     return freed ? cudaSuccess : report(cudaErrorInvalidValue, "cudaFree of what is not allocated");
@@ -469,6 +489,7 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) { re
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   return call([&] {
     if (memory == nullptr) return cudaSuccess;
+    ++own().calls.allocations;
     if (!own().memory.is_allocated(memory, 0))
       return report(cudaErrorInvalidValue, "cudaFreeAsync of what is not allocated");
     return submit(own().stream(stream), [memory] {
@@ -478,6 +499,7 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   return call_outside_capture("cudaMallocHost", [&] {
+    ++own().calls.allocations;
     if (posix_memalign(memory, 4096, bytes) != 0) return cudaErrorMemoryAllocation;
     own().pinned[*memory] = bytes;
     return cudaSuccess;
@@ -485,6 +507,7 @@ cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
 }
 cudaError_t cudaFreeHost(void* memory) {
   return call_outside_capture("cudaFreeHost", [&] {
+    ++own().calls.allocations;
     synchronize_device();
     if (memory != nullptr && own().pinned.erase(memory) == 0)
       return report(cudaErrorInvalidValue, "cudaFreeHost of what is not allocated");
@@ -506,6 +529,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   return call_outside_capture("cudaMemcpy", [&] {
     const cudaError_t error = copy(to, from, bytes, kind, own().null_stream);
     const bool waits = !(own().memory.is_device(to) && own().memory.is_device(from));
+    own().calls.waits += waits;
     if (error == cudaSuccess && waits) synchronize(*own().null_stream);
     return error;
   });
@@ -544,6 +568,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return call_outside_capture("cudaStreamSynchronize", [&] {
+    ++own().calls.waits;
     const auto found = own().stream(stream);
     if (found == nullptr) return cudaErrorInvalidResourceHandle;
     // The null stream's end is that of all who wait for it.
@@ -671,12 +696,29 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
     if (own().graphs.find(graph) == nullptr) return cudaErrorInvalidValue;
     *executable = own().executables.add(std::make_shared<CUgraphExec_st>());
     (*executable)->nodes = std::make_shared<const std::vector<work>>(graph->nodes);
+    (*executable)->kinds = graph->kinds;
+    return cudaSuccess;
+  });
+}
+/// As the documentation has it: kernels may become others, copies may have other arguments, the order may not change.
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* result) {
+  return call([&] {
+    if (own().executables.find(executable) == nullptr || own().graphs.find(graph) == nullptr)
+      return cudaErrorInvalidValue;
+    *result = {};
+    if (executable->kinds != graph->kinds) {
+      result->result = executable->kinds.size() == graph->kinds.size() ? cudaGraphExecUpdateErrorNodeTypeChanged
+                                                                       : cudaGraphExecUpdateErrorTopologyChanged;
+      return cudaErrorGraphExecUpdateFailure;
+    }
+    executable->nodes = std::make_shared<const std::vector<work>>(graph->nodes);
     return cudaSuccess;
   });
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   return call([&] {
     if (own().executables.find(executable) == nullptr) return cudaErrorInvalidResourceHandle;
+    ++own().calls.graph_launches;
     return submit(own().stream(stream), [nodes = executable->nodes] {
       for (const work& each : *nodes) each();
     });

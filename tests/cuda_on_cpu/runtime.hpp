@@ -18,6 +18,15 @@ void set_memory_limit(std::size_t bytes);
 /// How many allocations of device memory have not been freed.
 std::size_t live_allocations();
 
+/// What the host has asked for, counted from the start of the program.
+struct host_calls {
+  std::size_t allocations = 0;  ///< and frees, of device and of pinned memory
+  std::size_t waits = 0;        ///< for a stream or the device; not those for an event
+  std::size_t launches = 0;     ///< of kernels, also those that a graph captures
+  std::size_t graph_launches = 0;
+};
+host_calls counted_calls();
+
 /// Puts work into the order of a stream. What it throws as kernel_error becomes the error of the device.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 /// Puts a kernel into the order of a stream; where it cannot be launched, cudaGetLastError says so.

@@ -82,6 +82,7 @@ struct adam_settings {
   double max_norm = 1;  ///< the gradient is scaled down to this norm; 0: never
   index step = 1;       ///< counts from 1, for the bias correction
   index decayed = 0;    ///< elements [0, decayed) are decayed
+  bool operator==(const adam_settings&) const = default;
 };
 
 /// What one step of Adam does to every element, worked out once a step.
@@ -200,7 +201,8 @@ struct distance_settings {
 ///                        cosines become their gradient, dlog_scale[1] +=, dbias[1] += (both may be empty: none is made)
 /// optimizer
 ///   squared_norm         result[1] = sum of x[N]^2
-///   adam                 one step; nothing changes if squared_norm[1] is not finite
+///   adam                 one step; measures[N] are the squared norm of the gradient and what else has to be finite: nothing
+///                        changes unless all of them are
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
   STRATA_OP(download, (b, in1, out1))                                                                          \

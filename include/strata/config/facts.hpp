@@ -57,6 +57,8 @@ struct facts {
   static constexpr int max_length = Config::max_length;
   static constexpr int ignore_index = Config::ignore_index;
   static constexpr bool logits_from_all = Config::logits == logits_source::all_levels;
+  static constexpr bool drops =
+      Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0;
 
   /// Whether the description names this loss; cross-entropy needs no name.
   static constexpr bool names_loss(std::string_view name) {

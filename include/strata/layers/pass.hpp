@@ -8,6 +8,7 @@
 #include <optional>
 
 #include <strata/backend/backend.hpp>
+#include <strata/backend/recording.hpp>
 #include <strata/core/tensor_table.hpp>
 
 namespace strata {

@@ -86,12 +86,13 @@ void routed_forward(const pass<Backend>& p, const level_facts& level, const rout
   routed_add(p, own, acts, normed, y);
 }
 
-/// Position number `count` of its sequence, whose budget [1,B] this is. The branch is computed where some text selected it: a
-/// question to the device, whose answer is cheaper than reading the branch's weights.
+/// Position number `count` of its sequence, whose budget [1,B] this is. Where the host need not wait for the answer, it asks
+/// whether some text selected the branch: that is cheaper than to read the branch's weights.
 template <class Backend, class S = typename Backend::scalar>
 void routed_step(const pass<Backend>& p, const level_facts& level, const routed_parameters& own,
                  const routed_activations& acts, index count, output<S, 2> budget, input<S, 3> normed, output<S, 3> y) {
   routed_select(p, level, own, acts, normed, 1, count, budget);
+  if constexpr (!computes_at_once<Backend>) return routed_add(p, own, acts, normed, y);
   const auto any = p.scratch[acts.any_selected];
   S host = 0;
   squared_norm(p.backend, p.memory[acts.gate].flat(), any);

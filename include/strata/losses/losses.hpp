@@ -76,6 +76,7 @@ class loss_values {
   double operator[](std::string_view name) const { return values_[position(name)]; }
   constexpr double& operator[](std::size_t i) { return values_[i]; }
   constexpr double operator[](std::size_t i) const { return values_[i]; }
+  bool operator==(const loss_values&) const = default;
 
  private:
   static std::size_t position(std::string_view name) {
@@ -96,6 +97,16 @@ template <class Config>
 struct loss_report {
   double total = 0;
   loss_values<Config> values;
+
+  /// From what `evaluate_losses` leaves, each 16 elements apart, times `share`.
+  template <class S>
+  loss_report(view<const S, 1> losses, const loss_values<Config>& weights, double share) {
+    for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {
+      values[j] = share * static_cast<double>(losses(index{16} * static_cast<index>(j)));
+      total += weights[j] * values[j];
+    }
+  }
+  loss_report() = default;
 };
 
 }  // namespace strata

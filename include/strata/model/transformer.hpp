@@ -46,6 +46,7 @@ struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
   /// Of the masks of dropout. None, the default: no dropout, whatever the description says.
   std::optional<std::uint64_t> dropout_seed = {};
+  bool operator==(const forward_options&) const = default;
 };
 
 /// `Config` derives from `model_defaults`; `Backend` is `strata::cpu` or `strata::reference<S>`. Views that
@@ -81,6 +82,7 @@ class transformer {
   void recompute_activations(bool recompute) requires trains {
     use_ = recompute ? activation_use::recomputing : activation_use::training;
     batch_ = tokens_ = 0;
+    recorded_.clear();
     memory_ = storage<scalar>();
     scratch_ = storage<scalar>();
   }
@@ -112,6 +114,7 @@ class transformer {
               " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
               F::levels[l].dilation * longest);
     batch_ = tokens_ = 0;  // until all memory is there, no shape is
+    recorded_.clear();
     acts_ = plan_activations<Config>(batch, tokens, use_);
     try {
       ensure(memory_, acts_.memory_size);
@@ -146,14 +149,29 @@ class transformer {
   loss_report<Config> losses(view<const token, 2> ids,
                              const loss_values<Config>& weights = loss_values<Config>::default_weights(),
                              forward_options options = {}) {
-    return evaluate(ids, weights, options, 1, false);
+    take_both(ids);
+    evaluate(weights, options, 1, false);
+    return report(weights);
   }
 
   /// As `losses`; also adds the gradient of `scale` times the total to `gradients()`.
   loss_report<Config> accumulate_gradients(view<const token, 2> ids,
                                            const loss_values<Config>& weights = loss_values<Config>::default_weights(),
                                            forward_options options = {}, double scale = 1) requires trains {
-    return evaluate(ids, weights, options, scale, true);
+    add_gradients(ids, weights, options, scale);
+    return report(weights);
+  }
+  /// As `accumulate_gradients`, but does not wait for the losses: see `losses_of_pass`.
+  void add_gradients(view<const token, 2> ids, const loss_values<Config>& weights, forward_options options,
+                     double scale) requires trains {
+    take_both(ids);
+    if (!F::drops) options.dropout_seed.reset();  // nobody asks for it, and it makes every pass another one
+    recorded_.run(*backend_, {weights, options, scale}, [&] { evaluate(weights, options, scale, true); });
+  }
+  /// The unweighted losses of the last pass that had losses, each 16 elements apart; a loss of weight 0 is 0.
+  view<const scalar, 1> losses_of_pass() const {
+    require(batch_ > 0, "the model has no losses before its first pass");
+    return tensor_memory<const scalar>{memory_.data()}[acts_.loss];
   }
 
  private:
@@ -216,27 +234,44 @@ class transformer {
                   view<token, 1>{place.data(), {batch_ * tokens_}});
   }
 
-  loss_report<Config> evaluate(view<const token, 2> ids, const loss_values<Config>& weights, forward_options options,
-                               double scale, bool gradients) {
+  /// Prepares for losses of ids [B,T+1].
+  void take_both(view<const token, 2> ids) {
+    const phase<Backend> named(*backend_, "batch");
     require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
             ids.shape[1], "]");
     reserve(ids.shape[0], ids.shape[1] - 1);
     take(ids, 0, inputs_);
     take(ids, 1, labels_);
-    const pass<Backend> p = make_pass(options);
-    strata::forward(p, acts_, inputs(), options.merge);
-    evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
-    if (gradients) strata::backward(p, acts_, inputs(), options.merge);
-
-    std::array<scalar, 16 * loss_values<Config>::count> host;
-    download(*backend_, p.memory[acts_.loss], view<scalar, 1>{host.data(), acts_.loss.shape});
-    loss_report<Config> report;
-    for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {
-      report.values[j] = static_cast<double>(host[16 * j]);
-      report.total += weights[j] * report.values[j];
-    }
-    return report;
   }
+  /// Calls operations only: see `recording`.
+  void evaluate(const loss_values<Config>& weights, const forward_options& options, double scale, bool gradients) {
+    const pass<Backend> p = make_pass(options);
+    {
+      const phase<Backend> named(*backend_, "forward");
+      strata::forward(p, acts_, inputs(), options.merge);
+    }
+    {
+      const phase<Backend> named(*backend_, "losses");
+      evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
+    }
+    if (!gradients) return;
+    const phase<Backend> named(*backend_, "backward");
+    strata::backward(p, acts_, inputs(), options.merge);
+  }
+  loss_report<Config> report(const loss_values<Config>& weights) {
+    std::array<scalar, 16 * loss_values<Config>::count> host;
+    const view<scalar, 1> losses{host.data(), acts_.loss.shape};
+    download(*backend_, losses_of_pass(), losses);
+    return {view<const scalar, 1>(losses), weights, 1};
+  }
+
+  /// What decides which operations a pass with gradients calls, beside its shape.
+  struct pass_key {
+    loss_values<Config> weights;
+    forward_options options;
+    double scale;
+    bool operator==(const pass_key&) const = default;
+  };
 
   template <class T>
   using storage = typename Backend::template storage<T>;
@@ -248,6 +283,7 @@ class transformer {
   activation_layout<Config> acts_;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index batch_ = 0, tokens_ = 0;
+  recording<Backend, pass_key> recorded_;
 };
 
 }  // namespace strata

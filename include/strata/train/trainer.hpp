@@ -102,7 +102,7 @@ class trainer {
         model_(backend, options.seed),
         first_moment_(parameters<Config>::buffer_size),
         second_moment_(parameters<Config>::buffer_size),
-        squared_norm_(1) {}
+        measures_(1 + losses_size) {}
 
   model_type& model() { return model_; }
   const training_options& options() const { return options_; }
@@ -118,31 +118,8 @@ class trainer {
 
   /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
   step_report<Config> train_step(std::span<const std::uint8_t> bytes) {
-    step_report<Config> report{step_ + 1, {}, 0, learning_rate(options_.schedule, step_)};
-    const double share = 1.0 / static_cast<double>(options_.accumulation);
-    const random_source random(options_.seed);
-    model_.clear_gradients();
-    ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
-    for (index pass = 0; pass < options_.accumulation; ++pass) {
-      for (index b = 0; b < options_.batch; ++b)
-        crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
-             row(b));
-      const auto loss = model_.accumulate_gradients(
-          ids(options_.batch), loss_weights_,
-          {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)}, share);
-      report.loss.total += share * loss.total;
-      for (std::size_t j = 0; j < loss_values<Config>::count; ++j) report.loss.values[j] += share * loss.values[j];
-    }
-    Backend& backend = model_.backend();
-    squared_norm(backend, model_.gradients(), squared_norm_.view());
-    report.gradient_norm = std::sqrt(number(squared_norm_));
-    require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);
-    require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
-            report.step);
-    adam(backend, settings(report), model_.gradients(), squared_norm_.view(), model_.weights(), first_moment_.view(),
-         second_moment_.view());
-    ++step_;
-    return report;
+    enqueue_step(bytes);
+    return finish_step();
   }
 
   /// Mean cross-entropy, nats a token, over at most `most` windows of `bytes`, spread evenly over it (0: all windows).
@@ -165,8 +142,8 @@ class trainer {
   /// Writes everything that `resume` needs, replacing `path` as a whole. `note` is kept for the program: see `resume`.
   void save(const std::filesystem::path& path, const nlohmann::json& note = {}) {
     Backend& backend = model_.backend();
-    squared_norm(backend, model_.weights(), squared_norm_.view());
-    require(std::isfinite(number(squared_norm_)), "the weights are not finite after step ", step_,
+    squared_norm(backend, model_.weights(), measures_.view().slice(0, 1));
+    require(std::isfinite(host_copy(measures_)[0]), "the weights are not finite after step ", step_,
             "; no checkpoint was written");
     nlohmann::json options;
     for_each_option(options_, [&](const char* name, const auto& value) { options[name] = value; });
@@ -232,6 +209,7 @@ class trainer {
   using storage = typename Backend::template storage<T>;
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
+  static constexpr index losses_size = 16 * index{loss_values<Config>::count};
 
   static training_options resolved(training_options options) {
     if (options.length == 0) options.length = Config::max_length;
@@ -239,15 +217,54 @@ class trainer {
     return options;
   }
 
-  adam_settings settings(const step_report<Config>& report) const {
-    return {.learning_rate = report.learning_rate,
+  /// Calls the operations of a step. A device works on them when this returns; nothing here waits for it.
+  void enqueue_step(std::span<const std::uint8_t> bytes) {
+    Backend& backend = model_.backend();
+    const phase<Backend> named(backend, "training step");
+    const double share = 1.0 / static_cast<double>(options_.accumulation);
+    const random_source random(options_.seed);
+    const view<scalar, 1> norm = measures_.view().slice(0, 1), losses = measures_.view().slice(1, losses_size);
+    model_.clear_gradients();
+    fill(backend, scalar{0}, measures_.view());
+    ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
+    for (index pass = 0; pass < options_.accumulation; ++pass) {
+      for (index b = 0; b < options_.batch; ++b)
+        crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
+             row(b));
+      model_.add_gradients(ids(options_.batch), loss_weights_,
+                           {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)}, share);
+      add(backend, model_.losses_of_pass(), losses);
+    }
+    const phase<Backend> update(backend, "optimizer");
+    update_.run(backend, settings(), [&] {
+      squared_norm(backend, model_.gradients(), norm);
+      adam(backend, settings(), model_.gradients(), measures_.view(), model_.weights(), first_moment_.view(),
+           second_moment_.view());
+    });
+  }
+  /// Waits for the step's losses and norm: where one is not finite, `adam` has changed nothing.
+  step_report<Config> finish_step() {
+    const std::vector<scalar> measures = host_copy(measures_);
+    const double share = 1.0 / static_cast<double>(options_.accumulation);
+    const loss_report<Config> loss(host_view(measures).slice(1, losses_size), loss_weights_, share);
+    const step_report<Config> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),
+                                     learning_rate(options_.schedule, step_)};
+    require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);
+    require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
+            report.step);
+    ++step_;
+    return report;
+  }
+
+  adam_settings settings() const {
+    return {.learning_rate = learning_rate(options_.schedule, step_),
             .beta1 = options_.beta1,
             .beta2 = options_.beta2,
             .epsilon = options_.epsilon,
             .weight_decay = options_.weight_decay,
             .decoupled = options_.decoupled,
             .max_norm = options_.max_norm,
-            .step = report.step,
+            .step = step_ + 1,
             .decayed = parameters<Config>::regions.first_vector};
   }
 
@@ -265,16 +282,13 @@ class trainer {
     download(model_.backend(), device.view(), view<scalar, 1>{values.data(), {device.size()}});
     return values;
   }
-  double number(storage<scalar>& device) {
-    scalar value{};
-    download(model_.backend(), device.view(), view<scalar, 1>{&value, {1}});
-    return static_cast<double>(value);
-  }
 
   training_options options_;
   loss_values<Config> loss_weights_;
   model_type model_;
-  storage<scalar> first_moment_, second_moment_, squared_norm_;
+  storage<scalar> first_moment_, second_moment_;
+  storage<scalar> measures_;  // the gradient's squared norm, then the losses of a step's passes together
+  recording<Backend, adam_settings> update_;
   std::vector<token> ids_;
   index step_ = 0;
 };

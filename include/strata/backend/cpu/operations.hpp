@@ -201,9 +201,9 @@ inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index first, i
 inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> result) {
   STRATA_CALL_KERNEL(squared_norm(backend, x, result));
 }
-inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> squared_norm,
+inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,
                  output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
-  STRATA_CALL_KERNEL(adam(backend, settings, gradient, squared_norm, weight, first_moment, second_moment));
+  STRATA_CALL_KERNEL(adam(backend, settings, gradient, measures, weight, first_moment, second_moment));
 }
 
 #undef STRATA_CALL_KERNEL

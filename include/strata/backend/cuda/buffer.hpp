@@ -1,8 +1,10 @@
-// Memory on the device, zeroed.
+// Memory on the device, zeroed; and memory of the host that batches pass through on their way there.
 // Shapes: flat.
-// Source: CUDA Runtime API, "Stream Ordered Memory Allocator".
+// Source: CUDA Programming Guide, "Stream-Ordered Memory Allocator" and "Page-Locked Host Memory".
 #pragma once
 
+#include <array>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -11,8 +13,8 @@
 
 namespace strata {
 
-/// Owns `count` elements on the current device, zeroed. Neither making nor freeing one belongs into a step: both wait for the
-/// device.
+/// Owns `count` elements on the current device, zeroed, from the device's pool: what one frees, the next gets without asking
+/// the driver. Neither making nor freeing one belongs into a step: both wait for the device.
 template <class T>
 class device_buffer {
  public:
@@ -22,7 +24,7 @@ class device_buffer {
     if (count == 0) return;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     void* memory = nullptr;
-    const cudaError_t status = cudaMalloc(&memory, bytes);
+    const cudaError_t status = cudaMallocAsync(&memory, bytes, nullptr);
     if (status == cudaErrorMemoryAllocation) {
       std::size_t free = 0, total = 0;
       static_cast<void>(cudaGetLastError());  // it was reported here
@@ -30,10 +32,10 @@ class device_buffer {
       fail("CUDA: ", bytes, " bytes were asked for, but of ", total, " bytes of device memory only ", free,
            " are free");
     }
-    device::check(status, "cudaMalloc", device::call_site::current());
+    device::check(status, "cudaMallocAsync", device::call_site::current());
     data_ = static_cast<T*>(memory);
-    STRATA_CUDA(cudaMemset(data_, 0, bytes));
-    STRATA_CUDA(cudaDeviceSynchronize());
+    STRATA_CUDA(cudaMemsetAsync(data_, 0, bytes, nullptr));
+    STRATA_CUDA(cudaStreamSynchronize(nullptr));  // the backend's stream does not wait for the null stream
   }
   device_buffer(device_buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -42,7 +44,11 @@ class device_buffer {
     std::swap(size_, other.size_);
     return *this;
   }
-  ~device_buffer() { cudaFree(data_); }
+  ~device_buffer() {
+    if (data_ == nullptr) return;
+    cudaDeviceSynchronize();  // whoever used it is done
+    cudaFreeAsync(data_, nullptr);
+  }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -53,6 +59,46 @@ class device_buffer {
  private:
   T* data_ = nullptr;
   index size_ = 0;
+};
+
+/// Two pieces of pinned memory that take turns: the device copies from one while the host fills the other.
+class pinned_uploads {
+ public:
+  pinned_uploads() = default;
+  pinned_uploads(const pinned_uploads&) = delete;
+  pinned_uploads& operator=(const pinned_uploads&) = delete;
+  ~pinned_uploads() {
+    for (const piece& each : pieces_) {
+      if (each.copied != nullptr) cudaEventDestroy(each.copied);
+      if (each.memory != nullptr) cudaFreeHost(each.memory);
+    }
+  }
+
+  /// Copies `bytes` from `host`, which may change at once, to `device` when it is the stream's turn.
+  void upload(const void* host, void* device, std::size_t bytes, cudaStream_t stream) {
+    piece& own = pieces_[next_];
+    next_ = 1 - next_;
+    if (own.copied == nullptr) STRATA_CUDA(cudaEventCreateWithFlags(&own.copied, cudaEventDisableTiming));
+    STRATA_CUDA(cudaEventSynchronize(own.copied));  // of the upload before the last one
+    if (own.bytes < bytes) {
+      if (own.memory != nullptr) STRATA_CUDA(cudaFreeHost(std::exchange(own.memory, nullptr)));
+      own.bytes = 0;
+      STRATA_CUDA(cudaMallocHost(&own.memory, bytes));
+      own.bytes = bytes;
+    }
+    std::memcpy(own.memory, host, bytes);
+    STRATA_CUDA(cudaMemcpyAsync(device, own.memory, bytes, cudaMemcpyHostToDevice, stream));
+    STRATA_CUDA(cudaEventRecord(own.copied, stream));
+  }
+
+ private:
+  struct piece {
+    void* memory = nullptr;
+    std::size_t bytes = 0;
+    cudaEvent_t copied = nullptr;
+  };
+  std::array<piece, 2> pieces_;
+  std::size_t next_ = 0;
 };
 
 }  // namespace strata

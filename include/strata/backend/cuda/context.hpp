@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <tuple>
 #include <utility>
 
 #include <strata/backend/backend.hpp>
@@ -38,17 +37,22 @@ class cuda {
 
   cudaStream_t stream() const { return stream_; }
   cuda_products& products() { return *products_; }
+  pinned_uploads& uploads() { return uploads_; }
 
   /// Device memory for partial results of one operation, of at least `count` floats; it stays until the next call. Grows where
   /// an operation first needs more.
   float* scratch(index count);
+  /// How often that memory has moved: work that was recorded before knows only the old one.
+  index scratch_changes() const { return scratch_changes_; }
 
   /// Waits until the device has done everything, and throws what went wrong there.
   void synchronize() { STRATA_CUDA(cudaStreamSynchronize(stream_)); }
 
  private:
   cudaStream_t stream_ = nullptr;
+  pinned_uploads uploads_;
   device_buffer<float> scratch_;
+  index scratch_changes_ = 0;
   std::unique_ptr<cuda_products> products_;
 };
 

@@ -28,8 +28,8 @@ inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device)
                               cudaMemcpyHostToDevice, backend.stream()));
 }
 inline void upload_tokens(cuda& backend, view<const token, 1> host, view<token, 1> device) {
-  STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(token),
-                              cudaMemcpyHostToDevice, backend.stream()));
+  backend.uploads().upload(host.data, device.data, static_cast<std::size_t>(device.size()) * sizeof(token),
+                           backend.stream());
 }
 /// Of anything, for tests and tools; waits until it is there.
 inline void download_bytes(cuda& backend, const void* device, void* host, std::size_t bytes) {

@@ -35,10 +35,12 @@ struct partial_sum {
 
 /// clip[1] = the factor of the gradient, not a number where nothing may change. By one thread: double is slow.
 template <class = void>
-__global__ void clip_kernel(const float* squared_norm, double max_norm, float* clip) {
-  const double squares = squared_norm[0];
+__global__ void clip_kernel(const float* measures, index count, double max_norm, float* clip) {
+  const double squares = measures[0];
   const double factor = max_norm > 0 && squares > max_norm * max_norm ? max_norm / sqrt(squares) : 1.0;
-  clip[0] = fabsf(squared_norm[0]) <= FLT_MAX ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
+  bool finite = true;
+  for (index n = 0; n < count; ++n) finite = finite && fabsf(measures[n]) <= FLT_MAX;
+  clip[0] = finite ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
 }
 
 struct adam_element {
@@ -76,12 +78,12 @@ inline void squared_norm(cuda& backend, input<float, 1> x, output<float, 1> resu
   launch(backend, {1, threads}, sum_kernel<threads, partial_sum, float>, blocks, partial_sum{partial}, result.data);
 }
 
-inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> squared_norm,
+inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,
                  output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
   const adam_constants constants(settings, 0);  // the clip is known on the device only
   const float decay = static_cast<float>(settings.weight_decay);
   float* const clip = backend.scratch(1);
-  device::launch(backend, {1, 1}, device::clip_kernel<>, squared_norm.data, settings.max_norm, clip);
+  device::launch(backend, {1, 1}, device::clip_kernel<>, measures.data, measures.size(), settings.max_norm, clip);
   device::for_each_element(
       backend, weight.size(),
       device::adam_element{

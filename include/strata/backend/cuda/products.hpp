@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstring>
+#include <limits>
 #include <map>
 #include <tuple>
 
@@ -136,6 +137,11 @@ inline cuda::cuda(cuda_options options) {
   STRATA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, options.device));
   require(major >= 8, "CUDA: device ", options.device, " has compute capability ", major, ".", minor,
           ", but strata needs 8.0 or later");
+  // What is freed stays in the pool, for the next one who asks.
+  cudaMemPool_t pool = nullptr;
+  std::uint64_t kept = std::numeric_limits<std::uint64_t>::max();
+  STRATA_CUDA(cudaDeviceGetDefaultMemPool(&pool, options.device));
+  STRATA_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
   STRATA_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   try {
     products_ = std::make_unique<cuda_products>(options.precision);
@@ -152,6 +158,8 @@ inline cuda::~cuda() {
 inline float* cuda::scratch(index count) {
   if (scratch_.size() < count) {
     synchronize();  // what runs may still read the old memory
+    scratch_ = device_buffer<float>();
+    ++scratch_changes_;
     scratch_ = device_buffer<float>(count);
   }
   return scratch_.data();

@@ -17,10 +17,11 @@ void squared_norm(reference<S>&, input<S, 1> x, output<S, 1> result) {
 }
 
 template <class S>
-void adam(reference<S>&, const adam_settings& settings, input<S, 1> gradient, input<S, 1> squared_norm,
+void adam(reference<S>&, const adam_settings& settings, input<S, 1> gradient, input<S, 1> measures,
           output<S, 1> weight, output<S, 1> first_moment, output<S, 1> second_moment) {
-  if (!std::isfinite(squared_norm(0))) return;
-  const adam_constants constants(settings, static_cast<double>(squared_norm(0)));
+  for (index n = 0; n < measures.size(); ++n)
+    if (!std::isfinite(measures(n))) return;
+  const adam_constants constants(settings, static_cast<double>(measures(0)));
   const S beta1 = S(settings.beta1), beta2 = S(settings.beta2), rest1 = S(1 - settings.beta1);
   const S rest2 = S(1 - settings.beta2), rate = S(settings.learning_rate);
   for (index n = 0; n < weight.size(); ++n) {

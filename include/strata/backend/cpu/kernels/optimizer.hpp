@@ -17,10 +17,11 @@ inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> resul
   result(0) = static_cast<float>(sums.total());
 }
 
-inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> squared_norm,
+inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,
                  output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
-  if (!std::isfinite(squared_norm(0))) return;
-  const adam_constants constants(settings, static_cast<double>(squared_norm(0)));
+  for (index n = 0; n < measures.size(); ++n)
+    if (!std::isfinite(measures(n))) return;
+  const adam_constants constants(settings, static_cast<double>(measures(0)));
   const float beta1 = static_cast<float>(settings.beta1), beta2 = static_cast<float>(settings.beta2);
   // In double first: 1 - 0.999 in float has lost five digits.
   const float rest1 = static_cast<float>(1 - settings.beta1), rest2 = static_cast<float>(1 - settings.beta2);
