@@ -88,7 +88,7 @@ void decoding(benchmark::State& state, int threads, int prompt, strata::weight_f
   writer.read({ids.data(), {1, prompt}});
   for (auto _ : state) {
     const auto logits = writer.step({&id, {1}});
-    id = strata::sample(std::span<const float>(logits.data, 256), {}, 0, static_cast<std::uint64_t>(writer.position()));
+    sample(backend, {}, static_cast<std::uint64_t>(writer.position()), logits, {&id, {1}});
   }
   const double bytes = bytes_a_token<Config>(format);
   state.counters["tokens/s"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);

@@ -7,4 +7,5 @@
 #include <strata/backend/cpu/memory.hpp>
 #include <strata/backend/cpu/operations.hpp>
 #include <strata/backend/cpu/products.hpp>
+#include <strata/backend/cpu/sampling.hpp>
 #include <strata/strata.hpp>

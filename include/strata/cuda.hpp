@@ -17,4 +17,5 @@
 #include <strata/backend/cuda/products.hpp>
 #include <strata/backend/cuda/resample.hpp>
 #include <strata/backend/cuda/routing.hpp>
+#include <strata/backend/cuda/sampling.hpp>
 #include <strata/strata.hpp>

@@ -16,4 +16,5 @@
 #include <strata/backend/reference/products.hpp>
 #include <strata/backend/reference/resample.hpp>
 #include <strata/backend/reference/routing.hpp>
+#include <strata/backend/reference/sampling.hpp>
 #include <strata/strata.hpp>

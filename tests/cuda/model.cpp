@@ -34,7 +34,7 @@ outcome train_and_write(Backend& backend, index steps, weight_format format) {
   }
   generator writer(run.model(), 1, {.weights = format});
   const std::vector<std::vector<token>> prompts{{'a', 'b', 'q', 'g'}};
-  writer.write(prompts, 12, {.temperature = 0}, [&](auto, token id) { result.written.push_back(id); });
+  writer.write(prompts, 12, {.threshold = 0.5, .seed = 5}, [&](auto, token id) { result.written.push_back(id); });
   return result;
 }
 

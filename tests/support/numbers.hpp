@@ -111,12 +111,15 @@ class workbench {
       return values;
     };
     std::vector<element> host(static_cast<std::size_t>(x.size()));
-    // No operation downloads tokens or packed weights: a backend on a device has a function of its own for it.
-    if constexpr (requires { download_bytes(backend, x.data, host.data(), std::size_t{}); }) {
-      download_bytes(backend, x.data, host.data(), host.size() * sizeof(element));
+    // No operation downloads packed weights: a backend on a device has a function of its own for it.
+    if constexpr (std::is_same_v<element, token>) {
+      download_tokens(backend, x.flat(), strata::view<token, 1>{host.data(), {x.size()}});
       return values_of(host.data(), x.size());
     } else if constexpr (std::is_same_v<element, scalar>) {
       download(backend, x.flat(), strata::view<scalar, 1>{host.data(), {x.size()}});
+      return values_of(host.data(), x.size());
+    } else if constexpr (requires { download_bytes(backend, x.data, host.data(), std::size_t{}); }) {
+      download_bytes(backend, x.data, host.data(), host.size() * sizeof(element));
       return values_of(host.data(), x.size());
     } else {
       return values_of(x.data, x.size());

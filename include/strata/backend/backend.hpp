@@ -112,13 +112,30 @@ struct distance_settings {
   double share = 1, decay = 0;  ///< a row that has lost x before counts share * exp(-decay * x)
 };
 
+/// How the next token of a text is drawn: by the softmax of logits / temperature over the most likely tokens.
+struct sampling_options {
+  double temperature = 1;  ///< 0: always the most likely token
+  double threshold = 0.9;  ///< keeps the max(1, (1 - threshold) V) most likely tokens; 0: all
+  std::uint64_t seed = 0;
+  /// How many of the most likely tokens may be drawn.
+  constexpr index candidates(index vocabulary) const {
+    const double kept = (1 - threshold) * static_cast<double>(vocabulary);
+    if (temperature == 0 || !(kept >= 1)) return 1;
+    return kept < static_cast<double>(vocabulary) ? static_cast<index>(kept) : vocabulary;
+  }
+  /// The random numbers of token `id` for text number `text` of a batch.
+  static constexpr std::uint64_t stream(index text, token id) {
+    return (static_cast<std::uint64_t>(text) << 32) + static_cast<std::uint64_t>(id);
+  }
+};
+
 // clang-format off
 /// Calls STRATA_OP(name, (arguments)) for every operation. `S` is the scalar, `b` the backend; const views are inputs.
 ///
 /// memory
 ///   upload               from host [N] to device [N]
 ///   upload_tokens        the same for tokens
-///   download             from device [N] to host [N]
+///   download, download_tokens   from device [N] to host [N]
 ///   fill                 y[N] = value
 ///   copy                 y[N] = x[N]
 ///   add                  y[N] += x[N]
@@ -199,13 +216,18 @@ struct distance_settings {
 ///   sigmoid_pairs        rows first, first + 1, .. of the cosines of all pairs [M,N]: the sum over them, divided by N, of
 ///                        softplus(-label (exp(log_scale[1]) cosine + bias[1])), label 1 where first + row = column, else -1;
 ///                        cosines become their gradient, dlog_scale[1] +=, dbias[1] += (both may be empty: none is made)
+/// writing
+///   sample               ids[B] = of the candidates among logits[B,V], the most likely tokens and of equal ones the smaller,
+///                        that with the largest (logit - largest logit) / temperature + noise, the smaller of equal ones; noise
+///                        of text b and token v is gumbel(stream(b, v), counter) of the seed, in double. -1 for a row with a
+///                        logit that is not a number. Backends differ by the last bit of a logarithm
 /// optimizer
 ///   squared_norm         result[1] = sum of x[N]^2
 ///   adam                 one step; measures[N] are the squared norm of the gradient and what else has to be finite: nothing
 ///                        changes unless all of them are
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
-  STRATA_OP(download, (b, in1, out1))                                                                          \
+  STRATA_OP(download, (b, in1, out1)) STRATA_OP(download_tokens, (b, ids1, tokens1))                           \
   STRATA_OP(fill, (b, S{}, out1)) STRATA_OP(copy, (b, in1, out1)) STRATA_OP(add, (b, in1, out1))                \
   STRATA_OP(embed, (b, ids1, in2, out2)) STRATA_OP(embed_backward, (b, ids1, in2, out2))                        \
   STRATA_OP(linear, (b, in2, in2, in1, out2, update::add))                                                      \
@@ -247,6 +269,7 @@ struct distance_settings {
   STRATA_OP(embedding_distance,                                                                                 \
             (b, distance_settings{}, in3, in3, index{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
   STRATA_OP(sigmoid_pairs, (b, out2, index{}, in1, in1, S{}, out1, out1, out1))                                 \
+  STRATA_OP(sample, (b, sampling_options{}, std::uint64_t{}, in2, tokens1))                                     \
   STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
 // clang-format on
 

@@ -54,6 +54,10 @@ class random_source {
     const double radius = std::sqrt(-2.0 * std::log(uniform(stream, 2 * counter)));
     return radius * std::cos(2.0 * std::numbers::pi * uniform(stream, 2 * counter + 1));
   }
+  /// Added to logarithms of probabilities: that with the largest sum is drawn with its probability (Gumbel and max).
+  double gumbel(std::uint64_t stream, std::uint64_t counter) const {
+    return -std::log(-std::log(uniform(stream, counter)));
+  }
   /// A whole number in [0, bound); the bias of the modulus is below bound / 2^64.
   constexpr std::uint64_t below(std::uint64_t bound, std::uint64_t stream, std::uint64_t counter) const {
     return bits(stream, counter) % bound;

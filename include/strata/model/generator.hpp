@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -12,10 +13,16 @@
 #include <strata/layers/rotary.hpp>
 #include <strata/model/cache.hpp>
 #include <strata/model/packed_weights.hpp>
-#include <strata/model/sampling.hpp>
 #include <strata/model/transformer.hpp>
 
 namespace strata {
+
+inline void check(const sampling_options& options) {
+  require(std::isfinite(options.temperature) && options.temperature >= 0, "temperature must be 0 or positive, not ",
+          options.temperature);
+  require(options.threshold >= 0 && options.threshold <= 1, "threshold must be between 0 and 1, not ",
+          options.threshold);
+}
 
 struct generator_options {
   /// `float32` reads the weights of the model; the compact formats lose a little and are faster where memory decides.
@@ -74,17 +81,109 @@ class generator {
   view<const scalar, 2> step(view<const token, 1> ids) {
     require_batch(ids.shape[0]);
     for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
-    for (index b = 0; b < batch_; ++b) remember(b, ids(b));
     upload_tokens(*backend_, ids, newest_.view());
+    advance(ids);
+    return logits_on_host();
+  }
+
+  /// Reads tokens of every text, ids [B,T], and returns what `step` returns after the last: at the start of the texts up
+  /// to `max_length` of them in one forward pass, which needs memory for its activations, and all others one by one.
+  view<const scalar, 2> read(view<const token, 2> ids) {
+    require_batch(ids.shape[0]);
+    const index tokens = ids.shape[1];
+    require(tokens > 0, "no tokens were given to read");
+    for (index b = 0; b < batch_; ++b)
+      for (index t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
+    take_in(ids);
+    return logits_on_host();
+  }
+
+  /// Starts anew, reads one prompt a text and calls `sink(row, token)` for each of the `count` tokens written after it.
+  /// Prompts may differ in length and be longer than `max_length`; each needs at least one token. The token after number t of
+  /// a text, from 0 on, is drawn with counter t. Logits that are not numbers are an error.
+  template <class Sink>
+  void write(std::span<const std::vector<token>> prompts, index count, const sampling_options& options, Sink sink) {
+    check(options);
+    require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
+    require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
+            batch_);
+    index longest = 0, shortest = std::numeric_limits<index>::max();
+    for (std::size_t row = 0; row < prompts.size(); ++row) {
+      require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
+      for (std::size_t t = 0; t < prompts[row].size(); ++t)
+        require_token(prompts[row][t], static_cast<index>(row), static_cast<index>(t), F::vocabulary);
+      longest = std::max(longest, static_cast<index>(prompts[row].size()));
+      shortest = std::min(shortest, static_cast<index>(prompts[row].size()));
+    }
+    reset();
+    if (longest - 1 + count < shortest) return;  // nothing to write, and no prompt is longer than another
+    std::vector<token> ids;                      // first what all prompts have, then one token a text
+    for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + shortest);
+    take_in({ids.data(), {batch_, shortest}});
+    ids.resize(prompts.size());
+    while (true) {
+      const index last = position_ - 1;
+      sample(*backend_, options, static_cast<std::uint64_t>(last), logits().rows(), newest_.view());
+      download_tokens(*backend_, newest_.view(), {ids.data(), {batch_}});
+      bool some_read = false;
+      for (std::size_t row = 0; row < prompts.size(); ++row) {
+        const index written = position_ - static_cast<index>(prompts[row].size());
+        if (written < 0) {
+          ids[row] = prompts[row][static_cast<std::size_t>(position_)];
+          some_read = true;
+        } else if (written < count) {
+          require(ids[row] >= 0, "the logits of text ", row, " after position ", last, " are not numbers");
+          sink(static_cast<index>(row), ids[row]);
+        }
+      }
+      if (last == longest - 2 + count) return;
+      if (some_read) upload_tokens(*backend_, {ids.data(), {batch_}}, newest_.view());
+      advance({ids.data(), {batch_}});
+    }
+  }
+
+ private:
+  template <class T>
+  using storage = typename Backend::template storage<T>;
+  /// Whether convolutions read the embeddings of the last tokens.
+  static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
+
+  tensor_memory<scalar> cache() { return {cache_.data()}; }
+  /// Whether level `l` gets a position at the current token.
+  bool active(int l) const { return position_ % F::levels[l].stride == 0; }
+
+  void require_batch(index texts) const {
+    require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
+  }
+  /// Appends a token to the last ones of text `b`.
+  void remember(index b, token id) {
+    const auto row = host_recent_.begin() + b * F::largest_compression;
+    std::copy(row + 1, row + F::largest_compression, row);
+    row[F::largest_compression - 1] = id;
+  }
+  /// Of the token after the newest, [B,1,V].
+  view<scalar, 3> logits() { return tensor_memory<scalar>{memory_.data()}[acts_.head.logits]; }
+  view<const scalar, 2> logits_on_host() {
+    download(*backend_, logits().flat(), view<scalar, 1>{host_logits_.data(), {batch_ * F::vocabulary}});
+    return {host_logits_.data(), {batch_, F::vocabulary}};
+  }
+
+  /// Reads one token of every text, ids [B], which `newest_` already holds.
+  void advance(view<const token, 1> ids) {
+    for (index b = 0; b < batch_; ++b) remember(b, ids(b));
+    if (reads_recent)
+      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
+    enqueue_step();
+    ++position_;
+  }
+  /// The operations of one step, from the tokens in `newest_` and `recent_` to the logits.
+  void enqueue_step() {
     const pass<Backend> p{
         *backend_,      batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
         {rows_.data()}, weights_.format()};
     const parameter_layout<Config>& own = weights_.layout();
     embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
-    if (!F::hourglass && F::largest_compression > 1) {  // else no convolution reads the last tokens
-      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
-      embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
-    }
+    if (reads_recent) embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
         if (F::first_layer(l) == i) enter_level_step(p, l);
@@ -100,18 +199,11 @@ class generator {
         norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.last_stream[l]], 0,
                      p.memory[acts_.embedding[l]]);
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
-    ++position_;
-    return logits_on_host();
   }
 
-  /// Reads tokens of every text, ids [B,T], and returns what `step` returns after the last: at the start of the texts up
-  /// to `max_length` of them in one forward pass, which needs memory for its activations, and all others one by one.
-  view<const scalar, 2> read(view<const token, 2> ids) {
-    require_batch(ids.shape[0]);
+  /// Reads tokens of every text, ids [B,T], as `read` says.
+  void take_in(view<const token, 2> ids) {
     const index tokens = ids.shape[1];
-    require(tokens > 0, "no tokens were given to read");
-    for (index b = 0; b < batch_; ++b)
-      for (index t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
     const index at_once = position_ == 0 && tokens > 1 ? std::min<index>(tokens, F::max_length) : 0;
     std::vector<token> some(static_cast<std::size_t>(batch_ * std::max<index>(at_once, 1)));
     const auto take = [&](index first, index count) {
@@ -123,67 +215,9 @@ class generator {
     }
     for (index t = at_once; t < tokens; ++t) {
       take(t, 1);
-      step({some.data(), {batch_}});
+      upload_tokens(*backend_, {some.data(), {batch_}}, newest_.view());
+      advance({some.data(), {batch_}});
     }
-    return at_once == tokens ? logits_on_host() : view<const scalar, 2>{host_logits_.data(), {batch_, F::vocabulary}};
-  }
-
-  /// Starts anew, reads one prompt a text and calls `sink(row, token)` for each of the `count` tokens written after it.
-  /// Prompts may differ in length and be longer than `max_length`; each needs at least one token.
-  template <class Sink>
-  void write(std::span<const std::vector<token>> prompts, index count, const sampling_options& options, Sink sink) {
-    check(options);
-    require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
-    require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
-            batch_);
-    index longest = 0, shortest = std::numeric_limits<index>::max();
-    for (std::size_t row = 0; row < prompts.size(); ++row) {
-      require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
-      longest = std::max(longest, static_cast<index>(prompts[row].size()));
-      shortest = std::min(shortest, static_cast<index>(prompts[row].size()));
-    }
-    reset();
-    if (longest - 1 + count < shortest) return;  // nothing to write, and no prompt is longer than another
-    std::vector<token> ids;                      // first what all prompts have, then one token a text
-    for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + shortest);
-    const view<const token, 2> common{ids.data(), {batch_, shortest}};
-    for (index t = shortest - 1; t < longest - 1 + count; ++t) {
-      for (std::size_t row = 0; row < prompts.size(); ++row)
-        if (t >= shortest && t < static_cast<index>(prompts[row].size()))
-          ids[row] = prompts[row][static_cast<std::size_t>(t)];
-      const auto logits = t < shortest ? read(common) : step({ids.data(), {batch_}});
-      for (std::size_t row = 0; row < prompts.size(); ++row) {
-        const index written = t + 1 - static_cast<index>(prompts[row].size());
-        if (written < 0) continue;
-        const auto own = logits[static_cast<index>(row)];
-        ids[row] = sample(std::span<const scalar>(own.data, static_cast<std::size_t>(own.size())), options, row,
-                          static_cast<std::uint64_t>(t));
-        if (written < count) sink(static_cast<index>(row), ids[row]);
-      }
-    }
-  }
-
- private:
-  template <class T>
-  using storage = typename Backend::template storage<T>;
-
-  tensor_memory<scalar> cache() { return {cache_.data()}; }
-  /// Whether level `l` gets a position at the current token.
-  bool active(int l) const { return position_ % F::levels[l].stride == 0; }
-
-  void require_batch(index texts) const {
-    require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
-  }
-  /// Appends a token to the last ones of text `b`.
-  void remember(index b, token id) {
-    const auto row = host_recent_.begin() + b * F::largest_compression;
-    std::copy(row + 1, row + F::largest_compression, row);
-    row[F::largest_compression - 1] = id;
-  }
-  view<const scalar, 2> logits_on_host() {
-    download(*backend_, tensor_memory<scalar>{memory_.data()}[acts_.head.logits].flat(),
-             view<scalar, 1>{host_logits_.data(), {batch_ * F::vocabulary}});
-    return {host_logits_.data(), {batch_, F::vocabulary}};
   }
 
   /// The first tokens of every text, ids [B,T], in one forward pass that leaves behind what as many steps would.
@@ -211,7 +245,7 @@ class generator {
       const auto ring = cache()[places_.pooled[l]];
       attention_resampling_keep_last(p, acts.compress[l].pooling.resampling, ring);
     }
-    keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, own[acts_.head.logits]);
+    keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, logits());
     for (index b = 0; b < batch_; ++b)
       for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
     position_ = tokens;

@@ -1,7 +1,6 @@
 // Writing: prompts of different lengths side by side, seeds, greedy, and what is refused.
 #include <algorithm>
 #include <cmath>
-#include <span>
 
 #include "support/catch.hpp"
 #include "support/messages.hpp"
@@ -45,6 +44,40 @@ TEST_CASE_METHOD(fixture, "a seed decides the text") {
   const auto twins = write({{1}, {1}}, 60, {.seed = 4});
   CHECK(twins[0] == once[0]);
   CHECK(twins[1] != twins[0]);  // texts of a batch draw from streams of their own
+}
+
+TEST_CASE("what is written is drawn from the logits of each step") {
+  const std::vector<std::vector<strata::token>> prompts{{1, 2, 3}, {4}, models::random_ids(1, 80, 67, 1)};
+  constexpr std::size_t texts = 3, count = 30;
+  const strata::sampling_options options{.temperature = 1.5, .threshold = 0.5, .seed = 8};
+  models::on_every_backend([&](auto& backend) {
+    using backend_t = std::remove_reference_t<decltype(backend)>;
+    const strata::transformer<models::mixed, backend_t, strata::purpose::inference> model(backend, 3);
+    strata::generator<models::mixed, backend_t> writer(model, texts);
+    std::vector<std::vector<strata::token>> written(texts), expected(texts);
+    writer.write(prompts, count, options,
+                 [&](strata::index row, strata::token id) { written[static_cast<std::size_t>(row)].push_back(id); });
+
+    backend_type host;
+    writer.reset();
+    std::vector<strata::token> ids(texts);
+    for (std::size_t t = 0; t + 1 < 80 + count; ++t) {
+      for (std::size_t row = 0; row < texts; ++row)
+        if (t < prompts[row].size()) ids[row] = prompts[row][t];
+      sample(host, options, t, writer.step({ids.data(), {texts}}), {ids.data(), {texts}});
+      for (std::size_t row = 0; row < texts; ++row)
+        if (t + 1 >= prompts[row].size() && expected[row].size() < count) expected[row].push_back(ids[row]);
+    }
+    CHECK(written == expected);
+  });
+}
+
+TEST_CASE_METHOD(fixture, "logits that are not numbers are an error, not a token") {
+  fill(backend, std::nanf(""), model.weights());
+  CHECK_THAT(message_of([&] {
+               write({{1, 2}, {3}}, 5, {});
+             }),
+             ContainsSubstring("the logits of text 1 after position 0 are not numbers"));
 }
 
 TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
@@ -117,33 +150,9 @@ TEST_CASE_METHOD(fixture, "wrong calls of a generator name what is wrong") {
   CHECK_THAT(refused({{1}, {}}, {}), ContainsSubstring("prompt 1 is empty"));
   CHECK_THAT(refused({{1, 67}}, {}), ContainsSubstring("token id 67 at row 0, position 1"));
   CHECK_THAT(refused({{-1}}, {}), ContainsSubstring("token id -1"));
+  CHECK_THAT(refused({{1}, {1, 2, 67}}, {}), ContainsSubstring("token id 67 at row 1, position 2"));
   CHECK_THAT(refused({{1}}, {.temperature = -0.5}), ContainsSubstring("temperature must be 0 or positive, not -0.5"));
   CHECK_THAT(refused({{1}}, {.threshold = 1.5}), ContainsSubstring("threshold must be between 0 and 1, not 1.5"));
   CHECK_THAT(message_of([&] { strata::generator<models::mixed, backend_type>(model, 0); }),
              ContainsSubstring("positive batch, not 0"));
-}
-
-TEST_CASE("the fraction decides how many tokens are candidates") {
-  std::vector<float> logits(10);
-  for (std::size_t n = 0; n < logits.size(); ++n) logits[n] = static_cast<float>(n);
-  const auto drawn = [&](double threshold, double temperature) {
-    std::vector<int> counts(10);
-    for (std::uint64_t n = 0; n < 2000; ++n)
-      ++counts[static_cast<std::size_t>(
-          strata::sample(std::span<const float>(logits), {.temperature = temperature, .threshold = threshold}, 0, n))];
-    return counts;
-  };
-  const auto three = drawn(0.7, 100);  // (1 - 0.7) * 10 = 3 candidates, almost equally likely
-  for (int n = 0; n < 7; ++n) CHECK(three[static_cast<std::size_t>(n)] == 0);
-  for (int n = 7; n < 10; ++n) CHECK(three[static_cast<std::size_t>(n)] > 500);
-  CHECK(drawn(1, 100)[9] == 2000);  // never fewer than one
-  CHECK(drawn(0, 0)[9] == 2000);    // greedy
-  const auto all = drawn(0, 1);     // softmax: the ratio of neighbours is e
-  CHECK(all[9] / static_cast<double>(all[8]) == Approx(2.718).epsilon(0.15));
-}
-
-TEST_CASE("equal logits favour the smaller token") {
-  const std::vector<float> logits{1, 2, 2, 2};
-  CHECK(strata::sample(std::span<const float>(logits), {.temperature = 0}, 0, 0) == 1);
-  CHECK(strata::sample(std::span<const float>(logits), {.threshold = 0.9}, 0, 0) == 1);
 }

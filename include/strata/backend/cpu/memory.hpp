@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, fill, copy, keep_last, keep_row.
+// upload, upload_tokens, download, download_tokens, fill, copy, keep_last, keep_row.
 // Shapes: [N] in, [N] out; those that keep as in backend/backend.hpp.
 // Source: backend/backend.hpp.
 #pragma once
@@ -17,6 +17,9 @@ inline void upload(cpu& backend, input<float, 1> host, output<float, 1> device) 
 inline void download(cpu& backend, input<float, 1> device, output<float, 1> host) { copy(backend, device, host); }
 inline void upload_tokens(cpu&, view<const token, 1> host, view<token, 1> device) {
   std::copy(host.data, host.data + host.size(), device.data);
+}
+inline void download_tokens(cpu& backend, view<const token, 1> device, view<token, 1> host) {
+  upload_tokens(backend, device, host);
 }
 inline void fill(cpu& backend, float value, output<float, 1> y) {
   backend.parallel(y.size(), 1, [&](index begin, index end) { std::fill(y.data + begin, y.data + end, value); });

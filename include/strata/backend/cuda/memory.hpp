@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, fill, copy, add, and the life of the backend.
+// upload, upload_tokens, download, download_tokens, fill, copy, add, and the life of the backend.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 #pragma once
@@ -38,6 +38,9 @@ inline void download_bytes(cuda& backend, const void* device, void* host, std::s
 }
 inline void download(cuda& backend, input<float, 1> device, output<float, 1> host) {
   download_bytes(backend, device.data, host.data, static_cast<std::size_t>(host.size()) * sizeof(float));
+}
+inline void download_tokens(cuda& backend, view<const token, 1> device, view<token, 1> host) {
+  download_bytes(backend, device.data, host.data, static_cast<std::size_t>(host.size()) * sizeof(token));
 }
 
 inline void fill(cuda& backend, float value, output<float, 1> y) {

@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, fill, copy, add.
+// upload, upload_tokens, download, download_tokens, fill, copy, add.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 #pragma once
@@ -22,6 +22,10 @@ void upload_tokens(reference<S>&, view<const token, 1> host, view<token, 1> devi
 template <class S>
 void download(reference<S>& backend, input<S, 1> device, output<S, 1> host) {
   copy(backend, device, host);
+}
+template <class S>
+void download_tokens(reference<S>& backend, view<const token, 1> device, view<token, 1> host) {
+  upload_tokens(backend, device, host);
 }
 template <class S>
 void fill(reference<S>&, std::type_identity_t<S> value, output<S, 1> y) {
