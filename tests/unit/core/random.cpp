@@ -81,6 +81,21 @@ TEST_CASE("random: a normal number is made of two uniform ones that no other use
                                         std::cos(2 * std::numbers::pi * random.uniform(2, 2 * n + 1))));
 }
 
+TEST_CASE("random: Gumbel's distribution") {
+  const random_source random(6);
+  constexpr int count = 100000;
+  int below[4] = {};
+  for (std::uint64_t n = 0; n < count; ++n) {
+    const double x = random.gumbel(2, n);
+    REQUIRE(std::isfinite(x));
+    for (int k = 0; k < 4; ++k) below[k] += x < k - 1;
+  }
+  for (int k = 0; k < 4; ++k) {
+    const double share = std::exp(-std::exp(1.0 - k));
+    CHECK(below[k] == Approx(share * count).margin(4 * std::sqrt(count * share * (1 - share))));
+  }
+}
+
 TEST_CASE("random: whole numbers below a bound") {
   const random_source random(5);
   int seen[7] = {};
