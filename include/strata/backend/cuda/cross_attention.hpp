@@ -36,6 +36,17 @@ struct keys_of_sequence {
   }
 };
 
+/// A block has a place in a grid of [outer,inner] blocks, a thread one among the groups of row lanes.
+struct pairs_place {
+  int group, lane;
+  index outer, inner;
+  __device__ __forceinline__ static pairs_place in(index inner_count) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const index block = blockIdx.x;
+    return {thread / row_lanes, thread % row_lanes, block / inner_count, block % inner_count};
+  }
+};
+
 /// One lane's channels of a row: lane, lane + row_lanes, ..
 template <int Width>
 struct row_channels {
@@ -78,10 +89,9 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
                                        const float* query, const float* key_value, const float* bias, float* y,
                                        float* log_sum_exp, bool add) {
   constexpr int groups = Threads / row_lanes;
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
   const int head_dim = shape.head_dim;
   const index dim = static_cast<index>(shape.heads) * head_dim;
-  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
   const seen_keys seen = keys(i);
   const auto own = row_channels<Width>::load(query + row * dim + channel, lane, head_dim);
@@ -145,9 +155,8 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
   constexpr int groups = Threads / row_lanes;
   using channels = row_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
   const cross_attention_shape& shape = in.shape;
-  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
   const seen_keys seen = keys_of_sequence{shape}(i);
   const channels query = channels::load(in.query + at, lane, shape.head_dim);
@@ -176,9 +185,8 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
   constexpr int groups = Threads / row_lanes;
   using channels = row_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
   const cross_attention_shape& shape = in.shape;
-  const index head = static_cast<index>(blockIdx.x) % shape.heads, row = static_cast<index>(blockIdx.x) / shape.heads;
+  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
   const channels key = channels::load(in.key_value + at, lane, shape.head_dim);
   const channels value = channels::load(in.key_value + at + in.values_after_keys(), lane, shape.head_dim);
@@ -210,10 +218,8 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   constexpr int groups = Threads / row_lanes;
   using channels = row_channels<Width>;
   STRATA_SHARED(slots, float[Threads / warp_size]);
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
   const cross_attention_shape& shape = in.shape;
-  const index head = static_cast<index>(blockIdx.x) / shape.span,
-              distance = static_cast<index>(blockIdx.x) % shape.span;
+  const auto [group, lane, head, distance] = pairs_place::in(shape.span);
   const keys_of_sequence keys{shape};
   const index first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
   float sum = 0;
@@ -237,7 +243,8 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   if (threadIdx.x == 0) dbias[blockIdx.x] += total;
 }
 
-inline constexpr int threads_of_pairs = 128;
+/// The fewest threads a block of which a multiprocessor can be full.
+inline constexpr int threads_of_pairs = 64;
 
 }  // namespace device
 

@@ -58,6 +58,49 @@ __device__ __forceinline__ index row_of_warp() {
   return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
 }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
+/// How far apart the rows of one warp are where the warps of a smaller grid take turns.
+__device__ __forceinline__ index warps_of_grid() {
+  return static_cast<index>(gridDim.x) * (threads_of_warps / warp_size);
+}
+
+/// Sums in double: each block leaves one, and one block adds those, always in the same order. More blocks would only make the
+/// last sum longer.
+inline constexpr index most_partial_sums = 1024;
+constexpr index blocks_of_sums(index count, index per_block) {
+  return std::min(most_partial_sums, (count + per_block - 1) / per_block);
+}
+/// Room for `count` doubles.
+inline double* double_scratch(cuda& backend, index count) {
+  static_assert(sizeof(double) == 2 * sizeof(float));
+  return reinterpret_cast<double*>(backend.scratch(2 * count));
+}
+/// partial[blocks] = the sum of what the threads of each block have.
+template <int Threads>
+__device__ __forceinline__ void keep_partial(double own, double* partial) {
+  STRATA_SHARED(slots, double[Threads / warp_size]);
+  const double total = block_sum<Threads>(own, slots);
+  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}
+
+/// result[1] = or += the sum of partial[count] over `divisor`, or over counted[1] if that is given; where nothing counts, 0.
+template <int Threads>
+__global__ void total_kernel(const double* partial, index count, const double* counted, double divisor, float* result,
+                             bool add) {
+  STRATA_SHARED(slots, double[Threads / warp_size]);
+  double sum = 0;
+  for (index n = threadIdx.x; n < count; n += Threads) sum += partial[n];
+  const double total = block_sum<Threads>(sum, slots);
+  if (threadIdx.x != 0) return;
+  if (counted != nullptr) divisor = counted[0];
+  const float own = divisor > 0 ? static_cast<float>(total / divisor) : 0.f;
+  result[0] = add ? result[0] + own : own;
+}
+inline constexpr int threads_of_totals = 512;
+inline void total_of_partials(cuda& backend, const double* partial, index count, const double* counted, double divisor,
+                              float* result, update mode) {
+  launch(backend, {1, threads_of_totals}, total_kernel<threads_of_totals>, partial, count, counted, divisor, result,
+         mode == update::add);
+}
 
 /// first[C], second[C] = or += the sums of terms(row, column), a float2, over the rows of a group; those of the next
 /// group lie `apart` behind them. `second` may be null.

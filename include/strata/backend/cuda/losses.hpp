@@ -3,50 +3,12 @@
 // Source: backend/reference/losses.hpp. A block adds its rows in double, and one block adds the blocks, always in the same order.
 #pragma once
 
-#include <algorithm>
-
-#include <strata/backend/cuda/context.hpp>
+#include <strata/backend/cuda/loops.hpp>
 
 namespace strata {
 namespace device {
 
-inline constexpr int threads_of_losses = 128, threads_of_totals = 512;
-/// More would only make the last sum longer.
-inline constexpr index most_blocks_of_losses = 1024;
-
-constexpr index blocks_of_losses(index count, index per_block) {
-  const index blocks = (count + per_block - 1) / per_block;
-  return blocks < most_blocks_of_losses ? blocks : most_blocks_of_losses;
-}
-
-/// The rows of one warp: those of all warps of all blocks alternate.
-template <int Threads>
-struct rows_of_warp {
-  static constexpr int warps = Threads / warp_size;
-  index first = static_cast<index>(blockIdx.x) * warps + threadIdx.x / warp_size;
-  index step = static_cast<index>(gridDim.x) * warps;
-  int lane = static_cast<int>(threadIdx.x) % warp_size;
-};
-
-/// partial[blocks] = what the warps of each block lost; every lane of a warp holds its sum.
-template <int Threads>
-__device__ void keep_partial(double lost, double* partial) {
-  STRATA_SHARED(slots, double[Threads / warp_size]);
-  const double total = block_sum<Threads>(threadIdx.x % warp_size == 0 ? lost : 0.0, slots);
-  if (threadIdx.x == 0) partial[blockIdx.x] = total;
-}
-
-/// result[1] += the sum of partial[count], over counted[1] if that is given, where nothing counts for 0.
-template <int Threads>
-__global__ void add_total_kernel(const double* partial, index count, const double* counted, double divisor,
-                                 float* result) {
-  STRATA_SHARED(slots, double[Threads / warp_size]);
-  double sum = 0;
-  for (index n = threadIdx.x; n < count; n += Threads) sum += partial[n];
-  const double total = block_sum<Threads>(sum, slots);
-  if (counted != nullptr) divisor = counted[0];
-  if (threadIdx.x == 0 && divisor > 0) result[0] += static_cast<float>(total / divisor);
-}
+inline constexpr int threads_of_losses = static_cast<int>(threads_of_warps);
 
 __device__ __forceinline__ bool is_counted(token target, token ignore) { return target >= 0 && target != ignore; }
 
@@ -60,16 +22,19 @@ __global__ void count_targets_kernel(const token* targets, index rows, token ign
   if (threadIdx.x == 0) counted[0] = total;
 }
 
-/// One thread an element of targets[B,n,c].
-template <int Threads>
-__global__ void window_targets_kernel(const token* ids, index length, int stride, index offset, token* targets,
-                                      index positions, index window, index count) {
-  const index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x;
-  if (n >= count) return;
-  const index j = n % window, i = n / window % positions, b = n / window / positions;
-  const index t = i * stride + offset + j;
-  targets[n] = t >= 0 && t < length ? ids[b * length + t] : -1;
-}
+struct window_target {
+  const token* ids;
+  index length;
+  int stride;
+  index offset;
+  token* targets;  ///< [B,n,c]
+  index positions, window;
+  __device__ __forceinline__ void operator()(index n) const {
+    const index j = n % window, i = n / window % positions, b = n / window / positions;
+    const index t = i * stride + offset + j;
+    targets[n] = t >= 0 && t < length ? ids[b * length + t] : -1;
+  }
+};
 
 /// The best code so far: the one with the largest product, the first of equal ones.
 struct best_code {
@@ -94,7 +59,7 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
   STRATA_DYNAMIC_SHARED(float, projected);
   constexpr int warps = Threads / warp_size;
   STRATA_SHARED(found, best_code[warps][Rows]);
-  const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = lane_of_thread();
   const index first = static_cast<index>(blockIdx.x) * Rows, book = blockIdx.y, books = gridDim.y;
   const int rows = static_cast<int>(shape.rows - first < Rows ? shape.rows - first : Rows);
 
@@ -151,31 +116,31 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
 }
 
 /// A warp a row. The gradient may be the logits, or null.
-template <int Threads>
+template <class = void>
 __global__ void cross_entropy_kernel(const float* logits, const token* targets, token ignore, float scale, index rows,
                                      index vocabulary, const double* counted, double* partial, float* gradient) {
-  const rows_of_warp<Threads> own;
+  const int lane = lane_of_thread();
   double lost = 0;
-  for (index r = own.first; r < rows; r += own.step) {
+  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const float* const row = logits + r * vocabulary;
     const token target = targets[r];
     const bool counts = is_counted(target, ignore);
     const float wanted = counts ? row[target] : 0;
     // The maximum may pass over what is not a number: the sum does not.
     float largest = -INFINITY, sum = 0;
-    for (index v = own.lane; v < vocabulary; v += warp_size) largest = fmaxf(largest, row[v]);
+    for (index v = lane; v < vocabulary; v += warp_size) largest = fmaxf(largest, row[v]);
     STRATA_UNROLL
     for (int apart = warp_size / 2; apart > 0; apart /= 2)
       largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, apart));
-    for (index v = own.lane; v < vocabulary; v += warp_size) sum += expf(row[v] - largest);
+    for (index v = lane; v < vocabulary; v += warp_size) sum += expf(row[v] - largest);
     sum = warp_sum(sum);
     if (counts) lost += static_cast<double>(logf(sum) + largest - wanted);
     if (gradient == nullptr) continue;
     const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
-    for (index v = own.lane; v < vocabulary; v += warp_size)
+    for (index v = lane; v < vocabulary; v += warp_size)
       gradient[r * vocabulary + v] = factor * (expf(row[v] - largest) / sum - (v == target ? 1.f : 0.f));
   }
-  keep_partial<Threads>(lost, partial);
+  keep_partial<threads_of_losses>(lane == 0 ? lost : 0.0, partial);
 }
 
 /// x y / (|x| |y|), of which every lane of a warp sums some channels.
@@ -201,23 +166,23 @@ struct cosine_of_rows {
 };
 
 /// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
-template <int Threads>
+template <class = void>
 __global__ void cosine_distance_kernel(const float* prediction, const float* embedding, index rows, index length,
                                        index dim, float factor, double* partial, float* dprediction,
                                        float* dembedding) {
-  const rows_of_warp<Threads> own;
+  const int lane = lane_of_thread();
   double lost = 0;
-  for (index r = own.first; r < rows; r += own.step) {
+  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const index at = r * dim, next = at + dim;
     const bool last = r % length + 1 == length;
     cosine_of_rows cosine;
     if (!last) {
-      for (index d = own.lane; d < dim; d += warp_size) cosine.add(prediction[at + d], embedding[next + d]);
+      for (index d = lane; d < dim; d += warp_size) cosine.add(prediction[at + d], embedding[next + d]);
       cosine.finish(1e-12f);
       lost += 1.0 - static_cast<double>(cosine.value);
     }
     if (dprediction == nullptr) continue;
-    for (index d = own.lane; d < dim; d += warp_size) {
+    for (index d = lane; d < dim; d += warp_size) {
       if (last) {
         dprediction[at + d] = 0;
         continue;
@@ -227,7 +192,7 @@ __global__ void cosine_distance_kernel(const float* prediction, const float* emb
       dembedding[next + d] += factor * cosine.slope_of_y(x, y);
     }
   }
-  keep_partial<Threads>(lost, partial);
+  keep_partial<threads_of_losses>(lane == 0 ? lost : 0.0, partial);
 }
 
 struct embedding_distance_shape {
@@ -236,19 +201,19 @@ struct embedding_distance_shape {
 };
 
 /// A warp a row of prediction[B,m,D].
-template <int Threads>
+template <class = void>
 __global__ void embedding_distance_kernel(embedding_distance_shape shape, const float* prediction,
                                           const float* embedding, const token* targets, token ignore, float scale,
                                           const double* counted, double* partial, float* lost, float* dprediction,
                                           float* dembedding) {
-  const rows_of_warp<Threads> own;
+  const int lane = lane_of_thread();
   double total = 0;
-  for (index r = own.first; r < shape.rows; r += own.step) {
+  for (index r = row_of_warp(); r < shape.rows; r += warps_of_grid()) {
     const index at = r * shape.dim;
     const index other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * shape.dim;
     cosine_of_rows cosine;
     float distance = 0;
-    for (index d = own.lane; d < shape.dim; d += warp_size) {
+    for (index d = lane; d < shape.dim; d += warp_size) {
       const float x = prediction[at + d], y = embedding[other + d], apart = fabsf(x - y);
       distance += shape.squared * apart * apart + shape.smooth * (apart < 1 ? apart * apart / 2 : apart - 0.5f);
       cosine.add(x, y);
@@ -259,10 +224,10 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, const 
     const float before = lost[r], share = counts ? shape.share * expf(-shape.decay * before) : 0;
     total += static_cast<double>(share * distance);
     __syncwarp();  // all lanes have read what one of them replaces
-    if (own.lane == 0) lost[r] = before + distance;
+    if (lane == 0) lost[r] = before + distance;
     if (dprediction == nullptr) continue;
     const float factor = counts ? scale * share / static_cast<float>(counted[0]) : 0;
-    for (index d = own.lane; d < shape.dim; d += warp_size) {
+    for (index d = lane; d < shape.dim; d += warp_size) {
       const float x = prediction[at + d], y = embedding[other + d], apart = x - y;
       const float clamped = apart < -1 ? -1.f : apart > 1 ? 1.f : apart;
       const float pull = 2 * shape.squared * apart + shape.smooth * clamped;
@@ -270,14 +235,13 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, const 
       if (dembedding != nullptr) dembedding[other + d] -= factor * (pull + shape.along * cosine.slope_of_y(x, y));
     }
   }
-  keep_partial<Threads>(total, partial);
+  keep_partial<threads_of_losses>(lane == 0 ? total : 0.0, partial);
 }
 
 /// partial[3,blocks]: of the loss, of dlog_scale and of dbias; without `gradient` only the first.
 template <int Threads>
 __global__ void sigmoid_pairs_kernel(float* cosines, index count, index columns, index first, const float* log_scale,
                                      const float* bias, float factor, bool gradient, double* partial) {
-  STRATA_SHARED(slots, double[Threads / warp_size]);
   const float slope = expf(log_scale[0]), shift = bias[0];
   double sums[3] = {};
   for (index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x; n < count;
@@ -291,31 +255,21 @@ __global__ void sigmoid_pairs_kernel(float* cosines, index count, index columns,
     sums[2] += static_cast<double>(dlogit);
     cosines[n] = dlogit * slope;
   }
-  for (int which = 0; which < (gradient ? 3 : 1); ++which) {
-    const double total = block_sum<Threads>(sums[which], slots);
-    if (threadIdx.x == 0) partial[which * static_cast<index>(gridDim.x) + blockIdx.x] = total;
-  }
+  for (int which = 0; which < (gradient ? 3 : 1); ++which)
+    keep_partial<Threads>(sums[which], partial + which * static_cast<index>(gridDim.x));
 }
 
-/// Room for `count` doubles.
-inline double* double_scratch(cuda& backend, index count) {
-  static_assert(sizeof(double) == 2 * sizeof(float));
-  return reinterpret_cast<double*>(backend.scratch(2 * count));
-}
-
-inline void add_total(cuda& backend, const double* partial, index count, const double* counted, double divisor,
-                      float* result) {
-  launch(backend, {1, threads_of_totals}, add_total_kernel<threads_of_totals>, partial, count, counted, divisor,
-         result);
+inline void count_targets(cuda& backend, const view<const token, 1>& targets, token ignore, double* counted) {
+  launch(backend, {1, threads_of_totals}, count_targets_kernel<threads_of_totals>, targets.data, targets.size(), ignore,
+         counted);
 }
 
 }  // namespace device
 
 inline void window_targets(cuda& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
-  constexpr int threads = device::threads_of_losses;
-  device::launch(backend, {device::blocks_for(targets.size(), threads), threads},
-                 device::window_targets_kernel<threads>, ids.data, ids.shape[1], stride, offset, targets.data,
-                 targets.shape[1], targets.shape[2], targets.size());
+  device::for_each_element(
+      backend, targets.size(),
+      device::window_target{ids.data, ids.shape[1], stride, offset, targets.data, targets.shape[1], targets.shape[2]});
 }
 
 inline void quantize(cuda& backend, input<float, 3> x, input<float, 3> projections, input<float, 3> codebooks,
@@ -341,27 +295,26 @@ inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const toke
                           float scale, output<float, 1> loss, output<float, 2> gradient) {
   constexpr int threads = device::threads_of_losses;
   const auto [rows, vocabulary] = logits.shape;
-  const index blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  const index blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   double* const counted = device::double_scratch(backend, 1 + blocks);
   double* const partial = counted + 1;
-  device::launch(backend, {1, device::threads_of_totals}, device::count_targets_kernel<device::threads_of_totals>,
-                 targets.data, rows, ignore, counted);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<threads>, logits.data,
+  device::count_targets(backend, targets, ignore, counted);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<>, logits.data,
                  targets.data, ignore, scale, rows, vocabulary, counted, partial, gradient.data);
-  device::add_total(backend, partial, blocks, counted, 0, loss.data);
+  device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 
 inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
                             output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
   const auto [batch, length, dim] = prediction.shape;
-  const index rows = batch * length, blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const double pairs = static_cast<double>(batch * (length - 1));
   double* const partial = device::double_scratch(backend, blocks);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<threads>,
-                 prediction.data, embedding.data, rows, length, dim, -scale / static_cast<float>(pairs), partial,
-                 dprediction.data, dembedding.data);
-  device::add_total(backend, partial, blocks, nullptr, pairs, loss.data);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<>, prediction.data,
+                 embedding.data, rows, length, dim, -scale / static_cast<float>(pairs), partial, dprediction.data,
+                 dembedding.data);
+  device::total_of_partials(backend, partial, blocks, nullptr, pairs, loss.data, update::add);
 }
 
 inline void embedding_distance(cuda& backend, const distance_settings& settings, input<float, 3> prediction,
@@ -370,7 +323,7 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
                                output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
   const auto [batch, length, dim] = prediction.shape;
-  const index rows = batch * length, blocks = device::blocks_of_losses(rows, threads / device::warp_size);
+  const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const device::embedding_distance_shape shape{
       rows,
       length,
@@ -385,27 +338,26 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
   };
   double* const counted = device::double_scratch(backend, 1 + blocks);
   double* const partial = counted + 1;
-  device::launch(backend, {1, device::threads_of_totals}, device::count_targets_kernel<device::threads_of_totals>,
-                 targets.data, rows, ignore, counted);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<threads>, shape,
+  device::count_targets(backend, targets, ignore, counted);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<>, shape,
                  prediction.data, embedding.data, targets.data, ignore, scale, counted, partial, lost.data,
                  dprediction.data, dembedding.data);
-  device::add_total(backend, partial, blocks, counted, 0, loss.data);
+  device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 
 inline void sigmoid_pairs(cuda& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
                           input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
                           output<float, 1> dbias) {
   constexpr int threads = device::threads_of_losses;
-  const index columns = cosines.shape[1], count = cosines.size(), blocks = device::blocks_of_losses(count, threads);
+  const index columns = cosines.shape[1], count = cosines.size(), blocks = device::blocks_of_sums(count, threads);
   double* const partial = device::double_scratch(backend, 3 * blocks);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sigmoid_pairs_kernel<threads>, cosines.data,
                  count, columns, first, log_scale.data, bias.data, scale / static_cast<float>(columns), bool(dbias),
                  partial);
-  device::add_total(backend, partial, blocks, nullptr, static_cast<double>(columns), loss.data);
+  device::total_of_partials(backend, partial, blocks, nullptr, static_cast<double>(columns), loss.data, update::add);
   if (!dbias) return;
-  device::add_total(backend, partial + blocks, blocks, nullptr, 1, dlog_scale.data);
-  device::add_total(backend, partial + 2 * blocks, blocks, nullptr, 1, dbias.data);
+  device::total_of_partials(backend, partial + blocks, blocks, nullptr, 1, dlog_scale.data, update::add);
+  device::total_of_partials(backend, partial + 2 * blocks, blocks, nullptr, 1, dbias.data, update::add);
 }
 
 }  // namespace strata

@@ -10,28 +10,17 @@
 namespace strata {
 namespace device {
 
-/// result[blocks] = what each block sums of term(n), in double; blocks take turns.
-template <int Threads, class Term, class Result>
-__global__ void sum_kernel(index count, Term term, Result* result) {
-  STRATA_SHARED(slots, double[Threads / warp_size]);
+/// partial[blocks] = the squares that each block sums; blocks take turns.
+template <int Threads>
+__global__ void sum_squares_kernel(const float* x, index count, double* partial) {
   double sum = 0;
   for (index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x; n < count;
-       n += static_cast<index>(gridDim.x) * Threads)
-    sum += term(n);
-  sum = block_sum<Threads>(sum, slots);
-  if (threadIdx.x == 0) result[blockIdx.x] = static_cast<Result>(sum);
-}
-struct square_of_element {
-  const float* x;
-  __device__ __forceinline__ double operator()(index n) const {
+       n += static_cast<index>(gridDim.x) * Threads) {
     const double value = x[n];
-    return value * value;
+    sum += value * value;
   }
-};
-struct partial_sum {
-  const double* partial;
-  __device__ __forceinline__ double operator()(index n) const { return partial[n]; }
-};
+  keep_partial<Threads>(sum, partial);
+}
 
 /// clip[1] = the factor of the gradient, not a number where nothing may change. By one thread: double is slow.
 template <class = void>
@@ -68,14 +57,13 @@ struct adam_element {
 }  // namespace device
 
 inline void squared_norm(cuda& backend, input<float, 1> x, output<float, 1> result) {
-  using namespace device;
   constexpr int threads = 256;
-  constexpr index elements_a_thread = 4, most_blocks = 1024;
-  const index blocks = std::min<index>(most_blocks, blocks_for(x.size(), threads * elements_a_thread));
-  double* const partial = reinterpret_cast<double*>(backend.scratch(2 * blocks));
-  launch(backend, {static_cast<unsigned>(blocks), threads}, sum_kernel<threads, square_of_element, double>, x.size(),
-         square_of_element{x.data}, partial);
-  launch(backend, {1, threads}, sum_kernel<threads, partial_sum, float>, blocks, partial_sum{partial}, result.data);
+  constexpr index elements_a_thread = 4;
+  const index blocks = device::blocks_of_sums(x.size(), threads * elements_a_thread);
+  double* const partial = device::double_scratch(backend, blocks);
+  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sum_squares_kernel<threads>, x.data,
+                 x.size(), partial);
+  device::total_of_partials(backend, partial, blocks, nullptr, 1, result.data, update::replace);
 }
 
 inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,

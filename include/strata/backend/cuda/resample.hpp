@@ -40,18 +40,39 @@ struct unfold_element {
         t < 0 || t >= shape.tokens ? 0.f : x[(b * shape.tokens + t) * shape.dim + d];
   }
 };
-struct unfold_backward_element {
-  windows shape;
+/// What token t has of the gradient of position i.
+struct unfold_share {
   const float* dy;
+  __device__ __forceinline__ float operator()(const windows& shape, index b, index i, index t, index d) const {
+    return dy[((b * shape.positions + i) * shape.dim + d) * shape.compression + t - shape.start(i)];
+  }
+};
+struct window_mean_share {
+  const float* dy;
+  __device__ __forceinline__ float operator()(const windows& shape, index b, index i, index, index d) const {
+    return dy[(b * shape.positions + i) * shape.dim + d] / shape.count(i);
+  }
+};
+template <class Share>
+struct windows_backward_element {
+  windows shape;
+  Share share;
   float* dx;
   __device__ __forceinline__ void operator()(index row, index d) const {
     const index b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
     float sum = 0;
-    for (index i = shape.first_with(t); i < end; ++i)
-      sum += dy[((b * shape.positions + i) * shape.dim + d) * shape.compression + t - shape.start(i)];
+    for (index i = shape.first_with(t); i < end; ++i) sum += share(shape, b, i, t, d);
     dx[row * shape.dim + d] += sum;
   }
 };
+template <class Share>
+void windows_backward(cuda& backend, int compression, int stride, index first, const Share& share, index positions,
+                      const view<float, 3>& dx) {
+  const auto [batch, tokens, dim] = dx.shape;
+  for_each_in_rows(
+      backend, batch * tokens, dim,
+      windows_backward_element<Share>{{tokens, positions, dim, compression, stride, first}, share, dx.data});
+}
 
 struct window_mean_element {
   windows shape;
@@ -64,19 +85,6 @@ struct window_mean_element {
     y[row * shape.dim + d] = sum / shape.count(i);
   }
 };
-struct window_mean_backward_element {
-  windows shape;
-  const float* dy;
-  float* dx;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
-    float sum = 0;
-    for (index i = shape.first_with(t); i < end; ++i)
-      sum += dy[(b * shape.positions + i) * shape.dim + d] / shape.count(i);
-    dx[row * shape.dim + d] += sum;
-  }
-};
-
 /// Columns of x[B,n,..] and y[B,m,..] that meet. repeat and subsample are such maps, too.
 struct met_columns {
   column_range range;
@@ -206,10 +214,7 @@ inline void unfold(cuda& backend, input<float, 3> x, int compression, int stride
 }
 inline void unfold_backward(cuda& backend, input<float, 3> dy, int compression, int stride, index first,
                             output<float, 3> dx) {
-  const auto [batch, tokens, dim] = dx.shape;
-  device::for_each_in_rows(
-      backend, batch * tokens, dim,
-      device::unfold_backward_element{{tokens, dy.shape[1], dim, compression, stride, first}, dy.data, dx.data});
+  device::windows_backward(backend, compression, stride, first, device::unfold_share{dy.data}, dy.shape[1], dx);
 }
 
 inline void window_mean(cuda& backend, input<float, 3> x, int compression, int stride, output<float, 3> y) {
@@ -219,10 +224,7 @@ inline void window_mean(cuda& backend, input<float, 3> x, int compression, int s
       device::window_mean_element{{x.shape[1], positions, dim, compression, stride, 0}, x.data, y.data});
 }
 inline void window_mean_backward(cuda& backend, input<float, 3> dy, int compression, int stride, output<float, 3> dx) {
-  const auto [batch, tokens, dim] = dx.shape;
-  device::for_each_in_rows(
-      backend, batch * tokens, dim,
-      device::window_mean_backward_element{{tokens, dy.shape[1], dim, compression, stride, 0}, dy.data, dx.data});
+  device::windows_backward(backend, compression, stride, 0, device::window_mean_share{dy.data}, dy.shape[1], dx);
 }
 
 inline void take_columns(cuda& backend, input<float, 3> x, const column_range& range, output<float, 3> y) {
