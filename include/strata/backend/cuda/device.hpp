@@ -14,6 +14,7 @@
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
+#include <thrust/system/cuda/execution_policy.h>
 /// A variable that the threads of a block share: STRATA_SHARED(rows, float[16][33]);
 #define STRATA_SHARED(name, ...) __shared__ typename std::type_identity<__VA_ARGS__>::type name
 /// The shared memory whose size is given at the launch: STRATA_DYNAMIC_SHARED(float, rows); makes `float* const rows`.
@@ -31,9 +32,15 @@ void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std:
     return;
   kernel<<<blocks, threads, shared_bytes, stream>>>(arguments...);
 }
+/// Calls algorithm(policy) of Thrust, which works in the order of the stream; nobody waits for it.
+template <class Algorithm>
+void with_thrust(cudaStream_t stream, Algorithm algorithm) {
+  algorithm(thrust::cuda::par_nosync.on(stream));
+}
 }  // namespace strata::device
 #elif defined(STRATA_CUDA_ON_CPU)
 #include "cuda_on_cpu/device.hpp"
+#include "cuda_on_cpu/thrust.hpp"
 #else
 #error "strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc"
 #endif

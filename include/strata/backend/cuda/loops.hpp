@@ -4,26 +4,56 @@
 #pragma once
 
 #include <algorithm>
+#include <cuda/functional>
+#include <thrust/for_each.h>
+#include <thrust/iterator/counting_iterator.h>
+#include <thrust/iterator/zip_iterator.h>
+#include <thrust/system_error.h>
+#include <thrust/transform.h>
+#include <thrust/zip_function.h>
 #include <utility>
 
 #include <strata/backend/cuda/context.hpp>
 
 namespace strata::device {
 
-inline constexpr unsigned threads_of_elements = 256, threads_of_warps = 128;
+inline constexpr unsigned threads_of_warps = 128;
 /// Blocks that go through matrices have a warp for each of 8 rows.
 inline constexpr int rows_a_block = 8;
 
+/// A Thrust algorithm over `count` elements, after everything that was launched before. It has to be one that neither
+/// allocates nor waits: elementwise ones do not, those that reduce, sort or return a number do.
+template <class Algorithm>
+void launch_thrust(cuda& backend, index count, const Algorithm& algorithm, const call_site& at) {
+  constexpr const char* call = "launching a Thrust algorithm";
+  if (count == 0) return;
+  try {
+    with_thrust(backend.stream(), algorithm);
+  } catch (const thrust::system_error& error) {
+    check(static_cast<cudaError_t>(error.code().value()), call, at);
+  }
+  check(cudaGetLastError(), call, at);
+}
+
 /// action(n) for every n below `count`.
 template <class Action>
-__global__ void for_each_element_kernel(index count, Action action) {
-  const index n = static_cast<index>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (n < count) action(n);
+void for_each_element(cuda& backend, index count, const Action& action, const call_site& at = call_site::current()) {
+  launch_thrust(
+      backend, count,
+      [=](const auto& policy) { thrust::for_each_n(policy, thrust::counting_iterator<index>(0), count, action); }, at);
 }
-template <class Action>
-void for_each_element(cuda& backend, index count, const Action& action) {
-  launch(backend, {blocks_for(count, threads_of_elements), threads_of_elements}, for_each_element_kernel<Action>, count,
-         action);
+/// to[n] = map(from[n]) for every n below `count`. Both are what thrust::make_zip_iterator makes of arrays, or `to` is one
+/// array; they may be the same. Told that no address matters, Thrust copies the arrays in bulk where a device can.
+template <class... From, class To, class Map>
+void transform(cuda& backend, index count, const thrust::zip_iterator<thrust::tuple<From...>>& from, const To& to,
+               const Map& map, const call_site& at = call_site::current()) {
+  launch_thrust(
+      backend, count,
+      [=](const auto& policy) {
+        thrust::transform(policy, from, from + count, to,
+                          thrust::make_zip_function(::cuda::proclaim_copyable_arguments(map)));
+      },
+      at);
 }
 
 /// action(row, column) for every element of a matrix. A thread has several columns of one row: what follows from

@@ -3,26 +3,14 @@
 // Source: backend/backend.hpp.
 #pragma once
 
+#include <thrust/fill.h>
+#include <thrust/functional.h>
+
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/loops.hpp>
 #include <strata/backend/cuda/products.hpp>
 
 namespace strata {
-namespace device {
-
-struct fill_element {
-  float value;
-  float* y;
-  __device__ __forceinline__ void operator()(index n) const { y[n] = value; }
-};
-struct add_element {
-  const float* x;
-  float* y;
-  __device__ __forceinline__ void operator()(index n) const { y[n] += x[n]; }
-};
-
-}  // namespace device
-
 inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device) {
   STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(float),
                               cudaMemcpyHostToDevice, backend.stream()));
@@ -44,14 +32,16 @@ inline void download_tokens(cuda& backend, view<const token, 1> device, view<tok
 }
 
 inline void fill(cuda& backend, float value, output<float, 1> y) {
-  device::for_each_element(backend, y.size(), device::fill_element{value, y.data});
+  device::launch_thrust(
+      backend, y.size(), [=](const auto& policy) { thrust::fill_n(policy, y.data, y.size(), value); },
+      device::call_site::current());
 }
 inline void copy(cuda& backend, input<float, 1> x, output<float, 1> y) {
   STRATA_CUDA(cudaMemcpyAsync(y.data, x.data, static_cast<std::size_t>(y.size()) * sizeof(float),
                               cudaMemcpyDeviceToDevice, backend.stream()));
 }
 inline void add(cuda& backend, input<float, 1> x, output<float, 1> y) {
-  device::for_each_element(backend, y.size(), device::add_element{x.data, y.data});
+  device::transform(backend, y.size(), thrust::make_zip_iterator(y.data, x.data), y.data, thrust::plus<float>());
 }
 
 }  // namespace strata

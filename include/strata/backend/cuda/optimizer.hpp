@@ -32,25 +32,19 @@ __global__ void clip_kernel(const float* measures, index count, double max_norm,
   clip[0] = finite ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
 }
 
-struct adam_element {
+/// How one weight and its moments change.
+struct adam_change {
   const float* clip;
-  const float* gradient;
-  float* weight;
-  float* first_moment;
-  float* second_moment;
-  index decayed;
-  float coupled, decoupled;  ///< the decay of the first `decayed` elements, of which one is 0
+  float coupled, decoupled;  ///< the decay, of which one is 0
   float beta1, rest1, beta2, rest2, rate, correction1, root_correction2, epsilon;
-  __device__ __forceinline__ void operator()(index n) const {
+  __device__ __forceinline__ thrust::tuple<float, float, float> operator()(float gradient, float w, float first_moment,
+                                                                           float second_moment) const {
     const float factor = clip[0];
-    if (factor != factor) return;
-    const bool decays = n < decayed;
-    const float w = weight[n], g = gradient[n] * factor + (decays ? coupled : 0.f) * w;
-    const float mean = beta1 * first_moment[n] + rest1 * g, square = beta2 * second_moment[n] + rest2 * g * g;
-    first_moment[n] = mean;
-    second_moment[n] = square;
+    if (factor != factor) return {w, first_moment, second_moment};
+    const float g = gradient * factor + coupled * w;
+    const float mean = beta1 * first_moment + rest1 * g, square = beta2 * second_moment + rest2 * g * g;
     const float direction = mean * correction1 / (sqrtf(square) * root_correction2 + epsilon);
-    weight[n] = w - rate * (direction + (decays ? decoupled : 0.f) * w);
+    return {w - rate * (direction + decoupled * w), mean, square};
   }
 };
 
@@ -72,25 +66,30 @@ inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> g
   const float decay = static_cast<float>(settings.weight_decay);
   float* const clip = backend.scratch(1);
   device::launch(backend, {1, 1}, device::clip_kernel<>, measures.data, measures.size(), settings.max_norm, clip);
-  device::for_each_element(
-      backend, weight.size(),
-      device::adam_element{
-          .clip = clip,
-          .gradient = gradient.data,
-          .weight = weight.data,
-          .first_moment = first_moment.data,
-          .second_moment = second_moment.data,
-          .decayed = settings.decayed,
-          .coupled = settings.decoupled ? 0.f : decay,
-          .decoupled = settings.decoupled ? decay : 0.f,
-          .beta1 = static_cast<float>(settings.beta1),
-          .rest1 = static_cast<float>(1 - settings.beta1),  // in double first: 1 - 0.999 in float has lost five digits
-          .beta2 = static_cast<float>(settings.beta2),
-          .rest2 = static_cast<float>(1 - settings.beta2),
-          .rate = static_cast<float>(settings.learning_rate),
-          .correction1 = static_cast<float>(constants.correction1),
-          .root_correction2 = static_cast<float>(std::sqrt(constants.correction2)),
-          .epsilon = static_cast<float>(settings.epsilon)});
+  device::adam_change change{
+      .clip = clip,
+      .coupled = settings.decoupled ? 0.f : decay,
+      .decoupled = settings.decoupled ? decay : 0.f,
+      .beta1 = static_cast<float>(settings.beta1),
+      .rest1 = static_cast<float>(1 - settings.beta1),  // in double first: 1 - 0.999 in float has lost five digits
+      .beta2 = static_cast<float>(settings.beta2),
+      .rest2 = static_cast<float>(1 - settings.beta2),
+      .rate = static_cast<float>(settings.learning_rate),
+      .correction1 = static_cast<float>(constants.correction1),
+      .root_correction2 = static_cast<float>(std::sqrt(constants.correction2)),
+      .epsilon = static_cast<float>(settings.epsilon)};
+  const auto apply = [&](index begin, index end) {
+    const auto changed =
+        thrust::make_zip_iterator(weight.data + begin, first_moment.data + begin, second_moment.data + begin);
+    device::transform(backend, end - begin,
+                      thrust::make_zip_iterator(gradient.data + begin, weight.data + begin, first_moment.data + begin,
+                                                second_moment.data + begin),
+                      changed, change);
+  };
+  const index decayed = std::clamp<index>(settings.decayed, 0, weight.size());
+  apply(0, decayed);
+  change.coupled = change.decoupled = 0;
+  apply(decayed, weight.size());
 }
 
 }  // namespace strata
