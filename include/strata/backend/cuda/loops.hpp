@@ -4,7 +4,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cuda/functional>
+#include <initializer_list>
 #include <thrust/for_each.h>
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/zip_iterator.h>
@@ -78,6 +80,72 @@ void for_each_in_rows(cuda& backend, index rows, index columns, const Action& ac
          for_each_in_rows_kernel<Action>, rows, columns, action);
 }
 
+/// Rows in memory, four neighbouring columns at a time: 16 bytes in one access where all places allow it, else one by one.
+/// A lane has the same columns either way, so sums do not depend on where rows lie. Columns past the last one read as `past`,
+/// and are not written.
+struct fours {
+  index columns;
+  bool wide;
+
+  /// `distances` are those between rows, and the first columns; arrays may be null.
+  fours(index columns_of_rows, std::initializer_list<index> distances, std::initializer_list<const float*> arrays)
+      : columns(columns_of_rows), wide(columns_of_rows % 4 == 0) {
+    for (const index distance : distances) wide = wide && distance % 4 == 0;
+    for (const float* array : arrays) wide = wide && reinterpret_cast<std::uintptr_t>(array) % sizeof(float4) == 0;
+  }
+
+  /// x[place(column)] and the three after it. Place -1 is a 0; if wide, the four have one place.
+  template <class Place>
+  __device__ __forceinline__ float4 load_from(const float* x, index column, Place place, float past = 0) const {
+    const auto at = [&](index c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
+    if (!wide) return make_float4(at(column), at(column + 1), at(column + 2), at(column + 3));
+    const index first = place(column);
+    return first < 0 ? make_float4(0, 0, 0, 0) : *reinterpret_cast<const float4*>(x + first);
+  }
+  template <class Place>
+  __device__ __forceinline__ void store_to(float* y, index column, Place place, float4 value) const {
+    const auto at = [&](index c, float own) {
+      if (c < columns && place(c) >= 0) y[place(c)] = own;
+    };
+    if (wide) {
+      if (place(column) >= 0) *reinterpret_cast<float4*>(y + place(column)) = value;
+      return;
+    }
+    at(column, value.x), at(column + 1, value.y), at(column + 2, value.z), at(column + 3, value.w);
+  }
+  __device__ __forceinline__ float4 load(const float* row, index column, float past = 0) const {
+    return load_from(
+        row, column, [](index c) { return c; }, past);
+  }
+  __device__ __forceinline__ void store(float* row, index column, float4 value) const {
+    store_to(
+        row, column, [](index c) { return c; }, value);
+  }
+  /// Of the columns there are.
+  __device__ __forceinline__ float sum(index column, float4 x) const {
+    return x.x + (column + 1 < columns ? x.y : 0.f) + (column + 2 < columns ? x.z : 0.f) +
+           (column + 3 < columns ? x.w : 0.f);
+  }
+};
+template <class Map, class... Fours>
+__device__ __forceinline__ float4 map_four(Map map, const Fours&... x) {
+  return make_float4(map(x.x...), map(x.y...), map(x.z...), map(x.w...));
+}
+
+/// action(row, column) for every fourth column of a matrix.
+template <class Action>
+__global__ void for_each_four_in_rows_kernel(index rows, index columns, Action action) {
+  const index row = static_cast<index>(blockIdx.x) * rows_a_block + threadIdx.y;
+  const index column = 4 * (static_cast<index>(blockIdx.y) * warp_size + threadIdx.x);
+  if (row < rows && column < columns) action(row, column);
+}
+template <class Action>
+void for_each_four_in_rows(cuda& backend, index rows, index columns, const Action& action) {
+  launch(backend,
+         {dim3(blocks_for(rows, rows_a_block), blocks_for(columns, 4 * warp_size)), dim3(warp_size, rows_a_block)},
+         for_each_four_in_rows_kernel<Action>, rows, columns, action);
+}
+
 /// The kernel, with a warp for each of `rows`: those past the last one have to return.
 template <class... Parameters, class... Arguments>
 void launch_warps(cuda& backend, index rows, void (*kernel)(Parameters...), Arguments&&... arguments) {
@@ -88,6 +156,33 @@ __device__ __forceinline__ index row_of_warp() {
   return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
 }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
+/// What a lane of a warp has of a row, four columns at a time. Rows of up to 1024 columns are read once and stay in registers;
+/// what is behind is read each time.
+template <class Part>
+struct row_of_lane {
+  static constexpr int held = 8;
+  Part parts[held];
+
+  __device__ __forceinline__ static index column(int part) { return 4 * (lane_of_thread() + part * warp_size); }
+  template <class Load>
+  __device__ __forceinline__ void read(index columns, Load load) {
+    STRATA_UNROLL
+    for (int part = 0; part < held; ++part)
+      if (column(part) < columns) parts[part] = load(column(part));
+  }
+  /// action(column, part) for each of them.
+  template <class Load, class Action>
+  __device__ __forceinline__ void for_each(index columns, Load load, Action action) const {
+    STRATA_UNROLL
+    for (int part = 0; part < held; ++part)
+      if (column(part) < columns) action(column(part), parts[part]);
+    for (index c = column(held); c < columns; c += 4 * warp_size) action(c, load(c));
+  }
+};
+struct two_fours {
+  float4 x, y;
+};
+
 /// How far apart the rows of one warp are where the warps of a smaller grid take turns.
 __device__ __forceinline__ index warps_of_grid() {
   return static_cast<index>(gridDim.x) * (threads_of_warps / warp_size);

@@ -115,30 +115,46 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
   codes[(first + threadIdx.x) * books + book] = own.code;
 }
 
-/// A warp a row. The gradient may be the logits, or null.
+/// exp(x - most), where both may be -inf.
+__device__ __forceinline__ float exp_below(float x, float most) { return x == -INFINITY ? 0.f : expf(x - most); }
+
+/// A warp a row, read once where it fits into registers, else twice. The gradient may be the logits, or null.
 template <class = void>
-__global__ void cross_entropy_kernel(const float* logits, const token* targets, token ignore, float scale, index rows,
-                                     index vocabulary, const double* counted, double* partial, float* gradient) {
+__global__ void cross_entropy_kernel(const float* logits, fours memory, const token* targets, token ignore, float scale,
+                                     index rows, const double* counted, double* partial, float* gradient) {
   const int lane = lane_of_thread();
+  const index vocabulary = memory.columns;
   double lost = 0;
   for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const float* const row = logits + r * vocabulary;
     const token target = targets[r];
     const bool counts = is_counted(target, ignore);
     const float wanted = counts ? row[target] : 0;
+    const auto load = [&](index v) { return memory.load(row, v, -INFINITY); };
+    row_of_lane<float4> own;
+    own.read(vocabulary, load);
     // The maximum may pass over what is not a number: the sum does not.
     float largest = -INFINITY, sum = 0;
-    for (index v = lane; v < vocabulary; v += warp_size) largest = fmaxf(largest, row[v]);
+    own.for_each(vocabulary, load, [&](index, float4 x) {
+      const float most = fmaxf(fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)), largest);
+      const float4 e = map_four([&](float value) { return exp_below(value, most); }, x);
+      sum = sum * exp_below(largest, most) + (e.x + e.y + e.z + e.w);
+      largest = most;
+    });
+    float all = largest;
     STRATA_UNROLL
-    for (int apart = warp_size / 2; apart > 0; apart /= 2)
-      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, apart));
-    for (index v = lane; v < vocabulary; v += warp_size) sum += expf(row[v] - largest);
-    sum = warp_sum(sum);
-    if (counts) lost += static_cast<double>(logf(sum) + largest - wanted);
+    for (int apart = warp_size / 2; apart > 0; apart /= 2) all = fmaxf(all, __shfl_xor_sync(all_lanes, all, apart));
+    sum = warp_sum(sum * exp_below(largest, all));
+    if (counts) lost += static_cast<double>(logf(sum) + all - wanted);
     if (gradient == nullptr) continue;
     const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
-    for (index v = lane; v < vocabulary; v += warp_size)
-      gradient[r * vocabulary + v] = factor * (expf(row[v] - largest) / sum - (v == target ? 1.f : 0.f));
+    own.for_each(vocabulary, load, [&](index v, float4 x) {
+      float4 share = map_four([&](float value) { return factor * (expf(value - all) / sum); }, x);
+      const index at = target - v;
+      share.x -= at == 0 ? factor : 0, share.y -= at == 1 ? factor : 0;
+      share.z -= at == 2 ? factor : 0, share.w -= at == 3 ? factor : 0;
+      memory.store(gradient + r * vocabulary, v, share);
+    });
   }
   keep_partial<threads_of_losses>(lane == 0 ? lost : 0.0, partial);
 }
@@ -150,6 +166,10 @@ struct cosine_of_rows {
     xx += x * x;
     yy += y * y;
     xy += x * y;
+  }
+  /// Past the last column both are 0.
+  __device__ __forceinline__ void add(const two_fours& own) {
+    add(own.x.x, own.y.x), add(own.x.y, own.y.y), add(own.x.z, own.y.z), add(own.x.w, own.y.w);
   }
   __device__ __forceinline__ void finish(float smallest_norm) {
     x_norm = sqrtf(warp_sum(xx)), y_norm = sqrtf(warp_sum(yy));
@@ -167,57 +187,73 @@ struct cosine_of_rows {
 
 /// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
 template <class = void>
-__global__ void cosine_distance_kernel(const float* prediction, const float* embedding, index rows, index length,
-                                       index dim, float factor, double* partial, float* dprediction,
+__global__ void cosine_distance_kernel(const float* prediction, const float* embedding, fours memory, index rows,
+                                       index length, float factor, double* partial, float* dprediction,
                                        float* dembedding) {
   const int lane = lane_of_thread();
+  const index dim = memory.columns;
   double lost = 0;
   for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const index at = r * dim, next = at + dim;
-    const bool last = r % length + 1 == length;
+    if (r % length + 1 == length) {
+      if (dprediction == nullptr) continue;
+      for (index d = 4 * lane; d < dim; d += 4 * warp_size) memory.store(dprediction + at, d, make_float4(0, 0, 0, 0));
+      continue;
+    }
+    const auto load = [&](index d) {
+      return two_fours{memory.load(prediction + at, d), memory.load(embedding + next, d)};
+    };
+    row_of_lane<two_fours> row;
+    row.read(dim, load);
     cosine_of_rows cosine;
-    if (!last) {
-      for (index d = lane; d < dim; d += warp_size) cosine.add(prediction[at + d], embedding[next + d]);
-      cosine.finish(1e-12f);
-      lost += 1.0 - static_cast<double>(cosine.value);
-    }
+    row.for_each(dim, load, [&](index, const two_fours& own) { cosine.add(own); });
+    cosine.finish(1e-12f);
+    lost += 1.0 - static_cast<double>(cosine.value);
     if (dprediction == nullptr) continue;
-    for (index d = lane; d < dim; d += warp_size) {
-      if (last) {
-        dprediction[at + d] = 0;
-        continue;
-      }
-      const float x = prediction[at + d], y = embedding[next + d];
-      dprediction[at + d] = factor * cosine.slope_of_x(x, y);
-      dembedding[next + d] += factor * cosine.slope_of_y(x, y);
-    }
+    row.for_each(dim, load, [&](index d, const two_fours& own) {
+      const auto of_x = [&](float x, float y) { return factor * cosine.slope_of_x(x, y); };
+      const auto of_y = [&](float before, float x, float y) { return before + factor * cosine.slope_of_y(x, y); };
+      memory.store(dprediction + at, d, map_four(of_x, own.x, own.y));
+      memory.store(dembedding + next, d, map_four(of_y, memory.load(dembedding + next, d), own.x, own.y));
+    });
   }
   keep_partial<threads_of_losses>(lane == 0 ? lost : 0.0, partial);
 }
 
 struct embedding_distance_shape {
-  index rows, length, embeddings, first, dim;  ///< B m, m, n of the embedding
+  index rows, length, embeddings, first;       ///< B m, m, n of the embedding
   float squared, smooth, along, share, decay;  ///< the first two over channels
 };
 
 /// A warp a row of prediction[B,m,D].
 template <class = void>
-__global__ void embedding_distance_kernel(embedding_distance_shape shape, const float* prediction,
+__global__ void embedding_distance_kernel(embedding_distance_shape shape, fours memory, const float* prediction,
                                           const float* embedding, const token* targets, token ignore, float scale,
                                           const double* counted, double* partial, float* lost, float* dprediction,
                                           float* dembedding) {
   const int lane = lane_of_thread();
+  const index dim = memory.columns;
   double total = 0;
   for (index r = row_of_warp(); r < shape.rows; r += warps_of_grid()) {
-    const index at = r * shape.dim;
-    const index other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * shape.dim;
+    const index at = r * dim;
+    const index other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * dim;
+    const auto load = [&](index d) {
+      return two_fours{memory.load(prediction + at, d), memory.load(embedding + other, d)};
+    };
+    row_of_lane<two_fours> row;
+    row.read(dim, load);
     cosine_of_rows cosine;
     float distance = 0;
-    for (index d = lane; d < shape.dim; d += warp_size) {
-      const float x = prediction[at + d], y = embedding[other + d], apart = fabsf(x - y);
-      distance += shape.squared * apart * apart + shape.smooth * (apart < 1 ? apart * apart / 2 : apart - 0.5f);
-      cosine.add(x, y);
-    }
+    row.for_each(dim, load, [&](index, const two_fours& own) {
+      const float4 each = map_four(
+          [&](float x, float y) {
+            const float apart = fabsf(x - y);
+            return shape.squared * apart * apart + shape.smooth * (apart < 1 ? apart * apart / 2 : apart - 0.5f);
+          },
+          own.x, own.y);
+      distance += each.x + each.y + each.z + each.w;
+      cosine.add(own);
+    });
     cosine.finish(1e-8f);
     distance = warp_sum(distance) + shape.along * (1 - cosine.value);
     const bool counts = is_counted(targets[r], ignore);
@@ -227,13 +263,19 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, const 
     if (lane == 0) lost[r] = before + distance;
     if (dprediction == nullptr) continue;
     const float factor = counts ? scale * share / static_cast<float>(counted[0]) : 0;
-    for (index d = lane; d < shape.dim; d += warp_size) {
-      const float x = prediction[at + d], y = embedding[other + d], apart = x - y;
-      const float clamped = apart < -1 ? -1.f : apart > 1 ? 1.f : apart;
-      const float pull = 2 * shape.squared * apart + shape.smooth * clamped;
-      dprediction[at + d] = factor * (pull - shape.along * cosine.slope_of_x(x, y));
-      if (dembedding != nullptr) dembedding[other + d] -= factor * (pull + shape.along * cosine.slope_of_y(x, y));
-    }
+    const auto pull = [&](float x, float y) {
+      const float apart = x - y, clamped = apart < -1 ? -1.f : apart > 1 ? 1.f : apart;
+      return 2 * shape.squared * apart + shape.smooth * clamped;
+    };
+    row.for_each(dim, load, [&](index d, const two_fours& own) {
+      const auto of_x = [&](float x, float y) { return factor * (pull(x, y) - shape.along * cosine.slope_of_x(x, y)); };
+      const auto of_y = [&](float old, float x, float y) {
+        return old - factor * (pull(x, y) + shape.along * cosine.slope_of_y(x, y));
+      };
+      memory.store(dprediction + at, d, map_four(of_x, own.x, own.y));
+      if (dembedding != nullptr)
+        memory.store(dembedding + other, d, map_four(of_y, memory.load(dembedding + other, d), own.x, own.y));
+    });
   }
   keep_partial<threads_of_losses>(lane == 0 ? total : 0.0, partial);
 }
@@ -300,7 +342,8 @@ inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const toke
   double* const partial = counted + 1;
   device::count_targets(backend, targets, ignore, counted);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<>, logits.data,
-                 targets.data, ignore, scale, rows, vocabulary, counted, partial, gradient.data);
+                 device::fours(vocabulary, {}, {logits.data, gradient.data}), targets.data, ignore, scale, rows,
+                 counted, partial, gradient.data);
   device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 
@@ -312,8 +355,9 @@ inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<flo
   const double pairs = static_cast<double>(batch * (length - 1));
   double* const partial = device::double_scratch(backend, blocks);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<>, prediction.data,
-                 embedding.data, rows, length, dim, -scale / static_cast<float>(pairs), partial, dprediction.data,
-                 dembedding.data);
+                 embedding.data,
+                 device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}), rows,
+                 length, -scale / static_cast<float>(pairs), partial, dprediction.data, dembedding.data);
   device::total_of_partials(backend, partial, blocks, nullptr, pairs, loss.data, update::add);
 }
 
@@ -329,7 +373,6 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
       length,
       embedding.shape[1],
       first,
-      dim,
       static_cast<float>(settings.squared / static_cast<double>(dim)),
       static_cast<float>(settings.smooth / static_cast<double>(dim)),
       static_cast<float>(settings.cosine),
@@ -340,6 +383,7 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
   double* const partial = counted + 1;
   device::count_targets(backend, targets, ignore, counted);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<>, shape,
+                 device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}),
                  prediction.data, embedding.data, targets.data, ignore, scale, counted, partial, lost.data,
                  dprediction.data, dembedding.data);
   device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);

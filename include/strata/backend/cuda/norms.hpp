@@ -3,6 +3,8 @@
 // Source: backend/backend.hpp.
 #pragma once
 
+#include <initializer_list>
+
 #include <strata/backend/cuda/loops.hpp>
 
 namespace strata {
@@ -11,59 +13,57 @@ namespace device {
 /// Where the elements of one row of token_shift(x) lie in x; -1 for the zeros before the start.
 struct shifted_row {
   index own, earlier, kept;
-  __device__ __forceinline__ index place(index d) const { return d < kept ? own + d : earlier < 0 ? -1 : earlier + d; }
-  __device__ __forceinline__ float operator()(const float* x, index d) const {
-    const index at = place(d);
-    return at < 0 ? 0.f : x[at];
+  __device__ __forceinline__ index operator()(index d) const {
+    return d < kept ? own + d : earlier < 0 ? -1 : earlier + d;
   }
 };
 struct token_shift {
   index length, dim, shift, kept;
   token_shift(const std::array<index, 3>& shape, int by)
       : length(shape[1]), dim(shape[2]), shift(by), kept(by == 0 ? dim : (dim + 1) / 2) {}
+  fours memory(std::initializer_list<const float*> arrays) const { return {dim, {kept}, arrays}; }
   __device__ __forceinline__ shifted_row row(index r) const {
     return {r * dim, shift == 0 || r % length < shift ? -1 : (r - shift) * dim, kept};
   }
 };
 
-/// The sum of terms(d) over d, in every lane of a warp.
-template <class Terms>
-__device__ __forceinline__ float sum_of_row(index dim, Terms terms) {
-  float sum = 0;
-  for (index d = lane_of_thread(); d < dim; d += warp_size) sum += terms(d);
-  return warp_sum(sum);
-}
-
 /// One warp a row. Without a mean, bias and mean are not used.
 template <bool Centred>
-__global__ void norm_kernel(index rows, token_shift shape, const float* __restrict__ x, const float* __restrict__ gain,
-                            const float* __restrict__ bias, float* __restrict__ y, float* __restrict__ factor,
-                            float* __restrict__ mean) {
+__global__ void norm_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
+                            const float* __restrict__ gain, const float* __restrict__ bias, float* __restrict__ y,
+                            float* __restrict__ factor, float* __restrict__ mean) {
   const index r = row_of_warp();
   if (r >= rows) return;
   const index dim = shape.dim;
   const float width = static_cast<float>(dim);
-  const shifted_row row = shape.row(r);
-  float m = 0;
-  if constexpr (Centred) m = sum_of_row(dim, [&](index d) { return row(x, d); }) / width;
-  const float squares = sum_of_row(dim, [&](index d) { return (row(x, d) - m) * (row(x, d) - m); });
-  const float f = Centred ? 1 / sqrtf(squares / width + 1e-5f) : sqrtf(width) / fmaxf(sqrtf(squares), 1e-12f);
-  const int lane = lane_of_thread();
-  for (index d = lane; d < dim; d += warp_size) {
-    const float normed = (row(x, d) - m) * f * gain[d];
-    if constexpr (Centred)
-      y[r * dim + d] = normed + bias[d];
-    else
-      y[r * dim + d] = normed;
+  const shifted_row place = shape.row(r);
+  const auto load = [&](index d) { return memory.load_from(x, d, place); };
+  row_of_lane<float4> row;
+  row.read(dim, load);
+  float m = 0, squares = 0;
+  if constexpr (Centred) {
+    row.for_each(dim, load, [&](index d, float4 own) { m += memory.sum(d, own); });
+    m = warp_sum(m) / width;
   }
-  if (lane != 0) return;
+  row.for_each(dim, load, [&](index d, float4 own) {
+    squares += memory.sum(d, map_four([&](float value) { return (value - m) * (value - m); }, own));
+  });
+  squares = warp_sum(squares);
+  const float f = Centred ? 1 / sqrtf(squares / width + 1e-5f) : sqrtf(width) / fmaxf(sqrtf(squares), 1e-12f);
+  row.for_each(dim, load, [&](index d, float4 own) {
+    float4 normed = map_four([&](float value, float g) { return (value - m) * f * g; }, own, memory.load(gain, d));
+    if constexpr (Centred)
+      normed = map_four([](float value, float b) { return value + b; }, normed, memory.load(bias, d));
+    memory.store(y + r * dim, d, normed);
+  });
+  if (lane_of_thread() != 0) return;
   factor[r] = f;
   if constexpr (Centred) mean[r] = m;
 }
 
 /// dx of one row a warp. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
 template <bool Centred>
-__global__ void norm_backward_kernel(index rows, token_shift shape, const float* __restrict__ x,
+__global__ void norm_backward_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
                                      const float* __restrict__ gain, const float* __restrict__ factor,
                                      const float* __restrict__ mean, const float* __restrict__ dy,
                                      float* __restrict__ dx) {
@@ -71,15 +71,28 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, const float*
   if (r >= rows) return;
   const index dim = shape.dim;
   const float width = static_cast<float>(dim), f = factor[r], m = Centred ? mean[r] : 0.f;
-  const shifted_row row = shape.row(r);
-  const float* const upper = dy + r * dim;
-  const float pull = sum_of_row(dim, [&](index d) { return upper[d] * gain[d] * (row(x, d) - m) * f; }) / width;
-  float push = 0;
-  if constexpr (Centred) push = sum_of_row(dim, [&](index d) { return upper[d] * gain[d]; }) / width;
-  for (index d = lane_of_thread(); d < dim; d += warp_size) {
-    const index place = row.place(d);
-    if (place >= 0) dx[place] += f * (upper[d] * gain[d] - push - (x[place] - m) * f * pull);
-  }
+  const shifted_row place = shape.row(r);
+  // The normed input and the gradient of it; past the last column the latter is 0.
+  const auto load = [&](index d) {
+    return two_fours{
+        map_four([&](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
+        map_four([](float upper, float g) { return upper * g; }, memory.load(dy + r * dim, d), memory.load(gain, d))};
+  };
+  row_of_lane<two_fours> row;
+  row.read(dim, load);
+  float pull = 0, push = 0;
+  row.for_each(dim, load, [&](index d, const two_fours& own) {
+    pull += memory.sum(d, map_four([](float normed, float upper) { return normed * upper; }, own.x, own.y));
+    if constexpr (Centred) push += memory.sum(d, own.y);
+  });
+  pull = warp_sum(pull) / width;
+  if constexpr (Centred) push = warp_sum(push) / width;
+  row.for_each(dim, load, [&](index d, const two_fours& own) {
+    const auto change = [&](float before, float normed, float upper) {
+      return before + f * (upper - push - normed * pull);
+    };
+    memory.store_to(dx, d, place, map_four(change, memory.load_from(dx, d, place), own.x, own.y));
+  });
 }
 
 /// What each element adds to dgain and to dbias.
@@ -92,7 +105,8 @@ struct norm_terms {
   const float* dy;
   __device__ __forceinline__ float2 operator()(index r, index d) const {
     const float upper = dy[r * shape.dim + d], m = Centred ? mean[r] : 0.f;
-    return make_float2(upper * (shape.row(r)(x, d) - m) * factor[r], upper);
+    const index place = shape.row(r)(d);
+    return make_float2(upper * ((place < 0 ? 0.f : x[place]) - m) * factor[r], upper);
   }
 };
 
@@ -100,15 +114,17 @@ template <bool Centred>
 void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const float* bias, int shift, float* y,
           float* factor, float* mean) {
   const index rows = x.shape[0] * x.shape[1];
-  launch_warps(backend, rows, norm_kernel<Centred>, rows, token_shift(x.shape, shift), x.data, gain, bias, y, factor,
-               mean);
+  const token_shift shape(x.shape, shift);
+  launch_warps(backend, rows, norm_kernel<Centred>, rows, shape, shape.memory({x.data, gain, bias, y}), x.data, gain,
+               bias, y, factor, mean);
 }
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
   const token_shift shape(x.shape, shift);
   const index rows = x.shape[0] * x.shape[1];
-  launch_warps(backend, rows, norm_backward_kernel<Centred>, rows, shape, x.data, gain, factor, mean, dy, dx);
+  launch_warps(backend, rows, norm_backward_kernel<Centred>, rows, shape, shape.memory({x.data, gain, dy, dx}), x.data,
+               gain, factor, mean, dy, dx);
   add_column_sums(backend, rows, shape.dim, norm_terms<Centred>{shape, x.data, factor, mean, dy}, dgain, dbias);
 }
 
