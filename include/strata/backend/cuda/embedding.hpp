@@ -10,13 +10,14 @@
 namespace strata {
 namespace device {
 
-struct embed_element {
+struct embed_fours {
   const token* ids;
   const float* table;
   float* y;
-  index dim;
+  fours memory;
   __device__ __forceinline__ void operator()(index r, index d) const {
-    y[r * dim + d] = ids[r] < 0 ? 0.f : table[ids[r] * dim + d];
+    const index id = ids[r], dim = memory.columns;
+    memory.store(y + r * dim, d, id < 0 ? make_float4(0, 0, 0, 0) : memory.load(table + id * dim, d));
   }
 };
 
@@ -96,8 +97,9 @@ struct add_groups_element {
 }  // namespace device
 
 inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
-  device::for_each_in_rows(backend, y.shape[0], y.shape[1],
-                           device::embed_element{ids.data, table.data, y.data, y.shape[1]});
+  const device::fours memory(y.shape[1], {}, {table.data, y.data});
+  device::for_each_four_in_rows(backend, y.shape[0], y.shape[1],
+                                device::embed_fours{ids.data, table.data, y.data, memory});
 }
 
 inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {

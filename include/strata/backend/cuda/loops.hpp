@@ -121,6 +121,8 @@ struct fours {
     store_to(
         row, column, [](index c) { return c; }, value);
   }
+  __device__ __forceinline__ void put(float* row, index column, float4 value, bool add) const;
+
   /// Of the columns there are.
   __device__ __forceinline__ float sum(index column, float4 x) const {
     return x.x + (column + 1 < columns ? x.y : 0.f) + (column + 2 < columns ? x.z : 0.f) +
@@ -130,6 +132,14 @@ struct fours {
 template <class Map, class... Fours>
 __device__ __forceinline__ float4 map_four(Map map, const Fours&... x) {
   return make_float4(map(x.x...), map(x.y...), map(x.z...), map(x.w...));
+}
+
+__device__ __forceinline__ float4 sum_of_fours(const float4& x, const float4& y) {
+  return map_four([](float a, float b) { return a + b; }, x, y);
+}
+/// row = or += value.
+__device__ __forceinline__ void fours::put(float* row, index column, float4 value, bool add) const {
+  store(row, column, add ? sum_of_fours(load(row, column), value) : value);
 }
 
 /// action(row, column) for every fourth column of a matrix.

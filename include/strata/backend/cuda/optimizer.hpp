@@ -12,12 +12,13 @@ namespace device {
 
 /// partial[blocks] = the squares that each block sums; blocks take turns.
 template <int Threads>
-__global__ void sum_squares_kernel(const float* x, index count, double* partial) {
+__global__ void sum_squares_kernel(const float* x, fours memory, double* partial) {
   double sum = 0;
-  for (index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x; n < count;
-       n += static_cast<index>(gridDim.x) * Threads) {
-    const double value = x[n];
-    sum += value * value;
+  for (index n = 4 * (static_cast<index>(blockIdx.x) * Threads + threadIdx.x); n < memory.columns;
+       n += 4 * static_cast<index>(gridDim.x) * Threads) {
+    const float4 own = memory.load(x, n);
+    const double a = own.x, b = own.y, c = own.z, d = own.w;
+    sum += a * a + b * b + c * c + d * d;
   }
   keep_partial<Threads>(sum, partial);
 }
@@ -52,11 +53,11 @@ struct adam_change {
 
 inline void squared_norm(cuda& backend, input<float, 1> x, output<float, 1> result) {
   constexpr int threads = 256;
-  constexpr index elements_a_thread = 4;
+  constexpr index elements_a_thread = 16;
   const index blocks = device::blocks_of_sums(x.size(), threads * elements_a_thread);
   double* const partial = device::double_scratch(backend, blocks);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sum_squares_kernel<threads>, x.data,
-                 x.size(), partial);
+                 device::fours(x.size(), {}, {x.data}), partial);
   device::total_of_partials(backend, partial, blocks, nullptr, 1, result.data, update::replace);
 }
 

@@ -91,80 +91,90 @@ struct met_columns {
   index length, width;        ///< of x
   index to_length, to_width;  ///< of y
 };
-struct take_element {
+struct take_fours {
   met_columns shape;
   const float* x;
   float* y;
   bool add;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index column) const {
     const column_range& range = shape.range;
     const index b = row / shape.to_length, i = row % shape.to_length;
     const index from = b * shape.length + i * range.to_stride / range.from_stride;
-    const float value = x[from * shape.width + range.from_column + column];
-    float& place = y[row * shape.to_width + range.to_column + column];
-    place = add ? place + value : value;
+    memory.put(y + row * shape.to_width + range.to_column, column,
+               memory.load(x + from * shape.width + range.from_column, column), add);
   }
 };
-struct take_backward_element {
+struct take_backward_fours {
   met_columns shape;
   const float* dy;
   float* dx;
   bool add;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index column) const {
     const column_range& range = shape.range;
     const index b = row / shape.length, j = row % shape.length;
     // Positions of y with j = i to_stride / from_stride.
     const index end = min(divided_up((j + 1) * range.from_stride, range.to_stride), shape.to_length);
-    float sum = 0;
+    float4 sum = make_float4(0, 0, 0, 0);
     for (index i = divided_up(j * range.from_stride, range.to_stride); i < end; ++i)
-      sum += dy[(b * shape.to_length + i) * shape.to_width + range.to_column + column];
-    float& place = dx[row * shape.width + range.from_column + column];
-    place = add ? place + sum : sum;
+      sum = sum_of_fours(sum, memory.load(dy + (b * shape.to_length + i) * shape.to_width + range.to_column, column));
+    memory.put(dx + row * shape.width + range.from_column, column, sum, add);
   }
 };
 
+/// x and y, or their gradients in the same places, which columns of `range` meet.
+inline fours memory_of(const met_columns& shape, const float* x, const float* y) {
+  return {shape.range.width, {shape.width, shape.to_width, shape.range.from_column, shape.range.to_column}, {x, y}};
+}
 inline void take(cuda& backend, const view<const float, 3>& x, const column_range& range, const view<float, 3>& y,
                  update mode) {
-  for_each_in_rows(
-      backend, y.shape[0] * y.shape[1], range.width,
-      take_element{{range, x.shape[1], x.shape[2], y.shape[1], y.shape[2]}, x.data, y.data, mode == update::add});
+  const met_columns shape{range, x.shape[1], x.shape[2], y.shape[1], y.shape[2]};
+  for_each_four_in_rows(backend, y.shape[0] * y.shape[1], range.width,
+                        take_fours{shape, x.data, y.data, mode == update::add, memory_of(shape, x.data, y.data)});
 }
 inline void take_backward(cuda& backend, const view<const float, 3>& dy, const column_range& range,
                           const view<float, 3>& dx, update mode) {
-  for_each_in_rows(
+  const met_columns shape{range, dx.shape[1], dx.shape[2], dy.shape[1], dy.shape[2]};
+  for_each_four_in_rows(
       backend, dx.shape[0] * dx.shape[1], range.width,
-      take_backward_element{
-          {range, dx.shape[1], dx.shape[2], dy.shape[1], dy.shape[2]}, dy.data, dx.data, mode == update::add});
+      take_backward_fours{shape, dy.data, dx.data, mode == update::add, memory_of(shape, dx.data, dy.data)});
 }
 
 struct depthwise_shape {
   index tokens, positions, dim, stride;
 };
-struct depthwise_element {
+struct depthwise_fours {
   depthwise_shape shape;
   const float* x;
   const float* weight;
   const float* bias;  ///< may be null
   float* y;
   bool add;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index d) const {
     const index b = row / shape.tokens, i = row % shape.tokens / shape.stride;
-    const float value = weight[d] * x[(b * shape.positions + i) * shape.dim + d] + (bias == nullptr ? 0.f : bias[d]);
-    float& place = y[row * shape.dim + d];
-    place = add ? place + value : value;
+    const float4 shift = bias == nullptr ? make_float4(0, 0, 0, 0) : memory.load(bias, d);
+    memory.put(y + row * shape.dim, d,
+               map_four([](float w, float own, float c) { return w * own + c; }, memory.load(weight, d),
+                        memory.load(x + (b * shape.positions + i) * shape.dim, d), shift),
+               add);
   }
 };
-struct depthwise_backward_element {
+struct depthwise_backward_fours {
   depthwise_shape shape;
   const float* weight;
   const float* dy;
   float* dx;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index d) const {
     const index b = row / shape.positions, first = row % shape.positions * shape.stride;
     const index end = min(first + shape.stride, shape.tokens);
-    float sum = 0;
-    for (index t = first; t < end; ++t) sum += dy[(b * shape.tokens + t) * shape.dim + d];
-    dx[row * shape.dim + d] += weight[d] * sum;
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (index t = first; t < end; ++t)
+      sum = sum_of_fours(sum, memory.load(dy + (b * shape.tokens + t) * shape.dim, d));
+    memory.put(dx + row * shape.dim, d,
+               map_four([](float w, float own) { return w * own; }, memory.load(weight, d), sum), true);
   }
 };
 /// What each element adds to dweight and to dbias.
@@ -180,15 +190,17 @@ struct depthwise_terms {
 };
 
 /// Of each text [n,..] the rows `start`, start + apart, .. go to slots number, number + 1, .. of its ring [span,D].
-struct keep_element {
+struct keep_fours {
   const float* x;
   index length, width, column, start, apart;
   index kept, number;
   float* ring;
-  index span, dim;
+  index span;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index d) const {
     const index b = row / kept, n = row % kept;
-    ring[(b * span + (number + n) % span) * dim + d] = x[(b * length + start + n * apart) * width + column + d];
+    memory.store(ring + (b * span + (number + n) % span) * memory.columns, d,
+                 memory.load(x + (b * length + start + n * apart) * width + column, d));
   }
 };
 
@@ -249,17 +261,24 @@ inline void subsample_backward(cuda& backend, input<float, 3> dy, int stride, in
 inline void depthwise(cuda& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 1> bias,
                       output<float, 3> y, update mode) {
   const auto [batch, tokens, dim] = y.shape;
-  device::for_each_in_rows(
+  device::for_each_four_in_rows(
       backend, batch * tokens, dim,
-      device::depthwise_element{
-          {tokens, x.shape[1], dim, stride}, x.data, weight.data, bias.data, y.data, mode == update::add});
+      device::depthwise_fours{{tokens, x.shape[1], dim, stride},
+                              x.data,
+                              weight.data,
+                              bias.data,
+                              y.data,
+                              mode == update::add,
+                              device::fours(dim, {}, {x.data, weight.data, bias.data, y.data})});
 }
 inline void depthwise_backward(cuda& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 3> dy,
                                output<float, 3> dx, output<float, 1> dweight, output<float, 1> dbias) {
   const auto [batch, positions, dim] = dx.shape;
   const device::depthwise_shape shape{dy.shape[1], positions, dim, stride};
-  device::for_each_in_rows(backend, batch * positions, dim,
-                           device::depthwise_backward_element{shape, weight.data, dy.data, dx.data});
+  device::for_each_four_in_rows(
+      backend, batch * positions, dim,
+      device::depthwise_backward_fours{shape, weight.data, dy.data, dx.data,
+                                       device::fours(dim, {}, {weight.data, dy.data, dx.data})});
   device::add_column_sums(backend, batch * shape.tokens, dim, device::depthwise_terms{shape, x.data, dy.data},
                           dweight.data, dbias.data);
 }
@@ -269,33 +288,33 @@ inline void keep_last(cuda& backend, input<float, 3> x, int sequence, int dilati
   const auto [batch, span, dim] = ring.shape;
   const index count = (x.shape[1] - sequence + dilation - 1) / dilation, first = std::max<index>(0, count - span);
   const index kept = std::max<index>(0, count - first);
-  device::for_each_in_rows(backend, batch * kept, dim,
-                           device::keep_element{.x = x.data,
-                                                .length = x.shape[1],
-                                                .width = x.shape[2],
-                                                .column = column,
-                                                .start = sequence + first * dilation,
-                                                .apart = dilation,
-                                                .kept = kept,
-                                                .number = first,
-                                                .ring = ring.data,
-                                                .span = span,
-                                                .dim = dim});
+  device::for_each_four_in_rows(backend, batch * kept, dim,
+                                device::keep_fours{.x = x.data,
+                                                   .length = x.shape[1],
+                                                   .width = x.shape[2],
+                                                   .column = column,
+                                                   .start = sequence + first * dilation,
+                                                   .apart = dilation,
+                                                   .kept = kept,
+                                                   .number = first,
+                                                   .ring = ring.data,
+                                                   .span = span,
+                                                   .memory = {dim, {x.shape[2], column}, {x.data, ring.data}}});
 }
 inline void keep_row(cuda& backend, input<float, 2> x, index position, output<float, 3> ring) {
   const auto [batch, span, dim] = ring.shape;
-  device::for_each_in_rows(backend, batch, dim,
-                           device::keep_element{.x = x.data,
-                                                .length = 1,
-                                                .width = dim,
-                                                .column = 0,
-                                                .start = 0,
-                                                .apart = 1,
-                                                .kept = 1,
-                                                .number = position,
-                                                .ring = ring.data,
-                                                .span = span,
-                                                .dim = dim});
+  device::for_each_four_in_rows(backend, batch, dim,
+                                device::keep_fours{.x = x.data,
+                                                   .length = 1,
+                                                   .width = dim,
+                                                   .column = 0,
+                                                   .start = 0,
+                                                   .apart = 1,
+                                                   .kept = 1,
+                                                   .number = position,
+                                                   .ring = ring.data,
+                                                   .span = span,
+                                                   .memory = {dim, {}, {x.data, ring.data}}});
 }
 
 inline void shift_step(cuda& backend, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {

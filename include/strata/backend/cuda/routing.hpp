@@ -69,32 +69,39 @@ __global__ void route_kernel(double capacity, int dilation, index first, const f
   }
 }
 
-struct add_routed_element {
+struct add_routed_fours {
   const token* rows;
   const float* gate;
   const float* x;
   float* y;
-  index dim;
+  fours memory;
   __device__ __forceinline__ void operator()(index r, index d) const {
-    if (rows[r] >= 0) y[rows[r] * dim + d] += gate[r] * x[r * dim + d];
+    if (rows[r] < 0) return;
+    float* const to = y + rows[r] * memory.columns;
+    const float weight = gate[r];
+    memory.store(to, d,
+                 map_four([&](float before, float own) { return before + weight * own; }, memory.load(to, d),
+                          memory.load(x + r * memory.columns, d)));
   }
 };
 
 /// One warp a row. dx may be x.
 template <class = void>
-__global__ void add_routed_backward_kernel(index count, index dim, const token* __restrict__ rows,
+__global__ void add_routed_backward_kernel(index count, fours memory, const token* __restrict__ rows,
                                            const float* __restrict__ gate, const float* x, const float* __restrict__ dy,
                                            float* dx, float* __restrict__ dscore) {
-  const index r = row_of_warp();
+  const index r = row_of_warp(), dim = memory.columns;
   if (r >= count) return;
   const int lane = lane_of_thread();
   const index row = rows[r];
   const float weight = gate[r];
   float dgate = 0;
-  for (index d = lane; d < dim; d += warp_size) {
-    const float slope = row < 0 ? 0.f : dy[row * dim + d];
-    dgate += x[r * dim + d] * slope;
-    dx[r * dim + d] = weight * slope;
+  for (index d = 4 * lane; d < dim; d += 4 * warp_size) {
+    const float4 slope = row < 0 ? make_float4(0, 0, 0, 0) : memory.load(dy + row * dim, d);
+    const float4 products =
+        map_four([](float own, float upper) { return own * upper; }, memory.load(x + r * dim, d), slope);
+    dgate += products.x + products.y + products.z + products.w;
+    memory.store(dx + r * dim, d, map_four([&](float upper) { return weight * upper; }, slope));
   }
   dgate = warp_sum(dgate);
   if (lane == 0 && row >= 0) dscore[row] = (1 - weight * weight) * dgate;
@@ -111,15 +118,17 @@ inline void route(cuda& backend, double capacity, int dilation, index first, inp
 
 inline void add_routed(cuda& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
                        output<float, 2> y) {
-  device::for_each_in_rows(backend, x.shape[0], x.shape[1],
-                           device::add_routed_element{rows.data, gate.data, x.data, y.data, x.shape[1]});
+  const device::fours memory(x.shape[1], {}, {x.data, y.data});
+  device::for_each_four_in_rows(backend, x.shape[0], x.shape[1],
+                                device::add_routed_fours{rows.data, gate.data, x.data, y.data, memory});
 }
 
 inline void add_routed_backward(cuda& backend, view<const token, 1> rows, input<float, 1> gate, input<float, 2> x,
                                 input<float, 2> dy, output<float, 2> dx, output<float, 1> dscore) {
   fill(backend, 0.f, dscore);
-  device::launch_warps(backend, x.shape[0], device::add_routed_backward_kernel<>, x.shape[0], x.shape[1], rows.data,
-                       gate.data, x.data, dy.data, dx.data, dscore.data);
+  device::launch_warps(backend, x.shape[0], device::add_routed_backward_kernel<>, x.shape[0],
+                       device::fours(x.shape[1], {}, {x.data, dy.data, dx.data}), rows.data, gate.data, x.data, dy.data,
+                       dx.data, dscore.data);
 }
 
 }  // namespace strata
