@@ -1,11 +1,20 @@
 // Instructions of PTX that CUDA C++ has no functions for, by the names that strata gives them: products of bfloat16 matrices by
-// a warp, and copies into shared memory that run beside the threads.
-// Source: PTX ISA, "Matrix Fragments for mma.m16n8k16", "ldmatrix", "cp.async".
+// a warp, and copies into shared memory that run beside the threads. Those for nvcc stand in strata/backend/cuda/tensor_cores.hpp.
+// Source: PTX ISA, "Matrix Fragments for mma.m16n8k16", "ldmatrix", "cvt", "cp.async".
 #pragma once
 
 #include "cuda_on_cpu/device.hpp"
 
 namespace strata::device {
+
+/// Both rounded to the nearest bfloat16, ties to the even one, `low` in the lower half: cvt.rn.bf16x2.f32, whose NaN is 0x7fff.
+inline unsigned round_to_bfloat16(float low, float high) {
+  const auto rounded = [](float x) {
+    const auto bits = std::bit_cast<unsigned>(x);
+    return x == x ? (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16 : 0x7fffu;
+  };
+  return rounded(low) | rounded(high) << 16;
+}
 
 /// d[16,8] += a[16,16] b[16,8], in float: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32. Each lane holds a part of each
 /// matrix, two elements in an unsigned.
@@ -36,6 +45,16 @@ inline void ldmatrix_x4(unsigned (&r)[4], const void* row, cuda_on_cpu::place at
   cuda_on_cpu::gather(0xffffffffu, &row, rows, sizeof row, "ldmatrix.x4", at);
   for (int n = 0; n < 4; ++n)
     r[n] = static_cast<const unsigned*>(rows[n * 8 + cuda_on_cpu::current_lane / 4])[cuda_on_cpu::current_lane % 4];
+}
+
+/// The same of the transposed matrices: ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16.
+inline void ldmatrix_x4_transposed(unsigned (&r)[4], const void* row,
+                                   cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
+  const void* rows[cuda_on_cpu::warp_size];
+  cuda_on_cpu::gather(0xffffffffu, &row, rows, sizeof row, "ldmatrix.x4.trans", at);
+  const int first = cuda_on_cpu::current_lane % 4 * 2, column = cuda_on_cpu::current_lane / 4;
+  const auto element = [&](int n) { return unsigned{static_cast<const std::uint16_t*>(rows[n])[column]}; };
+  for (int n = 0; n < 4; ++n) r[n] = element(n * 8 + first) | element(n * 8 + first + 1) << 16;
 }
 
 /// 16 bytes, which must be aligned to 16: cp.async.cg.shared.global.

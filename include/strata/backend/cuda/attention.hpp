@@ -1,108 +1,18 @@
 // attention, its gradient and one step of incremental attention.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
 // Source: FlashAttention, arXiv 2205.14135: a block of threads keeps a tile of queries (or, for their gradients, of keys and
-// values), and what they meet comes through shared memory in small blocks.
+// values), and what they meet comes through shared memory in small blocks. attention_tensor_cores.hpp does the same in bfloat16.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <type_traits>
 
+#include <strata/backend/cuda/attention_rows.hpp>
+#include <strata/backend/cuda/attention_tensor_cores.hpp>
 #include <strata/backend/cuda/context.hpp>
+#include <strata/backend/cuda/products.hpp>
 
 namespace strata {
 namespace device {
-
-/// Neighbouring lanes that share a row. What a row needs of its other lanes then never leaves the warp.
-inline constexpr int row_lanes = 8;
-
-/// Of the values of the lanes that share a row, in each of them.
-__device__ __forceinline__ float row_sum(float value) {
-  STRATA_UNROLL
-  for (int apart = row_lanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(all_lanes, value, apart);
-  return value;
-}
-/// Passes over what is not a number.
-__device__ __forceinline__ float row_max(float value) {
-  STRATA_UNROLL
-  for (int apart = row_lanes / 2; apart > 0; apart /= 2) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, apart));
-  return value;
-}
-/// From what exponents count: a maximum, but 0 where there is nothing yet, so that what is not seen weighs exp(-inf) = 0.
-__device__ __forceinline__ float exponent_base(float largest) { return largest == -INFINITY ? 0.f : largest; }
-
-/// The cos and sin of all positions, [n,E/2] each; without a table nothing is turned.
-struct turning {
-  const float* cosine = nullptr;
-  const float* sine = nullptr;
-};
-
-/// What all kernels of one attention need.
-struct attention_arguments {
-  attention_shape shape;
-  int span;  ///< not beyond the sequence
-  float scale;
-  const float* table;
-  index positions;  ///< of the table
-
-  /// `which`: 0 for queries, 1 for keys.
-  __device__ __forceinline__ turning turning_of(int which) const {
-    if (table == nullptr) return {};
-    const index size = positions * (shape.head_dim / 2);
-    return {table + 2 * which * size, table + (2 * which + 1) * size};
-  }
-  __device__ __forceinline__ bool sees(int query, int key) const { return key <= query && query - key < span; }
-};
-
-/// Rows of E channels, `step` apart, and what turns them.
-template <class T>
-struct head_rows {
-  T* first;
-  index step;
-  turning by;
-};
-
-/// One interleaved sequence of one head: where it lies. `task` counts batch, heads and interleaved sequences.
-struct attention_sequence {
-  const attention_arguments& own;
-  int count, head_dim;  // indices of this sequence, E
-  index dim;            // H E
-  index row;            // of index 0 in [B n]
-  index head_row;       // of index 0 in [B,H,n]
-  index channel;        // of the head inside [H E]
-
-  __device__ __forceinline__ attention_sequence(const attention_arguments& arguments, index task)
-      : own(arguments), head_dim(own.shape.head_dim), dim(static_cast<index>(own.shape.heads) * head_dim) {
-    const attention_shape& shape = own.shape;
-    const index sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
-    const index b = task / shape.dilation / shape.heads;
-    count = static_cast<int>((shape.length - sequence + shape.dilation - 1) / shape.dilation);
-    row = b * shape.length + sequence;
-    head_row = (b * shape.heads + head) * shape.length + sequence;
-    channel = head * head_dim;
-  }
-  /// Its part of a matrix [B n, H E].
-  template <class T>
-  __device__ __forceinline__ head_rows<T> of(T* rows) const {
-    return {rows + row * dim + channel, own.shape.dilation * dim, {}};
-  }
-  template <class T>
-  __device__ __forceinline__ head_rows<T> queries_of(T* qkv) const {
-    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0)};
-  }
-  template <class T>
-  __device__ __forceinline__ head_rows<T> keys_of(T* qkv) const {
-    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1)};
-  }
-  template <class T>
-  __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {
-    return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}};
-  }
-  /// Index i of it in [B,H,n].
-  __device__ __forceinline__ index in_heads(int i) const {
-    return head_row + static_cast<index>(i) * own.shape.dilation;
-  }
-};
 
 __device__ __forceinline__ void load_vector(const float* from, float (&to)[2]) {
   const float2 both = *reinterpret_cast<const float2*>(from);
@@ -149,19 +59,10 @@ struct attention_tile {
         continue;
       }
       const index i = first + row;
-      float x = 0, y = 0;
-      if (i < sequence.count) {
-        x = from.first[i * from.step + e], y = from.first[i * from.step + e + half];
-        if (from.by.cosine != nullptr) {
-          const float cosine = from.by.cosine[i * half + e], sine = from.by.sine[i * half + e];
-          const float turned = x * cosine - y * sine;
-          y = y * cosine + x * sine;
-          x = turned;
-        }
-      }
-      out[e] = x;
-      out[e + half] = y;
-      finite = finite && fabsf(x) <= 3.402823466e38f && fabsf(y) <= 3.402823466e38f;
+      const float2 pair = i < sequence.count ? from.pair(i, e, half) : make_float2(0, 0);
+      out[e] = pair.x;
+      out[e + half] = pair.y;
+      finite = finite && fabsf(pair.x) <= 3.402823466e38f && fabsf(pair.y) <= 3.402823466e38f;
     }
     return finite;
   }
@@ -174,15 +75,7 @@ struct attention_tile {
     for (int row = static_cast<int>(threadIdx.x) / pairs; row < rows; row += threads / pairs) {
       const index i = first + row;
       if (i >= sequence.count) return;
-      float x = from[row * stride + e], y = from[row * stride + e + half];
-      if (to.by.cosine != nullptr) {
-        const float cosine = to.by.cosine[i * half + e], sine = to.by.sine[i * half + e];
-        const float turned = x * cosine + y * sine;
-        y = y * cosine - x * sine;
-        x = turned;
-      }
-      to.first[i * to.step + e] = x;
-      to.first[i * to.step + e + half] = y;
+      to.put_pair(i, e, half, from[row * stride + e], from[row * stride + e + half]);
     }
   }
 
@@ -561,39 +454,24 @@ __global__ void attention_step_kernel(attention_shape shape, index newest, index
   write_softmax<Width, Threads>(part, head_dim, y + b * dim + channel, nullptr, false);
 }
 
-/// Calls action(std::integral_constant<int, Width>{}) for the narrowest kernel that holds a head.
-template <class Action>
-void with_head_width(int head_dim, Action action) {
-  if (head_dim <= 16) return action(std::integral_constant<int, 16>{});
-  if (head_dim <= 32) return action(std::integral_constant<int, 32>{});
-  if (head_dim <= 64) return action(std::integral_constant<int, 64>{});
-  if (head_dim <= 128) return action(std::integral_constant<int, 128>{});
-  fail("CUDA: attention has kernels for heads of up to 128 channels, not of ", head_dim);
-}
-
 inline constexpr int threads_of_steps = 128;
-
-inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
-
-inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table) {
-  return {shape, static_cast<int>(std::min(shape.span, shape.length)), attention_scale(shape.head_dim), table.data,
-          table.shape[1]};
-}
-template <class Tile>
-dim3 attention_blocks(const attention_shape& shape) {
-  return dim3(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
-              blocks_for((shape.length + shape.dilation - 1) / shape.dilation, Tile::rows));
-}
 
 }  // namespace device
 
 inline void attention(cuda& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
                       output<float, 2> y, output<float, 3> log_sum_exp) {
   device::with_head_width(shape.head_dim, [&](auto width) {
-    using tile = device::forward_tile<width()>;
-    device::launch(backend, {device::attention_blocks<tile>(shape), tile::threads, device::attention_bytes<tile>()},
-                   device::attention_kernel<width()>, device::arguments_of(shape, table), qkv.data, y.data,
-                   log_sum_exp.data);
+    const auto run = [&](auto tile, std::size_t shared_bytes, auto kernel) {
+      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, kernel, device::arguments_of(shape, table),
+                                           qkv.data, y.data, log_sum_exp.data);
+    };
+    if (backend.products().precision() == cuda_precision::bfloat16) {
+      using tile = device::tensor_forward_tile<width()>;
+      run(tile{}, tile::forward_bytes, device::attention_tensor_kernel<width()>);
+    } else {
+      using tile = device::forward_tile<width()>;
+      run(tile{}, device::attention_bytes<tile>(), device::attention_kernel<width()>);
+    }
   });
 }
 
@@ -601,15 +479,23 @@ inline void attention_backward(cuda& backend, const attention_shape& shape, inpu
                                input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
                                output<float, 2> dqkv) {
   device::with_head_width(shape.head_dim, [&](auto width) {
-    using tile = device::backward_tile<width()>;
-    const auto own = device::arguments_of(shape, table);
-    const device::launch_shape blocks{device::attention_blocks<tile>(shape), tile::threads,
-                                      device::attention_backward_bytes<tile>()};
-    float* const along = backend.scratch(log_sum_exp.size());
-    device::launch(backend, blocks, device::attention_backward_query_kernel<width()>, own, qkv.data, y.data,
-                   log_sum_exp.data, dy.data, along, dqkv.data);
-    device::launch(backend, blocks, device::attention_backward_key_kernel<width()>, own, qkv.data, log_sum_exp.data,
-                   dy.data, along, dqkv.data);
+    const auto run = [&](auto tile, std::size_t shared_bytes, auto query_kernel, auto key_kernel) {
+      const auto own = device::arguments_of(shape, table);
+      float* const along = backend.scratch(log_sum_exp.size());
+      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, query_kernel, own, qkv.data, y.data,
+                                           log_sum_exp.data, dy.data, along, dqkv.data);
+      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, key_kernel, own, qkv.data, log_sum_exp.data,
+                                           dy.data, along, dqkv.data);
+    };
+    if (backend.products().precision() == cuda_precision::bfloat16) {
+      using tile = device::tensor_backward_tile<width()>;
+      run(tile{}, tile::backward_bytes, device::attention_tensor_backward_query_kernel<width()>,
+          device::attention_tensor_backward_key_kernel<width()>);
+    } else {
+      using tile = device::backward_tile<width()>;
+      run(tile{}, device::attention_backward_bytes<tile>(), device::attention_backward_query_kernel<width()>,
+          device::attention_backward_key_kernel<width()>);
+    }
   });
 }
 

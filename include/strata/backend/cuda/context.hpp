@@ -15,8 +15,9 @@ namespace strata {
 
 class cuda_products;
 
-/// What products multiply; they always add in float. `tf32` rounds both inputs to 10 bits of mantissa on tensor cores.
-enum class cuda_precision { float32, tf32 };
+/// What products multiply; they always add in float. On tensor cores `tf32` rounds both inputs to 10 bits of mantissa, and
+/// `bfloat16` to 7, in attention too.
+enum class cuda_precision { float32, tf32, bfloat16 };
 
 struct cuda_options {
   int device = 0;

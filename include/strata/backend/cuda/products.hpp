@@ -4,13 +4,14 @@
 // Source: backend/backend.hpp; cuBLAS documentation, "Using the cuBLASLt API".
 #pragma once
 
-#include <cstring>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <tuple>
 
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/loops.hpp>
+#include <strata/backend/cuda/tensor_cores.hpp>
 
 namespace strata {
 
@@ -19,15 +20,28 @@ namespace strata {
 struct cuda_product {
   bool transpose_a = false, transpose_b = false, add = false, bias = false;
   index m = 0, n = 0, k = 0;
-  auto key() const { return std::tuple(transpose_a, transpose_b, add, bias, m, n, k); }
+  /// Of a and b as our row-major matrices: how many rows they have, and of how many elements.
+  index rows_of_a() const { return transpose_a ? m : k; }
+  index width_of_a() const { return transpose_a ? k : m; }
+  index rows_of_b() const { return transpose_b ? k : n; }
+  index width_of_b() const { return transpose_b ? n : k; }
+};
+
+/// What the algorithm of a product depends on: its shape, and what all its arrays are aligned to.
+struct cuda_product_key {
+  cuda_product shape;
+  std::uint32_t alignment;  ///< in bytes
+  auto members() const {
+    return std::tuple(shape.transpose_a, shape.transpose_b, shape.add, shape.bias, shape.m, shape.n, shape.k,
+                      alignment);
+  }
+  bool operator<(const cuda_product_key& other) const { return members() < other.members(); }
 };
 
 /// cuBLASLt with a workspace, and the algorithm it chose for each shape that was ever asked for.
 class cuda_products {
  public:
-  explicit cuda_products(cuda_precision precision)
-      : compute_(precision == cuda_precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F),
-        workspace_(workspace_bytes) {
+  explicit cuda_products(cuda_precision precision) : precision_(precision), workspace_(workspace_bytes) {
     STRATA_CUDA(cublasLtCreate(&handle_));
   }
   cuda_products(const cuda_products&) = delete;
@@ -37,9 +51,19 @@ class cuda_products {
     cublasLtDestroy(handle_);
   }
 
-  void multiply(const cuda_product& shape, const float* a, const float* b, const float* bias, float* c,
+  cuda_precision precision() const { return precision_; }
+
+  /// Elements from one row of a or b to the next. Tensor cores want rows of bfloat16 that start on 16 bytes.
+  index stride(index width) const { return precision_ == cuda_precision::bfloat16 ? (width + 7) / 8 * 8 : width; }
+
+  /// `a` and `b` are floats, or with cuda_precision::bfloat16 such numbers; their rows lie stride(width) apart.
+  void multiply(const cuda_product& shape, const void* a, const void* b, const float* bias, float* c,
                 cudaStream_t stream) {
-    plan& own = plan_of(shape);
+    const auto places = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
+                        reinterpret_cast<std::uintptr_t>(c) | (shape.bias ? reinterpret_cast<std::uintptr_t>(bias) : 0);
+    // Tensors start on cache lines; slices of them on any element.
+    const std::uint32_t alignment = places % 16 == 0 ? 16 : sizeof(float);
+    plan& own = plan_of({shape, alignment}, bias);
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1, kept = shape.add ? 1 : 0;
     STRATA_CUDA(cublasLtMatmul(handle_, own.operation, &one, a, own.a, b, own.b, &kept, c, own.c, c, own.c,
@@ -65,12 +89,12 @@ class cuda_products {
     STRATA_CUDA(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value));
   }
 
-  plan& plan_of(const cuda_product& shape) {
-    const auto [place, is_new] = plans_.try_emplace(shape.key());
+  plan& plan_of(const cuda_product_key& key, const float* bias) {
+    const auto [place, is_new] = plans_.try_emplace(key);
     if (!is_new) return place->second;
     plan& own = place->second;
     try {
-      make(own, shape);
+      make(own, key, bias);
     } catch (...) {
       own.destroy();
       plans_.erase(place);
@@ -78,18 +102,24 @@ class cuda_products {
     }
     return own;
   }
-  void make(plan& own, const cuda_product& shape) {
-    STRATA_CUDA(cublasLtMatmulDescCreate(&own.operation, compute_, CUDA_R_32F));
+  void make(plan& own, const cuda_product_key& key, const float* bias) {
+    const cuda_product& shape = key.shape;
+    STRATA_CUDA(cublasLtMatmulDescCreate(
+        &own.operation, precision_ == cuda_precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+        CUDA_R_32F));
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
-    const auto layout = [](cublasLtMatrixLayout_t& made, index rows, index columns) {
-      STRATA_CUDA(cublasLtMatrixLayoutCreate(&made, CUDA_R_32F, static_cast<std::uint64_t>(rows),
-                                             static_cast<std::uint64_t>(columns), rows));
+    // The choice of an algorithm takes the alignment of the bias from its address.
+    if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    const auto layout = [](cublasLtMatrixLayout_t& made, cudaDataType_t type, index rows, index width, index stride) {
+      STRATA_CUDA(cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(width),
+                                             static_cast<std::uint64_t>(rows), stride));
     };
-    layout(own.a, shape.transpose_a ? shape.k : shape.m, shape.transpose_a ? shape.m : shape.k);
-    layout(own.b, shape.transpose_b ? shape.n : shape.k, shape.transpose_b ? shape.k : shape.n);
-    layout(own.c, shape.m, shape.n);
+    const cudaDataType_t input_type = precision_ == cuda_precision::bfloat16 ? CUDA_R_16BF : CUDA_R_32F;
+    layout(own.a, input_type, shape.rows_of_a(), shape.width_of_a(), stride(shape.width_of_a()));
+    layout(own.b, input_type, shape.rows_of_b(), shape.width_of_b(), stride(shape.width_of_b()));
+    layout(own.c, CUDA_R_32F, shape.n, shape.m, shape.m);
 
     struct preference_owner {
       cublasLtMatmulPreference_t own = nullptr;
@@ -105,11 +135,9 @@ class cuda_products {
     // Sums that threads add to in place come in another order every time.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_MASK & ~CUBLASLT_REDUCTION_SCHEME_INPLACE));
-    // Tensors start on cache lines; slices of them on any element.
-    for (const auto alignment :
-         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
-      prefer(alignment, static_cast<std::uint32_t>(sizeof(float)));
+    for (const auto array : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+      prefer(array, key.alignment);
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     STRATA_CUDA(cublasLtMatmulAlgoGetHeuristic(handle_, own.operation, own.a, own.b, own.c, own.c, preference.own, 1,
@@ -118,10 +146,10 @@ class cuda_products {
     own.algorithm = found.algo;
   }
 
-  cublasComputeType_t compute_;
+  cuda_precision precision_;
   cublasLtHandle_t handle_ = nullptr;
   device_buffer<unsigned char> workspace_;
-  std::map<decltype(cuda_product{}.key()), plan> plans_;
+  std::map<cuda_product_key, plan> plans_;
 };
 
 inline cuda::cuda(cuda_options options) {
@@ -166,6 +194,53 @@ inline float* cuda::scratch(index count) {
 }
 
 namespace device {
+
+/// rounded[R,stride] in bfloat16 = x[R,C]; a thread has two neighbours of a row. What is behind a row is not read.
+struct round_row_pairs {
+  const float* x;
+  unsigned* rounded;
+  index width, stride;
+  __device__ __forceinline__ void operator()(index row, index pair) const {
+    const float* const own = x + row * width + 2 * pair;
+    rounded[row * (stride / 2) + pair] = round_to_bfloat16(own[0], 2 * pair + 1 < width ? own[1] : 0);
+  }
+};
+
+/// y[R,N] = or += bias[N] or nothing: a product without terms.
+struct add_no_terms {
+  const float* bias;
+  float* y;
+  index columns;
+  bool add;
+  __device__ __forceinline__ void operator()(index row, index column) const {
+    float& place = y[row * columns + column];
+    place = (add ? place : 0) + (bias == nullptr ? 0 : bias[column]);
+  }
+};
+
+/// The product of `a` and `b`, rounded first where the backend's precision says so. What has no elements stays as it is.
+inline void multiply(cuda& backend, const cuda_product& shape, const float* a, const float* b, const float* bias,
+                     float* c) {
+  if (shape.m == 0 || shape.n == 0) return;
+  if (shape.k == 0) {
+    if (shape.add && !shape.bias) return;
+    for_each_in_rows(backend, shape.n, shape.m, add_no_terms{shape.bias ? bias : nullptr, c, shape.m, shape.add});
+    return;
+  }
+  cuda_products& products = backend.products();
+  if (products.precision() != cuda_precision::bfloat16)
+    return products.multiply(shape, a, b, bias, c, backend.stream());
+  const index stride_of_a = products.stride(shape.width_of_a()), stride_of_b = products.stride(shape.width_of_b());
+  const index floats_of_a = shape.rows_of_a() * stride_of_a / 2, floats_of_b = shape.rows_of_b() * stride_of_b / 2;
+  auto* const rounded_a = reinterpret_cast<unsigned*>(backend.scratch(floats_of_a + floats_of_b));
+  unsigned* const rounded_b = rounded_a + floats_of_a;
+  const auto round = [&](const float* from, unsigned* to, index rows, index width, index stride) {
+    for_each_in_rows(backend, rows, (width + 1) / 2, round_row_pairs{from, to, width, stride});
+  };
+  round(a, rounded_a, shape.rows_of_a(), shape.width_of_a(), stride_of_a);
+  round(b, rounded_b, shape.rows_of_b(), shape.width_of_b(), stride_of_b);
+  products.multiply(shape, rounded_a, rounded_b, bias, c, backend.stream());
+}
 
 /// dy[R,N], for the sums of its columns.
 struct rows_of_gradients {
@@ -265,26 +340,23 @@ void packed_linear(cuda& backend, const view<const float, 2>& x, const typename 
 inline void linear(cuda& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias, output<float, 2> y,
                    update mode) {
   const auto [rows, out] = y.shape;
-  if (rows == 0 || out == 0) return;
-  backend.products().multiply(
+  device::multiply(
+      backend,
       {.transpose_a = true, .add = mode == update::add, .bias = bool(bias), .m = out, .n = rows, .k = x.shape[1]},
-      weight.data, x.data, bias.data, y.data, backend.stream());
+      weight.data, x.data, bias.data, y.data);
 }
 inline void linear_backward_input(cuda& backend, input<float, 2> dy, input<float, 2> weight, output<float, 2> dx,
                                   update mode) {
   const auto [rows, in] = dx.shape;
-  if (rows == 0 || in == 0) return;
-  backend.products().multiply({.add = mode == update::add, .m = in, .n = rows, .k = dy.shape[1]}, weight.data, dy.data,
-                              nullptr, dx.data, backend.stream());
+  device::multiply(backend, {.add = mode == update::add, .m = in, .n = rows, .k = dy.shape[1]}, weight.data, dy.data,
+                   nullptr, dx.data);
 }
 inline void linear_backward_weight(cuda& backend, input<float, 2> dy, input<float, 2> x, output<float, 2> dweight,
                                    output<float, 1> dbias) {
   const auto [rows, out] = dy.shape;
-  if (rows == 0 || out == 0) return;
-  if (x.shape[1] > 0)
-    backend.products().multiply({.transpose_b = true, .add = true, .m = x.shape[1], .n = out, .k = rows}, x.data,
-                                dy.data, nullptr, dweight.data, backend.stream());
-  if (!dbias) return;
+  device::multiply(backend, {.transpose_b = true, .add = true, .m = x.shape[1], .n = out, .k = rows}, x.data, dy.data,
+                   nullptr, dweight.data);
+  if (!dbias || out == 0) return;
   device::add_column_sums(backend, rows, out, device::rows_of_gradients{dy.data, out}, dbias.data, nullptr);
 }
 

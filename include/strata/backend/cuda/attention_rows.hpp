@@ -1,0 +1,166 @@
+// What the kernels of attention share: where the rows of a sequence lie and how they are turned, which keys a query sees, and
+// the widths that there are kernels for.
+// Shapes: backend/backend.hpp.
+// Source: RoFormer, arXiv 2104.09864, for the turning.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include <strata/backend/cuda/context.hpp>
+
+namespace strata::device {
+
+/// Neighbouring lanes that share a row, where there are no tensor cores. What a row needs of its other lanes then never leaves the warp.
+inline constexpr int row_lanes = 8;
+
+/// Of the values of the `Lanes` neighbouring lanes that share a row, in each of them.
+template <int Lanes = row_lanes>
+__device__ __forceinline__ float row_sum(float value) {
+  STRATA_UNROLL
+  for (int apart = Lanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(all_lanes, value, apart);
+  return value;
+}
+/// Passes over what is not a number.
+template <int Lanes = row_lanes>
+__device__ __forceinline__ float row_max(float value) {
+  STRATA_UNROLL
+  for (int apart = Lanes / 2; apart > 0; apart /= 2) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, apart));
+  return value;
+}
+/// From what exponents count: a maximum, but 0 where there is nothing yet, so that what is not seen weighs exp(-inf) = 0.
+__device__ __forceinline__ float exponent_base(float largest) { return largest == -INFINITY ? 0.f : largest; }
+
+/// The cos and sin of all positions, [n,E/2] each; without a table nothing is turned.
+struct turning {
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+};
+
+/// Some indices of a sequence.
+struct index_range {
+  int first, count;
+  __device__ __forceinline__ int last() const { return first + count - 1; }
+};
+
+/// What all kernels of one attention need.
+struct attention_arguments {
+  attention_shape shape;
+  int span;  ///< not beyond the sequence
+  float scale;
+  const float* table;
+  index positions;  ///< of the table
+
+  /// `which`: 0 for queries, 1 for keys.
+  __device__ __forceinline__ turning turning_of(int which) const {
+    if (table == nullptr) return {};
+    const index size = positions * (shape.head_dim / 2);
+    return {table + 2 * which * size, table + (2 * which + 1) * size};
+  }
+  __device__ __forceinline__ bool sees(int query, int key) const { return key <= query && query - key < span; }
+  /// Whether any of these queries sees any of these keys, and whether all see all.
+  __device__ __forceinline__ bool sees_some(const index_range& queries, const index_range& keys) const {
+    return keys.first <= queries.last() && queries.first - keys.last() < span;
+  }
+  __device__ __forceinline__ bool sees_all(const index_range& queries, const index_range& keys) const {
+    return keys.last() <= queries.first && queries.last() - keys.first < span;
+  }
+};
+
+/// Rows of E channels, `step` apart, and what turns them: the pairs of the channels e and e + E/2.
+template <class T>
+struct head_rows {
+  T* first;
+  index step;
+  turning by;
+
+  /// Pair e of row i, turned.
+  __device__ __forceinline__ float2 pair(index i, int e, int half) const {
+    const float x = first[i * step + e], y = first[i * step + e + half];
+    if (by.cosine == nullptr) return make_float2(x, y);
+    const float cosine = by.cosine[i * half + e], sine = by.sine[i * half + e];
+    return make_float2(x * cosine - y * sine, y * cosine + x * sine);
+  }
+  /// Pair e of row i = x, y, turned back.
+  __device__ __forceinline__ void put_pair(index i, int e, int half, float x, float y) const {
+    if (by.cosine != nullptr) {
+      const float cosine = by.cosine[i * half + e], sine = by.sine[i * half + e];
+      const float turned = x * cosine + y * sine;
+      y = y * cosine - x * sine;
+      x = turned;
+    }
+    first[i * step + e] = x;
+    first[i * step + e + half] = y;
+  }
+};
+
+/// One interleaved sequence of one head: where it lies. `task` counts batch, heads and interleaved sequences.
+struct attention_sequence {
+  const attention_arguments& own;
+  int count, head_dim;  // indices of this sequence, E
+  index dim;            // H E
+  index row;            // of index 0 in [B n]
+  index head_row;       // of index 0 in [B,H,n]
+  index channel;        // of the head inside [H E]
+
+  __device__ __forceinline__ attention_sequence(const attention_arguments& arguments, index task)
+      : own(arguments), head_dim(own.shape.head_dim), dim(static_cast<index>(own.shape.heads) * head_dim) {
+    const attention_shape& shape = own.shape;
+    const index sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
+    const index b = task / shape.dilation / shape.heads;
+    count = static_cast<int>((shape.length - sequence + shape.dilation - 1) / shape.dilation);
+    row = b * shape.length + sequence;
+    head_row = (b * shape.heads + head) * shape.length + sequence;
+    channel = head * head_dim;
+  }
+  /// Its part of a matrix [B n, H E].
+  template <class T>
+  __device__ __forceinline__ head_rows<T> of(T* rows) const {
+    return {rows + row * dim + channel, own.shape.dilation * dim, {}};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> queries_of(T* qkv) const {
+    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0)};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> keys_of(T* qkv) const {
+    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1)};
+  }
+  template <class T>
+  __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {
+    return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}};
+  }
+  /// Index i of it in [B,H,n].
+  __device__ __forceinline__ index in_heads(int i) const {
+    return head_row + static_cast<index>(i) * own.shape.dilation;
+  }
+};
+
+/// Calls action(std::integral_constant<int, Width>{}) for the narrowest kernel that holds a head.
+template <class Action>
+void with_head_width(int head_dim, Action action) {
+  if (head_dim <= 16) return action(std::integral_constant<int, 16>{});
+  if (head_dim <= 32) return action(std::integral_constant<int, 32>{});
+  if (head_dim <= 64) return action(std::integral_constant<int, 64>{});
+  if (head_dim <= 128) return action(std::integral_constant<int, 128>{});
+  fail("CUDA: attention has kernels for heads of up to 128 channels, not of ", head_dim);
+}
+
+inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
+
+inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table) {
+  return {shape, static_cast<int>(std::min(shape.span, shape.length)), attention_scale(shape.head_dim), table.data,
+          table.shape[1]};
+}
+/// A kernel of blocks [tasks, tiles of rows].
+template <class Tile, class... Parameters, class... Arguments>
+void launch_tiles(cuda& backend, const attention_shape& shape, std::size_t shared_bytes, void (*kernel)(Parameters...),
+                  Arguments&&... arguments) {
+  const dim3 blocks(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
+                    blocks_for((shape.length + shape.dilation - 1) / shape.dilation, Tile::rows));
+  launch(backend, {blocks, Tile::threads, shared_bytes}, kernel, std::forward<Arguments>(arguments)...);
+}
+
+}  // namespace strata::device
