@@ -10,6 +10,12 @@ template <class Body>
 void check_product(double tolerance, Body body) {
   check_against_reference(tolerance, body, setups::of_products);
 }
+/// And with those that round to bfloat16.
+template <class Body>
+void check_float_product(double tolerance, Body body) {
+  check_product(tolerance, body);
+  check_against_reference(bfloat16_error, body, setups::of_bfloat16);
+}
 
 struct product_size {
   index rows, in, out;
@@ -34,7 +40,7 @@ TEST_CASE("linear equals the reference") {
     for (const update mode : {update::replace, update::add})
       for (const bool with_bias : {false, true}) {
         CAPTURE(rows, in, out, mode == update::add, with_bias);
-        check_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+        check_float_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
           const auto x = bench.normal({rows, in}), weight = bench.normal({out, in});
           const auto bias = bench.normal({out});
           const auto y = mode == update::add ? bench.normal({rows, out}) : bench.unset({rows, out});
@@ -48,14 +54,14 @@ TEST_CASE("the gradients of linear equal the reference") {
   for (const auto& [rows, in, out] : product_sizes()) {
     CAPTURE(rows, in, out);
     for (const update mode : {update::replace, update::add})
-      check_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+      check_float_product(1e-6, [&, rows = rows, in = in, out = out](auto& bench) {
         const auto dy = bench.normal({rows, out}), weight = bench.normal({out, in});
         const auto dx = mode == update::add ? bench.normal({rows, in}) : bench.unset({rows, in});
         linear_backward_input(bench.backend, dy, weight, dx, mode);
         bench.result("dx", dx);
       });
     for (const bool with_bias : {false, true})  // sums over up to 300 rows, where a lone one may cancel
-      check_product(3e-6, [&, rows = rows, in = in, out = out](auto& bench) {
+      check_float_product(3e-6, [&, rows = rows, in = in, out = out](auto& bench) {
         const auto dy = bench.normal({rows, out}), x = bench.normal({rows, in});
         const auto dweight = bench.normal({out, in});
         const auto dbias = bench.normal({out});
@@ -64,6 +70,84 @@ TEST_CASE("the gradients of linear equal the reference") {
         bench.result("dbias", dbias);
       });
   }
+}
+
+TEST_CASE("products of numbers that bfloat16 holds are the same in every precision") {
+  for (const auto& [rows, in, out] : product_sizes()) {
+    CAPTURE(rows, in, out);
+    const auto body = [&, rows = rows, in = in, out = out](auto& bench) {
+      // 8 significant bits, and so few terms of one size that sums are exact, or nearly.
+      int seed = 0;
+      const auto numbers = [&](index count) {
+        std::vector<double> values(static_cast<std::size_t>(count));
+        for (double& value : values) value = std::ldexp(double(++seed * 7919 % 511 - 255), seed % 3 - 8);
+        return values;
+      };
+      const auto x = bench.of(numbers(rows * in), {rows, in}), weight = bench.of(numbers(out * in), {out, in});
+      const auto dy = bench.of(numbers(rows * out), {rows, out}), y = bench.unset({rows, out});
+      const auto dx = bench.unset({rows, in}), dweight = bench.all(0, {out, in}), bias = bench.normal({out});
+      const auto dbias = bench.all(0, {out});
+      linear(bench.backend, x, weight, bias, y, update::replace);
+      linear_backward_input(bench.backend, dy, weight, dx, update::replace);
+      linear_backward_weight(bench.backend, dy, x, dweight, dbias);
+      for (const auto& [name, result] : {std::pair("y", y), std::pair("dx", dx), std::pair("dweight", dweight)})
+        bench.result(name, result);
+      bench.result("dbias", dbias);
+    };
+    check_product(1e-6, body);
+    check_against_reference(1e-6, body, setups::of_bfloat16);
+  }
+}
+
+TEST_CASE("bfloat16 rounds both inputs to the nearest number, ties to the even one, and adds in float") {
+  on_every_bench(
+      [](auto& bench) {
+        const double step = 1.0 / 128, infinity = std::numeric_limits<double>::infinity();
+        const std::vector<double> given{1 + 0.49 * step, 1 + 0.5 * step,   1 + 0.51 * step,
+                                        1 + 1.5 * step,  -1 - 0.51 * step, infinity};
+        const std::vector<double> rounded{1, 1, 1 + step, 1 + 2 * step, -1 - step, infinity};
+        const auto numbers = bench.of(given, {6, 1}), one = bench.all(1, {1, 1}), y = bench.unset({6, 1});
+        linear(bench.backend, numbers, one, {}, y, update::replace);
+        CHECK(bench.read(y) == rounded);
+        const auto as_weight = bench.unset({1, 6});
+        linear(bench.backend, one, numbers, {}, as_weight, update::replace);
+        CHECK(bench.read(as_weight) == rounded);
+        linear(bench.backend, bench.unset({6, 1}), one, {}, y, update::replace);
+        CHECK(std::isnan(bench.read(y)[5]));
+
+        std::vector<double> large(512, 1);
+        large[0] = 256;  // a sum in bfloat16 would not move any more
+        const auto sum = bench.unset({1, 1});
+        linear(bench.backend, bench.all(1, {1, 512}), bench.of(large, {1, 512}), {}, sum, update::replace);
+        CHECK(bench.read(sum)[0] == 256 + 511);
+      },
+      setups::of_bfloat16);
+}
+
+TEST_CASE("products without terms are the bias, or nothing") {
+  for (const setups which : {setups::of_products, setups::of_bfloat16})
+    on_every_bench(
+        [](auto& bench) {
+          const auto x = bench.normal({3, 0}), weight = bench.normal({2, 0}), none = bench.normal({0, 2});
+          const auto bias = bench.of({1, -1}, {2}), y = bench.unset({3, 2});
+          linear(bench.backend, x, weight, bias, y, update::replace);
+          CHECK(bench.read(y) == std::vector<double>{1, -1, 1, -1, 1, -1});
+          linear(bench.backend, x, weight, bias, y, update::add);
+          CHECK(bench.read(y) == std::vector<double>{2, -2, 2, -2, 2, -2});
+          linear(bench.backend, x, weight, {}, y, update::add);
+          CHECK(bench.read(y) == std::vector<double>{2, -2, 2, -2, 2, -2});
+          linear(bench.backend, x, weight, {}, y, update::replace);
+          CHECK(bench.read(y) == std::vector<double>(6, 0.0));
+          // No rows: gradients stay; no outputs: there is no gradient of the input.
+          const auto dweight = bench.all(3, {2, 2}), dx = bench.unset({3, 2});
+          const auto dbias = bench.all(4, {2});
+          linear_backward_weight(bench.backend, none, none, dweight, dbias);
+          CHECK(bench.read(dweight) == std::vector<double>(4, 3.0));
+          CHECK(bench.read(dbias) == std::vector<double>(2, 4.0));
+          linear_backward_input(bench.backend, x, none, dx, update::replace);
+          CHECK(bench.read(dx) == std::vector<double>(6, 0.0));
+        },
+        which);
 }
 
 TEST_CASE("linear with packed weights equals the reference") {

@@ -13,6 +13,7 @@ using tested = strata::cpu;
 template <class Action>
 void on_every_setup(setups which, Action action) {
   using strata::instruction_set, strata::product_provider;
+  if (which == setups::of_bfloat16) return;  // products only: tests/unit/backend/cpu/bfloat16.cpp
   static std::list<tested> backends;
   static std::size_t of_most = 0;
   if (backends.empty()) {

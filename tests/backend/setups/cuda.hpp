@@ -7,19 +7,20 @@
 
 using tested = strata::cuda;
 
-/// Calls `action(backend, name)` for every order; for products, most of which are cuBLASLt's, for two. The backend is kept, so
-/// that a test meets memory that others have used.
+/// Calls `action(backend, name)` for every order; for products, most of which are cuBLASLt's, and in bfloat16 for two. The
+/// backends are kept, so that a test meets memory that others have used.
 template <class Action>
 void on_every_setup(setups which, Action action) {
-  using cuda_on_cpu::order;
-  static tested backend;
+  using cuda_on_cpu::order, strata::cuda_precision;
+  static tested in_float, in_bfloat16(strata::cuda_options{.precision = cuda_precision::bfloat16});
+  tested& backend = which == setups::of_bfloat16 ? in_bfloat16 : in_float;
   const auto in_order = [&](order own, std::uint64_t seed, const char* name) {
     cuda_on_cpu::set_order(own, seed);
     action(backend, std::string("threads in ") + name + " order");
   };
   in_order(order::forward, 1, "forward");
   in_order(order::random, 1, "random");
-  if (which == setups::of_products) return;
+  if (which != setups::of_most) return;
   in_order(order::reverse, 1, "reverse");
   in_order(order::random, 2, "another random");
 }
