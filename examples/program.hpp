@@ -1,38 +1,24 @@
-// What the example programs share: errors as one line and an exit code, checks of options, interruption, printable
-// text, a progress bar.
+// What the example programs share: errors as one line and an exit code, checks of options, the options of devices.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <limits>
-#include <numbers>
 #include <string>
-#include <string_view>
-#include <unistd.h>
 
 #include <strata/core/error.hpp>
 
+#include "console.hpp"
+#include "device.hpp"
+
 namespace examples {
-
-inline volatile std::sig_atomic_t interrupted = 0;
-
-/// The first SIGINT or SIGTERM asks for an orderly end, the second ends at once.
-inline void catch_interrupts() {
-  for (const int signal : {SIGINT, SIGTERM})
-    std::signal(signal, [](int number) {
-      interrupted = number;
-      std::signal(number, SIG_DFL);
-    });
-}
 
 /// Parses the command line, runs `body` and turns every failure into one line on standard error and exit code 1.
 template <class Body>
@@ -84,64 +70,28 @@ inline CLI::Validator number_below_1() {
   return number("a number from 0 to below 1", [](double value) { return value >= 0 && value < 1; });
 }
 
-/// A byte as it can be shown on a terminal.
-inline char printable(int byte) {
-  const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
-  return shows ? static_cast<char>(byte) : '.';
+/// Adds the options that choose where a program computes.
+inline void add_device_options(CLI::App& app, device_options& options) {
+  app.add_option("--device", options.name,
+                 has_cuda ? "where to compute" : "where to compute; this program has cpu alone")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "of the device cpu; 0: one a processor")
+      ->check(whole_number(0, 1024))
+      ->capture_default_str();
 }
 
-inline double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-inline double bits(double nats) { return nats / std::numbers::ln2; }
-
-inline std::string fixed(double number, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, number);
-  return text;
-}
-
-/// "1:05" or "1:02:03"
-inline std::string clock_text(double seconds) {
-  const long whole = seconds > 0 && seconds < 1e9 ? static_cast<long>(seconds + 0.5) : 0;
-  char text[32];
-  if (whole >= 3600)
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
-  else
-    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
-  return text;
-}
-
-/// A line that is drawn again and again on a terminal, and now and then on anything else.
-class progress_bar {
- public:
-  progress_bar() : terminal_(isatty(STDERR_FILENO) == 1) {}
-
-  /// `fraction` of the work is done; `seconds` have passed since the start.
-  void draw(double fraction, double seconds, const std::string& text) {
-    if (seconds - last_ < (terminal_ ? 0.1 : 10) && fraction < 1) return;
-    last_ = seconds;
-    constexpr int width = 24;
-    const int full = static_cast<int>(fraction * width);
-    std::string bar = "[" + std::string(static_cast<std::size_t>(full), '#') +
-                      std::string(static_cast<std::size_t>(width - full), '.') + "] " + text;
-    if (terminal_)
-      std::cerr << '\r' << bar << "\x1b[K" << std::flush;
-    else
-      std::cerr << bar << '\n';
-    shown_ = terminal_;
+/// Fails where this program lacks the device that was asked for, or where options were given that belong to another.
+inline void require_device(const CLI::App& app, const device_options& options) {
+  if (options.name == "cpu") return;
+  strata::require(has_cuda, "--device ", options.name,
+                  ": this program was built without CUDA; the preset cuda-release, or ",
+                  "-DSTRATA_CUDA=ON when configuring, builds it with CUDA");
+  for (const char* name : {"--threads", "--products"}) {
+    const CLI::Option* const option = app.get_option_no_throw(name);
+    strata::require(option == nullptr || option->count() == 0, name, " belongs to --device cpu, not to --device ",
+                    options.name);
   }
-  /// Ends the line that is being drawn, so that other output starts on its own.
-  void end_line() {
-    if (shown_) std::cerr << '\n';
-    shown_ = false;
-  }
-
- private:
-  bool terminal_;
-  bool shown_ = false;
-  double last_ = -1e9;
-};
+}
 
 }  // namespace examples

@@ -1,0 +1,85 @@
+// What a running program shares, whatever compiles it: interruption, printable text, a progress bar.
+#pragma once
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <numbers>
+#include <string>
+#include <unistd.h>
+
+namespace examples {
+
+inline volatile std::sig_atomic_t interrupted = 0;
+
+/// The first SIGINT or SIGTERM asks for an orderly end, the second ends at once.
+inline void catch_interrupts() {
+  for (const int signal : {SIGINT, SIGTERM})
+    std::signal(signal, [](int number) {
+      interrupted = number;
+      std::signal(number, SIG_DFL);
+    });
+}
+
+/// A byte as it can be shown on a terminal.
+inline char printable(int byte) {
+  const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
+  return shows ? static_cast<char>(byte) : '.';
+}
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+inline double bits(double nats) { return nats / std::numbers::ln2; }
+
+inline std::string fixed(double number, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, number);
+  return text;
+}
+
+/// "1:05" or "1:02:03"
+inline std::string clock_text(double seconds) {
+  const long whole = seconds > 0 && seconds < 1e9 ? static_cast<long>(seconds + 0.5) : 0;
+  char text[32];
+  if (whole >= 3600)
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  else
+    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
+  return text;
+}
+
+/// A line that is drawn again and again on a terminal, and now and then on anything else.
+class progress_bar {
+ public:
+  progress_bar() : terminal_(isatty(STDERR_FILENO) == 1) {}
+
+  /// `fraction` of the work is done; `seconds` have passed since the start.
+  void draw(double fraction, double seconds, const std::string& text) {
+    if (seconds - last_ < (terminal_ ? 0.1 : 10) && fraction < 1) return;
+    last_ = seconds;
+    constexpr int width = 24;
+    const int full = static_cast<int>(fraction * width);
+    std::string bar = "[" + std::string(static_cast<std::size_t>(full), '#') +
+                      std::string(static_cast<std::size_t>(width - full), '.') + "] " + text;
+    if (terminal_)
+      std::cerr << '\r' << bar << "\x1b[K" << std::flush;
+    else
+      std::cerr << bar << '\n';
+    shown_ = terminal_;
+  }
+  /// Ends the line that is being drawn, so that other output starts on its own.
+  void end_line() {
+    if (shown_) std::cerr << '\n';
+    shown_ = false;
+  }
+
+ private:
+  bool terminal_;
+  bool shown_ = false;
+  double last_ = -1e9;
+};
+
+}  // namespace examples

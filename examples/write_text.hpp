@@ -1,0 +1,92 @@
+// What write_text does, for any device; write_text.cpp reads its options.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <strata/strata.hpp>
+
+#include "console.hpp"
+#include "device.hpp"
+#include "models.hpp"
+
+namespace write_text {
+
+struct program_options {
+  std::string weights;
+  std::vector<std::string> prompts;
+  std::string measured;
+  strata::weight_format format = strata::weight_format::float32;
+  strata::index length = 500;
+  examples::device_options device;
+  strata::sampling_options sampling;
+};
+
+/// Prints how many bits the model needs for each byte of a text after the first.
+template <class Writer>
+void measure(Writer& writer, const std::string& path) {
+  const auto bytes = strata::read_file(path);
+  strata::require(bytes.size() > 1, path, ": a text to measure needs at least 2 bytes");
+  double nats = 0;
+  for (strata::index n = 0; n + 1 < bytes.size(); ++n) {
+    const auto id = static_cast<strata::token>(bytes.data()[n]), next = static_cast<strata::token>(bytes.data()[n + 1]);
+    const auto logits = writer.step({&id, {1}})[0];
+    const double largest = *std::max_element(logits.data, logits.data + logits.size());
+    double sum = 0;
+    for (strata::index v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
+    nats += std::log(sum) + largest - logits(next);
+  }
+  std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
+}
+
+template <class Config, class Device>
+void write(const program_options& options) {
+  using device = typename Device::backend;
+  device backend = Device::open(options.device);
+  strata::transformer<Config, device, strata::purpose::inference> model(backend);
+  strata::load_weights(model, options.weights);
+  strata::generator<Config, device> writer(
+      model, std::max<strata::index>(1, static_cast<strata::index>(options.prompts.size())),
+      {.weights = options.format});
+  if (!options.measured.empty()) return measure(writer, options.measured);
+
+  const bool streams = options.prompts.size() == 1;
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  std::vector<std::vector<strata::token>> prompts;
+  std::vector<std::string> texts(options.prompts.size());
+  for (const std::string& prompt : options.prompts)
+    prompts.emplace_back(reinterpret_cast<const unsigned char*>(prompt.data()),
+                         reinterpret_cast<const unsigned char*>(prompt.data()) + prompt.size());
+  if (streams) std::cout << options.prompts[0] << std::flush;
+  writer.write(prompts, options.length, options.sampling, [&](strata::index row, strata::token id) {
+    const char letter = terminal ? examples::printable(id) : static_cast<char>(id);
+    if (streams)
+      std::cout << letter << std::flush;
+    else
+      texts[static_cast<std::size_t>(row)] += letter;
+  });
+  if (streams) std::cout << '\n';
+  for (std::size_t row = 0; !streams && row < texts.size(); ++row)
+    std::cout << "--- " << row + 1 << " ---\n" << options.prompts[row] << texts[row] << '\n';
+  strata::require(std::cout.flush().good(), "cannot write to standard output");
+}
+
+template <class Device>
+void write_with(const program_options& options) {
+  const auto file = strata::safetensors_file::read(options.weights);
+  const std::string& description = file.metadata(strata::description_key);
+  const bool known =
+      examples::with_model([&](auto model) { return description == strata::describe<decltype(model)>(); },
+                           [&](auto model) { write<decltype(model), Device>(options); });
+  strata::require(known, options.weights, ": no model of this program fits '", description, "'");
+}
+
+/// Writes or measures as the options say.
+void on_cpu(const program_options& options);
+void on_cuda(const program_options& options);  // where the program has CUDA
+
+}  // namespace write_text

@@ -1,0 +1,9 @@
+// write_text on the device cuda.
+#include "cuda_device.hpp"
+#include "write_text.hpp"
+
+namespace write_text {
+
+void on_cuda(const program_options& options) { write_with<examples::cuda_device>(options); }
+
+}  // namespace write_text
