@@ -1,12 +1,15 @@
 # strata_developer: the warnings and the processor that our own programs are compiled with. Never installed.
 add_library(strata_developer INTERFACE)
+set(cxx $<COMPILE_LANGUAGE:CXX>)
+set(cuda $<COMPILE_LANGUAGE:CUDA>)
 target_compile_options(strata_developer INTERFACE
-  -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wold-style-cast -Wcast-qual -Wextra-semi -Wvla
+  "$<${cuda}:-Xcompiler=-Wall,-Wextra>"
+  "$<${cxx}:-Wall;-Wextra;-Wpedantic;-Wnon-virtual-dtor;-Woverloaded-virtual;-Wold-style-cast;-Wcast-qual;-Wextra-semi;-Wvla>"
   # A constructor's parameter may have the name of the member that it sets; only g++'s plain -Wshadow minds that. Where sources
   # are compiled together, a name of one may stand in a function of another, which only clang's minds.
-  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,$<$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wshadow>>)
+  $<${cxx}:$<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,$<$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wshadow>>>)
 if(STRATA_WERROR)
-  target_compile_options(strata_developer INTERFACE -Werror)
+  target_compile_options(strata_developer INTERFACE $<${cxx}:-Werror> $<${cuda}:-Werror=all-warnings>)
 endif()
 
 # A program with the property STRATA_PORTABLE is compiled for any processor even so.
@@ -14,8 +17,21 @@ if(STRATA_NATIVE)
   include(CheckCXXCompilerFlag)
   check_cxx_compiler_flag(-march=native STRATA_HAS_MARCH_NATIVE)
   if(STRATA_HAS_MARCH_NATIVE)
-    set(native $<NOT:$<BOOL:$<TARGET_PROPERTY:STRATA_PORTABLE>>>)
+    set(native $<AND:${cxx},$<NOT:$<BOOL:$<TARGET_PROPERTY:STRATA_PORTABLE>>>>)
     target_compile_options(strata_developer INTERFACE $<${native}:-march=native>)
     target_compile_definitions(strata_developer INTERFACE $<${native}:STRATA_RUNTIME_DISPATCH=0>)
   endif()
 endif()
+
+# strata_enable_cuda(): lets this folder and those below compile .cu files with nvcc. Without it CMAKE_CUDA_COMPILER is empty.
+macro(strata_enable_cuda)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    # CMake's own choice is older than what strata needs. The last one is for later devices too, as PTX.
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)
+    endif()
+    enable_language(CUDA)
+  endif()
+endmacro()

@@ -98,6 +98,13 @@ for value in -1 nan inf; do
 done
 option '--prompt must not be empty' --prompt ''
 option '--speed' --speed=3
+option '--precision half is nothing that --device cpu has; there are: bfloat16 bfloat16_emulated float32' --precision half
+option '--device: tpu not in {cpu,cuda}' --device tpu
+if [ "$HAS_CUDA" = FALSE ]; then
+  option '--device cuda: this program was built without CUDA' --device cuda
+  untouched '--device cuda: this program was built without CUDA' \
+    write_text --weights run/checkpoint.safetensors --prompt he --device cuda
+fi
 untouched "no model is called 'huge'; there are: tiny" train_text --model huge --text text.txt --overwrite --out run
 
 # A loss that is not finite.
