@@ -13,5 +13,5 @@ write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/strataConfigVersio
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/strataConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/strataConfigVersion.cmake"
-  "${CMAKE_CURRENT_LIST_DIR}/Findstrata_onednn.cmake"
+  "${CMAKE_CURRENT_LIST_DIR}/Findstrata_onednn.cmake" "${CMAKE_CURRENT_LIST_DIR}/strata_cuda.cmake"
   DESTINATION "${folder}")
