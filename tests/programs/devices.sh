@@ -3,8 +3,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
 text 300 1 > text.txt
-tiny="train_text --text text.txt --model tiny --batch 1 --length 16 --sample-length 5"
-train="$tiny --steps 6 --warmup 1 --validation-fraction 0.2 --evaluate-every 3 --evaluate-windows 2"
+tiny="train_text --text text.txt --model tiny --batch 2 --length 32 --sample-length 20"
+train="$tiny --steps 20 --warmup 2 --validation-fraction 0.2 --evaluate-every 7 --evaluate-windows 2"
 for device in cpu cuda; do works $train --device $device --out $device; done
 grep -q 'tokens a step, device ' err || fail "the device is not named: $(cat err)"
 
@@ -21,14 +21,14 @@ agree() {
   for run in "$1" "$2"; do numbers $run > $run.numbers; done
   close_to $1.numbers $2.numbers
 }
-steps_are_whole cuda 6
+steps_are_whole cuda 20
 agree cuda cpu
 
 # A run that one device began goes on with the other.
 interrupt INT 2 parts $train --device cuda
 works $train --device cpu --resume --out parts
 grep -q 'note: the run was on the device cuda and goes on with cpu: it agrees to rounding only' err || fail "$(cat err)"
-steps_are_whole parts 6
+steps_are_whole parts 20
 agree parts cpu
 works $train --device cuda --resume --out parts
 grep -q 'note: the run was on the device cpu and goes on with cuda: it agrees to rounding only' err || fail "$(cat err)"
