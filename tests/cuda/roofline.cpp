@@ -1,5 +1,5 @@
-// How fast an H100 could train and write at most, on paper: a backend that computes nothing counts what each operation moves and
-// multiplies, and an operation takes as long as the slower of the two at the device's limits.
+// How fast an H100 would train and write at its limits, on paper: a backend that computes nothing counts what each operation moves
+// and multiplies, and an operation takes as long as the slower of the two.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -284,7 +284,7 @@ std::vector<std::string> training_table(const char* name, index batch) {
       others.add(own);
   add_line("others", others);
   add_line("**together**", all);
-  std::string last = "| **tokens/s, at most** | | | |";
+  std::string last = "| **tokens/s** | | | |";
   for (const double seconds : all.seconds) last += " " + whole(tokens / seconds) + " |";
   lines.push_back(last);
   return lines;
@@ -323,8 +323,7 @@ void run(const std::string& page, bool write) {
   using strata::presets::small;
   keep_table(page, training_table<small>("small", 8), write);
   keep_table(page, training_table<base>("base", 4), write);
-  std::vector<std::string> lines{"| a token of each text | operations | MB | us | tokens/s, at most |",
-                                 "|---|---|---|---|---|"};
+  std::vector<std::string> lines{"| a token of each text | operations | MB | us | tokens/s |", "|---|---|---|---|---|"};
   add_writing<small>("small", lines);
   add_writing<base>("base", lines);
   keep_table(page, lines, write);
