@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -147,6 +148,12 @@ class generator {
   using storage = typename Backend::template storage<T>;
   /// Whether convolutions read the embeddings of the last tokens.
   static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
+  /// Strides are powers of two: after so many positions the same levels are active again.
+  static constexpr int period = [] {
+    int longest = 1;
+    for (const level_facts& level : F::levels) longest = std::max(longest, level.stride);
+    return longest;
+  }();
 
   tensor_memory<scalar> cache() { return {cache_.data()}; }
   /// Whether level `l` gets a position at the current token.
@@ -173,7 +180,8 @@ class generator {
     for (index b = 0; b < batch_; ++b) remember(b, ids(b));
     if (reads_recent)
       upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
-    enqueue_step();
+    const phase<Backend> named(*backend_, "decoding step");
+    steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;
   }
   /// The operations of one step, from the tokens in `newest_` and `recent_` to the logits.
@@ -350,6 +358,7 @@ class generator {
   storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_;
   std::vector<scalar> host_logits_;
+  std::array<recording<Backend, index>, period> steps_;  // by position % period; the key is the position
 };
 
 }  // namespace strata
