@@ -40,6 +40,12 @@ auto table_of(Bench& bench, const attention_shape& shape, bool full) {
   return bench.of(rotary_table<double>(facts_of(shape, full), positions), {4, positions, shape.head_dim / 2});
 }
 
+/// What results may be off by in bfloat16. Rounding changes a number by up to 2^-8 of it, by 2^-9.3 in the mean square, and the
+/// squares of independent errors add: four for y (two in scores of about 1, a weight, a value), up to eight for dqkv, 2^-7.8 of
+/// their norms. The bound is for the lone score that a log_sum_exp may be, where both factors may be off by the most, 2^-7 in
+/// all, and products partly cancel. A window that is off by one of n keys would show as 1 / sqrt(n).
+constexpr double bfloat16_error = 1.0 / 64;
+
 /// As check_against_reference, and in bfloat16 too.
 template <class Body>
 void check_attention(double tolerance, Body body) {

@@ -10,12 +10,6 @@
 /// that round inputs of products to bfloat16 in attention too, which not every backend has.
 enum class setups { of_most, of_products, of_bfloat16 };
 
-/// What results may be off by in bfloat16. Rounding changes a number by up to 2^-8 of it, by 2^-9.3 in the mean square, and the
-/// squares of independent errors add: two for a product; four for what attention gives (two in scores of about 1, a weight, a
-/// value), up to eight for its gradient, 2^-7.8 of their norms. The bound is for lone sums: both factors of all their terms may
-/// be off by the most, 2^-7 in all, and terms partly cancel.
-inline constexpr double bfloat16_error = 1.0 / 64;
-
 #define STRATA_QUOTE_AGAIN(text) #text
 #define STRATA_QUOTE(text) STRATA_QUOTE_AGAIN(text)
 // clang-format off
