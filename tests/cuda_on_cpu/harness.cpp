@@ -198,7 +198,7 @@ __global__ void compute(float* y) {
 }
 
 /// y[16,8] = a[16,16] b[8,16]^T of bfloat16, by one warp.
-__global__ void multiply_by_tensor_core(const std::uint16_t* a, const std::uint16_t* b, float* y) {
+__global__ void multiply_by_tensor_core(const std::uint16_t* a, const std::uint16_t* b, float* y, float* same) {
   using namespace strata::device;
   STRATA_SHARED(tile, uint4[24][2]);
   const unsigned lane = threadIdx.x;
@@ -208,9 +208,16 @@ __global__ void multiply_by_tensor_core(const std::uint16_t* a, const std::uint1
   cp_commit();
   cp_wait<0>();
   __syncwarp();
-  unsigned left[4], right[4];
+  unsigned left[4], right[4], turned[4];
   ldmatrix_x4(left, &tile[lane % 16][lane / 16]);
   ldmatrix_x4(right, &tile[16 + lane % 8][lane / 8 % 2]);
+  // The same factor once more, from its transpose.
+  STRATA_SHARED(columns, uint4[16]);
+  for (unsigned n = lane; n < 128; n += 32)
+    reinterpret_cast<std::uint16_t*>(columns)[n % 16 * 8 + n / 16] = reinterpret_cast<std::uint16_t*>(tile[16])[n];
+  __syncwarp();
+  ldmatrix_x4_transposed(turned, &columns[lane % 16]);
+  same[lane] = turned[0] == right[0] && turned[1] == right[1] ? 1.f : 0.f;
   float sum[4] = {};
   const unsigned both[2] = {right[0], right[1]};
   mma_16816(sum, left, both);
@@ -423,6 +430,10 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: functions that C++ does not have") 
   float* const y = allocate(8);
   REQUIRE(run(compute, dim3(1), dim3(1), y) == cudaSuccess);
   CHECK(download(y, 8) == std::vector<float>{1, 2, -4, 0.5f, 1.25f, 4 + 31 + 4, 3, 5.5f});
+  using strata::device::round_to_bfloat16;
+  CHECK(round_to_bfloat16(1 + 1.f / 256, -1 - 3.f / 256) == 0xbf823f80u);  // ties
+  CHECK(round_to_bfloat16(1.0038f, 1.004f) == 0x3f813f80u);
+  CHECK(round_to_bfloat16(INFINITY, NAN) == 0x7fff7f80u);
 }
 
 TEST_CASE_METHOD(fresh_device, "cuda on cpu: a product on tensor cores, of tiles that were copied asynchronously") {
@@ -435,7 +446,9 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: a product on tensor cores, of tiles
     on_every_order([&] {
       cuda_on_cpu::set_landing(landing);
       float* const y = allocate(16 * 8);
-      REQUIRE(run(multiply_by_tensor_core, dim3(1), dim3(32), upload(a), upload(b), y) == cudaSuccess);
+      float* const same = allocate(32);
+      REQUIRE(run(multiply_by_tensor_core, dim3(1), dim3(32), upload(a), upload(b), y, same) == cudaSuccess);
+      CHECK(download(same, 32) == std::vector<float>(32, 1));
       const std::vector<float> got = download(y, 16 * 8);
       for (std::size_t row = 0; row < 16; ++row)
         for (std::size_t column = 0; column < 8; ++column) {
