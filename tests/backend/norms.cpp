@@ -9,9 +9,10 @@ namespace {
 template <class Body>
 void for_norm_sizes(Body body) {
   for (const index length : {1, 2, 17, 50})
-    for (const index dim : {5, 16, 33})
+    for (const index dim : {5, 16, 20, 33})
       for (const int shift : {0, 1, 3}) body(1 + length % 3, length, dim, shift);
   for (const int shift : {0, 3}) body(index{3}, index{101}, index{67}, shift);
+  for (const index dim : {1101, 1200}) body(index{1}, index{3}, dim, 1);  // a row is more than a warp's registers hold
 }
 
 /// token_shift(x), as docs/model.md says it.
@@ -105,6 +106,28 @@ TEST_CASE("a norm sees token-shifted rows") {
         layer_norm(bench.backend, shifted, gain, bias, 0, expected, factor, mean);
         CHECK(relative_error(bench.read(y), bench.read(expected)) < 1e-6);
       });
+}
+
+TEST_CASE("a norm gives the same bits wherever its rows lie") {
+  const index length = 9, dim = 24;
+  on_every_bench([&](auto& bench) {
+    const std::vector<double> values = bench.read(bench.normal({length * dim}));
+    const auto gain = bench.normal({dim});
+    std::vector<std::vector<double>> results;
+    for (const index offset : {0, 1}) {
+      std::vector<double> moved(static_cast<std::size_t>(offset));
+      moved.insert(moved.end(), values.begin(), values.end());
+      auto x = bench.of(moved, {1, 1, length * dim + offset});
+      x.data += offset;
+      x.shape = {1, length, dim};
+      const auto y = bench.unset({1, length, dim}), factor = bench.unset({1, 1, length});
+      const auto dx = bench.all(0, {1, length, dim}), dgain = bench.all(0, {1, 1, dim});
+      rms_norm(bench.backend, x, gain, 1, y, factor.flat());
+      rms_norm_backward(bench.backend, x, gain, 1, factor.flat(), x, dx, dgain.flat());
+      for (const auto& each : {y, factor, dx, dgain}) results.push_back(bench.read(each));
+    }
+    for (std::size_t n = 0; n < 4; ++n) CHECK(results[n] == results[n + 4]);
+  });
 }
 
 TEST_CASE("gradients of norms add to what is there") {
