@@ -166,32 +166,37 @@ __device__ __forceinline__ index row_of_warp() {
   return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
 }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
-/// What a lane of a warp has of a row, four columns at a time. Rows of up to 1024 columns are read once and stay in registers;
+/// What a lane of a warp has of a row, four columns at a time. The first `Held` of its parts are read once and stay in registers;
 /// what is behind is read each time.
-template <class Part>
+template <class Part, int Held>
 struct row_of_lane {
-  static constexpr int held = 8;
-  Part parts[held];
+  Part parts[Held];
 
   __device__ __forceinline__ static index column(int part) { return 4 * (lane_of_thread() + part * warp_size); }
   template <class Load>
   __device__ __forceinline__ void read(index columns, Load load) {
     STRATA_UNROLL
-    for (int part = 0; part < held; ++part)
+    for (int part = 0; part < Held; ++part)
       if (column(part) < columns) parts[part] = load(column(part));
   }
   /// action(column, part) for each of them.
   template <class Load, class Action>
   __device__ __forceinline__ void for_each(index columns, Load load, Action action) const {
     STRATA_UNROLL
-    for (int part = 0; part < held; ++part)
+    for (int part = 0; part < Held; ++part)
       if (column(part) < columns) action(column(part), parts[part]);
-    for (index c = column(held); c < columns; c += 4 * warp_size) action(c, load(c));
+    for (index c = column(Held); c < columns; c += 4 * warp_size) action(c, load(c));
   }
 };
 struct two_fours {
   float4 x, y;
 };
+/// action(held), a constant: rows of up to 256 columns leave registers for more warps, those of up to 1024 are still read once.
+template <class Action>
+void with_held_parts(index columns, Action action) {
+  if (columns <= 2 * 4 * warp_size) return action(std::integral_constant<int, 2>{});
+  action(std::integral_constant<int, 8>{});
+}
 
 /// How far apart the rows of one warp are where the warps of a smaller grid take turns.
 __device__ __forceinline__ index warps_of_grid() {

@@ -119,7 +119,7 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
 __device__ __forceinline__ float exp_below(float x, float most) { return x == -INFINITY ? 0.f : expf(x - most); }
 
 /// A warp a row, read once where it fits into registers, else twice. The gradient may be the logits, or null.
-template <class = void>
+template <int Held>
 __global__ void cross_entropy_kernel(const float* logits, fours memory, const token* targets, token ignore, float scale,
                                      index rows, const double* counted, double* partial, float* gradient) {
   const int lane = lane_of_thread();
@@ -131,7 +131,7 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
     const bool counts = is_counted(target, ignore);
     const float wanted = counts ? row[target] : 0;
     const auto load = [&](index v) { return memory.load(row, v, -INFINITY); };
-    row_of_lane<float4> own;
+    row_of_lane<float4, Held> own;
     own.read(vocabulary, load);
     // The maximum may pass over what is not a number: the sum does not.
     float largest = -INFINITY, sum = 0;
@@ -186,7 +186,7 @@ struct cosine_of_rows {
 };
 
 /// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
-template <class = void>
+template <int Held>
 __global__ void cosine_distance_kernel(const float* prediction, const float* embedding, fours memory, index rows,
                                        index length, float factor, double* partial, float* dprediction,
                                        float* dembedding) {
@@ -203,7 +203,7 @@ __global__ void cosine_distance_kernel(const float* prediction, const float* emb
     const auto load = [&](index d) {
       return two_fours{memory.load(prediction + at, d), memory.load(embedding + next, d)};
     };
-    row_of_lane<two_fours> row;
+    row_of_lane<two_fours, Held> row;
     row.read(dim, load);
     cosine_of_rows cosine;
     row.for_each(dim, load, [&](index, const two_fours& own) { cosine.add(own); });
@@ -226,7 +226,7 @@ struct embedding_distance_shape {
 };
 
 /// A warp a row of prediction[B,m,D].
-template <class = void>
+template <int Held>
 __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours memory, const float* prediction,
                                           const float* embedding, const token* targets, token ignore, float scale,
                                           const double* counted, double* partial, float* lost, float* dprediction,
@@ -240,7 +240,7 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
     const auto load = [&](index d) {
       return two_fours{memory.load(prediction + at, d), memory.load(embedding + other, d)};
     };
-    row_of_lane<two_fours> row;
+    row_of_lane<two_fours, Held> row;
     row.read(dim, load);
     cosine_of_rows cosine;
     float distance = 0;
@@ -336,28 +336,32 @@ inline void quantize(cuda& backend, input<float, 3> x, input<float, 3> projectio
 inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const token, 1> targets, token ignore,
                           float scale, output<float, 1> loss, output<float, 2> gradient) {
   constexpr int threads = device::threads_of_losses;
-  const auto [rows, vocabulary] = logits.shape;
+  const index rows = logits.shape[0], vocabulary = logits.shape[1];
   const index blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   double* const counted = device::double_scratch(backend, 1 + blocks);
   double* const partial = counted + 1;
   device::count_targets(backend, targets, ignore, counted);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<>, logits.data,
-                 device::fours(vocabulary, {}, {logits.data, gradient.data}), targets.data, ignore, scale, rows,
-                 counted, partial, gradient.data);
+  device::with_held_parts(vocabulary, [&](auto held) {
+    device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cross_entropy_kernel<held()>, logits.data,
+                   device::fours(vocabulary, {}, {logits.data, gradient.data}), targets.data, ignore, scale, rows,
+                   counted, partial, gradient.data);
+  });
   device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 
 inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
                             output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
-  const auto [batch, length, dim] = prediction.shape;
+  const index batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
   const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const double pairs = static_cast<double>(batch * (length - 1));
   double* const partial = device::double_scratch(backend, blocks);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<>, prediction.data,
-                 embedding.data,
-                 device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}), rows,
-                 length, -scale / static_cast<float>(pairs), partial, dprediction.data, dembedding.data);
+  device::with_held_parts(dim, [&](auto held) {
+    device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::cosine_distance_kernel<held()>,
+                   prediction.data, embedding.data,
+                   device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}), rows,
+                   length, -scale / static_cast<float>(pairs), partial, dprediction.data, dembedding.data);
+  });
   device::total_of_partials(backend, partial, blocks, nullptr, pairs, loss.data, update::add);
 }
 
@@ -366,7 +370,7 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
                                float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
                                output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
-  const auto [batch, length, dim] = prediction.shape;
+  const index batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
   const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const device::embedding_distance_shape shape{
       rows,
@@ -382,10 +386,12 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
   double* const counted = device::double_scratch(backend, 1 + blocks);
   double* const partial = counted + 1;
   device::count_targets(backend, targets, ignore, counted);
-  device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<>, shape,
-                 device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}),
-                 prediction.data, embedding.data, targets.data, ignore, scale, counted, partial, lost.data,
-                 dprediction.data, dembedding.data);
+  device::with_held_parts(dim, [&](auto held) {
+    device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::embedding_distance_kernel<held()>, shape,
+                   device::fours(dim, {}, {prediction.data, embedding.data, dprediction.data, dembedding.data}),
+                   prediction.data, embedding.data, targets.data, ignore, scale, counted, partial, lost.data,
+                   dprediction.data, dembedding.data);
+  });
   device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 

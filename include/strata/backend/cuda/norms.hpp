@@ -28,7 +28,7 @@ struct token_shift {
 };
 
 /// One warp a row. Without a mean, bias and mean are not used.
-template <bool Centred>
+template <bool Centred, int Held>
 __global__ void norm_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
                             const float* __restrict__ gain, const float* __restrict__ bias, float* __restrict__ y,
                             float* __restrict__ factor, float* __restrict__ mean) {
@@ -38,7 +38,7 @@ __global__ void norm_kernel(index rows, token_shift shape, fours memory, const f
   const float width = static_cast<float>(dim);
   const shifted_row place = shape.row(r);
   const auto load = [&](index d) { return memory.load_from(x, d, place); };
-  row_of_lane<float4> row;
+  row_of_lane<float4, Held> row;
   row.read(dim, load);
   float m = 0, squares = 0;
   if constexpr (Centred) {
@@ -62,7 +62,7 @@ __global__ void norm_kernel(index rows, token_shift shape, fours memory, const f
 }
 
 /// dx of one row a warp. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
-template <bool Centred>
+template <bool Centred, int Held>
 __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
                                      const float* __restrict__ gain, const float* __restrict__ factor,
                                      const float* __restrict__ mean, const float* __restrict__ dy,
@@ -78,7 +78,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
         map_four([&](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
         map_four([](float upper, float g) { return upper * g; }, memory.load(dy + r * dim, d), memory.load(gain, d))};
   };
-  row_of_lane<two_fours> row;
+  row_of_lane<two_fours, Held> row;
   row.read(dim, load);
   float pull = 0, push = 0;
   row.for_each(dim, load, [&](index d, const two_fours& own) {
@@ -115,16 +115,20 @@ void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const
           float* factor, float* mean) {
   const index rows = x.shape[0] * x.shape[1];
   const token_shift shape(x.shape, shift);
-  launch_warps(backend, rows, norm_kernel<Centred>, rows, shape, shape.memory({x.data, gain, bias, y}), x.data, gain,
-               bias, y, factor, mean);
+  with_held_parts(shape.dim, [&](auto held) {
+    launch_warps(backend, rows, norm_kernel<Centred, held()>, rows, shape, shape.memory({x.data, gain, bias, y}),
+                 x.data, gain, bias, y, factor, mean);
+  });
 }
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
   const token_shift shape(x.shape, shift);
   const index rows = x.shape[0] * x.shape[1];
-  launch_warps(backend, rows, norm_backward_kernel<Centred>, rows, shape, shape.memory({x.data, gain, dy, dx}), x.data,
-               gain, factor, mean, dy, dx);
+  with_held_parts(shape.dim, [&](auto held) {
+    launch_warps(backend, rows, norm_backward_kernel<Centred, held()>, rows, shape,
+                 shape.memory({x.data, gain, dy, dx}), x.data, gain, factor, mean, dy, dx);
+  });
   add_column_sums(backend, rows, shape.dim, norm_terms<Centred>{shape, x.data, factor, mean, dy}, dgain, dbias);
 }
 
