@@ -16,8 +16,10 @@ struct cuda_device {
 
   static strata::cuda open(const device_options& options) {
     using precision = strata::cuda_precision;
-    return strata::cuda({.precision = named<precision>({{"float32", precision::float32}, {"tf32", precision::tf32}},
-                                                       options.precision, "--precision", name)});
+    return strata::cuda(
+        {.precision = named<precision>(
+             {{"float32", precision::float32}, {"tf32", precision::tf32}, {"bfloat16", precision::bfloat16}},
+             options.precision, "--precision", name)});
   }
   static int threads(const strata::cuda&) { return 0; }
   static std::string description(const strata::cuda&) {

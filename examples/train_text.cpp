@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--precision", options.device.precision,
                  "of what products multiply; they add in float32. cpu: float32, bfloat16 or bfloat16_emulated; cuda: "
-                 "float32 or tf32")
+                 "float32, tf32 or bfloat16")
       ->capture_default_str();
 
   return examples::run_program(app, argc, argv, [&] {

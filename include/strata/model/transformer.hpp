@@ -46,7 +46,6 @@ struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
   /// Of the masks of dropout. None, the default: no dropout, whatever the description says.
   std::optional<std::uint64_t> dropout_seed = {};
-  bool operator==(const forward_options&) const = default;
 };
 
 /// `Config` derives from `model_defaults`; `Backend` is `strata::cpu` or `strata::reference<S>`. Views that
@@ -165,8 +164,10 @@ class transformer {
   void add_gradients(view<const token, 2> ids, const loss_values<Config>& weights, forward_options options,
                      double scale) requires trains {
     take_both(ids);
-    if (!F::drops) options.dropout_seed.reset();  // nobody asks for it, and it makes every pass another one
-    recorded_.run(*backend_, {weights, options, scale}, [&] { evaluate(weights, options, scale, true); });
+    // Where nothing is dropped, another seed does not make another pass.
+    const pass_key key{weights, options.merge, F::drops && options.dropout_seed,
+                       F::drops ? options.dropout_seed.value_or(0) : 0, scale};
+    recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
   }
   /// The unweighted losses of the last pass that had losses, each 16 elements apart; a loss of weight 0 is 0.
   view<const scalar, 1> losses_of_pass() const {
@@ -268,7 +269,8 @@ class transformer {
   /// What decides which operations a pass with gradients calls, beside its shape.
   struct pass_key {
     loss_values<Config> weights;
-    forward_options options;
+    bool merge, drops;
+    std::uint64_t dropout_seed;
     double scale;
     bool operator==(const pass_key&) const = default;
   };

@@ -170,7 +170,7 @@ __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(thread
 /// what is behind is read each time.
 template <class Part, int Held>
 struct row_of_lane {
-  Part parts[Held];
+  Part parts[Held] = {};
 
   __device__ __forceinline__ static index column(int part) { return 4 * (lane_of_thread() + part * warp_size); }
   template <class Load>
