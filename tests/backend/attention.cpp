@@ -180,16 +180,24 @@ TEST_CASE("attention to equal keys is the mean of the values in the window") {
 }
 
 TEST_CASE("a key outside the window or in the future changes no bit") {
-  for (const auto& [span, dilation] : {std::pair<index, int>{1, 1}, {5, 1}, {17, 1}, {100, 1}, {2, 3}, {33, 2}})
-    on_every_attention([&, span = span, dilation = dilation](auto& bench) {
-      const attention_shape shape{2, 50, 2, 10, span, dilation};
+  struct window {
+    index length, span;
+    int dilation;
+  };
+  // In the last two 16 queries see all of 64 keys but one key of one query, or nothing but such a pair.
+  for (const window& own : {window{50, 1, 1}, window{50, 5, 1}, window{50, 17, 1}, window{50, 100, 1}, window{50, 2, 3},
+                            window{50, 33, 2}, window{120, 79, 1}, window{120, 18, 1}})
+    on_every_attention([&](auto& bench) {
+      const auto [length, span, dilation] = own;
+      const attention_shape shape{2, length, 2, 10, span, dilation};
       CAPTURE_SHAPE(shape);
       const index rows = shape.batch * shape.length, dim = shape.dim();
       const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
       const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
       attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       const std::vector<double> before = bench.read(y), original = bench.read(qkv);
-      for (const index changed : {0, 1, 15, 16, 31, 49}) {
+      for (const index changed : {0, 1, 15, 16, 31, 49, 111}) {
+        if (changed >= length) continue;
         std::vector<double> other = original;
         for (index d = dim; d < 3 * dim; ++d) other[static_cast<std::size_t>(changed * 3 * dim + d)] += 1 + d % 3;
         bench.write(qkv, other);

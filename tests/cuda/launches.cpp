@@ -109,6 +109,27 @@ void add_up(strata::cuda& backend) {
   backend.synchronize();
 }
 
+/// Rows that are wider than those of small models have kernels of their own.
+void wide_rows(strata::cuda& backend) {
+  constexpr index C = 300, V = 3000;
+  strata::device_buffer<float> memory(2 * V + 8);
+  strata::device_buffer<strata::token> ids(2);
+  const strata::view<float, 3> x{memory.data(), {1, 2, C}}, dx{memory.data() + 2 * C, {1, 2, C}};
+  const strata::view<float, 1> gain{memory.data() + 4 * C, {C}}, bias{memory.data() + 5 * C, {C}};
+  const strata::view<float, 1> factor{memory.data() + 2 * V, {2}}, mean{memory.data() + 2 * V + 2, {2}};
+  const strata::view<float, 1> loss{memory.data() + 2 * V + 4, {1}}, lost{memory.data() + 2 * V + 6, {1}};
+  rms_norm(backend, x, gain, 0, dx, factor);
+  rms_norm_backward(backend, x, gain, 0, factor, x, dx, gain);
+  layer_norm(backend, x, gain, bias, 0, dx, factor, mean);
+  layer_norm_backward(backend, x, gain, 0, factor, mean, x, dx, gain, bias);
+  cross_entropy(backend, x.rows(), ids.view(), -1, 1.f, loss, dx.rows());
+  cosine_distance(backend, x, x, 1.f, loss, dx, dx);
+  embedding_distance(backend, {}, {x.data, {1, 1, C}}, x, 1, ids.view().slice(0, 1), -1, 1.f, loss, lost,
+                     {dx.data, {1, 1, C}}, dx);
+  sample(backend, {}, 0, {memory.data(), {2, V}}, ids.view());
+  backend.synchronize();
+}
+
 }  // namespace
 
 std::string readable_name(const char* mangled) {
@@ -130,12 +151,17 @@ std::string readable_name(const char* mangled) {
 std::map<std::string, launch_size> launches_of_all_kernels() {
   noted.clear();
   strata::cuda backend;
-  train_and_write<models::many_things>(backend);
-  train_and_write<models::attends_to_levels>(backend);
-  train_and_write<models::separable>(backend);
-  train_and_write<models::shifts_levels>(backend);
-  for (const int head_dim : {16, 32, 64, 128}) attend(backend, head_dim);
+  train_and_write<device_models::many_things>(backend);
+  train_and_write<device_models::attends_to_levels>(backend);
+  train_and_write<device_models::separable>(backend);
+  train_and_write<device_models::shifts_levels>(backend);
   add_up(backend);
+  wide_rows(backend);
+  strata::cuda rounding({.precision = strata::cuda_precision::bfloat16});
+  for (const int head_dim : {16, 32, 64, 128}) {
+    attend(backend, head_dim);
+    attend(rounding, head_dim);
+  }
   return noted;
 }
 

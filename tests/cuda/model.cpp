@@ -62,18 +62,18 @@ void check_against_cpu(index steps, weight_format format) {
 }  // namespace
 
 TEST_CASE("20 steps of training on the cuda backend are those of cpu") {
-  check_against_cpu<models::many_things>(20, weight_format::float32);
+  check_against_cpu<device_models::many_things>(20, weight_format::float32);
 }
 TEST_CASE("models with every merge train and write as on cpu, with weights in every format") {
-  check_against_cpu<models::attends_to_levels>(2, weight_format::float32);
-  check_against_cpu<models::separable>(2, weight_format::bfloat16);
-  check_against_cpu<models::shifts_levels>(2, weight_format::int8);
+  check_against_cpu<device_models::attends_to_levels>(2, weight_format::float32);
+  check_against_cpu<device_models::separable>(2, weight_format::bfloat16);
+  check_against_cpu<device_models::shifts_levels>(2, weight_format::int8);
 }
 
 namespace {
 
 /// Without dropout: every pass is the same work.
-struct repeats : models::many_things {
+struct repeats : device_models::many_things {
   static constexpr double embedding_dropout = 0, attention_dropout = 0, feed_forward_dropout = 0;
 };
 
@@ -133,7 +133,7 @@ TEST_CASE("what a training and a generator had on the device is freed") {
   const std::size_t before = cuda_on_cpu::live_allocations();
   {
     cuda device;
-    train_and_write<models::many_things>(device, 1, weight_format::float32);
+    train_and_write<device_models::many_things>(device, 1, weight_format::float32);
     CHECK(cuda_on_cpu::live_allocations() > before);
   }
   CHECK(cuda_on_cpu::live_allocations() == before);
@@ -147,7 +147,7 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   CHECK_THROWS_WITH(cuda({.device = 3}), ContainsSubstring("device 3 was asked for, but there are 1"));
   cuda device;
   cuda_on_cpu::set_memory_limit(std::size_t{64} << 20);
-  CHECK_THROWS_WITH((transformer<models::many_things, cuda>(device).reserve(4096, 64)),
+  CHECK_THROWS_WITH((transformer<device_models::many_things, cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
 }

@@ -5,7 +5,7 @@
 
 #include <strata/cuda.hpp>
 
-namespace models {
+namespace device_models {
 
 /// With every loss and most variants.
 struct many_things : strata::model_defaults {
@@ -33,4 +33,4 @@ struct shifts_levels : many_things {
   static constexpr std::string_view merge = "level_shift";
 };
 
-}  // namespace models
+}  // namespace device_models

@@ -19,6 +19,7 @@ using strata::cross_attention_shape;
 using strata::distance_settings;
 using strata::dropout_mask;
 using strata::index;
+using strata::sampling_options;
 using strata::token;
 using strata::update;
 using strata::view;

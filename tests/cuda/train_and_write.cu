@@ -30,10 +30,10 @@ int main() {
     strata::cuda backend;
     std::vector<std::uint8_t> text(4000);
     for (std::size_t n = 0; n < text.size(); ++n) text[n] = static_cast<std::uint8_t>('a' + n * n % 23);
-    train_and_write<models::many_things>(backend, text);
-    train_and_write<models::attends_to_levels>(backend, text);
-    train_and_write<models::separable>(backend, text);
-    train_and_write<models::shifts_levels>(backend, text);
+    train_and_write<device_models::many_things>(backend, text);
+    train_and_write<device_models::attends_to_levels>(backend, text);
+    train_and_write<device_models::separable>(backend, text);
+    train_and_write<device_models::shifts_levels>(backend, text);
   } catch (const strata::error& problem) {
     std::fprintf(stderr, "%s\n", problem.what());
     return 1;

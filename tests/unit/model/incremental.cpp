@@ -1,4 +1,6 @@
 // Token by token or as a whole: the same logits, three windows past the wrap of the longest ring; and prompts read at once.
+#include "support/incremental.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -7,40 +9,6 @@
 #include "support/models.hpp"
 
 namespace {
-
-template <class Config, class Backend>
-void check_incremental(Backend& backend, bool merge = true) {
-  using F = strata::facts<Config>;
-  strata::index ring = 1;  // tokens that the longest ring covers
-  for (const strata::level_facts& level : F::levels)
-    ring = std::max<strata::index>(ring, level.span * level.compression);
-  const strata::index batch = 2, length = 4 * ring + 5;
-  strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
-  const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
-  const strata::view<const strata::token, 2> all{ids.data(), {batch, length}};
-  const auto whole = model.forward(all, {.merge = merge});
-  strata::generator<Config, Backend> writer(model, batch, {.merge = merge});
-
-  for (const char* round : {"fresh", "after a reset"}) {
-    INFO(round);
-    double difference = 0, norm = 0, worst = 0;
-    for (strata::index t = 0; t < length; ++t) {
-      const strata::token newest[] = {all(0, t), all(1, t)};
-      const auto logits = writer.step({newest, {batch}});
-      for (strata::index b = 0; b < batch; ++b)
-        for (strata::index v = 0; v < F::vocabulary; ++v) {
-          const double expected = static_cast<double>(whole(b, t, v));
-          const double distance = static_cast<double>(logits(b, v)) - expected;
-          difference += distance * distance;
-          norm += expected * expected;
-          worst = std::max(worst, std::abs(distance));
-        }
-    }
-    CHECK(std::sqrt(difference / norm) < 1e-5);
-    CHECK(worst < 1e-4 * std::sqrt(norm / static_cast<double>(batch * length * F::vocabulary)));
-    writer.reset();
-  }
-}
 
 /// A prompt read at once and the steps after it give the logits of steps alone.
 template <class Config, class Backend>
@@ -93,13 +61,13 @@ TEMPLATE_TEST_CASE("a prompt read at once leaves behind what steps would", "", S
 }
 
 TEMPLATE_TEST_CASE("incremental logits equal those of the whole sequence", "", STRATA_MODELS) {
-  models::on_every_backend([](auto& backend) { check_incremental<TestType>(backend); });
+  models::on_every_backend([](auto& backend) { models::check_incremental<TestType>(backend); });
 }
 
 TEMPLATE_TEST_CASE("a generator leaves out the merge where it is asked to", "", models::mixed, models::hourglass,
                    models::attending_hourglass) {
   strata::reference<float> backend;
-  check_incremental<TestType>(backend, false);
+  models::check_incremental<TestType>(backend, false);
   strata::reference<double> exact;
   check_prompts<TestType>(exact, 1e-12, false);
 }
