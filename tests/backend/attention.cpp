@@ -214,9 +214,10 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
     });
 }
 
-TEST_CASE("a query, key or value that is not a number shows in what sees it alone") {
-  for (const index which : {0, 1, 2})
-    on_every_attention([&](auto& bench) {
+TEST_CASE("a query, key or value that is not a number shows in what sees it") {
+  for (const index which : {0, 1, 2}) {
+    // Some backends multiply values that are not seen by weights of 0; kernels of tensor cores promise not to.
+    const auto law = [&](auto& bench, bool alone) {
       CAPTURE(which);
       const attention_shape shape{1, 20, 1, 6, 4, 1};
       const auto qkv = bench.normal({20, 18}), y = bench.unset({20, 6});
@@ -229,9 +230,13 @@ TEST_CASE("a query, key or value that is not a number shows in what sees it alon
       for (index row = 0; row < 20; ++row) {
         CAPTURE(row);
         const std::vector<double> own(out.begin() + row * 6, out.begin() + (row + 1) * 6);
-        CHECK(std::isfinite(dot(own, own)) == (row < 9 || row >= (which == 0 ? 10 : 13)));
+        const bool sees = row >= 9 && row < (which == 0 ? 10 : 13);
+        if (sees || alone) CHECK(std::isfinite(dot(own, own)) == !sees);
       }
-    });
+    };
+    on_every_bench([&](auto& bench) { law(bench, false); });
+    on_every_bench([&](auto& bench) { law(bench, true); }, setups::of_bfloat16);
+  }
 }
 
 TEST_CASE("attention_step equals the reference") {
