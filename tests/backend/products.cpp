@@ -114,12 +114,27 @@ TEST_CASE("bfloat16 rounds both inputs to the nearest number, ties to the even o
       setups::of_bfloat16);
 }
 
+TEST_CASE("linear takes slices that start on any element") {
+  for (const index offset : {0, 1, 2, 4}) {
+    CAPTURE(offset);
+    check_float_product(1e-6, [&](auto& bench, auto factor) {
+      const auto x = bench.normal({8, 16}), weight = bench.normal({16, 16}), y = bench.unset({8, 16});
+      auto bias = bench.normal({32});
+      bias.data += offset;
+      bias.shape = {16};
+      linear(bench.backend, factor(x), factor(weight), bias, y, update::replace);
+      bench.result("y", y);
+    });
+  }
+}
+
 TEST_CASE("products without terms are the bias, or nothing") {
   for (const setups which : {setups::of_products, setups::of_bfloat16})
     on_every_bench(
         [](auto& bench) {
           const auto x = bench.normal({3, 0}), weight = bench.normal({2, 0}), none = bench.normal({0, 2});
-          const auto bias = bench.of({1, -1}, {2}), y = bench.unset({3, 2});
+          const auto bias = bench.of({1, -1}, {2});
+          const auto y = bench.unset({3, 2});
           linear(bench.backend, x, weight, bias, y, update::replace);
           CHECK(bench.read(y) == std::vector<double>{1, -1, 1, -1, 1, -1});
           linear(bench.backend, x, weight, bias, y, update::add);
