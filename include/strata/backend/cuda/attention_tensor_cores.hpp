@@ -167,9 +167,9 @@ using tensor_forward_tile = tensor_tile<Width, 64>;
 template <int Width>
 using tensor_backward_tile = tensor_tile<Width, Width <= 64 ? 64 : 32>;
 
-/// Blocks: [tasks, tiles of queries].
+/// Blocks: [tasks, tiles of queries]. Told that one block is enough, the compiler spills no registers to fit more.
 template <int Width>
-__global__ void __launch_bounds__(tensor_forward_tile<Width>::threads)
+__global__ void __launch_bounds__(tensor_forward_tile<Width>::threads, 1)
     attention_tensor_kernel(attention_arguments own, const float* qkv, float* y, float* log_sum_exp) {
   using tile = tensor_forward_tile<Width>;
   STRATA_DYNAMIC_SHARED(bfloat16, queries);
