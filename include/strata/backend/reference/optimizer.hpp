@@ -17,8 +17,8 @@ void squared_norm(reference<S>&, input<S, 1> x, output<S, 1> result) {
 }
 
 template <class S>
-void adam(reference<S>&, const adam_settings& settings, input<S, 1> gradient, input<S, 1> measures,
-          output<S, 1> weight, output<S, 1> first_moment, output<S, 1> second_moment) {
+void adam(reference<S>&, const adam_settings& settings, input<S, 1> gradient, input<S, 1> measures, output<S, 1> weight,
+          output<S, 1> first_moment, output<S, 1> second_moment) {
   for (index n = 0; n < measures.size(); ++n)
     if (!std::isfinite(measures(n))) return;
   const adam_constants constants(settings, static_cast<double>(measures(0)));
