@@ -3,6 +3,7 @@
 // Source: own; the optimizer's papers are named in backend/reference/optimizer.hpp.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -244,9 +245,10 @@ class trainer {
   }
   /// Waits for the step's losses and norm: where one is not finite, `adam` has changed nothing.
   step_report<Config> finish_step() {
-    const std::vector<scalar> measures = host_copy(measures_);
+    std::array<scalar, 1 + losses_size> measures;
+    download(model_.backend(), measures_.view(), view<scalar, 1>{measures.data(), {1 + losses_size}});
     const double share = 1.0 / static_cast<double>(options_.accumulation);
-    const loss_report<Config> loss(host_view(measures).slice(1, losses_size), loss_weights_, share);
+    const loss_report<Config> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, loss_weights_, share);
     const step_report<Config> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),
                                      learning_rate(options_.schedule, step_)};
     require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);

@@ -8,6 +8,7 @@
 
 #include <strata/backend/reference/context.hpp>
 
+// Sums over channels are in double: in float those of wide rows lose the last digits.
 namespace strata {
 namespace reference_detail {
 
@@ -36,9 +37,12 @@ void rms_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift, output<
   const auto [batch, length, dim] = x.shape;
   for (index b = 0; b < batch; ++b)
     for (index i = 0; i < length; ++i) {
-      S squares = 0;
-      for (index d = 0; d < dim; ++d) squares += shifted<S>(x, b, i, d, shift) * shifted<S>(x, b, i, d, shift);
-      const S f = std::sqrt(static_cast<S>(dim)) / std::max(std::sqrt(squares), S(1e-12));
+      double squares = 0;
+      for (index d = 0; d < dim; ++d) {
+        const double value = static_cast<double>(shifted<S>(x, b, i, d, shift));
+        squares += value * value;
+      }
+      const S f = std::sqrt(static_cast<S>(dim)) / std::max(static_cast<S>(std::sqrt(squares)), S(1e-12));
       for (index d = 0; d < dim; ++d) y(b, i, d) = shifted<S>(x, b, i, d, shift) * f * gain(d);
       factor(b * length + i) = f;
     }
@@ -52,8 +56,10 @@ void rms_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift
   for (index b = 0; b < batch; ++b)
     for (index i = 0; i < length; ++i) {
       const S f = factor(b * length + i);
-      S along = 0;
-      for (index d = 0; d < dim; ++d) along += dy(b, i, d) * gain(d) * shifted<S>(x, b, i, d, shift);
+      double exact = 0;
+      for (index d = 0; d < dim; ++d)
+        exact += static_cast<double>(dy(b, i, d) * gain(d) * shifted<S>(x, b, i, d, shift));
+      const S along = static_cast<S>(exact);
       for (index d = 0; d < dim; ++d) {
         const S value = shifted<S>(x, b, i, d, shift);
         const S gradient = f * (dy(b, i, d) * gain(d) - value * along * f * f / static_cast<S>(dim));
@@ -70,14 +76,14 @@ void layer_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, input<S, 1> bias
   const auto [batch, length, dim] = x.shape;
   for (index b = 0; b < batch; ++b)
     for (index i = 0; i < length; ++i) {
-      S sum = 0, squares = 0;
-      for (index d = 0; d < dim; ++d) sum += shifted<S>(x, b, i, d, shift);
-      const S m = sum / static_cast<S>(dim);
+      double sum = 0, squares = 0;
+      for (index d = 0; d < dim; ++d) sum += static_cast<double>(shifted<S>(x, b, i, d, shift));
+      const S m = static_cast<S>(sum / static_cast<double>(dim));
       for (index d = 0; d < dim; ++d) {
-        const S centred = shifted<S>(x, b, i, d, shift) - m;
+        const double centred = static_cast<double>(shifted<S>(x, b, i, d, shift) - m);
         squares += centred * centred;
       }
-      const S f = 1 / std::sqrt(squares / static_cast<S>(dim) + S(1e-5));
+      const S f = 1 / std::sqrt(static_cast<S>(squares / static_cast<double>(dim)) + S(1e-5));
       for (index d = 0; d < dim; ++d) y(b, i, d) = (shifted<S>(x, b, i, d, shift) - m) * f * gain(d) + bias(d);
       factor(b * length + i) = f;
       mean(b * length + i) = m;
@@ -92,11 +98,12 @@ void layer_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shi
   for (index b = 0; b < batch; ++b)
     for (index i = 0; i < length; ++i) {
       const S f = factor(b * length + i), m = mean(b * length + i);
-      S sum = 0, along = 0;
+      double exact_sum = 0, exact_along = 0;
       for (index d = 0; d < dim; ++d) {
-        sum += dy(b, i, d) * gain(d);
-        along += dy(b, i, d) * gain(d) * (shifted<S>(x, b, i, d, shift) - m) * f;
+        exact_sum += static_cast<double>(dy(b, i, d) * gain(d));
+        exact_along += static_cast<double>(dy(b, i, d) * gain(d) * (shifted<S>(x, b, i, d, shift) - m) * f);
       }
+      const S sum = static_cast<S>(exact_sum), along = static_cast<S>(exact_along);
       for (index d = 0; d < dim; ++d) {
         const S normed = (shifted<S>(x, b, i, d, shift) - m) * f;
         const S gradient = f * (dy(b, i, d) * gain(d) - (sum + normed * along) / static_cast<S>(dim));
