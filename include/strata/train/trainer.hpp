@@ -237,9 +237,10 @@ class trainer {
       add(backend, model_.losses_of_pass(), losses);
     }
     const phase<Backend> update(backend, "optimizer");
-    update_.run(backend, settings(), [&] {
+    const adam_settings own = settings();
+    update_.run(backend, own, [&] {
       squared_norm(backend, model_.gradients(), norm);
-      adam(backend, settings(), model_.gradients(), measures_.view(), model_.weights(), first_moment_.view(),
+      adam(backend, own, model_.gradients(), measures_.view(), model_.weights(), first_moment_.view(),
            second_moment_.view());
     });
   }
