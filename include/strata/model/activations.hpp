@@ -74,8 +74,8 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(Config::embedding_dropout);
-  // What enters and what leaves each layer; the same where it does not run on a level. In inference two places take turns.
-  std::array<typename activation_layout<Config>::template each_level<tensor<3>>, F::depth> enters, leaves;
+  // What enters and what leaves each layer of a level; the same where it does not run on a level. In inference two places take turns.
+  typename activation_layout<Config>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     const index positions = level.positions(tokens);
@@ -93,17 +93,17 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     };
     for (int i = 0; i < F::depth; ++i) {
       if (i == F::upsample_layer && l == F::fine) stream = next_place();
-      enters[i][l] = stream;
+      enters[l][i] = stream;
       if (F::runs(i, l)) stream = next_place();
-      leaves[i][l] = stream;
+      leaves[l][i] = stream;
     }
     own.last_stream[l] = stream;
     own.source[l] = own.tokens;
   }
   if constexpr (F::hourglass) {
-    own.source[F::coarse] = enters[F::first_layer(F::coarse)][F::fine];
+    own.source[F::coarse] = enters[F::fine][F::first_layer(F::coarse)];
     own.upsample = plan_upsample(plan, F::levels[F::coarse], own.last_stream[F::coarse], own.source[F::coarse],
-                                 enters[F::upsample_layer][F::fine]);
+                                 enters[F::fine][F::upsample_layer]);
   }
   const memory_plan before_layers = memory, rows_before = plan.targets;
   for (int i = 0; i < F::depth; ++i) {
@@ -114,7 +114,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         own.layers[i].blocks[l] =
-            plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[i][l], leaves[i][l]);
+            plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[l][i], leaves[l][i]);
     if (F::merges) own.layers[i].merge = chosen_merge<Config>.plan(plan, batch, tokens);
   }
   own.rows_size = plan.targets.size();
