@@ -3,7 +3,7 @@
 #include <benchmark/benchmark.h>
 #include <string>
 
-#include "bounds.hpp"
+#include "cpu_device.hpp"
 
 namespace {
 
@@ -66,7 +66,7 @@ void routing(benchmark::State& state, index batch, int light_multiple, double ca
   routed.heavy_hidden = plain.hidden;
   routed.capacity = capacity;
   lone_block without(backend, plain, batch, Config::max_length), with(backend, routed, batch, Config::max_length);
-  bounds::compare_in_turn(
+  measuring::compare_in_turn(
       state, [&] { without.forward_and_backward(); }, [&] { with.forward_and_backward(); });
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "bounds.hpp"
+#include "cpu_device.hpp"
 
 namespace {
 
@@ -44,9 +44,9 @@ void training_step(benchmark::State& state, index length, index tokens) {
   for (auto _ : state) trainer.train_step(bytes);
   state.counters["tokens/s"] =
       benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["of_peak"] =
-      benchmark::Counter(strata::cost<Config>::training_flops(options.batch, length) / bounds::peak_flops(backend),
-                         benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["of_peak"] = benchmark::Counter(
+      strata::cost<Config>::training_flops(options.batch, length) / measuring::cpu_device::peak_flops(backend),
+      benchmark::Counter::kIsIterationInvariantRate);
 }
 
 /// What a step costs on one text of `longest` tokens, against as many tokens in texts of 512.
@@ -61,7 +61,7 @@ void growth(benchmark::State& state) {
   };
   const auto short_texts = of_length(512), one_text = of_length(longest);
   const std::vector<std::uint8_t> bytes(2 * longest, 7);
-  bounds::compare_in_turn(
+  measuring::compare_in_turn(
       state, [&] { short_texts->train_step(bytes); }, [&] { one_text->train_step(bytes); });
 }
 

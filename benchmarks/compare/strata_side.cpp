@@ -9,7 +9,7 @@
 
 #include <strata/cpu.hpp>
 
-#include "../bounds.hpp"
+#include "../cpu_device.hpp"
 
 namespace {
 
@@ -136,7 +136,7 @@ struct side {
       result["losses"].push_back(report.loss.total);
     }
     result["memory_peak"] = memory_of_process("VmHWM");
-    result["peak"] = bounds::peak_flops(backend);
+    result["peak"] = measuring::cpu_device::peak_flops(backend);
     return result;
   }
 

@@ -1,0 +1,82 @@
+// What benchmarks of every device need. A device is a struct like `cpu_device`: its backend, the setups that it is measured in,
+// how to wait for it, and what it can do, measured in the same run as what is compared with it.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include <strata/strata.hpp>
+
+namespace measuring {
+
+using strata::index;
+
+/// Seconds of one call of `work`: the fastest of several, since neighbours only ever make it slower.
+template <class Work>
+double fastest(Work work, int repetitions = 9) {
+  double best = 1e30;
+  for (int n = 0; n < repetitions; ++n) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+/// How long `second` takes over `first`. Both in turn, so that a busy neighbour meets both; the first calls, which touch all
+/// memory, do not count.
+template <class State, class First, class Second>
+void compare_in_turn(State& state, First first, Second second) {
+  first();
+  second();
+  std::vector<double> ratios;
+  while (state.KeepRunning()) {
+    const double before = fastest(first, 1);
+    ratios.push_back(fastest(second, 1) / before);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  state.counters["median"] = ratios[ratios.size() / 2];
+  state.counters["lower_quartile"] = ratios[ratios.size() / 4];
+  state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
+}
+
+/// `count` calls of an operation, one after the other, which are done when `run` returns. Where operations return before they are
+/// done, to launch one from the host and to wait for it can take longer than the device works on it. So many calls are recorded
+/// and launched at once there, as those of a training step are, and share one wait.
+template <class Device, class Operation>
+class repeated {
+ public:
+  static constexpr bool records = !strata::computes_at_once<typename Device::backend_type>;
+  static constexpr index count = records ? 100 : 1;
+
+  repeated(typename Device::backend_type& backend, Operation operation)
+      : backend_(backend), operation_(std::move(operation)) {
+    for (int n = 0; records && n < 2; ++n) run();  // the first finds algorithms and memory, the second is recorded
+  }
+  void run() {
+    recorded_.run(backend_, 0, [this] {
+      for (index n = 0; n < count; ++n) operation_();
+    });
+    Device::wait(backend_);
+  }
+
+ private:
+  typename Device::backend_type& backend_;
+  Operation operation_;
+  strata::recording<typename Device::backend_type, int> recorded_;
+};
+
+/// Memory of the backend with random numbers in [-1, 1].
+template <class Backend>
+auto random_floats(Backend& backend, index count) {
+  const strata::random_source random(1);
+  std::vector<float> host(static_cast<std::size_t>(count));
+  for (std::size_t n = 0; n < host.size(); ++n) host[n] = static_cast<float>(2 * random.uniform(0, n) - 1);
+  typename Backend::template storage<float> values(count);
+  upload(backend, strata::view<const float, 1>{host.data(), {count}}, values.view());
+  return values;
+}
+
+}  // namespace measuring

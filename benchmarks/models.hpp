@@ -1,0 +1,105 @@
+// Whole models: training steps, forward passes, reading a prompt and decoding in tokens a second, and as fractions of the multiply-add
+// peak (training, forward) and of the bandwidth of reading the weights that a token needs (decoding). A program for each device.
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <cstdint>
+#include <vector>
+
+#include "measuring.hpp"
+
+namespace measuring {
+
+using strata::token;
+
+inline benchmark::Counter rate(double of_an_iteration) {
+  return benchmark::Counter(of_an_iteration, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+inline std::vector<std::uint8_t> some_bytes() {
+  std::vector<std::uint8_t> bytes(1 << 16);
+  for (std::size_t n = 0; n < bytes.size(); ++n) bytes[n] = static_cast<std::uint8_t>(n * n * 2654435761u >> 13);
+  return bytes;
+}
+inline std::vector<token> some_tokens(index count) {
+  std::vector<token> ids(static_cast<std::size_t>(count));
+  for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<token>(n * 7919 % 256);
+  return ids;
+}
+
+template <class Device, class Config>
+void training(benchmark::State& state, typename Device::backend_type& backend, index batch) {
+  using backend_type = typename Device::backend_type;
+  strata::training_options options;
+  options.batch = batch;
+  strata::trainer<Config, backend_type> trainer(backend, options);
+  const auto bytes = some_bytes();
+  trainer.train_step(bytes);  // the first step touches all memory, and the second is recorded where operations are
+  if (!strata::computes_at_once<backend_type>) trainer.train_step(bytes);
+  for (auto _ : state) trainer.train_step(bytes);
+  state.counters["tokens/s"] = rate(static_cast<double>(batch * Config::max_length));
+  state.counters["of_peak"] =
+      rate(strata::cost<Config>::training_flops(batch, Config::max_length) / Device::peak_flops(backend));
+}
+
+template <class Device, class Config>
+void forward(benchmark::State& state, typename Device::backend_type& backend, index batch) {
+  strata::transformer<Config, typename Device::backend_type, strata::purpose::inference> model(backend);
+  const auto ids = some_tokens(batch * Config::max_length);
+  const auto pass = [&] {
+    benchmark::DoNotOptimize(model.forward({ids.data(), {batch, Config::max_length}}).data);
+    Device::wait(backend);
+  };
+  pass();
+  for (auto _ : state) pass();
+  state.counters["tokens/s"] = rate(static_cast<double>(ids.size()));
+  state.counters["of_peak"] =
+      rate(strata::cost<Config>::forward_flops(batch, Config::max_length) / Device::peak_flops(backend));
+}
+
+/// A prompt of 512 tokens from the start of a text.
+template <class Device, class Config>
+void prefill(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format) {
+  constexpr index prompt = 512;
+  using backend_type = typename Device::backend_type;
+  const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
+  strata::generator<Config, backend_type> writer(model, 1, {.weights = format});
+  const auto ids = some_tokens(prompt);
+  for (auto _ : state) {
+    writer.reset();
+    benchmark::DoNotOptimize(writer.read({ids.data(), {1, prompt}}).data);
+  }
+  state.counters["tokens/s"] = rate(static_cast<double>(prompt));
+}
+
+/// Bytes of weights that a token reads: with one text each is used in one multiplication and addition.
+template <class Config>
+double bytes_a_token(strata::weight_format format) {
+  double flops = strata::cost<Config>::inference_flops_per_token;
+  for (const auto& level : strata::facts<Config>::levels)
+    flops -= Config::depth * 4.0 * level.attention_dim() * static_cast<double>(level.span) / level.stride;
+  return flops / 2 * (format == strata::weight_format::float32 ? 4 : format == strata::weight_format::bfloat16 ? 2 : 1);
+}
+
+/// One token of each of `texts` texts after a prompt of `prompt` tokens.
+template <class Device, class Config>
+void decoding(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format,
+              std::size_t prompt, index texts) {
+  using backend_type = typename Device::backend_type;
+  const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
+  strata::generator<Config, backend_type> writer(model, texts, {.weights = format});
+  const std::vector<std::vector<token>> prompts(static_cast<std::size_t>(texts), std::vector<token>(prompt, 1));
+  while (state.KeepRunningBatch(state.max_iterations)) {
+    state.PauseTiming();  // until the prompt is read and its first token is there
+    bool started = false;
+    writer.write(prompts, state.max_iterations + 1, {}, [&](index, token) {
+      if (!started) state.ResumeTiming();
+      started = true;
+    });
+  }
+  const double bytes = bytes_a_token<Config>(format);
+  state.counters["tokens/s"] = rate(static_cast<double>(texts));
+  state.counters["of_bandwidth"] = rate(bytes / Device::read_bandwidth(backend, bytes));
+}
+
+}  // namespace measuring
