@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 TEXT ?=
 DEMO_TEXT := build/demo/text.txt
 
-.PHONY: demo test bench compare format check-format clean
+.PHONY: demo test bench bench-cuda compare format check-format clean
 .DEFAULT_GOAL := test
 
 # Trains a small model on TEXT, or on the C++ headers, and lets it write.
@@ -33,6 +33,16 @@ bench:
 	set -e; for program in $$(find build/cpu-release/benchmarks -maxdepth 1 -type f -executable | sort); do \
 	  echo "== $$program"; \
 	  $$program --benchmark_out=build/$$(basename $$program).json --benchmark_out_format=json; \
+	done
+
+# Operations and models on a GPU; it needs CUDA's toolkit.
+bench-cuda:
+	bash cmake/install_packages.sh bench
+	cmake --preset cuda-release -DSTRATA_TESTS=OFF -DSTRATA_EXAMPLES=OFF
+	cmake --build --preset cuda-release -j $(JOBS) --target operations_cuda models_cuda
+	set -e; for program in operations_cuda models_cuda; do \
+	  echo "== $$program"; \
+	  build/cuda-release/benchmarks/$$program --benchmark_out=build/$$program.json --benchmark_out_format=json; \
 	done
 
 # Losses, speed and memory beside the PyTorch package that the weights are interchangeable with.
