@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include <strata/cuda.hpp>
+#include <strata/strata.hpp>
 
 namespace device_models {
 
@@ -22,6 +22,10 @@ struct many_things : strata::model_defaults {
        .head_dim = 16,
        .window = strata::full_attention,
        .compressor = strata::compressor_kind::attention}};
+};
+/// Without dropout: every pass is the same work.
+struct repeats : many_things {
+  static constexpr double embedding_dropout = 0, attention_dropout = 0, feed_forward_dropout = 0;
 };
 struct attends_to_levels : many_things {
   static constexpr std::string_view merge = "level_attention";

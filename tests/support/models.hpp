@@ -1,11 +1,10 @@
-// What tests of whole models share: random ids, a description with every kind of level, and a call for each backend.
+// What tests of whole models share: descriptions of every kind of level, and random ids.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include <strata/cpu.hpp>
-#include <strata/reference.hpp>
+#include <strata/strata.hpp>
 
 #include "golden/cases.hpp"
 
@@ -175,18 +174,6 @@ inline std::vector<strata::token> random_ids(strata::index batch, strata::index 
   for (std::size_t n = 0; n < ids.size(); ++n)
     ids[n] = static_cast<strata::token>(random.below(static_cast<std::uint64_t>(vocabulary), 0, n));
   return ids;
-}
-
-/// Calls test(backend) for the reference backend and for the cpu backend with both product providers.
-template <class Test>
-void on_every_backend(Test test) {
-  strata::reference<float> plain;
-  test(plain);
-  for (const auto provider : {strata::product_provider::eigen, strata::product_provider::automatic})
-    for (const int threads : {1, 2}) {
-      strata::cpu fast({.threads = threads, .products = provider});
-      test(fast);
-    }
 }
 
 }  // namespace models

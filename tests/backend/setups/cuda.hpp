@@ -1,4 +1,5 @@
-// How the cuda backend is tested where kernels are executed on the CPU: with the threads of a block in several orders.
+// How the cuda backend is tested: on a device as it is, and where kernels are executed on the CPU with the threads of a block in
+// several orders.
 #pragma once
 
 #include <string>
@@ -7,13 +8,15 @@
 
 using tested = strata::cuda;
 
-/// Calls `action(backend, name)` for every order; for products, most of which are cuBLASLt's, and in bfloat16 for two. The
-/// backends are kept, so that a test meets memory that others have used.
+/// Calls `action(backend, name)`; on the CPU for every order, for products, most of which are cuBLASLt's, and in bfloat16 for
+/// two. The backends are kept, so that a test meets memory that others have used.
 template <class Action>
 void on_every_setup(setups which, Action action) {
-  using cuda_on_cpu::order, strata::cuda_precision;
+  using strata::cuda_precision;
   static tested in_float, in_bfloat16(strata::cuda_options{.precision = cuda_precision::bfloat16});
   tested& backend = which == setups::of_bfloat16 ? in_bfloat16 : in_float;
+#if defined(STRATA_CUDA_ON_CPU)
+  using cuda_on_cpu::order;
   const auto in_order = [&](order own, std::uint64_t seed, const char* name) {
     cuda_on_cpu::set_order(own, seed);
     action(backend, std::string("threads in ") + name + " order");
@@ -23,4 +26,7 @@ void on_every_setup(setups which, Action action) {
   if (which != setups::of_most) return;
   in_order(order::reverse, 1, "reverse");
   in_order(order::random, 2, "another random");
+#else
+  action(backend, std::string("a device"));
+#endif
 }

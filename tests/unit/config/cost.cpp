@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include <strata/reference.hpp>
+
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

@@ -1,4 +1,6 @@
 // Weights of every kind of model come back from a file to the bit, and belong to that model alone.
+#include <strata/reference.hpp>
+
 #include "scratch_directory.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"

@@ -1,4 +1,7 @@
 // Every backend gives the losses and gradients of the reference in double.
+#include <strata/cpu.hpp>
+#include <strata/reference.hpp>
+
 #include "support/catch.hpp"
 #include "support/models.hpp"
 #include "support/numbers.hpp"

@@ -1,6 +1,7 @@
 // Changing token t leaves every logit before position t bit-identical, and changes some from t on.
 #include <cstring>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

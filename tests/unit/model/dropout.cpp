@@ -1,6 +1,8 @@
 // Dropout in whole models: where it acts, how much it drops, and that every place and seed has a mask of its own.
 #include <set>
 
+#include <strata/reference.hpp>
+
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

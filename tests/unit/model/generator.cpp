@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "support/models.hpp"

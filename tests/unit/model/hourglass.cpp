@@ -2,6 +2,8 @@
 #include <cmath>
 #include <vector>
 
+#include <strata/reference.hpp>
+
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

@@ -1,6 +1,7 @@
 // A backward pass that computes the layers' activations anew gives the same losses, embeddings and gradients to the bit.
 #include <cstring>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/models.hpp"
 

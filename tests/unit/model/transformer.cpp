@@ -1,6 +1,7 @@
 // The model's own promises: shapes, refused input, inference equal to training, embeddings, seeds.
 #include <algorithm>
 
+#include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "support/models.hpp"

@@ -5,6 +5,9 @@
 #include <limits>
 #include <set>
 
+#include <strata/cpu.hpp>
+#include <strata/reference.hpp>
+
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "support/models.hpp"

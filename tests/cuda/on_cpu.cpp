@@ -1,0 +1,23 @@
+// What the cuda backend is compared with, from the backend cpu.
+#include <strata/cpu.hpp>
+
+#include "cuda/training.hpp"
+
+namespace device_models {
+
+template <class Config>
+outcome train_and_write_on_cpu(index steps, strata::weight_format format) {
+  strata::cpu backend({.threads = 1});
+  return train_and_write<Config>(backend, steps, format);
+}
+template outcome train_and_write_on_cpu<many_things>(index, strata::weight_format);
+template outcome train_and_write_on_cpu<attends_to_levels>(index, strata::weight_format);
+template outcome train_and_write_on_cpu<separable>(index, strata::weight_format);
+template outcome train_and_write_on_cpu<shifts_levels>(index, strata::weight_format);
+
+std::vector<double> losses_between_changes_on_cpu() {
+  strata::cpu backend({.threads = 1});
+  return losses_between_changes(backend);
+}
+
+}  // namespace device_models

@@ -1,0 +1,78 @@
+// How tests train a model of bytes on two backends, whose numbers they compare.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <strata/strata.hpp>
+
+#include "cuda/models.hpp"
+
+namespace device_models {
+
+using strata::index;
+
+inline std::vector<std::uint8_t> text() {
+  std::vector<std::uint8_t> bytes(4000);
+  for (std::size_t n = 0; n < bytes.size(); ++n) bytes[n] = static_cast<std::uint8_t>('a' + n * n % 23);
+  return bytes;
+}
+
+struct outcome {
+  std::vector<double> losses, norms;
+  std::vector<strata::token> written;
+};
+
+/// Some steps of training on `backend`, and what the model then writes with its weights in `format`.
+template <class Config, class Backend>
+outcome train_and_write(Backend& backend, index steps, strata::weight_format format) {
+  strata::training_options options;
+  options.batch = 2;
+  options.length = 19;
+  options.schedule = {.peak = 3e-3, .warmup = 2, .steps = steps};
+  strata::trainer<Config, Backend> run(backend, options);
+  outcome result;
+  for (index step = 0; step < steps; ++step) {
+    const auto report = run.train_step(text());
+    for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j) result.losses.push_back(report.loss.values[j]);
+    result.norms.push_back(report.gradient_norm);
+  }
+  strata::generator writer(run.model(), 1, {.weights = format});
+  const std::vector<std::vector<strata::token>> prompts{{'a', 'b', 'q', 'g'}};
+  writer.write(prompts, 12, {.threshold = 0.5, .seed = 5},
+               [&](auto, strata::token id) { result.written.push_back(id); });
+  return result;
+}
+
+/// The losses of steps between which scratch memory, the shape of a batch, what is kept for the gradient and the place of the
+/// trainer change.
+template <class Backend>
+std::vector<double> losses_between_changes(Backend& backend) {
+  using trainer = strata::trainer<repeats, Backend>;
+  strata::training_options options;
+  options.batch = 2;
+  options.length = 12;
+  trainer run(backend, options);
+  std::vector<double> losses;
+  const auto train = [&](index steps) {
+    for (index step = 0; step < steps; ++step) losses.push_back(run.train_step(text()).loss.total);
+  };
+  train(4);
+  options.length = 40;
+  trainer(backend, options).train_step(text());  // needs more scratch memory
+  train(3);
+  run.evaluate(text(), 3);  // has another shape
+  train(3);
+  run.model().recompute_activations(true);
+  train(3);
+  trainer moved = std::move(run);
+  losses.push_back(moved.train_step(text()).loss.total);
+  return losses;
+}
+
+// The same on the backend cpu, whose headers nvcc does not take: on_cpu.cpp.
+template <class Config>
+outcome train_and_write_on_cpu(index steps, strata::weight_format format);
+std::vector<double> losses_between_changes_on_cpu();
+
+}  // namespace device_models

@@ -1,0 +1,21 @@
+// The backends of the CPU, for tests of whole models.
+#pragma once
+
+#include <strata/cpu.hpp>
+#include <strata/reference.hpp>
+
+namespace models {
+
+/// Calls test(backend) for the reference backend and for the cpu backend with both product providers.
+template <class Test>
+void on_every_backend(Test test) {
+  strata::reference<float> plain;
+  test(plain);
+  for (const auto provider : {strata::product_provider::eigen, strata::product_provider::automatic})
+    for (const int threads : {1, 2}) {
+      strata::cpu fast({.threads = threads, .products = provider});
+      test(fast);
+    }
+}
+
+}  // namespace models
