@@ -76,6 +76,7 @@ class pinned_uploads {
 
   /// Copies `bytes` from `host`, which may change at once, to `device` when it is the stream's turn.
   void upload(const void* host, void* device, std::size_t bytes, cudaStream_t stream) {
+    if (bytes == 0) return;
     piece& own = pieces_[next_];
     next_ = 1 - next_;
     if (own.copied == nullptr) STRATA_CUDA(cudaEventCreateWithFlags(&own.copied, cudaEventDisableTiming));
