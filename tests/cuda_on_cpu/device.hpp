@@ -179,6 +179,13 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 
 namespace strata::device {
 
+/// Four floats that are read or written at once, whose address must be a multiple of 16.
+template <class Float>
+auto& four_at(Float* x, cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
+  cuda_on_cpu::check_alignment(x, sizeof(float4), at);
+  return *reinterpret_cast<std::conditional_t<std::is_const_v<Float>, const float4, float4>*>(x);
+}
+
 /// Runs kernel(arguments...) in the order of the stream, with arguments as they are now; cudaGetLastError tells of an error.
 template <class... Parameters>
 void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,

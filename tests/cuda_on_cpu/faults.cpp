@@ -25,11 +25,6 @@ __global__ void write_dynamic(float* y, int offset) {
   y[threadIdx.x] = values[threadIdx.x];
 }
 
-__global__ void write_vectors(float* y, int offset) {
-  const int n = static_cast<int>(threadIdx.x);
-  if (n % 4 == 0) *reinterpret_cast<float4*>(y + n + offset) = make_float4(1, 1, 1, 1);
-}
-
 template <bool HasBarrier>
 __global__ void mirror(float* y, int) {
   STRATA_SHARED(values, float[threads]);
@@ -74,7 +69,6 @@ constexpr fault faults[] = {
     {"none", write_global, 0},
     {"none", write_static, 0},
     {"none", write_dynamic, 0},
-    {"none", write_vectors, 0},
     {"none", mirror<true>, 0},
     {"none", swap_lanes<true>, 0},
     {"none", add_all, 0},
@@ -82,7 +76,6 @@ constexpr fault faults[] = {
     {"global_underrun", write_global, -1},
     {"static_overrun", write_static, 1},
     {"dynamic_overrun", write_dynamic, 1},
-    {"misaligned", write_vectors, -1},
     {"race", mirror<false>, 0},
     {"race_in_warp", swap_lanes<false>, 0},
     {"race_after_read", write_too_soon, 0},

@@ -274,6 +274,10 @@ __global__ void overrun_shared(float* y) {
   y[threadIdx.x] = values[threadIdx.x];
 }
 
+__global__ void write_misaligned(float* y) {
+  if (threadIdx.x == 5) strata::device::four_at(y + 1) = make_float4(1, 1, 1, 1);
+}
+
 template <bool HasBarrier>
 __global__ void mirror(float* y) {
   STRATA_SHARED(values, float[128]);
@@ -494,6 +498,8 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: faults of kernels break the device 
   CHECK_THAT(told(half_a_shuffle), ContainsSubstring("deadlock"));
   CHECK_THAT(told(two_shuffles), ContainsSubstring("lanes of a warp diverge: __shfl_xor_sync at "));
   CHECK_THAT(told(not_in_mask), ContainsSubstring("which is not in its mask"));
+  CHECK_THAT(told(write_misaligned), ContainsSubstring("thread 5 at ") && ContainsSubstring("harness.cpp:") &&
+                                         ContainsSubstring(" uses 16 bytes at once"));
   CHECK_THAT(told(use_much_shared), ContainsSubstring("needs 65536 bytes of static"));
   if (!cuda_on_cpu::sanitizers::address)
     CHECK_THAT(told(overrun_shared), ContainsSubstring("past the end of 256 bytes of shared memory"));

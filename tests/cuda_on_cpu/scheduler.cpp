@@ -152,6 +152,13 @@ class scheduler {
   void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);
   void* dynamic_shared() { return shared_.front().memory; }
 
+  void check_alignment(const void* address, std::size_t bytes, const place& at) {
+    if (reinterpret_cast<std::uintptr_t>(address) % bytes == 0) return;
+    const sanitizers::unseen unseen;
+    fail("thread ", running_->number, " at ", at, " uses ", bytes,
+         " bytes at once whose address is not a multiple of that");
+  }
+
   void start_copy(const asynchronous_copy& copy) {
     if (landing_ == landing::early) return copy.copy(copy.shared, copy.global);
     const sanitizers::unseen unseen;
@@ -630,6 +637,10 @@ void* static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
   return executing->static_shared(key, bytes, alignment);
 }
 void* dynamic_shared() { return executing->dynamic_shared(); }
+
+void check_alignment(const void* address, std::size_t bytes, place at) {
+  executing->check_alignment(address, bytes, at);
+}
 
 void start_copy(void* shared, const void* global, void (*copy)(void*, const void*)) {
   executing->start_copy({shared, global, copy, 0});

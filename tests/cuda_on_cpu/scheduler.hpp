@@ -65,6 +65,9 @@ extern int current_lane;
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);
 void* dynamic_shared();
 
+/// Ends the launch unless `address` is a multiple of `bytes`, all of which are read or written at once.
+void check_alignment(const void* address, std::size_t bytes, place);
+
 /// An asynchronous copy, done by `copy`, belongs to the group that the next commit closes; waiting leaves the newest `keep`
 /// groups in flight.
 void start_copy(void* shared, const void* global, void (*copy)(void* shared, const void* global));

@@ -22,6 +22,11 @@
   extern __shared__ __align__(128) unsigned char strata_dynamic_shared_memory[]; \
   T* const name = reinterpret_cast<T*>(strata_dynamic_shared_memory)
 namespace strata::device {
+/// Four floats that are read or written at once, whose address must be a multiple of 16.
+template <class Float>
+__device__ __forceinline__ auto& four_at(Float* x) {
+  return *reinterpret_cast<std::conditional_t<std::is_const_v<Float>, const float4, float4>*>(x);
+}
 /// Runs kernel(arguments...) in the order of the stream; an error shows in cudaGetLastError.
 template <class... Parameters>
 void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,

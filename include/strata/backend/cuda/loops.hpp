@@ -100,7 +100,7 @@ struct fours {
     const auto at = [&](index c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
     if (!wide) return make_float4(at(column), at(column + 1), at(column + 2), at(column + 3));
     const index first = place(column);
-    return first < 0 ? make_float4(0, 0, 0, 0) : *reinterpret_cast<const float4*>(x + first);
+    return first < 0 ? make_float4(0, 0, 0, 0) : four_at(x + first);
   }
   template <class Place>
   __device__ __forceinline__ void store_to(float* y, index column, Place place, float4 value) const {
@@ -108,7 +108,7 @@ struct fours {
       if (c < columns && place(c) >= 0) y[place(c)] = own;
     };
     if (wide) {
-      if (place(column) >= 0) *reinterpret_cast<float4*>(y + place(column)) = value;
+      if (place(column) >= 0) four_at(y + place(column)) = value;
       return;
     }
     at(column, value.x), at(column + 1, value.y), at(column + 2, value.z), at(column + 3, value.w);
