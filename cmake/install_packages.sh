@@ -7,7 +7,7 @@ case "${1:-}" in
   demo) ;;
   bench) packages="$packages libbenchmark-dev" ;;
   compare) packages="$packages libbenchmark-dev python3-venv" ;;
-  test) packages="$packages libbenchmark-dev catch2 clang clang-format" ;;
+  test) packages="$packages libbenchmark-dev catch2 clang libclang-rt-dev clang-format" ;;
   *) echo "usage: $0 demo|test|bench|compare" >&2; exit 2 ;;
 esac
 

@@ -7,8 +7,7 @@
 #include "support/catch.hpp"
 #include "support/models.hpp"
 
-// A sanitizer has an allocator of its own.
-#if defined(__GLIBC__) && STRATA_HAS_ONEDNN && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && STRATA_HAS_ONEDNN
 #include <atomic>
 #include <dlfcn.h>
 #include <vector>
