@@ -1,6 +1,7 @@
 // Whole models on the cuda backend, trained and writing as on the cpu backend.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <strata/cuda.hpp>
@@ -42,6 +43,18 @@ TEST_CASE("models with every merge train and write as on cpu, with weights in ev
   check_against_cpu<attends_to_levels>(2, weight_format::float32);
   check_against_cpu<separable>(2, weight_format::bfloat16);
   check_against_cpu<shifts_levels>(2, weight_format::int8);
+}
+
+TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
+  strata::cuda in_float;
+  const outcome expected = train_and_write<repeats>(in_float, 20, weight_format::float32);
+  for (const auto& [precision, tolerance] :
+       {std::pair{strata::cuda_precision::tf32, 2e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
+    strata::cuda rounding({.precision = precision});
+    const outcome got = train_and_write<repeats>(rounding, 20, weight_format::float32);
+    CHECK(got.losses != expected.losses);
+    CHECK(worst_relative_difference(got.losses, expected.losses) < tolerance);
+  }
 }
 
 TEST_CASE("work that was recorded follows what its key, its memory and its shape become") {
