@@ -35,12 +35,11 @@ class workbench {
   /// Of 256 different ones.
   template <int Rank>
   view<token, Rank> tokens(const index (&shape)[Rank]) {
-    const view<token, Rank> place{nullptr, std::to_array(shape)};
-    std::vector<token> host(static_cast<std::size_t>(place.size()));
-    for (std::size_t n = 0; n < host.size(); ++n) host[n] = static_cast<token>(n * 7919 % 256);
-    tokens_.emplace_back(place.size());
-    upload_tokens(backend, view<const token, 1>{host.data(), {place.size()}}, tokens_.back().view());
-    return {tokens_.back().data(), place.shape};
+    return tokens(shape, [](index n) { return static_cast<token>(n * 7919 % 256); });
+  }
+  /// The rows 0, 4, 8, ..
+  view<token, 1> every_fourth(index count) {
+    return tokens({count}, [](index n) { return static_cast<token>(4 * n); });
   }
 
   /// Runs `operation` and reports its FLOP/s as a fraction of the peak.
@@ -55,6 +54,15 @@ class workbench {
   }
 
  private:
+  template <int Rank, class Value>
+  view<token, Rank> tokens(const index (&shape)[Rank], Value value) {
+    const view<token, Rank> place{nullptr, std::to_array(shape)};
+    std::vector<token> host(static_cast<std::size_t>(place.size()));
+    for (std::size_t n = 0; n < host.size(); ++n) host[n] = value(static_cast<index>(n));
+    tokens_.emplace_back(place.size());
+    upload_tokens(backend, view<const token, 1>{host.data(), {place.size()}}, tokens_.back().view());
+    return {tokens_.back().data(), place.shape};
+  }
   template <class Operation>
   void run(const char* fraction, double work, double bound, Operation operation) {
     repeated<Device, Operation> calls(backend, operation);
@@ -95,6 +103,11 @@ void measure(const std::string& name, const size& s, const typename Device::setu
 template <class Device, class Body>
 void measure(const std::string& name, const size& s, Body body) {
   measure<Device>(name, s, Device::standard, body);
+}
+
+/// The memory of x[B,n,2D] as [B,n/2,D].
+inline view<float, 3> half_of(const view<float, 3>& x) {
+  return {x.data, {x.shape[0], x.shape[1] / 2, x.shape[2] / 2}};
 }
 
 /// A product with one row, which reads each weight once.
@@ -317,6 +330,28 @@ void register_others() {
     resampled("subsample", 12, [](auto& b, const size& z, auto x, auto y) { subsample(b, y, 1, z.dim, x); });
     resampled("subsample_backward", 8,
               [](auto& b, const size& z, auto x, auto y) { subsample_backward(b, x, 1, z.dim, y); });
+    resampled("window_mean", 6, [](auto& b, const size&, auto x, auto y) { window_mean(b, x, 2, 2, half_of(y)); });
+    resampled("window_mean_backward", 10,
+              [](auto& b, const size&, auto x, auto y) { window_mean_backward(b, half_of(y), 2, 2, x); });
+    resampled("take_columns", 8, [](auto& b, const size& z, auto x, auto y) {
+      take_columns(b, x, {.to_column = z.dim, .width = z.dim}, y);
+    });
+    resampled("take_columns_backward", 12, [](auto& b, const size& z, auto x, auto y) {
+      take_columns_backward(b, y, {.to_column = z.dim, .width = z.dim}, x);
+    });
+    measure<Device>("depthwise", s, [=](auto& bench, const size& z) {
+      const auto x = bench.floats({z.batch, z.length, z.dim}), y = bench.floats({z.batch, z.length, z.dim});
+      const auto weight = bench.floats({z.dim}), bias = bench.floats({z.dim});
+      bench.against_bandwidth(8.0 * static_cast<double>(x.size()),
+                              [&] { depthwise(bench.backend, x, 1, weight, bias, y, strata::update::replace); });
+    });
+    measure<Device>("depthwise_backward", s, [=](auto& bench, const size& z) {
+      const auto x = bench.floats({z.batch, z.length, z.dim}), dy = bench.floats({z.batch, z.length, z.dim});
+      const auto dx = bench.floats({z.batch, z.length, z.dim});
+      const auto weight = bench.floats({z.dim}), dweight = bench.floats({z.dim}), dbias = bench.floats({z.dim});
+      bench.against_bandwidth(16.0 * static_cast<double>(x.size()),
+                              [&] { depthwise_backward(bench.backend, x, 1, weight, dy, dx, dweight, dbias); });
+    });
     measure<Device>("cross_entropy", s, [=](auto& bench, const size& z) {
       const auto targets = bench.tokens({z.rows()});
       const auto logits = bench.floats({z.rows(), 256});
@@ -344,6 +379,23 @@ void register_others() {
       bench.against_bandwidth(20.0 * static_cast<double>(p.size()),
                               [&] { cosine_distance(bench.backend, p, e, 1.f, loss, dp, de); });
     });
+    measure<Device>("embedding_distance", s, [=](auto& bench, const size& z) {
+      const index shape[] = {z.batch, z.length, z.dim};
+      const auto p = bench.floats(shape), e = bench.floats(shape), dp = bench.floats(shape), de = bench.floats(shape);
+      const auto loss = bench.floats({1}), lost = bench.floats({z.rows()});
+      const auto targets = bench.tokens({z.rows()});
+      bench.against_bandwidth(20.0 * static_cast<double>(p.size()), [&] {
+        embedding_distance(bench.backend, {}, p, e, index{0}, targets, token{-1}, 1.f, loss, lost, dp, de);
+      });
+    });
+    measure<Device>("sigmoid_pairs", s, [=](auto& bench, const size& z) {
+      const auto cosines = bench.floats({256, z.rows()});
+      const auto log_scale = bench.floats({1}), bias = bench.floats({1}), loss = bench.floats({1}),
+                 dlog_scale = bench.floats({1}), dbias = bench.floats({1});
+      bench.against_bandwidth(8.0 * static_cast<double>(cosines.size()), [&] {
+        sigmoid_pairs(bench.backend, cosines, index{0}, log_scale, bias, 1.f, loss, dlog_scale, dbias);
+      });
+    });
     measure<Device>("squared_norm", s, [=](auto& bench, const size& z) {
       const auto x = bench.floats({12 * z.dim * z.dim}), result = bench.floats({1});
       bench.against_bandwidth(4.0 * static_cast<double>(x.size()), [&] { squared_norm(bench.backend, x, result); });
@@ -361,6 +413,89 @@ void register_others() {
   }
 }
 
+/// A fourth of the positions is routed.
+template <class Device>
+void register_routing() {
+  for (const size& s : sizes) {
+    measure<Device>("route", s, [=](auto& bench, const size& z) {
+      const auto scores = bench.floats({z.batch, z.length}), budget = bench.floats({1, z.batch});
+      const auto gate = bench.floats({z.batch, z.length / 4});
+      const auto rows = bench.tokens({z.batch, z.length / 4});
+      fill(bench.backend, 0.f, budget.flat());
+      bench.against_bandwidth(4.0 * static_cast<double>(scores.size() + 2 * gate.size()),
+                              [&] { route(bench.backend, 0.25, 1, index{0}, scores, budget, rows, gate); });
+    });
+    struct routed {
+      view<token, 1> rows;
+      view<float, 1> gate;
+      view<float, 2> x, y;
+      routed(workbench<Device>& bench, const size& z)
+          : rows(bench.every_fourth(z.rows() / 4)),
+            gate(bench.floats({z.rows() / 4})),
+            x(bench.floats({z.rows() / 4, z.dim})),
+            y(bench.floats({z.rows(), z.dim})) {}
+    };
+    measure<Device>("add_routed", s, [=](auto& bench, const size& z) {
+      const routed own(bench, z);
+      bench.against_bandwidth(12.0 * static_cast<double>(own.x.size()),
+                              [&] { add_routed(bench.backend, own.rows, own.gate, own.x, own.y); });
+    });
+    measure<Device>("add_routed_backward", s, [=](auto& bench, const size& z) {
+      const routed own(bench, z);
+      const auto dx = bench.floats({z.rows() / 4, z.dim});
+      const auto dscore = bench.floats({z.rows()});
+      bench.against_bandwidth(12.0 * static_cast<double>(own.x.size()), [&] {
+        add_routed_backward(bench.backend, own.rows, own.gate, own.x, own.y, dx, dscore);
+      });
+    });
+  }
+}
+
+/// What writing needs beside products and attention, for 64 texts at once.
+template <class Device>
+void register_writing() {
+  constexpr index texts = 64;
+  for (const size& s : sizes) {
+    measure<Device>("cross_attention_step", s, [=](auto& bench, const size& z) {
+      const strata::cross_attention_shape shape{.batch = texts,
+                                                .queries = 1,
+                                                .query_stride = 1,
+                                                .keys = z.span,
+                                                .key_stride = 1,
+                                                .heads = z.heads,
+                                                .head_dim = z.head_dim,
+                                                .span = z.span};
+      const auto query = bench.floats({texts, shape.dim()}), y = bench.floats({texts, shape.dim()});
+      const auto ring = bench.floats({texts, z.span, 2 * shape.dim()}), log_sum_exp = bench.floats({texts, z.heads, 1});
+      const auto bias = bench.floats({z.heads, z.span});
+      bench.against_bandwidth(4.0 * static_cast<double>(ring.size()), [&] {
+        cross_attention_step(bench.backend, shape, z.span, query, ring, bias, y, log_sum_exp, strata::update::replace);
+      });
+    });
+    measure<Device>("shift_step", s, [=](auto& bench, const size& z) {
+      const auto x = bench.floats({texts, z.dim}), previous = bench.floats({texts, z.dim}),
+                 y = bench.floats({texts, z.dim});
+      bench.against_bandwidth(14.0 * static_cast<double>(x.size()), [&] { shift_step(bench.backend, x, previous, y); });
+    });
+    measure<Device>("keep_row", s, [=](auto& bench, const size& z) {
+      const auto x = bench.floats({texts, z.dim});
+      const auto ring = bench.floats({texts, z.span, z.dim});
+      bench.against_bandwidth(8.0 * static_cast<double>(x.size()), [&] { keep_row(bench.backend, x, index{1}, ring); });
+    });
+    measure<Device>("keep_last", s, [=](auto& bench, const size& z) {
+      const auto x = bench.floats({z.batch, z.length, z.dim}), ring = bench.floats({z.batch, z.span, z.dim});
+      bench.against_bandwidth(8.0 * static_cast<double>(ring.size()),
+                              [&] { keep_last(bench.backend, x, 0, 1, index{0}, ring); });
+    });
+    measure<Device>("sample", s, [=](auto& bench, const size&) {
+      const auto logits = bench.floats({texts, 256});
+      const auto ids = bench.tokens({texts});
+      bench.against_bandwidth(4.0 * static_cast<double>(logits.size()),
+                              [&] { sample(bench.backend, {}, std::uint64_t{1}, logits, ids); });
+    });
+  }
+}
+
 /// All of the above, in the order in which they are listed.
 template <class Device>
 void register_operations() {
@@ -369,6 +504,8 @@ void register_operations() {
   register_cross_attention<Device>();
   register_elementwise<Device>();
   register_others<Device>();
+  register_routing<Device>();
+  register_writing<Device>();
 }
 
 }  // namespace measuring
