@@ -49,10 +49,10 @@ TEST_CASE("on tensor cores a model learns what it learns in float, to rounding")
   strata::cuda in_float;
   const outcome expected = train_and_write<repeats>(in_float, 20, weight_format::float32);
   for (const auto& [precision, tolerance] :
-       {std::pair{strata::cuda_precision::tf32, 2e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
+       {std::pair{strata::cuda_precision::tf32, 1e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
     strata::cuda rounding({.precision = precision});
     const outcome got = train_and_write<repeats>(rounding, 20, weight_format::float32);
-    CHECK(got.losses != expected.losses);
+    CHECK((got.losses != expected.losses));  // numbers of no use in a message
     CHECK(worst_relative_difference(got.losses, expected.losses) < tolerance);
   }
 }
