@@ -57,13 +57,18 @@ struct product_inputs {
   }
 };
 
+#if STRATA_HAS_ONEDNN
+/// Null where Eigen makes the product: where that was chosen, and without terms, for which oneDNN 2.6 divides by zero on some
+/// processors.
+inline onednn_products* onednn_for(cpu& backend, index terms) { return terms > 0 ? backend.onednn() : nullptr; }
+#endif
+
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
                    output<float, 2> y, update mode) {
   if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, {}, bias, y, mode);
   const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
-  // Without terms, here and below, oneDNN 2.6 divides by zero on some processors.
-  if (x.shape[1] > 0 && backend.onednn()) return backend.onednn()->linear(backend, x, weight, bias, y, mode);
+  if (auto* const onednn = onednn_for(backend, x.shape[1])) return onednn->linear(backend, x, weight, bias, y, mode);
 #endif
   using namespace eigen_products;
   backend.parallel(x.shape[0], weight.size(), [&, x = x, weight = weight](index begin, index end) {
@@ -86,7 +91,8 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
                                   output<float, 2> dx, update mode) {
   const auto [dy, weight] = product_inputs(backend, given_dy, given_weight);
 #if STRATA_HAS_ONEDNN
-  if (dy.shape[1] > 0 && backend.onednn()) return backend.onednn()->backward_input(backend, dy, weight, dx, mode);
+  if (auto* const onednn = onednn_for(backend, dy.shape[1]))
+    return onednn->backward_input(backend, dy, weight, dx, mode);
 #endif
   using namespace eigen_products;
   backend.parallel(dy.shape[0], weight.size(), [&, dy = dy, weight = weight](index begin, index end) {
@@ -104,7 +110,7 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input
   if (dbias) add_column_sums(backend, given_dy, dbias);
   const auto [dy, x] = product_inputs(backend, given_dy, given_x);
 #if STRATA_HAS_ONEDNN
-  if (dy.shape[0] > 0 && backend.onednn()) return backend.onednn()->backward_weight(backend, dy, x, dweight);
+  if (auto* const onednn = onednn_for(backend, dy.shape[0])) return onednn->backward_weight(backend, dy, x, dweight);
 #endif
   using namespace eigen_products;
   backend.parallel(
