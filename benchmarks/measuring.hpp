@@ -68,6 +68,13 @@ class repeated {
   strata::recording<typename Device::backend_type, int> recorded_;
 };
 
+/// Of 256 different ones.
+inline std::vector<strata::token> some_tokens(index count) {
+  std::vector<strata::token> ids(static_cast<std::size_t>(count));
+  for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<strata::token>(n * 7919 % 256);
+  return ids;
+}
+
 /// Memory of the backend with random numbers in [-1, 1].
 template <class Backend>
 auto random_floats(Backend& backend, index count) {

@@ -21,11 +21,6 @@ inline std::vector<std::uint8_t> some_bytes() {
   for (std::size_t n = 0; n < bytes.size(); ++n) bytes[n] = static_cast<std::uint8_t>(n * n * 2654435761u >> 13);
   return bytes;
 }
-inline std::vector<token> some_tokens(index count) {
-  std::vector<token> ids(static_cast<std::size_t>(count));
-  for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<token>(n * 7919 % 256);
-  return ids;
-}
 
 template <class Device, class Config>
 void training(benchmark::State& state, typename Device::backend_type& backend, index batch) {

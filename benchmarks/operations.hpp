@@ -32,14 +32,16 @@ class workbench {
     floats_.push_back(random_floats(backend, place.size()));
     return {floats_.back().data(), place.shape};
   }
-  /// Of 256 different ones.
   template <int Rank>
   view<token, Rank> tokens(const index (&shape)[Rank]) {
-    return tokens(shape, [](index n) { return static_cast<token>(n * 7919 % 256); });
+    const view<token, Rank> place{nullptr, std::to_array(shape)};
+    return {uploaded(some_tokens(place.size())).data, place.shape};
   }
   /// The rows 0, 4, 8, ..
   view<token, 1> every_fourth(index count) {
-    return tokens({count}, [](index n) { return static_cast<token>(4 * n); });
+    std::vector<token> rows(static_cast<std::size_t>(count));
+    for (std::size_t n = 0; n < rows.size(); ++n) rows[n] = static_cast<token>(4 * n);
+    return uploaded(rows);
   }
 
   /// Runs `operation` and reports its FLOP/s as a fraction of the peak.
@@ -54,14 +56,11 @@ class workbench {
   }
 
  private:
-  template <int Rank, class Value>
-  view<token, Rank> tokens(const index (&shape)[Rank], Value value) {
-    const view<token, Rank> place{nullptr, std::to_array(shape)};
-    std::vector<token> host(static_cast<std::size_t>(place.size()));
-    for (std::size_t n = 0; n < host.size(); ++n) host[n] = value(static_cast<index>(n));
-    tokens_.emplace_back(place.size());
-    upload_tokens(backend, view<const token, 1>{host.data(), {place.size()}}, tokens_.back().view());
-    return {tokens_.back().data(), place.shape};
+  view<token, 1> uploaded(const std::vector<token>& host) {
+    const auto count = static_cast<index>(host.size());
+    tokens_.emplace_back(count);
+    upload_tokens(backend, view<const token, 1>{host.data(), {count}}, tokens_.back().view());
+    return tokens_.back().view();
   }
   template <class Operation>
   void run(const char* fraction, double work, double bound, Operation operation) {
