@@ -31,9 +31,10 @@ outcome train_and_write(Backend& backend, index steps, strata::weight_format for
   options.length = 19;
   options.schedule = {.peak = 3e-3, .warmup = 2, .steps = steps};
   strata::trainer<Config, Backend> run(backend, options);
+  const std::vector<std::uint8_t> bytes = text();
   outcome result;
   for (index step = 0; step < steps; ++step) {
-    const auto report = run.train_step(text());
+    const auto report = run.train_step(bytes);
     for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j) result.losses.push_back(report.loss.values[j]);
     result.norms.push_back(report.gradient_norm);
   }
