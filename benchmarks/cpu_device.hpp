@@ -36,7 +36,7 @@ struct cpu_device {
     static std::map<int, double> known;
     double& peak = known[backend.threads()];
     using vector::floats;
-    constexpr int chains = 12, rounds = 200'000;
+    constexpr int chains = 12, rounds = 2'000'000;
     std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
     const double seconds = fastest([&] {
       backend.pool().run([&](int thread) {

@@ -279,19 +279,19 @@ void register_elementwise() {
       bench.against_bandwidth(
           bytes(z, 4), [&] { layer_norm_backward(bench.backend, x, gain, 1, factor, mean, dy, dx, dgain, dbias); });
     });
-    const auto one_in = [&](const char* name, auto operation) {
+    const auto one_in = [&](const char* name, int streams, auto operation) {
       measure<Device>(name, s, [=](auto& bench, const size& z) {
         const auto x = bench.floats({4 * z.rows() * z.dim}), y = bench.floats({4 * z.rows() * z.dim});
-        bench.against_bandwidth(bytes(z, 8), [&] { operation(bench.backend, x, y); });
+        bench.against_bandwidth(bytes(z, 4 * streams), [&] { operation(bench.backend, x, y); });
       });
     };
-    one_in("gelu", [](auto& b, auto x, auto y) { gelu(b, x, y); });
-    one_in("silu", [](auto& b, auto x, auto y) { silu(b, x, y); });
-    one_in("dropout", [](auto& b, auto x, auto y) { dropout(b, {0.1, 1, 2}, x, y, strata::update::replace); });
-    one_in("copy", [](auto& b, auto x, auto y) { copy(b, x, y); });
-    one_in("gelu_backward", [](auto& b, auto x, auto y) { gelu_backward(b, x, y, y); });
-    one_in("silu_backward", [](auto& b, auto x, auto y) { silu_backward(b, x, y, y); });
-    one_in("add", [](auto& b, auto x, auto y) { add(b, x, y); });
+    one_in("gelu", 2, [](auto& b, auto x, auto y) { gelu(b, x, y); });
+    one_in("silu", 2, [](auto& b, auto x, auto y) { silu(b, x, y); });
+    one_in("dropout", 2, [](auto& b, auto x, auto y) { dropout(b, {0.1, 1, 2}, x, y, strata::update::replace); });
+    one_in("copy", 2, [](auto& b, auto x, auto y) { copy(b, x, y); });
+    one_in("gelu_backward", 3, [](auto& b, auto x, auto y) { gelu_backward(b, x, y, y); });
+    one_in("silu_backward", 3, [](auto& b, auto x, auto y) { silu_backward(b, x, y, y); });
+    one_in("add", 3, [](auto& b, auto x, auto y) { add(b, x, y); });
     measure<Device>("fill", s, [=](auto& bench, const size& z) {
       const auto y = bench.floats({4 * z.rows() * z.dim});
       bench.against_bandwidth(bytes(z, 4), [&] { fill(bench.backend, 0.f, y); });
