@@ -3,6 +3,10 @@
 // Source: docs/cuda.md.
 #pragma once
 
+#if !defined(__CUDACC__) && !defined(STRATA_CUDA_ON_CPU)
+#error "strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc"
+#endif
+
 #include <strata/backend/cuda/activations.hpp>
 #include <strata/backend/cuda/attention.hpp>
 #include <strata/backend/cuda/context.hpp>

@@ -1,4 +1,7 @@
 // What the cuda backend asks of the runtime, which only the stand-in counts, and what it says where the runtime refuses.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include <strata/cuda.hpp>
@@ -49,6 +52,28 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   CHECK_THROWS_WITH((strata::transformer<many_things, strata::cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
+}
+
+TEST_CASE("an error that was reported is not reported again") {
+  strata::cuda device;
+  strata::device_buffer<float> x(3);
+  CHECK_THROWS_AS(STRATA_CUDA(cudaSetDevice(3)), strata::error);
+  CHECK_NOTHROW(fill(device, 1.f, x.view()));
+}
+
+TEST_CASE("a product with packed weights has more rows than a grid has blocks") {
+  strata::cuda device;
+  constexpr strata::index rows = 4 * 65535 + 2;
+  strata::device_buffer<float> x(rows), y(rows), weight(1), scale(1);
+  strata::device_buffer<std::int8_t> packed(1);
+  fill(device, 2.f, x.view());
+  fill(device, 3.f, weight.view());
+  pack_int8(device, {weight.data(), {1, 1}}, {packed.data(), {1, 1}}, scale.view());
+  linear_int8(device, {x.data(), {rows, 1}}, {packed.data(), {1, 1}}, scale.view(), {}, {y.data(), {rows, 1}},
+              strata::update::replace);
+  std::vector<float> host(static_cast<std::size_t>(rows));
+  download(device, y.view(), {host.data(), {rows}});
+  CHECK(std::all_of(host.begin(), host.end(), [](float each) { return std::abs(each - 6) < 1e-5f; }));
 }
 
 }  // namespace device_models

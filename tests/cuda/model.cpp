@@ -48,8 +48,9 @@ TEST_CASE("models with every merge train and write as on cpu, with weights in ev
 TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
   strata::cuda in_float;
   const outcome expected = train_and_write<repeats>(in_float, 20, weight_format::float32);
+  // Every number that tf32 cuts off becomes smaller; bfloat16 rounds to the nearest, with fewer bits.
   for (const auto& [precision, tolerance] :
-       {std::pair{strata::cuda_precision::tf32, 1e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
+       {std::pair{strata::cuda_precision::tf32, 5e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
     strata::cuda rounding({.precision = precision});
     const outcome got = train_and_write<repeats>(rounding, 20, weight_format::float32);
     CHECK((got.losses != expected.losses));  // numbers of no use in a message

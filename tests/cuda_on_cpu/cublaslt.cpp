@@ -53,9 +53,9 @@ std::size_t bytes_of(const layout& own) {
   return (static_cast<std::size_t>(own.leading) * (own.columns - 1) + own.rows) * bytes_of(own.type);
 }
 
-float rounded_to_tf32(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return value == value ? std::bit_cast<float>((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu) : value;
+/// Tensor cores read no more bits of what was not rounded before.
+float as_tf32(float value) {
+  return value == value ? std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & ~0x1fffu) : value;
 }
 float to_float(std::uint16_t bfloat16) { return std::bit_cast<float>(std::uint32_t{bfloat16} << 16); }
 std::uint16_t to_bfloat16(float value) {
@@ -131,7 +131,7 @@ struct shape {
     const auto input = [&](const void* begin, const layout& from, cublasOperation_t operation) {
       matrix values = load(begin, from);
       if (own.compute == CUBLAS_COMPUTE_32F_FAST_TF32 && from.type == CUDA_R_32F)
-        values = values.unaryExpr(&rounded_to_tf32).eval();
+        values = values.unaryExpr(&as_tf32).eval();
       if (operation != CUBLAS_OP_N) values.transposeInPlace();
       return values;
     };

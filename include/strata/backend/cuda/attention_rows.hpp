@@ -158,8 +158,12 @@ inline attention_arguments arguments_of(const attention_shape& shape, const view
 template <class Tile, class... Parameters, class... Arguments>
 void launch_tiles(cuda& backend, const attention_shape& shape, std::size_t shared_bytes, void (*kernel)(Parameters...),
                   Arguments&&... arguments) {
+  constexpr index most_tiles = 65535;  // of a grid in y
+  const index positions = (shape.length + shape.dilation - 1) / shape.dilation;
+  require(positions <= most_tiles * Tile::rows, "CUDA: attention is over up to ", most_tiles * Tile::rows,
+          " positions, not ", positions);
   const dim3 blocks(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
-                    blocks_for((shape.length + shape.dilation - 1) / shape.dilation, Tile::rows));
+                    blocks_for(positions, Tile::rows));
   launch(backend, {blocks, Tile::threads, shared_bytes}, kernel, std::forward<Arguments>(arguments)...);
 }
 

@@ -15,8 +15,8 @@ namespace strata {
 
 class cuda_products;
 
-/// What products multiply; they always add in float. On tensor cores `tf32` rounds both inputs to 10 bits of mantissa, and
-/// `bfloat16` to 7, in attention too.
+/// What products multiply; they always add in float. On tensor cores `tf32` takes 10 bits of the mantissa of both inputs, and
+/// `bfloat16` rounds to 7, in attention too.
 enum class cuda_precision { float32, tf32, bfloat16 };
 
 struct cuda_options {

@@ -13,6 +13,9 @@
 #include <strata/core/view.hpp>
 
 #if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "strata: devices need compute capability 8.0 or later: set CMAKE_CUDA_ARCHITECTURES, or nvcc's -arch"
+#endif
 #include <cuda_runtime.h>
 #include <thrust/system/cuda/execution_policy.h>
 /// A variable that the threads of a block share: STRATA_SHARED(rows, float[16][33]);
@@ -31,7 +34,7 @@ __device__ __forceinline__ auto& four_at(Float* x) {
 template <class... Parameters>
 void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,
                   cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {
-  constexpr std::size_t without_asking = 48 * 1024;
+  constexpr std::size_t without_asking = 32 * 1024;  // 48 KiB, of which a kernel's other shared memory takes some
   if (shared_bytes > without_asking && cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                             static_cast<int>(shared_bytes)) != cudaSuccess)
     return;
@@ -46,8 +49,6 @@ void with_thrust(cudaStream_t stream, Algorithm algorithm) {
 #elif defined(STRATA_CUDA_ON_CPU)
 #include "cuda_on_cpu/device.hpp"
 #include "cuda_on_cpu/thrust.hpp"
-#else
-#error "strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc"
 #endif
 
 // Every kernel is a template, if only `template <class = void>`: CUDA has no inline kernels, and two files may include one.

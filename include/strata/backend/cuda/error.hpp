@@ -21,6 +21,7 @@ struct call_site {
 
 inline void check(cudaError_t status, const char* call, const call_site& at) {
   if (status == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());  // it is reported here, and not by the next launch too
   fail("CUDA: ", call, " failed at ", at.file, ":", at.line, ": ", cudaGetErrorName(status), ", ",
        cudaGetErrorString(status));
 }

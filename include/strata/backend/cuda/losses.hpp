@@ -148,6 +148,7 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
     if (counts) lost += static_cast<double>(logf(sum) + all - wanted);
     if (gradient == nullptr) continue;
     const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
+    __syncwarp();  // all lanes have read row[target], which may be where the gradient goes
     own.for_each(vocabulary, load, [&](index v, float4 x) {
       float4 share = map_four([&](float value) { return factor * (expf(value - all) / sum); }, x);
       const index at = target - v;

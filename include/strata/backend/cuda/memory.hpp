@@ -11,9 +11,11 @@
 #include <strata/backend/cuda/products.hpp>
 
 namespace strata {
+/// Waits: `host` may go at once, and the runtime does not promise that it has read pageable memory when it returns.
 inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device) {
   STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(float),
                               cudaMemcpyHostToDevice, backend.stream()));
+  backend.synchronize();
 }
 inline void upload_tokens(cuda& backend, view<const token, 1> host, view<token, 1> device) {
   backend.uploads().upload(host.data, device.data, static_cast<std::size_t>(device.size()) * sizeof(token),

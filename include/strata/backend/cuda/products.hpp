@@ -4,6 +4,7 @@
 // Source: backend/backend.hpp; cuBLAS documentation, "Using the cuBLASLt API".
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -63,7 +64,7 @@ class cuda_products {
                         reinterpret_cast<std::uintptr_t>(c) | (shape.bias ? reinterpret_cast<std::uintptr_t>(bias) : 0);
     // Tensors start on cache lines; slices of them on any element.
     const std::uint32_t alignment = places % 16 == 0 ? 16 : sizeof(float);
-    plan& own = plan_of({shape, alignment}, bias);
+    plan& own = plan_of({shape, alignment});
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1, kept = shape.add ? 1 : 0;
     STRATA_CUDA(cublasLtMatmul(handle_, own.operation, &one, a, own.a, b, own.b, &kept, c, own.c, c, own.c,
@@ -89,12 +90,12 @@ class cuda_products {
     STRATA_CUDA(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value));
   }
 
-  plan& plan_of(const cuda_product_key& key, const float* bias) {
+  plan& plan_of(const cuda_product_key& key) {
     const auto [place, is_new] = plans_.try_emplace(key);
     if (!is_new) return place->second;
     plan& own = place->second;
     try {
-      make(own, key, bias);
+      make(own, key);
     } catch (...) {
       own.destroy();
       plans_.erase(place);
@@ -102,7 +103,7 @@ class cuda_products {
     }
     return own;
   }
-  void make(plan& own, const cuda_product_key& key, const float* bias) {
+  void make(plan& own, const cuda_product_key& key) {
     const cuda_product& shape = key.shape;
     STRATA_CUDA(cublasLtMatmulDescCreate(
         &own.operation, precision_ == cuda_precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
@@ -110,8 +111,8 @@ class cuda_products {
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
-    // The choice of an algorithm takes the alignment of the bias from its address.
-    if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    // The choice of an algorithm takes the alignment of the bias from its address: one that has no more than the key says.
+    if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, std::uintptr_t{key.alignment});
     const auto layout = [](cublasLtMatrixLayout_t& made, cudaDataType_t type, index rows, index width, index stride) {
       STRATA_CUDA(cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(width),
                                              static_cast<std::uint64_t>(rows), stride));
@@ -328,11 +329,16 @@ template <class Weight>
 void packed_linear(cuda& backend, const view<const float, 2>& x, const typename Weight::type* packed,
                    const float* scale, const float* bias, const view<float, 2>& y, update mode) {
   constexpr int rows_a_warp = 4;
+  constexpr index rows_a_launch = rows_a_warp * index{65535};  // a grid has no more blocks in y
   const auto [rows, out] = y.shape;
-  launch(backend,
-         {dim3(blocks_for(out, threads_of_warps / warp_size), blocks_for(rows, rows_a_warp)), threads_of_warps},
-         packed_linear_kernel<Weight, rows_a_warp>, x.data, packed, scale, bias, y.data, rows, x.shape[1], out,
-         mode == update::add);
+  const index in = x.shape[1];
+  for (index first = 0; first < rows; first += rows_a_launch) {
+    const index own = std::min(rows - first, rows_a_launch);
+    launch(backend,
+           {dim3(blocks_for(out, threads_of_warps / warp_size), blocks_for(own, rows_a_warp)), threads_of_warps},
+           packed_linear_kernel<Weight, rows_a_warp>, x.data + first * in, packed, scale, bias, y.data + first * out,
+           own, in, out, mode == update::add);
+  }
 }
 
 }  // namespace device
