@@ -98,9 +98,10 @@ TEST_CASE("attention and its gradient equal the reference") {
 
 TEST_CASE("attention over many blocks of keys equals the reference") {
   // Windows that end inside a block, blocks that no query of a tile sees in part, and full attention.
-  for (const attention_shape& shape : {attention_shape{1, 300, 2, 16, 150, 1}, attention_shape{1, 300, 2, 8, 300, 1},
-                                       attention_shape{1, 413, 2, 24, 129, 1}, attention_shape{1, 620, 2, 8, 1024, 2},
-                                       attention_shape{1, 290, 2, 128, 257, 1}}) {
+  for (const attention_shape& shape :
+       {attention_shape{1, 300, 2, 16, 150, 1}, attention_shape{1, 300, 2, 8, 300, 1},
+        attention_shape{1, 413, 2, 24, 129, 1}, attention_shape{1, 620, 2, 8, 1024, 2},
+        attention_shape{1, 290, 2, 128, 257, 1}, attention_shape{2, 140, 2, 64, 70, 1}}) {
     CAPTURE_SHAPE(shape);
     check_attention(1e-5, [&](auto& bench) {  // as above, but 128 products and 300 keys
       attend_both_ways(bench, shape, table_of(bench, shape, shape.span >= shape.length));
@@ -241,7 +242,7 @@ TEST_CASE("a query, key or value that is not a number shows in what sees it") {
 
 TEST_CASE("attention_step equals the reference") {
   for (const bool full : {false, true})
-    for (const int head_dim : {2, 6, 10, 16, 32, 48})
+    for (const int head_dim : {2, 6, 10, 16, 32, 48, 64, 128})
       for (const index span : {1, 5, 33}) {
         const attention_shape shape{3, 1, 2, head_dim, span, 1};
         CAPTURE_SHAPE(shape);

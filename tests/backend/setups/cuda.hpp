@@ -12,8 +12,7 @@
 
 using tested = strata::cuda;
 
-/// Calls `action(backend, name)`; on the CPU for every order, for products, most of which are cuBLASLt's, and in bfloat16 for
-/// two. The backends are kept, so that a test meets memory that others have used.
+/// Calls `action(backend, name)`; on the CPU for every order. The backends are kept, so that a test meets memory that others have used.
 template <class Action>
 void on_every_setup(setups which, Action action) {
   using strata::cuda_precision;
@@ -28,7 +27,6 @@ void on_every_setup(setups which, Action action) {
   in_order(order::random, 1, "random");
   if (cuda_on_cpu::sanitizers::address) return;  // which looks at where threads read and write, in whatever order
   in_order(order::forward, 1, "forward");
-  if (which != setups::of_most) return;
   in_order(order::reverse, 1, "reverse");
   in_order(order::random, 2, "another random");
 #else
