@@ -12,6 +12,8 @@
 
 namespace device_models {
 
+using Catch::Matchers::ContainsSubstring;
+
 TEST_CASE("a step neither allocates nor waits before its end, and is launched as graphs") {
   strata::cuda device;
   strata::training_options options;
@@ -31,6 +33,23 @@ TEST_CASE("a step neither allocates nor waits before its end, and is launched as
         20);  // clearing, adding losses, and the optimizer's, which are captured anew
 }
 
+TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
+  strata::cuda device;
+  const strata::transformer<many_things, strata::cuda, strata::purpose::inference> model(device);
+  strata::generator writer(model, 1);
+  const std::vector<std::vector<strata::token>> prompts{{'a'}};
+  writer.write(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and their scratch memory
+  std::vector<cuda_on_cpu::host_calls> calls;
+  writer.write(prompts, 6, {}, [&](auto, auto) { calls.push_back(cuda_on_cpu::counted_calls()); });
+  REQUIRE(calls.size() == 6);
+  for (std::size_t n = 2; n < 6; ++n) {
+    CAPTURE(n);
+    CHECK(calls[n].allocations == calls[n - 1].allocations);
+    CHECK(calls[n].graph_launches == calls[n - 1].graph_launches + 1);
+    CHECK(calls[n].waits == calls[n - 1].waits + 1);
+  }
+}
+
 TEST_CASE("what a training and a generator had on the device is freed") {
   const std::size_t before = cuda_on_cpu::live_allocations();
   {
@@ -42,11 +61,13 @@ TEST_CASE("what a training and a generator had on the device is freed") {
 }
 
 TEST_CASE("what the cuda backend cannot do it says in a sentence") {
-  using Catch::Matchers::ContainsSubstring;
   cuda_on_cpu::set_device_count(0);
   CHECK_THROWS_WITH(strata::cuda(), ContainsSubstring("there is no device that this program can use"));
   cuda_on_cpu::set_device_count(1);
   CHECK_THROWS_WITH(strata::cuda({.device = 3}), ContainsSubstring("device 3 was asked for, but there are 1"));
+  cuda_on_cpu::set_compute_capability(7);
+  CHECK_THROWS_WITH(strata::cuda(), ContainsSubstring("has compute capability 7.6, but strata needs 8.0 or later"));
+  cuda_on_cpu::set_compute_capability(8);
   strata::cuda device;
   cuda_on_cpu::set_memory_limit(std::size_t{64} << 20);
   CHECK_THROWS_WITH((strata::transformer<many_things, strata::cuda>(device).reserve(4096, 64)),
@@ -54,10 +75,23 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
 }
 
-TEST_CASE("an error that was reported is not reported again") {
+template <class = void>
+__global__ void nothing() {}
+
+TEST_CASE("an error names the call, the file and the line, and is reported once") {
   strata::cuda device;
   strata::device_buffer<float> x(3);
-  CHECK_THROWS_AS(STRATA_CUDA(cudaSetDevice(3)), strata::error);
+  const auto at_this_file = ContainsSubstring("host.cpp:");
+  CHECK_THROWS_WITH(STRATA_CUDA(cudaSetDevice(3)), ContainsSubstring("CUDA: cudaSetDevice(3) failed at ") &&
+                                                       at_this_file && ContainsSubstring("cudaErrorInvalidDevice"));
+  cublasLtMatmulDesc_t product = nullptr;
+  STRATA_CUDA(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+  CHECK_THROWS_WITH(STRATA_CUDA(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, nullptr, 0)),
+                    ContainsSubstring("cuBLASLt: cublasLtMatmulDescSetAttribute(") &&
+                        ContainsSubstring(" failed at ") && at_this_file);
+  cublasLtMatmulDescDestroy(product);
+  CHECK_THROWS_WITH(strata::device::launch(device, {dim3(1, 65536), 32}, nothing<>),
+                    ContainsSubstring("CUDA: launching a kernel failed at ") && at_this_file);
   CHECK_NOTHROW(fill(device, 1.f, x.view()));
 }
 

@@ -96,7 +96,7 @@ struct runtime {
   table<CUevent_st> events;
   table<CUgraph_st> graphs;
   table<CUgraphExec_st> executables;
-  int device_count = 1, device = 0;
+  int device_count = 1, device = 0, capability = 8;
   cudaError_t last = cudaSuccess;
   cudaError_t of_device = cudaSuccess;  ///< every call fails with it until cudaDeviceReset
   std::string message;
@@ -291,7 +291,7 @@ int attribute(cudaDeviceAttr asked, bool& known) {
   known = true;
   switch (asked) {
     case cudaDevAttrComputeCapabilityMajor:
-      return 8;
+      return own().capability;
     case cudaDevAttrComputeCapabilityMinor:
       return 6;
     case cudaDevAttrMultiProcessorCount:
@@ -326,6 +326,7 @@ int attribute(cudaDeviceAttr asked, bool& known) {
 
 std::string last_message() { return own().message; }
 void set_device_count(int count) { own().device_count = count; }
+void set_compute_capability(int major) { own().capability = major; }
 void set_memory_limit(std::size_t bytes) { own().memory.limit = bytes; }
 std::size_t live_allocations() { return own().memory.count(); }
 host_calls counted_calls() { return own().calls; }

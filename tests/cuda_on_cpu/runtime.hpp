@@ -13,6 +13,8 @@ std::string last_message();
 
 /// Of the devices that programs find; with 0, calls fail as where there is none. One at first.
 void set_device_count(int count);
+/// The number before the point; 8 at first.
+void set_compute_capability(int major);
 /// Bytes of device memory; 4 GiB at first.
 void set_memory_limit(std::size_t bytes);
 /// How many allocations of device memory have not been freed.
