@@ -12,12 +12,16 @@
 
 using tested = strata::cuda;
 
-/// Calls `action(backend, name)`; on the CPU for every order. The backends are kept, so that a test meets memory that others have used.
+/// Kept, so that a test meets memory that others have used.
+inline tested& kept_backend(bool of_bfloat16) {
+  static tested in_float, in_bfloat16(strata::cuda_options{.precision = strata::cuda_precision::bfloat16});
+  return of_bfloat16 ? in_bfloat16 : in_float;
+}
+
+/// Calls `action(backend, name)`; on the CPU for every order.
 template <class Action>
 void on_every_setup(setups which, Action action) {
-  using strata::cuda_precision;
-  static tested in_float, in_bfloat16(strata::cuda_options{.precision = cuda_precision::bfloat16});
-  tested& backend = which == setups::of_bfloat16 ? in_bfloat16 : in_float;
+  tested& backend = kept_backend(which == setups::of_bfloat16);
 #if defined(STRATA_CUDA_ON_CPU)
   using cuda_on_cpu::order;
   const auto in_order = [&](order own, std::uint64_t seed, const char* name) {
