@@ -75,6 +75,9 @@ void launch(cuda& backend, const launch_shape& shape, void (*kernel)(Parameters.
   check(cudaGetLastError(), "launching a kernel", shape.at);
 }
 
+/// Blocks that a grid may have in y.
+inline constexpr index most_blocks_in_y = 65535;
+
 /// Blocks of `threads` that give each of `count` elements a thread.
 constexpr unsigned blocks_for(index count, index threads) {
   return static_cast<unsigned>((count + threads - 1) / threads);

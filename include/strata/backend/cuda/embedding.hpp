@@ -109,7 +109,7 @@ inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float,
   const auto [rows, dim] = dy.shape;
   if (rows == 0 || dtable.size() == 0) return;
   const index tiles = (rows + rows_a_tile - 1) / rows_a_tile;
-  const index most_groups = std::clamp<index>(most_scratch / dtable.size(), 1, 65535);
+  const index most_groups = std::clamp<index>(most_scratch / dtable.size(), 1, most_blocks_in_y);
   // Whole tiles, and at most as many groups as partial sums have room for.
   const index tiles_a_group = std::max(rows_a_group_of_tiles / rows_a_tile, (tiles + most_groups - 1) / most_groups);
   const index groups = (tiles + tiles_a_group - 1) / tiles_a_group;

@@ -329,7 +329,7 @@ template <class Weight>
 void packed_linear(cuda& backend, const view<const float, 2>& x, const typename Weight::type* packed,
                    const float* scale, const float* bias, const view<float, 2>& y, update mode) {
   constexpr int rows_a_warp = 4;
-  constexpr index rows_a_launch = rows_a_warp * index{65535};  // a grid has no more blocks in y
+  constexpr index rows_a_launch = rows_a_warp * most_blocks_in_y;
   const auto [rows, out] = y.shape;
   const index in = x.shape[1];
   for (index first = 0; first < rows; first += rows_a_launch) {
