@@ -48,8 +48,8 @@ struct forward_options {
   std::optional<std::uint64_t> dropout_seed = {};
 };
 
-/// `Config` derives from `model_defaults`; `Backend` is `strata::cpu` or `strata::reference<S>`. Views that
-/// the model returns stay valid until its next pass.
+/// `Config` derives from `model_defaults`; `Backend` is `strata::cpu`, `strata::cuda` or `strata::reference<S>`.
+/// Views that the model returns stay valid until its next pass.
 template <class Config, class Backend, purpose Purpose = purpose::training>
 class transformer {
   static_assert(rules::check<Config>());

@@ -24,7 +24,7 @@ struct cuda_options {
   cuda_precision precision = cuda_precision::float32;
 };
 
-/// Not to be used by two threads at once. Operations return before the device has done them; `download` waits.
+/// Not to be used by two threads at once. Operations return before the device has done them; `upload` and `download` wait.
 class cuda {
  public:
   using scalar = float;

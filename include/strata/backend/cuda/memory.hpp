@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, download_tokens, fill, copy, add, and the life of the backend.
+// upload, upload_tokens, download, download_tokens, fill, copy, add.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 #pragma once
