@@ -79,9 +79,9 @@ inline void add_up(strata::cuda& backend) {
   backend.synchronize();
 }
 
-/// Rows that are wider than those of small models have kernels of their own.
-inline void wide_rows(strata::cuda& backend) {
-  constexpr index C = 300, V = 3000;
+/// Rows of C channels, which are wider than those of small models, have kernels of their own.
+inline void wide_rows(strata::cuda& backend, index C) {
+  constexpr index V = 3000;
   strata::device_buffer<float> memory(2 * V + 8);
   strata::device_buffer<strata::token> ids(2);
   const strata::view<float, 3> x{memory.data(), {1, 2, C}}, dx{memory.data() + 2 * C, {1, 2, C}};
@@ -109,7 +109,7 @@ inline void execute_every_kernel(index steps) {
   train_and_write<device_models::separable>(backend, steps);
   train_and_write<device_models::shifts_levels>(backend, steps);
   add_up(backend);
-  wide_rows(backend);
+  for (const index C : {300, 600}) wide_rows(backend, C);
   strata::cuda rounding({.precision = strata::cuda_precision::bfloat16});
   for (const int head_dim : {16, 32, 64, 128}) {
     attend(backend, head_dim);

@@ -27,6 +27,7 @@ using strata::view;
 // Of an H100 SXM, a second. Source: NVIDIA H100 Tensor Core GPU datasheet, whose numbers for tensor cores are twice these, since
 // they count sparse matrices.
 constexpr double bandwidth = 3.35e12;
+constexpr std::size_t float32 = 0, tf32 = 1;
 constexpr std::array<double, 3> peaks{67e12, 494.7e12, 989.4e12};  // float32, TF32 and bfloat16
 
 // Bytes of device memory, where each tensor is read or written once, and both where an operation adds to it. Outputs are what an
@@ -225,7 +226,9 @@ void to_host(const view<const float, 1>&, const view<float, 1>& host) { std::fil
 template <class... Arguments>
 void count(counting& backend, const char* name, const Arguments&... arguments) {
   work own{1, moved(name, arguments...), multiplied(name, arguments...), {}};
-  for (std::size_t n = 0; n < peaks.size(); ++n) own.seconds[n] = std::max(own.bytes / bandwidth, own.flops / peaks[n]);
+  const bool attends = std::string_view(name).starts_with("attention");
+  for (std::size_t n = 0; n < peaks.size(); ++n)
+    own.seconds[n] = std::max(own.bytes / bandwidth, own.flops / peaks[attends && n == tf32 ? float32 : n]);
   backend.of[name].add(own);
   if (std::string_view(name) == "download") to_host(arguments...);
 }

@@ -638,9 +638,21 @@ void* static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
 }
 void* dynamic_shared() { return executing->dynamic_shared(); }
 
+namespace {
+struct {
+  std::uintptr_t begin = 0;
+  std::size_t bytes = 0, accesses = 0;
+} watched;
+}  // namespace
+
 void check_alignment(const void* address, std::size_t bytes, place at) {
   executing->check_alignment(address, bytes, at);
+  if (reinterpret_cast<std::uintptr_t>(address) - watched.begin < watched.bytes) ++watched.accesses;
 }
+void watch_wide_accesses(const void* begin, std::size_t bytes) {
+  watched = {reinterpret_cast<std::uintptr_t>(begin), bytes, 0};
+}
+std::size_t wide_accesses() { return watched.accesses; }
 
 void start_copy(void* shared, const void* global, void (*copy)(void*, const void*)) {
   executing->start_copy({shared, global, copy, 0});

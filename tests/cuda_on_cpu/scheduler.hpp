@@ -68,6 +68,10 @@ void* dynamic_shared();
 /// Ends the launch unless `address` is a multiple of `bytes`, all of which are read or written at once.
 void check_alignment(const void* address, std::size_t bytes, place);
 
+/// From now on counts where kernels read or write 16 of these bytes at once.
+void watch_wide_accesses(const void* begin, std::size_t bytes);
+std::size_t wide_accesses();
+
 /// An asynchronous copy, done by `copy`, belongs to the group that the next commit closes; waiting leaves the newest `keep`
 /// groups in flight.
 void start_copy(void* shared, const void* global, void (*copy)(void* shared, const void* global));

@@ -23,6 +23,11 @@ __device__ __forceinline__ void load_vector(const float* from, float (&to)[4]) {
   to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
 }
 
+__device__ __forceinline__ bool is_finite(const float4& x) {
+  constexpr float most = 3.402823466e38f;
+  return fabsf(x.x) <= most && fabsf(x.y) <= most && fabsf(x.z) <= most && fabsf(x.w) <= most;
+}
+
 /// How the threads of a block compute a tile of Rows rows against blocks of `columns` rows of up to Width channels. A thread
 /// computes `size` rows, `groups` apart, and with its row lanes all columns and all channels of them.
 template <int Width, int Rows>
@@ -32,8 +37,8 @@ struct attention_tile {
   static constexpr int vector = Width / row_lanes < 4 ? Width / row_lanes : 4;  // channels that a lane has in one piece
   static constexpr int vectors = Width / row_lanes / vector;
   static constexpr int stride = Width + 4, weight_stride = columns + 4;  // neighbouring rows start in different banks
-  static constexpr int pairs = Width / 2;  // a thread moves the same pair of channels of several rows
-  static_assert(threads % pairs == 0);
+  static constexpr int quads = Width / 8;  // of pairs of channels; a thread moves the same one of several rows
+  static_assert(threads % quads == 0);
   static constexpr int row_floats = rows * stride, column_floats = columns * stride;
   static constexpr int weight_floats = rows * weight_stride;
 
@@ -50,19 +55,22 @@ struct attention_tile {
   /// thread loaded is finite.
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
                               int rows_to_load, float* to) {
-    const int half = sequence.head_dim / 2, e = static_cast<int>(threadIdx.x) % pairs;
+    const fours& half = from.half;
+    const int e = 4 * (static_cast<int>(threadIdx.x) % quads);
     bool finite = true;
-    for (int row = static_cast<int>(threadIdx.x) / pairs; row < rows_to_load; row += threads / pairs) {
+    for (int row = static_cast<int>(threadIdx.x) / quads; row < rows_to_load; row += threads / quads) {
       float* const out = to + row * stride;
-      if (e >= half) {  // channels that heads do not have
-        out[2 * e] = out[2 * e + 1] = 0;
-        continue;
-      }
       const index i = first + row;
-      const float2 pair = i < sequence.count ? from.pair(i, e, half) : make_float2(0, 0);
-      out[e] = pair.x;
-      out[e + half] = pair.y;
-      finite = finite && fabsf(pair.x) <= 3.402823466e38f && fabsf(pair.y) <= 3.402823466e38f;
+      two_fours own{};
+      if (e < half.columns) {
+        if (i < sequence.count) own = from.pairs(i, e);
+        half.store(out, e, own.x);
+        half.store(out + half.columns, e, own.y);
+      }
+      finite = finite && is_finite(own.x) && is_finite(own.y);
+      STRATA_UNROLL
+      for (int k = 0; k < 4; ++k)  // channels that heads do not have
+        if (e + k >= half.columns) out[2 * (e + k)] = out[2 * (e + k) + 1] = 0;
     }
     return finite;
   }
@@ -70,12 +78,12 @@ struct attention_tile {
   /// Indices first, first + 1, .. of a sequence = the tile from[rows, Width], turned back.
   __device__ static void store(const attention_sequence& sequence, const float* from, int first,
                                const head_rows<float>& to) {
-    const int half = sequence.head_dim / 2, e = static_cast<int>(threadIdx.x) % pairs;
-    if (e >= half) return;
-    for (int row = static_cast<int>(threadIdx.x) / pairs; row < rows; row += threads / pairs) {
+    const int e = 4 * (static_cast<int>(threadIdx.x) % quads);
+    if (e >= to.half.columns) return;
+    for (int row = static_cast<int>(threadIdx.x) / quads; row < rows; row += threads / quads) {
       const index i = first + row;
       if (i >= sequence.count) return;
-      to.put_pair(i, e, half, from[row * stride + e], from[row * stride + e + half]);
+      to.put_pairs(i, e, to.both_halves(from + row * stride, e, to.half));
     }
   }
 
@@ -254,8 +262,8 @@ __global__ void __launch_bounds__(backward_tile<Width>::threads)
     const int query = first + me.row(i);
     const bool exists = query < sequence.count;
     float sum = 0;
-    for (int e = me.lane; e < sequence.head_dim && exists; e += row_lanes)
-      sum += results.first[query * results.step + e] * slopes[me.row(i) * tile::stride + e];
+    for (int e = 4 * me.lane; e < own.half.columns && exists; e += 4 * row_lanes)
+      sum += dot(results.pairs(query, e), results.both_halves(slopes + me.row(i) * tile::stride, e, own.half));
     own_along[i] = row_sum(sum);
     normaliser[i] = exists ? log_sum_exp[sequence.in_heads(query)] : 0;
     if (me.lane == 0 && exists) along[sequence.in_heads(query)] = own_along[i];
@@ -346,39 +354,43 @@ __global__ void __launch_bounds__(backward_tile<Width>::threads)
   tile::store(sequence, values, first, sequence.values_of(dqkv));
 }
 
-/// A softmax over some of the keys of one query, by the lanes that share a row; lane l has the channels l, l + row_lanes, ..
+/// A softmax over some of the keys of one query, by the lanes that share a row.
 template <int Width>
 struct softmax_part {
-  static constexpr int size = Width / row_lanes;
-  float largest = -INFINITY, sum = 0, mixed[size] = {};
+  float largest = -INFINITY, sum = 0;
+  lane_channels<Width> mixed;
 
-  __device__ __forceinline__ void add(float score, const float* value, int lane, int head_dim) {
+  __device__ __forceinline__ void add(float score, const lane_channels<Width>& value) {
     if (score > largest) {
       const float correction = expf(largest - score);
       sum *= correction;
-      STRATA_UNROLL
-      for (int m = 0; m < size; ++m) mixed[m] *= correction;
+      mixed.scale(correction);
       largest = score;
     }
     const float weight = expf(score - exponent_base(largest));
     sum += weight;
-    STRATA_UNROLL
-    for (int m = 0; m < size; ++m)
-      if (lane + m * row_lanes < head_dim) mixed[m] += weight * value[lane + m * row_lanes];
+    mixed.add(weight, value);
   }
 };
 
 /// Numbers that the groups of row lanes of a block have in parts, [Groups,Width].
 template <int Width, int Groups>
 struct row_parts {
-  float values[Groups][Width];
-  __device__ __forceinline__ void put(int group, int lane, const float (&own)[Width / row_lanes]) {
+  alignas(16) float values[Groups][Width];
+  __device__ __forceinline__ void put(const lane_channels<Width>& own) {
+    const int group = static_cast<int>(threadIdx.x) / row_lanes;
     STRATA_UNROLL
-    for (int m = 0; m < Width / row_lanes; ++m) values[group][lane + m * row_lanes] = own[m];
+    for (int part = 0; part < own.parts; ++part)
+      if (own.column(part) < Width) four_at(values[group] + own.column(part)) = own.values[part];
   }
-  __device__ __forceinline__ float sum(int channel) const {
-    float total = 0;
-    for (int group = 0; group < Groups; ++group) total += values[group][channel];
+  /// The sum over the groups of factor(group) times channels e, e + 1, ..
+  template <class Factor>
+  __device__ __forceinline__ float4 sum(index e, Factor factor) const {
+    float4 total = make_float4(0, 0, 0, 0);
+    for (int group = 0; group < Groups; ++group) {
+      const float own = factor(group);
+      total = map_four([=](float x, float y) { return x + own * y; }, total, four_at(values[group] + e));
+    }
     return total;
   }
 };
@@ -386,13 +398,14 @@ struct row_parts {
 /// Makes one softmax of the parts of all groups of a block: y[E] and log_sum_exp[1], which may be null. With `add` what is
 /// there is one more part.
 template <int Width, int Threads>
-__device__ void write_softmax(const softmax_part<Width>& own, int head_dim, float* y, float* log_sum_exp, bool add) {
+__device__ void write_softmax(const softmax_part<Width>& own, const fours& memory, float* y, float* log_sum_exp,
+                              bool add) {
   constexpr int groups = Threads / row_lanes;
   STRATA_SHARED(mixed, row_parts<Width, groups>);
   STRATA_SHARED(largest, float[groups]);
   STRATA_SHARED(sum, float[groups]);
   const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
-  mixed.put(group, lane, own.mixed);
+  mixed.put(own.mixed);
   if (lane == 0) largest[group] = own.largest, sum[group] = own.sum;
   __syncthreads();
   const float before = add ? log_sum_exp[0] : -INFINITY;
@@ -401,57 +414,64 @@ __device__ void write_softmax(const softmax_part<Width>& own, int head_dim, floa
   const float base = exponent_base(most), kept = add ? expf(before - base) : 0;
   float total = kept;
   for (int part = 0; part < groups; ++part) total += expf(largest[part] - base) * sum[part];
-  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) {
-    float value = add ? kept * y[e] : 0;
-    for (int part = 0; part < groups; ++part) value += expf(largest[part] - base) * mixed.values[part][e];
-    y[e] = value / total;
+  for (index e = 4 * static_cast<index>(threadIdx.x); e < memory.columns; e += 4 * Threads) {
+    float4 value = mixed.sum(e, [&](int part) { return expf(largest[part] - base); });
+    if (add) value = map_four([=](float now, float old) { return now + kept * old; }, value, memory.load(y, e));
+    memory.store(y, e, map_four([=](float now) { return now / total; }, value));
   }
   if (log_sum_exp == nullptr) return;
   __syncthreads();  // everybody has read what was there
   if (threadIdx.x == 0) log_sum_exp[0] = most + logf(total);
 }
 
-/// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E].
+/// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E]. A lane
+/// that shares a row has channels e and e + E/2, which the table turns together.
 template <int Width, int Threads>
-__global__ void attention_step_kernel(attention_shape shape, index newest, index seen, float scale, const float* qkv,
-                                      const float* table, float* keys, float* values, float* y) {
-  constexpr int groups = Threads / row_lanes, pairs = Width / 2 / row_lanes;
+__global__ void attention_step_kernel(attention_shape shape, index newest, index seen, float scale, fours whole,
+                                      fours half, const float* qkv, const float* table, float* keys, float* values,
+                                      float* y) {
+  constexpr int groups = Threads / row_lanes;
+  using channels_of_half = lane_channels<Width / 2>;
   const index head = static_cast<index>(blockIdx.x) % shape.heads, b = static_cast<index>(blockIdx.x) / shape.heads;
-  const int head_dim = shape.head_dim, half = head_dim / 2;
-  const index dim = static_cast<index>(shape.heads) * head_dim, channel = head * head_dim;
+  const index dim = static_cast<index>(shape.heads) * shape.head_dim, channel = head * shape.head_dim;
   const float* const query = qkv + 3 * b * dim + channel;
   keys += b * shape.span * dim + channel;
   values += b * shape.span * dim + channel;
-  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) {
-    keys[newest * dim + e] = query[dim + e];
-    values[newest * dim + e] = query[2 * dim + e];
+  for (index e = 4 * static_cast<int>(threadIdx.x); e < shape.head_dim; e += 4 * Threads) {
+    whole.store(keys + newest * dim, e, whole.load(query + dim, e));
+    whole.store(values + newest * dim, e, whole.load(query + 2 * dim, e));
   }
   __syncthreads();
 
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
-  float x[pairs] = {}, y_of_x[pairs] = {};
-  STRATA_UNROLL
-  for (int m = 0; m < pairs; ++m) {
-    const int e = lane + m * row_lanes;
-    if (e < half) x[m] = query[e] * scale, y_of_x[m] = query[e + half] * scale;
-  }
+  const int group = static_cast<int>(threadIdx.x) / row_lanes;
+  auto low = channels_of_half::load(query, half), high = channels_of_half::load(query + half.columns, half);
+  low.scale(scale);
+  high.scale(scale);
+  constexpr auto product = [](float q1, float q2, float k1, float k2, float c, float s) {
+    return (q1 * k1 + q2 * k2) * c + (q1 * k2 - q2 * k1) * s;
+  };
   softmax_part<Width> part;
   for (index from = 0; from < seen; from += groups) {
     const index distance = from + group, slot = newest - distance + (newest < distance ? shape.span : 0);
     const bool exists = distance < seen;
     float score = 0;
-    STRATA_UNROLL
-    for (int m = 0; m < pairs; ++m) {
-      const int e = lane + m * row_lanes;
-      if (e >= half || !exists) continue;
-      const float k1 = keys[slot * dim + e], k2 = keys[slot * dim + e + half];
-      const float cosine = table[distance * half + e], sine = table[(shape.span + distance) * half + e];
-      score += (x[m] * k1 + y_of_x[m] * k2) * cosine + (x[m] * k2 - y_of_x[m] * k1) * sine;
+    if (exists) {
+      const float* const key = keys + slot * dim;
+      const auto key_low = channels_of_half::load(key, half);
+      const auto key_high = channels_of_half::load(key + half.columns, half);
+      const auto cosine = channels_of_half::load(table + distance * half.columns, half);
+      const auto sine = channels_of_half::load(table + (shape.span + distance) * half.columns, half);
+      STRATA_UNROLL
+      for (int p = 0; p < channels_of_half::parts; ++p) {
+        const float4 turned = map_four(product, low.values[p], high.values[p], key_low.values[p], key_high.values[p],
+                                       cosine.values[p], sine.values[p]);
+        score += turned.x + turned.y + turned.z + turned.w;
+      }
     }
     score = row_sum(score);
-    if (exists) part.add(score, values + slot * dim, lane, head_dim);
+    if (exists) part.add(score, lane_channels<Width>::load(values + slot * dim, whole));
   }
-  write_softmax<Width, Threads>(part, head_dim, y + b * dim + channel, nullptr, false);
+  write_softmax<Width, Threads>(part, whole, y + b * dim + channel, nullptr, false);
 }
 
 inline constexpr int threads_of_steps = 128;
@@ -462,8 +482,9 @@ inline void attention(cuda& backend, const attention_shape& shape, input<float, 
                       output<float, 2> y, output<float, 3> log_sum_exp) {
   device::with_head_width(shape.head_dim, [&](auto width) {
     const auto run = [&](auto tile, std::size_t shared_bytes, auto kernel) {
-      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, kernel, device::arguments_of(shape, table),
-                                           qkv.data, y.data, log_sum_exp.data);
+      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, kernel,
+                                           device::arguments_of(shape, table, {qkv.data, y.data}), qkv.data, y.data,
+                                           log_sum_exp.data);
     };
     if (backend.products().precision() == cuda_precision::bfloat16) {
       using tile = device::tensor_forward_tile<width()>;
@@ -480,7 +501,7 @@ inline void attention_backward(cuda& backend, const attention_shape& shape, inpu
                                output<float, 2> dqkv) {
   device::with_head_width(shape.head_dim, [&](auto width) {
     const auto run = [&](auto tile, std::size_t shared_bytes, auto query_kernel, auto key_kernel) {
-      const auto own = device::arguments_of(shape, table);
+      const auto own = device::arguments_of(shape, table, {qkv.data, y.data, dy.data, dqkv.data});
       float* const along = backend.scratch(log_sum_exp.size());
       device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, query_kernel, own, qkv.data, y.data,
                                            log_sum_exp.data, dy.data, along, dqkv.data);
@@ -505,7 +526,9 @@ inline void attention_step(cuda& backend, const attention_shape& shape, index co
   device::with_head_width(shape.head_dim, [&](auto width) {
     device::launch(backend, {static_cast<unsigned>(shape.batch * shape.heads), threads},
                    device::attention_step_kernel<width(), threads>, shape, count % shape.span,
-                   std::min(count + 1, shape.span), device::attention_scale(shape.head_dim), qkv.data, table.data,
+                   std::min(count + 1, shape.span), device::attention_scale(shape.head_dim),
+                   device::fours(shape.head_dim, {}, {qkv.data, keys.data, values.data, y.data}),
+                   device::fours(shape.head_dim / 2, {}, {qkv.data, keys.data, table.data}), qkv.data, table.data,
                    keys.data, values.data, y.data);
   });
 }

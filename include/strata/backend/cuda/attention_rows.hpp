@@ -6,10 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <type_traits>
 #include <utility>
 
-#include <strata/backend/cuda/context.hpp>
+#include <strata/backend/cuda/loops.hpp>
 
 namespace strata::device {
 
@@ -23,6 +24,47 @@ __device__ __forceinline__ float row_sum(float value) {
   for (int apart = Lanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(all_lanes, value, apart);
   return value;
 }
+__device__ __forceinline__ float dot(const float4& x, const float4& y) {
+  return x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
+}
+__device__ __forceinline__ float dot(const two_fours& x, const two_fours& y) { return dot(x.x, y.x) + dot(x.y, y.y); }
+
+/// One lane's channels of a row, four at a time: those of `part` are column(part) and the three after it. Of narrow heads only
+/// the first lanes have any.
+template <int Width>
+struct lane_channels {
+  static constexpr int parts = Width <= 4 * row_lanes ? 1 : Width / (4 * row_lanes);
+  float4 values[parts] = {};
+
+  __device__ __forceinline__ static int column(int part) {
+    return 4 * (static_cast<int>(threadIdx.x) % row_lanes + part * row_lanes);
+  }
+  /// Channels that the head does not have are 0.
+  __device__ __forceinline__ static lane_channels load(const float* row, const fours& memory) {
+    lane_channels own;
+    STRATA_UNROLL
+    for (int part = 0; part < parts; ++part)
+      if (column(part) < memory.columns) own.values[part] = memory.load(row, column(part));
+    return own;
+  }
+  /// Of what this lane has; row_sum makes it whole.
+  __device__ __forceinline__ float dot(const lane_channels& other) const {
+    float sum = 0;
+    STRATA_UNROLL
+    for (int part = 0; part < parts; ++part) sum += device::dot(values[part], other.values[part]);
+    return sum;
+  }
+  __device__ __forceinline__ void add(float factor, const lane_channels& other) {
+    STRATA_UNROLL
+    for (int part = 0; part < parts; ++part)
+      values[part] = map_four([=](float x, float y) { return x + factor * y; }, values[part], other.values[part]);
+  }
+  __device__ __forceinline__ void scale(float factor) {
+    STRATA_UNROLL
+    for (int part = 0; part < parts; ++part) values[part] = map_four([=](float x) { return x * factor; }, values[part]);
+  }
+};
+
 /// Passes over what is not a number.
 template <int Lanes = row_lanes>
 __device__ __forceinline__ float row_max(float value) {
@@ -52,6 +94,7 @@ struct attention_arguments {
   float scale;
   const float* table;
   index positions;  ///< of the table
+  fours half;       ///< half a head, in all arrays
 
   /// `which`: 0 for queries, 1 for keys.
   __device__ __forceinline__ turning turning_of(int which) const {
@@ -69,30 +112,36 @@ struct attention_arguments {
   }
 };
 
-/// Rows of E channels, `step` apart, and what turns them: the pairs of the channels e and e + E/2.
+/// Rows of E channels, `step` apart, and what turns them: the pairs of the channels e and e + E/2, which are x and y of
+/// two_fours.
 template <class T>
 struct head_rows {
   T* first;
   index step;
   turning by;
+  const fours& half;  ///< the channels up to E/2
 
-  /// Pair e of row i, turned.
-  __device__ __forceinline__ float2 pair(index i, int e, int half) const {
-    const float x = first[i * step + e], y = first[i * step + e + half];
-    if (by.cosine == nullptr) return make_float2(x, y);
-    const float cosine = by.cosine[i * half + e], sine = by.sine[i * half + e];
-    return make_float2(x * cosine - y * sine, y * cosine + x * sine);
+  /// The pairs from e on as they lie in a row.
+  __device__ __forceinline__ static two_fours both_halves(const float* row, int e, const fours& half) {
+    return {half.load(row, e), half.load(row + half.columns, e)};
   }
-  /// Pair e of row i = x, y, turned back.
-  __device__ __forceinline__ void put_pair(index i, int e, int half, float x, float y) const {
+  /// The pairs of row i from e on, turned.
+  __device__ __forceinline__ two_fours pairs(index i, int e) const {
+    const two_fours own = both_halves(first + i * step, e, half);
+    if (by.cosine == nullptr) return own;
+    const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
+    return {map_four([](float x, float y, float c, float s) { return x * c - y * s; }, own.x, own.y, cosine, sine),
+            map_four([](float x, float y, float c, float s) { return y * c + x * s; }, own.x, own.y, cosine, sine)};
+  }
+  /// The pairs of row i from e on = own, turned back.
+  __device__ __forceinline__ void put_pairs(index i, int e, two_fours own) const {
     if (by.cosine != nullptr) {
-      const float cosine = by.cosine[i * half + e], sine = by.sine[i * half + e];
-      const float turned = x * cosine + y * sine;
-      y = y * cosine - x * sine;
-      x = turned;
+      const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
+      own = {map_four([](float x, float y, float c, float s) { return x * c + y * s; }, own.x, own.y, cosine, sine),
+             map_four([](float x, float y, float c, float s) { return y * c - x * s; }, own.x, own.y, cosine, sine)};
     }
-    first[i * step + e] = x;
-    first[i * step + e + half] = y;
+    half.store(first + i * step, e, own.x);
+    half.store(first + i * step + half.columns, e, own.y);
   }
 };
 
@@ -118,19 +167,19 @@ struct attention_sequence {
   /// Its part of a matrix [B n, H E].
   template <class T>
   __device__ __forceinline__ head_rows<T> of(T* rows) const {
-    return {rows + row * dim + channel, own.shape.dilation * dim, {}};
+    return {rows + row * dim + channel, own.shape.dilation * dim, {}, own.half};
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> queries_of(T* qkv) const {
-    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0)};
+    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0), own.half};
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> keys_of(T* qkv) const {
-    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1)};
+    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1), own.half};
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {
-    return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}};
+    return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}, own.half};
   }
   /// Index i of it in [B,H,n].
   __device__ __forceinline__ index in_heads(int i) const {
@@ -150,9 +199,16 @@ void with_head_width(int head_dim, Action action) {
 
 inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
 
-inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table) {
-  return {shape, static_cast<int>(std::min(shape.span, shape.length)), attention_scale(shape.head_dim), table.data,
-          table.shape[1]};
+inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table,
+                                        std::initializer_list<const float*> arrays) {
+  fours half(shape.head_dim / 2, {}, arrays);
+  half.wide = half.wide && fours(shape.head_dim / 2, {}, {table.data}).wide;
+  return {shape,
+          static_cast<int>(std::min(shape.span, shape.length)),
+          attention_scale(shape.head_dim),
+          table.data,
+          table.shape[1],
+          half};
 }
 /// A kernel of blocks [tasks, tiles of rows].
 template <class Tile, class... Parameters, class... Arguments>

@@ -19,7 +19,7 @@ inline constexpr float log2_of_e = 1.4426950408889634f, log_of_2 = 0.69314718055
 template <int Width, int Columns>
 struct tensor_tile {
   static constexpr int rows_a_warp = 16, warps = 4, rows = warps * rows_a_warp, threads = warps * warp_size;
-  static constexpr int columns = Columns, pairs = Width / 2;
+  static constexpr int columns = Columns, quads = Width / 8;  // of pairs of channels
   static constexpr int lanes_a_row = 4;
   // 8 neighbouring rows of 16 bytes, which are read at once, lie in all banks.
   static constexpr int stride = Width + 8, row_numbers = rows * stride, column_numbers = columns * stride;
@@ -48,22 +48,21 @@ struct tensor_tile {
   template <int Rows>
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
                               bfloat16* to) {
-    static_assert(Rows * pairs % threads == 0);
-    const int half = sequence.head_dim / 2;
+    static_assert(Rows * quads % threads == 0);
+    const fours& half = from.half;
     bool finite = true;
-    for (int n = static_cast<int>(threadIdx.x); n < Rows * pairs; n += threads) {
-      const int e = n % pairs;
-      bfloat16* const out = to + n / pairs * stride;
-      if (e >= half) {  // channels that heads do not have
-        out[2 * e] = out[2 * e + 1] = {};
-        continue;
+    for (int n = static_cast<int>(threadIdx.x); n < Rows * quads; n += threads) {
+      const int e = 4 * (n % quads);
+      bfloat16* const out = to + n / quads * stride;
+      const index i = first + n / quads;
+      if (e < half.columns) {
+        const two_fours own = i < sequence.count ? from.pairs(i, e) : two_fours{};
+        finite = put_rounded(half, out, e, own.x) && finite;
+        finite = put_rounded(half, out + half.columns, e, own.y) && finite;
       }
-      const index i = first + n / pairs;
-      const float2 pair = i < sequence.count ? from.pair(i, e, half) : make_float2(0, 0);
-      const unsigned both = round_to_bfloat16(pair.x, pair.y);
-      out[e].bits = static_cast<std::uint16_t>(both & 0xffffu);
-      out[e + half].bits = static_cast<std::uint16_t>(both >> 16);
-      finite = finite && (both & 0x7f80u) != 0x7f80u && (both & 0x7f800000u) != 0x7f800000u;
+      STRATA_UNROLL
+      for (int k = 0; k < 4; ++k)  // channels that heads do not have
+        if (e + k >= half.columns) out[2 * (e + k)] = out[2 * (e + k) + 1] = {};
     }
     return finite;
   }
@@ -77,11 +76,10 @@ struct tensor_tile {
     for (int part = 0; part < Width / 8; ++part) STRATA_UNROLL
     for (int n = 0; n < 4; ++n) staging[row(n / 2) * staging_stride + column(part, n % 2)] = own[part][n];
     __syncwarp();
-    const int half = sequence.head_dim / 2;
-    for (int n = lane; n < rows_a_warp * pairs; n += warp_size) {
-      const int e = n % pairs, from = warp * rows_a_warp + n / pairs;
-      if (e >= half || first + from >= sequence.count) continue;
-      to.put_pair(first + from, e, half, staging[from * staging_stride + e], staging[from * staging_stride + e + half]);
+    for (int n = lane; n < rows_a_warp * quads; n += warp_size) {
+      const int e = 4 * (n % quads), from = warp * rows_a_warp + n / quads;
+      if (e >= to.half.columns || first + from >= sequence.count) continue;
+      to.put_pairs(first + from, e, to.both_halves(staging + from * staging_stride, e, to.half));
     }
   }
 
@@ -138,6 +136,21 @@ struct tensor_tile {
   }
 
  private:
+  /// What there is of to[e], .. = x, rounded. Returns whether it is finite then.
+  __device__ __forceinline__ static bool put_rounded(const fours& half, bfloat16* to, int e, const float4& x) {
+    const unsigned low = round_to_bfloat16(x.x, x.y), high = round_to_bfloat16(x.z, x.w);
+    if (half.wide) {
+      *reinterpret_cast<uint2*>(to + e) = make_uint2(low, high);
+    } else {
+      STRATA_UNROLL
+      for (int k = 0; k < 4; ++k)
+        if (e + k < half.columns) to[e + k].bits = static_cast<std::uint16_t>((k < 2 ? low : high) >> (k % 2 * 16));
+    }
+    const auto finite = [](unsigned both) {
+      return (both & 0x7f80u) != 0x7f80u && (both & 0x7f800000u) != 0x7f800000u;
+    };
+    return finite(low) && finite(high);
+  }
   /// One column after the other, whose weights a lane of the same rows has.
   template <class Counts>
   __device__ __forceinline__ void add_what_counts(const scores& weights, const bfloat16* b, Counts counts,
@@ -256,8 +269,8 @@ __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
     const int query = first + me.row(r);
     const bool exists = query < sequence.count;
     float sum = 0;
-    for (int e = me.lane % tile::lanes_a_row; e < sequence.head_dim && exists; e += tile::lanes_a_row)
-      sum += results.first[query * results.step + e] * gradients.first[query * gradients.step + e];
+    for (int e = 4 * (me.lane % tile::lanes_a_row); e < own.half.columns && exists; e += 4 * tile::lanes_a_row)
+      sum += dot(results.pairs(query, e), gradients.pairs(query, e));
     own_along[r] = row_sum<tile::lanes_a_row>(sum);
     normaliser[r] = exists ? log_sum_exp[sequence.in_heads(query)] * log2_of_e : 0;
     if (me.lane % tile::lanes_a_row == 0 && exists) along[sequence.in_heads(query)] = own_along[r];

@@ -47,45 +47,20 @@ struct pairs_place {
   }
 };
 
-/// One lane's channels of a row: lane, lane + row_lanes, ..
-template <int Width>
-struct row_channels {
-  static constexpr int size = Width / row_lanes;
-  float values[size] = {};
-
-  __device__ __forceinline__ static row_channels load(const float* row, int lane, int head_dim) {
-    row_channels own;
-    STRATA_UNROLL
-    for (int m = 0; m < size; ++m)
-      if (lane + m * row_lanes < head_dim) own.values[m] = row[lane + m * row_lanes];
-    return own;
-  }
-  /// Of what this lane has; row_sum makes it whole.
-  __device__ __forceinline__ float dot(const row_channels& other) const {
-    float sum = 0;
-    STRATA_UNROLL
-    for (int m = 0; m < size; ++m) sum += values[m] * other.values[m];
-    return sum;
-  }
-  __device__ __forceinline__ void add(float factor, const row_channels& other) {
-    STRATA_UNROLL
-    for (int m = 0; m < size; ++m) values[m] += factor * other.values[m];
-  }
-};
-
 /// to[E] += factor times the sum of what the groups of row lanes of a block have.
 template <int Width, int Threads>
-__device__ void add_parts(const row_channels<Width>& own, row_parts<Width, Threads / row_lanes>& parts, float factor,
-                          int head_dim, float* to) {
+__device__ void add_parts(const lane_channels<Width>& own, row_parts<Width, Threads / row_lanes>& parts, float factor,
+                          const fours& memory, float* to) {
   __syncthreads();  // nobody reads other parts
-  parts.put(static_cast<int>(threadIdx.x) / row_lanes, static_cast<int>(threadIdx.x) % row_lanes, own.values);
+  parts.put(own);
   __syncthreads();
-  for (int e = static_cast<int>(threadIdx.x); e < head_dim; e += Threads) to[e] += factor * parts.sum(e);
+  for (index e = 4 * static_cast<index>(threadIdx.x); e < memory.columns; e += 4 * Threads)
+    memory.put(to, e, parts.sum(e, [=](int) { return factor; }), true);
 }
 
 /// One query of one head a block: [B nq, H] of them. A text has `rows` keys, a ring as many as it holds.
 template <int Width, int Threads, class Keys>
-__global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index rows, float scale,
+__global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index rows, float scale, fours memory,
                                        const float* query, const float* key_value, const float* bias, float* y,
                                        float* log_sum_exp, bool add) {
   constexpr int groups = Threads / row_lanes;
@@ -94,18 +69,19 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
   const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
   const seen_keys seen = keys(i);
-  const auto own = row_channels<Width>::load(query + row * dim + channel, lane, head_dim);
+  const auto own = lane_channels<Width>::load(query + row * dim + channel, memory);
   softmax_part<Width> part;
   for (index from = 0; from < seen.count; from += groups) {
     const index distance = from + group, j = seen.newest - distance + (seen.newest < distance ? rows : 0);
     const bool exists = distance < seen.count;
     const float* const key = key_value + (b * rows + j) * 2 * dim + channel;
     float score = 0;
-    if (exists) score = own.dot(row_channels<Width>::load(key, lane, head_dim));
+    if (exists) score = own.dot(lane_channels<Width>::load(key, memory));
     score = row_sum(score);
-    if (exists) part.add(score * scale + bias[head * shape.span + distance], key + dim, lane, head_dim);
+    if (exists)
+      part.add(score * scale + bias[head * shape.span + distance], lane_channels<Width>::load(key + dim, memory));
   }
-  write_softmax<Width, Threads>(part, head_dim, y + row * dim + channel,
+  write_softmax<Width, Threads>(part, memory, y + row * dim + channel,
                                 log_sum_exp + (b * shape.heads + head) * shape.queries + i, add);
 }
 
@@ -113,6 +89,7 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
 struct cross_attention_inputs {
   cross_attention_shape shape;
   float scale;
+  fours memory;
   const float *query, *key_value, *bias, *log_sum_exp, *dy, *along;
 
   /// Places of head `head` in rows [B nq, H E] and [B nk, 2 H E], and in [B,H,nq].
@@ -138,8 +115,9 @@ struct pair_gradient {
   template <int Width>
   __device__ __forceinline__ static pair_gradient of(const cross_attention_inputs& in, index b, index i, index head,
                                                      index distance, bool exists, float along,
-                                                     const row_channels<Width>& query, const row_channels<Width>& key,
-                                                     const row_channels<Width>& value, const row_channels<Width>& dy) {
+                                                     const lane_channels<Width>& query, const lane_channels<Width>& key,
+                                                     const lane_channels<Width>& value,
+                                                     const lane_channels<Width>& dy) {
     const float dot = row_sum(query.dot(key)), dweight = row_sum(dy.dot(value));
     if (!exists) return {};
     const float score = dot * in.scale + in.bias[head * in.shape.span + distance];
@@ -153,15 +131,15 @@ template <int Width, int Threads>
 __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in, const float* y, float* along,
                                                       float* dquery) {
   constexpr int groups = Threads / row_lanes;
-  using channels = row_channels<Width>;
+  using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
   const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
   const seen_keys seen = keys_of_sequence{shape}(i);
-  const channels query = channels::load(in.query + at, lane, shape.head_dim);
-  const channels dy = channels::load(in.dy + at, lane, shape.head_dim);
-  const float own_along = row_sum(dy.dot(channels::load(y + at, lane, shape.head_dim)));
+  const channels query = channels::load(in.query + at, in.memory);
+  const channels dy = channels::load(in.dy + at, in.memory);
+  const float own_along = row_sum(dy.dot(channels::load(y + at, in.memory)));
   if (threadIdx.x == 0) along[in.in_heads(b, i, head)] = own_along;
   channels sum;
   for (index from = 0; from < seen.count; from += groups) {
@@ -170,26 +148,26 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
     channels key, value;
     if (exists) {
       const float* const pair = in.key_value + in.in_keys(b, seen.newest - distance, head);
-      key = channels::load(pair, lane, shape.head_dim);
-      value = channels::load(pair + in.values_after_keys(), lane, shape.head_dim);
+      key = channels::load(pair, in.memory);
+      value = channels::load(pair + in.values_after_keys(), in.memory);
     }
     const auto own = pair_gradient::of(in, b, i, head, distance, exists, own_along, query, key, value, dy);
     if (exists) sum.add(own.dscore, key);
   }
-  add_parts<Width, Threads>(sum, parts, in.scale, shape.head_dim, dquery + at);
+  add_parts<Width, Threads>(sum, parts, in.scale, in.memory, dquery + at);
 }
 
 /// dkey_value. One key of one head a block.
 template <int Width, int Threads>
 __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, float* dkey_value) {
   constexpr int groups = Threads / row_lanes;
-  using channels = row_channels<Width>;
+  using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
   const auto [group, lane, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
-  const channels key = channels::load(in.key_value + at, lane, shape.head_dim);
-  const channels value = channels::load(in.key_value + at + in.values_after_keys(), lane, shape.head_dim);
+  const channels key = channels::load(in.key_value + at, in.memory);
+  const channels value = channels::load(in.key_value + at + in.values_after_keys(), in.memory);
   const keys_of_sequence keys{shape};
   const index end = keys.first_query(j + shape.span);
   channels dkey, dvalue;
@@ -199,8 +177,8 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
     channels query, dy;
     float along = 0;
     if (exists) {
-      query = channels::load(in.query + in.in_queries(b, i, head), lane, shape.head_dim);
-      dy = channels::load(in.dy + in.in_queries(b, i, head), lane, shape.head_dim);
+      query = channels::load(in.query + in.in_queries(b, i, head), in.memory);
+      dy = channels::load(in.dy + in.in_queries(b, i, head), in.memory);
       along = in.along[in.in_heads(b, i, head)];
     }
     const auto own = pair_gradient::of(in, b, i, head, keys(i).newest - j, exists, along, query, key, value, dy);
@@ -208,15 +186,15 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
     dkey.add(own.dscore, query);
     dvalue.add(own.weight, dy);
   }
-  add_parts<Width, Threads>(dkey, parts, in.scale, shape.head_dim, dkey_value + at);
-  add_parts<Width, Threads>(dvalue, parts, 1, shape.head_dim, dkey_value + at + in.values_after_keys());
+  add_parts<Width, Threads>(dkey, parts, in.scale, in.memory, dkey_value + at);
+  add_parts<Width, Threads>(dvalue, parts, 1, in.memory, dkey_value + at + in.values_after_keys());
 }
 
 /// dbias. One distance of one head a block: [H,span] of them.
 template <int Width, int Threads>
 __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, float* dbias) {
   constexpr int groups = Threads / row_lanes;
-  using channels = row_channels<Width>;
+  using channels = lane_channels<Width>;
   STRATA_SHARED(slots, float[Threads / warp_size]);
   const cross_attention_shape& shape = in.shape;
   const auto [group, lane, head, distance] = pairs_place::in(shape.span);
@@ -231,10 +209,10 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
     if (exists) {
       b = (from + group) / queries, i = first + (from + group) % queries;
       const float* const pair = in.key_value + in.in_keys(b, keys(i).newest - distance, head);
-      query = channels::load(in.query + in.in_queries(b, i, head), lane, shape.head_dim);
-      key = channels::load(pair, lane, shape.head_dim);
-      value = channels::load(pair + in.values_after_keys(), lane, shape.head_dim);
-      dy = channels::load(in.dy + in.in_queries(b, i, head), lane, shape.head_dim);
+      query = channels::load(in.query + in.in_queries(b, i, head), in.memory);
+      key = channels::load(pair, in.memory);
+      value = channels::load(pair + in.values_after_keys(), in.memory);
+      dy = channels::load(in.dy + in.in_queries(b, i, head), in.memory);
       along = in.along[in.in_heads(b, i, head)];
     }
     sum += pair_gradient::of(in, b, i, head, distance, exists, along, query, key, value, dy).dscore;
@@ -255,8 +233,9 @@ inline void cross_attention(cuda& backend, const cross_attention_shape& shape, i
   device::with_head_width(shape.head_dim, [&](auto width) {
     device::launch(backend, {static_cast<unsigned>(log_sum_exp.size()), threads},
                    device::cross_attention_kernel<width(), threads, device::keys_of_sequence>, shape,
-                   device::keys_of_sequence{shape}, shape.keys, device::attention_scale(shape.head_dim), query.data,
-                   key_value.data, bias.data, y.data, log_sum_exp.data, mode == update::add);
+                   device::keys_of_sequence{shape}, shape.keys, device::attention_scale(shape.head_dim),
+                   device::fours(shape.head_dim, {}, {query.data, key_value.data, y.data}), query.data, key_value.data,
+                   bias.data, y.data, log_sum_exp.data, mode == update::add);
   });
 }
 
@@ -267,10 +246,16 @@ inline void cross_attention_backward(cuda& backend, const cross_attention_shape&
   constexpr int few = device::warp_size, many = device::threads_of_pairs;
   device::with_head_width(shape.head_dim, [&](auto width) {
     float* const along = backend.scratch(log_sum_exp.size());
-    const device::cross_attention_inputs in{shape,      device::attention_scale(shape.head_dim),
-                                            query.data, key_value.data,
-                                            bias.data,  log_sum_exp.data,
-                                            dy.data,    along};
+    const device::cross_attention_inputs in{
+        .shape = shape,
+        .scale = device::attention_scale(shape.head_dim),
+        .memory = {shape.head_dim, {}, {query.data, key_value.data, y.data, dy.data, dquery.data, dkey_value.data}},
+        .query = query.data,
+        .key_value = key_value.data,
+        .bias = bias.data,
+        .log_sum_exp = log_sum_exp.data,
+        .dy = dy.data,
+        .along = along};
     const auto blocks = [](index count) { return static_cast<unsigned>(count); };
     device::launch(backend, {blocks(log_sum_exp.size()), few},
                    device::cross_attention_backward_query_kernel<width(), few>, in, y.data, along, dquery.data);
@@ -291,8 +276,9 @@ inline void cross_attention_step(cuda& backend, const cross_attention_shape& sha
   device::with_head_width(shape.head_dim, [&](auto width) {
     device::launch(backend, {static_cast<unsigned>(shape.batch * shape.heads), threads},
                    device::cross_attention_kernel<width(), threads, device::keys_of_ring>, one, keys, shape.span,
-                   device::attention_scale(shape.head_dim), query.data, ring.data, bias.data, y.data, log_sum_exp.data,
-                   mode == update::add);
+                   device::attention_scale(shape.head_dim),
+                   device::fours(shape.head_dim, {}, {query.data, ring.data, y.data}), query.data, ring.data, bias.data,
+                   y.data, log_sum_exp.data, mode == update::add);
   });
 }
 

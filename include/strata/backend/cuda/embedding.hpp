@@ -45,18 +45,20 @@ __global__ void bound_ids_kernel(const token* __restrict__ ids, index rows, inde
   smallest[tile] = -least_negated;
 }
 
-/// A block has one row of the table and one group of rows of dy; a lane of it has Columns columns at a time.
+/// A block has one row of the table and one group of rows of dy; a lane of it has four columns at a time.
 /// Adds to sums[V,D], or writes sums[groups,V,D].
-template <int Columns>
+template <class = void>
 __global__ void embed_backward_kernel(const token* __restrict__ ids, const token* __restrict__ smallest,
                                       const token* __restrict__ largest, const float* __restrict__ dy, index rows,
-                                      index rows_a_group, index dim, float* __restrict__ sums, bool add) {
+                                      index rows_a_group, fours memory, float* __restrict__ sums, bool add) {
   const index id = blockIdx.x, begin = static_cast<index>(blockIdx.y) * rows_a_group;
   const index end = min(begin + rows_a_group, rows);
-  const int lane = lane_of_thread(), warp = static_cast<int>(threadIdx.x) / warp_size;
-  constexpr int columns_a_warp = Columns * warp_size, warps = static_cast<int>(threads_of_warps) / warp_size;
-  for (index first = warp * columns_a_warp; first < dim; first += warps * columns_a_warp) {
-    float sum[Columns] = {};
+  const index dim = memory.columns;
+  const int lane = lane_of_thread();
+  // Warps have all their lanes in every turn, since they vote.
+  for (index first = 4 * (static_cast<index>(threadIdx.x) - lane); first < dim; first += 4 * threads_of_warps) {
+    const index d = first + 4 * lane;
+    float4 sum = make_float4(0, 0, 0, 0);
     bool found = false;
     for (index tile = begin; tile < end; tile += rows_a_tile) {
       if (id < smallest[tile / rows_a_tile] || id > largest[tile / rows_a_tile]) continue;
@@ -64,33 +66,26 @@ __global__ void embed_backward_kernel(const token* __restrict__ ids, const token
       for (index r = tile; r < end_of_tile; r += warp_size) {
         unsigned named = __ballot_sync(all_lanes, r + lane < end_of_tile && ids[r + lane] == id);
         for (; named != 0; named &= named - 1) {  // the lowest bit first: in the order of the rows
-          const float* const row = dy + (r + __popc(~named & (named - 1))) * dim;
           found = true;
-          STRATA_UNROLL
-          for (int c = 0; c < Columns; ++c)
-            if (first + c * warp_size + lane < dim) sum[c] += row[first + c * warp_size + lane];
+          if (d < dim) sum = sum_of_fours(sum, memory.load(dy + (r + __popc(~named & (named - 1))) * dim, d));
         }
       }
     }
-    if (add && !found) continue;
-    float* const own = sums + (static_cast<index>(blockIdx.y) * gridDim.x + id) * dim;
-    STRATA_UNROLL
-    for (int c = 0; c < Columns; ++c) {
-      const index d = first + c * warp_size + lane;
-      if (d < dim) own[d] = add ? own[d] + sum[c] : sum[c];
-    }
+    if ((found || !add) && d < dim)
+      memory.put(sums + (static_cast<index>(blockIdx.y) * gridDim.x + id) * dim, d, sum, add);
   }
 }
 
 /// y[N] += the sum of x[groups,N] over the groups, in order.
-struct add_groups_element {
+struct add_groups_fours {
   const float* x;
-  index groups, count;
+  index groups;
   float* y;
+  fours memory;
   __device__ __forceinline__ void operator()(index n) const {
-    float sum = 0;
-    for (index group = 0; group < groups; ++group) sum += x[group * count + n];
-    y[n] += sum;
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (index group = 0; group < groups; ++group) sum = sum_of_fours(sum, memory.load(x + group * memory.columns, n));
+    memory.put(y, n, sum, true);
   }
 };
 
@@ -104,7 +99,6 @@ inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table
 
 inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
   using namespace device;
-  constexpr int columns = 4;
   constexpr index most_scratch = index{1} << 24;
   const auto [rows, dim] = dy.shape;
   if (rows == 0 || dtable.size() == 0) return;
@@ -118,10 +112,11 @@ inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float,
   token* const smallest = reinterpret_cast<token*>(partial + sums);
   launch_warps(backend, tiles, bound_ids_kernel<>, ids.data, rows, tiles, smallest, smallest + tiles);
   launch(backend, {dim3(static_cast<unsigned>(dtable.shape[0]), static_cast<unsigned>(groups)), threads_of_warps},
-         embed_backward_kernel<columns>, ids.data, smallest, smallest + tiles, dy.data, rows,
-         tiles_a_group * rows_a_tile, dim, groups == 1 ? dtable.data : partial, groups == 1);
+         embed_backward_kernel<>, ids.data, smallest, smallest + tiles, dy.data, rows, tiles_a_group * rows_a_tile,
+         fours(dim, {}, {dy.data, dtable.data, partial}), groups == 1 ? dtable.data : partial, groups == 1);
   if (groups > 1)
-    for_each_element(backend, dtable.size(), add_groups_element{partial, groups, dtable.size(), dtable.data});
+    for_each_four(backend, dtable.size(),
+                  add_groups_fours{partial, groups, dtable.data, fours(dtable.size(), {}, {partial, dtable.data})});
 }
 
 }  // namespace strata

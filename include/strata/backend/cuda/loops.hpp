@@ -44,6 +44,16 @@ void for_each_element(cuda& backend, index count, const Action& action, const ca
       backend, count,
       [=](const auto& policy) { thrust::for_each_n(policy, thrust::counting_iterator<index>(0), count, action); }, at);
 }
+template <class Action>
+struct every_fourth {
+  Action action;
+  __device__ __forceinline__ void operator()(index n) const { action(4 * n); }
+};
+/// action(n) for every fourth n below `count`.
+template <class Action>
+void for_each_four(cuda& backend, index count, const Action& action, const call_site& at = call_site::current()) {
+  for_each_element(backend, (count + 3) / 4, every_fourth<Action>{action}, at);
+}
 /// to[n] = map(from[n]) for every n below `count`. Both are what thrust::make_zip_iterator makes of arrays, or `to` is one
 /// array; they may be the same. Told that no address matters, Thrust copies the arrays in bulk where a device can.
 template <class... From, class To, class Map>
@@ -137,6 +147,13 @@ __device__ __forceinline__ float4 map_four(Map map, const Fours&... x) {
 __device__ __forceinline__ float4 sum_of_fours(const float4& x, const float4& y) {
   return map_four([](float a, float b) { return a + b; }, x, y);
 }
+struct two_fours {
+  float4 x, y;
+};
+__device__ __forceinline__ void add_fours(two_fours& sum, const two_fours& own) {
+  sum.x = sum_of_fours(sum.x, own.x);
+  sum.y = sum_of_fours(sum.y, own.y);
+}
 /// row = or += value.
 __device__ __forceinline__ void fours::put(float* row, index column, float4 value, bool add) const {
   store(row, column, add ? sum_of_fours(load(row, column), value) : value);
@@ -188,13 +205,12 @@ struct row_of_lane {
     for (index c = column(Held); c < columns; c += 4 * warp_size) action(c, load(c));
   }
 };
-struct two_fours {
-  float4 x, y;
-};
-/// action(held), a constant: rows of up to 256 columns leave registers for more warps, those of up to 1024 are still read once.
+/// action(held), a constant: rows of up to 256 and 512 columns leave registers for more warps, those of up to 1024 are still
+/// read once.
 template <class Action>
 void with_held_parts(index columns, Action action) {
   if (columns <= 2 * 4 * warp_size) return action(std::integral_constant<int, 2>{});
+  if (columns <= 4 * 4 * warp_size) return action(std::integral_constant<int, 4>{});
   action(std::integral_constant<int, 8>{});
 }
 
@@ -242,61 +258,77 @@ inline void total_of_partials(cuda& backend, const double* partial, index count,
          mode == update::add);
 }
 
-/// first[C], second[C] = or += the sums of terms(row, column), a float2, over the rows of a group; those of the next
-/// group lie `apart` behind them. `second` may be null.
+/// Blocks that add up columns have 32 of them, in 32 rows at once.
+inline constexpr int fours_a_block = 8, rows_at_once = 32;
+
+/// first[C], second[C] = or += the sums of terms(row, column) over the rows of a group, which are two_fours from every fourth
+/// column on; those of the next group lie `apart` behind them. `second` may be null.
 template <class Terms>
 __global__ void column_sums_kernel(index rows, index columns, index rows_a_group, Terms terms, float* first,
                                    float* second, index apart, bool add) {
-  STRATA_SHARED(sums, float2[rows_a_block][warp_size]);
-  const index column = static_cast<index>(blockIdx.x) * warp_size + threadIdx.x;
+  constexpr int columns_a_block = 4 * fours_a_block;
+  STRATA_SHARED(sums, float4[2][rows_at_once][fours_a_block]);
+  const index first_column = static_cast<index>(blockIdx.x) * columns_a_block, column = first_column + 4 * threadIdx.x;
   const index begin = static_cast<index>(blockIdx.y) * rows_a_group, end = min(begin + rows_a_group, rows);
-  float2 sum = make_float2(0, 0);
+  two_fours sum{};
   if (column < columns)
-    for (index row = begin + threadIdx.y; row < end; row += rows_a_block) {
-      const float2 own = terms(row, column);
-      sum.x += own.x;
-      sum.y += own.y;
-    }
-  sums[threadIdx.y][threadIdx.x] = sum;
+    for (index row = begin + threadIdx.y; row < end; row += rows_at_once) add_fours(sum, terms(row, column));
+  sums[0][threadIdx.y][threadIdx.x] = sum.x;
+  sums[1][threadIdx.y][threadIdx.x] = sum.y;
   __syncthreads();
-  if (threadIdx.y != 0 || column >= columns) return;
-  for (int warp = 1; warp < rows_a_block; ++warp) {
-    sum.x += sums[warp][threadIdx.x].x;
-    sum.y += sums[warp][threadIdx.x].y;
-  }
-  const index place = static_cast<index>(blockIdx.y) * apart + column;
-  first[place] = add ? first[place] + sum.x : sum.x;
-  if (second != nullptr) second[place] = add ? second[place] + sum.y : sum.y;
+  // A warp adds up what is `first`, and one what is `second`.
+  const int thread = static_cast<int>(threadIdx.y) * fours_a_block + static_cast<int>(threadIdx.x);
+  const int which = thread / columns_a_block, own = thread % columns_a_block;
+  if (which > 1 || first_column + own >= columns) return;
+  float* const result = which == 0 ? first : second;
+  if (result == nullptr) return;
+  float total = 0;
+  for (int row = 0; row < rows_at_once; ++row) total += reinterpret_cast<const float*>(sums[which][row])[own];
+  const index place = static_cast<index>(blockIdx.y) * apart + first_column + own;
+  result[place] = add ? result[place] + total : total;
+}
+template <class Terms>
+void sum_columns(cuda& backend, index rows, index columns, index rows_a_group, const Terms& terms, float* first,
+                 float* second, index apart, bool add) {
+  launch(
+      backend,
+      {dim3(blocks_for(columns, 4 * fours_a_block), blocks_for(rows, rows_a_group)), dim3(fours_a_block, rows_at_once)},
+      column_sums_kernel<Terms>, rows, columns, rows_a_group, terms, first, second, apart, add);
 }
 
-/// What groups have summed: partial[groups,2,C].
+/// What groups have summed: partial[groups,2,C], of which the second may not be there.
 struct partial_sums {
   const float* partial;
-  index columns;
-  __device__ __forceinline__ float2 operator()(index group, index column) const {
-    const float* const own = partial + 2 * group * columns + column;
-    return make_float2(own[0], own[columns]);
+  bool two;
+  fours memory;
+  __device__ __forceinline__ two_fours operator()(index group, index column) const {
+    const float* const own = partial + 2 * group * memory.columns;
+    two_fours sums{};
+    sums.x = memory.load(own, column);
+    if (two) sums.y = memory.load(own + memory.columns, column);
+    return sums;
   }
 };
+/// first[C], second[C] += the sums of partial[groups,2,C] over the groups. `second` may be null.
+inline void add_partial_sums(cuda& backend, const float* partial, index groups, index columns, float* first,
+                             float* second) {
+  sum_columns(backend, groups, columns, groups, partial_sums{partial, second != nullptr, fours(columns, {}, {partial})},
+              first, second, 0, true);
+}
 
-/// first[C], second[C] += the sums of terms(row, column), a float2, over R rows. `second` may be null.
+/// first[C], second[C] += the sums of terms(row, column) over R rows, which are two_fours from every fourth column on. Each is
+/// asked for once. `second` may be null.
 template <class Terms>
 void add_column_sums(cuda& backend, index rows, index columns, const Terms& terms, float* first, float* second) {
-  constexpr index least_rows_a_group = 64, most_groups = 256;
+  constexpr index least_rows_a_group = 4 * rows_at_once, most_groups = 256;
   if (rows == 0) return;
   const index rows_a_group = std::max(least_rows_a_group, (rows + most_groups - 1) / most_groups);
   const index groups = (rows + rows_a_group - 1) / rows_a_group;
-  const auto sum = [&](index count, index count_a_group, const auto& terms_of, float* x, float* y, index apart,
-                       bool add) {
-    launch(backend,
-           {dim3(blocks_for(columns, warp_size), blocks_for(count, count_a_group)), dim3(warp_size, rows_a_block)},
-           column_sums_kernel<std::decay_t<decltype(terms_of)>>, count, columns, count_a_group, terms_of, x, y, apart,
-           add);
-  };
-  if (groups == 1) return sum(rows, rows, terms, first, second, 0, true);
+  if (groups == 1) return sum_columns(backend, rows, columns, rows, terms, first, second, 0, true);
   float* const partial = backend.scratch(2 * groups * columns);
-  sum(rows, rows_a_group, terms, partial, partial + columns, 2 * columns, false);
-  sum(groups, groups, partial_sums{partial, columns}, first, second, 0, true);
+  sum_columns(backend, rows, columns, rows_a_group, terms, partial, second == nullptr ? nullptr : partial + columns,
+              2 * columns, false);
+  add_partial_sums(backend, partial, groups, columns, first, second);
 }
 
 }  // namespace strata::device

@@ -61,54 +61,85 @@ __global__ void norm_kernel(index rows, token_shift shape, fours memory, const f
   if constexpr (Centred) mean[r] = m;
 }
 
-/// dx of one row a warp. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
+/// What one element adds to dgain and to dbias.
+__device__ __forceinline__ two_fours norm_terms(const two_fours& own) {
+  return {map_four([](float normed, float slope) { return normed * slope; }, own.x, own.y), own.y};
+}
+
+/// dx, and partial[blocks,2,D]: of the rows of each block the sums that are its part of dgain and, if Centred, of dbias. Warps
+/// take turns at rows. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
 template <bool Centred, int Held>
 __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
                                      const float* __restrict__ gain, const float* __restrict__ factor,
                                      const float* __restrict__ mean, const float* __restrict__ dy,
-                                     float* __restrict__ dx) {
-  const index r = row_of_warp();
-  if (r >= rows) return;
+                                     float* __restrict__ dx, float* __restrict__ partial) {
+  constexpr int warps = static_cast<int>(threads_of_warps) / warp_size;
+  using row_parts = row_of_lane<two_fours, Held>;
+  STRATA_SHARED(parts, float4[warps][Held][warp_size]);
   const index dim = shape.dim;
-  const float width = static_cast<float>(dim), f = factor[r], m = Centred ? mean[r] : 0.f;
-  const shifted_row place = shape.row(r);
-  // The normed input and the gradient of it; past the last column the latter is 0.
-  const auto load = [&](index d) {
-    return two_fours{
-        map_four([&](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
-        map_four([](float upper, float g) { return upper * g; }, memory.load(dy + r * dim, d), memory.load(gain, d))};
-  };
-  row_of_lane<two_fours, Held> row;
-  row.read(dim, load);
-  float pull = 0, push = 0;
-  row.for_each(dim, load, [&](index d, const two_fours& own) {
-    pull += memory.sum(d, map_four([](float normed, float upper) { return normed * upper; }, own.x, own.y));
-    if constexpr (Centred) push += memory.sum(d, own.y);
-  });
-  pull = warp_sum(pull) / width;
-  if constexpr (Centred) push = warp_sum(push) / width;
-  row.for_each(dim, load, [&](index d, const two_fours& own) {
-    const auto change = [&](float before, float normed, float upper) {
-      return before + f * (upper - push - normed * pull);
+  const float width = static_cast<float>(dim);
+  // The normed input of row r and the slope of its output; past the last column the latter is 0.
+  const auto load_of = [&](index r) {
+    const shifted_row place = shape.row(r);
+    const float f = factor[r], m = Centred ? mean[r] : 0.f;
+    return [=, &memory](index d) {
+      return two_fours{map_four([=](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
+                       memory.load(dy + r * dim, d)};
     };
-    memory.store_to(dx, d, place, map_four(change, memory.load_from(dx, d, place), own.x, own.y));
-  });
-}
+  };
+  const auto upper_of = [&](index d, const two_fours& own) {
+    return map_four([](float slope, float g) { return slope * g; }, own.y, memory.load(gain, d));
+  };
 
-/// What each element adds to dgain and to dbias.
-template <bool Centred>
-struct norm_terms {
-  token_shift shape;
-  const float* x;
-  const float* factor;
-  const float* mean;
-  const float* dy;
-  __device__ __forceinline__ float2 operator()(index r, index d) const {
-    const float upper = dy[r * shape.dim + d], m = Centred ? mean[r] : 0.f;
-    const index place = shape.row(r)(d);
-    return make_float2(upper * ((place < 0 ? 0.f : x[place]) - m) * factor[r], upper);
+  two_fours sums[Held] = {};
+  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
+    const auto load = load_of(r);
+    row_parts row;
+    row.read(dim, load);
+    float pull = 0, push = 0;
+    row.for_each(dim, load, [&](index d, const two_fours& own) {
+      const float4 upper = upper_of(d, own);
+      pull += memory.sum(d, map_four([](float normed, float up) { return normed * up; }, own.x, upper));
+      if constexpr (Centred) push += memory.sum(d, upper);
+    });
+    pull = warp_sum(pull) / width;
+    if constexpr (Centred) push = warp_sum(push) / width;
+    const float f = factor[r];
+    const shifted_row place = shape.row(r);
+    row.for_each(dim, load, [&](index d, const two_fours& own) {
+      const auto change = [&](float before, float normed, float up) {
+        return before + f * (up - push - normed * pull);
+      };
+      memory.store_to(dx, d, place, map_four(change, memory.load_from(dx, d, place), own.x, upper_of(d, own)));
+    });
+    STRATA_UNROLL
+    for (int part = 0; part < Held; ++part) add_fours(sums[part], norm_terms(row.parts[part]));
   }
-};
+
+  const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = lane_of_thread();
+  float* const own_partial = partial + 2 * static_cast<index>(blockIdx.x) * dim;
+  STRATA_UNROLL
+  for (int which = 0; which < (Centred ? 2 : 1); ++which) {
+    __syncthreads();  // nobody reads the sums before
+    STRATA_UNROLL
+    for (int part = 0; part < Held; ++part) parts[warp][part][lane] = which == 0 ? sums[part].x : sums[part].y;
+    __syncthreads();
+    for (int part = warp; part < Held; part += warps) {
+      float4 total = parts[0][part][lane];
+      STRATA_UNROLL
+      for (int other = 1; other < warps; ++other) total = sum_of_fours(total, parts[other][part][lane]);
+      if (row_parts::column(part) < dim) memory.store(own_partial + which * dim, row_parts::column(part), total);
+    }
+  }
+  // Columns that no lane holds: a warp has some of them in all rows of the block.
+  for (index d = row_parts::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
+    two_fours sum{};
+    for (index first = static_cast<index>(blockIdx.x) * warps; first < rows; first += warps_of_grid())
+      for (index r = first; r < min(first + warps, rows); ++r) add_fours(sum, norm_terms(load_of(r)(d)));
+    memory.store(own_partial, d, sum.x);
+    if constexpr (Centred) memory.store(own_partial + dim, d, sum.y);
+  }
+}
 
 template <bool Centred>
 void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const float* bias, int shift, float* y,
@@ -123,13 +154,17 @@ void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
+  // So few rows a warp that devices are full, and so many that partial sums are few beside them.
+  constexpr index rows_a_warp = 4, most_blocks = 512;
   const token_shift shape(x.shape, shift);
   const index rows = x.shape[0] * x.shape[1];
+  const index blocks = std::min<index>(blocks_for(rows, rows_a_warp * threads_of_warps / warp_size), most_blocks);
+  float* const partial = backend.scratch(2 * blocks * shape.dim);
   with_held_parts(shape.dim, [&](auto held) {
-    launch_warps(backend, rows, norm_backward_kernel<Centred, held()>, rows, shape,
-                 shape.memory({x.data, gain, dy, dx}), x.data, gain, factor, mean, dy, dx);
+    launch(backend, {static_cast<unsigned>(blocks), threads_of_warps}, norm_backward_kernel<Centred, held()>, rows,
+           shape, shape.memory({x.data, gain, dy, dx, partial}), x.data, gain, factor, mean, dy, dx, partial);
   });
-  add_column_sums(backend, rows, shape.dim, norm_terms<Centred>{shape, x.data, factor, mean, dy}, dgain, dbias);
+  add_partial_sums(backend, partial, blocks, shape.dim, dgain, dbias);
 }
 
 }  // namespace device

@@ -33,19 +33,36 @@ __global__ void clip_kernel(const float* measures, index count, double max_norm,
   clip[0] = finite ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
 }
 
-/// How one weight and its moments change.
-struct adam_change {
+/// How weights and their moments change.
+struct adam_fours {
   const float* clip;
-  float coupled, decoupled;  ///< the decay, of which one is 0
+  index decayed;
+  float coupled, decoupled;  ///< the decay of the first `decayed`, of which one is 0
   float beta1, rest1, beta2, rest2, rate, correction1, root_correction2, epsilon;
-  __device__ __forceinline__ thrust::tuple<float, float, float> operator()(float gradient, float w, float first_moment,
-                                                                           float second_moment) const {
-    const float factor = clip[0];
-    if (factor != factor) return {w, first_moment, second_moment};
-    const float g = gradient * factor + coupled * w;
-    const float mean = beta1 * first_moment + rest1 * g, square = beta2 * second_moment + rest2 * g * g;
+  const float* gradient;
+  float *weight, *first_moment, *second_moment;
+  fours memory;
+
+  __device__ __forceinline__ void change(index n, float g, float& w, float& mean, float& square) const {
+    const bool decays = n < decayed;
+    if (decays) g += coupled * w;
+    mean = beta1 * mean + rest1 * g;
+    square = beta2 * square + rest2 * g * g;
     const float direction = mean * correction1 / (sqrtf(square) * root_correction2 + epsilon);
-    return {w - rate * (direction + decoupled * w), mean, square};
+    w -= rate * (decays ? direction + decoupled * w : direction);
+  }
+  __device__ __forceinline__ void operator()(index n) const {
+    const float factor = clip[0];
+    if (factor != factor) return;
+    const float4 g = map_four([=](float own) { return own * factor; }, memory.load(gradient, n));
+    float4 w = memory.load(weight, n), mean = memory.load(first_moment, n), square = memory.load(second_moment, n);
+    change(n, g.x, w.x, mean.x, square.x);
+    change(n + 1, g.y, w.y, mean.y, square.y);
+    change(n + 2, g.z, w.z, mean.z, square.z);
+    change(n + 3, g.w, w.w, mean.w, square.w);
+    memory.store(weight, n, w);
+    memory.store(first_moment, n, mean);
+    memory.store(second_moment, n, square);
   }
 };
 
@@ -67,30 +84,26 @@ inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> g
   const float decay = static_cast<float>(settings.weight_decay);
   float* const clip = backend.scratch(1);
   device::launch(backend, {1, 1}, device::clip_kernel<>, measures.data, measures.size(), settings.max_norm, clip);
-  device::adam_change change{
-      .clip = clip,
-      .coupled = settings.decoupled ? 0.f : decay,
-      .decoupled = settings.decoupled ? decay : 0.f,
-      .beta1 = static_cast<float>(settings.beta1),
-      .rest1 = static_cast<float>(1 - settings.beta1),  // in double first: 1 - 0.999 in float has lost five digits
-      .beta2 = static_cast<float>(settings.beta2),
-      .rest2 = static_cast<float>(1 - settings.beta2),
-      .rate = static_cast<float>(settings.learning_rate),
-      .correction1 = static_cast<float>(constants.correction1),
-      .root_correction2 = static_cast<float>(std::sqrt(constants.correction2)),
-      .epsilon = static_cast<float>(settings.epsilon)};
-  const auto apply = [&](index begin, index end) {
-    const auto changed =
-        thrust::make_zip_iterator(weight.data + begin, first_moment.data + begin, second_moment.data + begin);
-    device::transform(backend, end - begin,
-                      thrust::make_zip_iterator(gradient.data + begin, weight.data + begin, first_moment.data + begin,
-                                                second_moment.data + begin),
-                      changed, change);
-  };
-  const index decayed = std::clamp<index>(settings.decayed, 0, weight.size());
-  apply(0, decayed);
-  change.coupled = change.decoupled = 0;
-  apply(decayed, weight.size());
+  device::for_each_four(
+      backend, weight.size(),
+      device::adam_fours{
+          .clip = clip,
+          .decayed = settings.decayed,
+          .coupled = settings.decoupled ? 0.f : decay,
+          .decoupled = settings.decoupled ? decay : 0.f,
+          .beta1 = static_cast<float>(settings.beta1),
+          .rest1 = static_cast<float>(1 - settings.beta1),  // in double first: 1 - 0.999 in float has lost five digits
+          .beta2 = static_cast<float>(settings.beta2),
+          .rest2 = static_cast<float>(1 - settings.beta2),
+          .rate = static_cast<float>(settings.learning_rate),
+          .correction1 = static_cast<float>(constants.correction1),
+          .root_correction2 = static_cast<float>(std::sqrt(constants.correction2)),
+          .epsilon = static_cast<float>(settings.epsilon),
+          .gradient = gradient.data,
+          .weight = weight.data,
+          .first_moment = first_moment.data,
+          .second_moment = second_moment.data,
+          .memory = {weight.size(), {}, {gradient.data, weight.data, first_moment.data, second_moment.data}}});
 }
 
 }  // namespace strata

@@ -246,9 +246,9 @@ inline void multiply(cuda& backend, const cuda_product& shape, const float* a, c
 /// dy[R,N], for the sums of its columns.
 struct rows_of_gradients {
   const float* dy;
-  index columns;
-  __device__ __forceinline__ float2 operator()(index row, index column) const {
-    return make_float2(dy[row * columns + column], 0);
+  fours memory;
+  __device__ __forceinline__ two_fours operator()(index row, index column) const {
+    return {memory.load(dy + row * memory.columns, column), {}};
   }
 };
 
@@ -363,7 +363,8 @@ inline void linear_backward_weight(cuda& backend, input<float, 2> dy, input<floa
   device::multiply(backend, {.transpose_b = true, .add = true, .m = x.shape[1], .n = out, .k = rows}, x.data, dy.data,
                    nullptr, dweight.data);
   if (!dbias || out == 0) return;
-  device::add_column_sums(backend, rows, out, device::rows_of_gradients{dy.data, out}, dbias.data, nullptr);
+  device::add_column_sums(backend, rows, out, device::rows_of_gradients{dy.data, device::fours(out, {}, {dy.data})},
+                          dbias.data, nullptr);
 }
 
 inline void pack_bfloat16(cuda& backend, input<float, 1> x, view<bfloat16, 1> packed) {

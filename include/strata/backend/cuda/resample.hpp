@@ -29,62 +29,140 @@ struct windows {
   }
 };
 
-struct unfold_element {
-  windows shape;
-  const float* x;
-  float* y;
-  __device__ __forceinline__ void operator()(index row, index column) const {
-    const index b = row / shape.positions, i = row % shape.positions;
-    const index d = column / shape.compression, t = shape.start(i) + column % shape.compression;
-    y[row * shape.dim * shape.compression + column] =
-        t < 0 || t >= shape.tokens ? 0.f : x[(b * shape.tokens + t) * shape.dim + d];
-  }
-};
-/// What token t has of the gradient of position i.
-struct unfold_share {
-  const float* dy;
-  __device__ __forceinline__ float operator()(const windows& shape, index b, index i, index t, index d) const {
-    return dy[((b * shape.positions + i) * shape.dim + d) * shape.compression + t - shape.start(i)];
-  }
-};
-struct window_mean_share {
-  const float* dy;
-  __device__ __forceinline__ float operator()(const windows& shape, index b, index i, index, index d) const {
-    return dy[(b * shape.positions + i) * shape.dim + d] / shape.count(i);
-  }
-};
-template <class Share>
-struct windows_backward_element {
-  windows shape;
-  Share share;
-  float* dx;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
-    float sum = 0;
-    for (index i = shape.first_with(t); i < end; ++i) sum += share(shape, b, i, t, d);
-    dx[row * shape.dim + d] += sum;
-  }
-};
-template <class Share>
-void windows_backward(cuda& backend, int compression, int stride, index first, const Share& share, index positions,
-                      const view<float, 3>& dx) {
-  const auto [batch, tokens, dim] = dx.shape;
-  for_each_in_rows(
-      backend, batch * tokens, dim,
-      windows_backward_element<Share>{{tokens, positions, dim, compression, stride, first}, share, dx.data});
-}
+/// Four channels of four tokens, in rows [D,c] where a channel has its c tokens side by side.
+struct token_block {
+  float4 tokens[4];
 
-struct window_mean_element {
+  __device__ __forceinline__ token_block turned() const {
+    const auto& [a, b, c, d] = tokens;
+    return {make_float4(a.x, b.x, c.x, d.x), make_float4(a.y, b.y, c.y, d.y), make_float4(a.z, b.z, c.z, d.z),
+            make_float4(a.w, b.w, c.w, d.w)};
+  }
+};
+struct window_rows {
+  windows shape;
+  fours channel;  ///< the tokens of one channel
+  fours row;
+  window_rows(const windows& own, const float* rows)
+      : shape(own), channel(own.compression, {}, {rows}), row(own.dim * own.compression, {}, {rows}) {}
+
+  /// Tokens first, first + 1, .. of the channels d, d + 1, .. <-> the row `own`. With two tokens a channel, which the block has
+  /// then, two channels are neighbours.
+  __device__ __forceinline__ void store(float* own, index d, int first, const token_block& block) const {
+    const auto& [a, b, c, e] = block.tokens;
+    if (shape.compression == 2) {
+      row.store(own, 2 * d, make_float4(a.x, b.x, a.y, b.y));
+      if (2 * d + 4 < row.columns) row.store(own, 2 * d + 4, make_float4(a.z, b.z, a.w, b.w));
+      return;
+    }
+    const token_block channels = block.turned();
+    STRATA_UNROLL
+    for (int k = 0; k < 4; ++k)
+      if (d + k < shape.dim) channel.store(own + (d + k) * shape.compression, first, channels.tokens[k]);
+  }
+  __device__ __forceinline__ token_block load(const float* own, index d, int first) const {
+    token_block block{};
+    if (shape.compression == 2) {
+      const float4 low = row.load(own, 2 * d);
+      const float4 high = 2 * d + 4 < row.columns ? row.load(own, 2 * d + 4) : make_float4(0, 0, 0, 0);
+      block.tokens[0] = make_float4(low.x, low.z, high.x, high.z);
+      block.tokens[1] = make_float4(low.y, low.w, high.y, high.w);
+      return block;
+    }
+    STRATA_UNROLL
+    for (int k = 0; k < 4; ++k)
+      if (d + k < shape.dim) block.tokens[k] = channel.load(own + (d + k) * shape.compression, first);
+    return block.turned();
+  }
+};
+
+struct unfold_fours {
+  window_rows rows;
+  const float* x;
+  float* y;
+  fours memory;
+  __device__ __forceinline__ void operator()(index row, index d) const {
+    const windows& shape = rows.shape;
+    const index b = row / shape.positions, start = shape.start(row % shape.positions);
+    for (int first = 0; first < shape.compression; first += 4) {
+      token_block block{};
+      STRATA_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        const index t = start + first + j;
+        if (first + j < shape.compression && t >= 0 && t < shape.tokens)
+          block.tokens[j] = memory.load(x + (b * shape.tokens + t) * shape.dim, d);
+      }
+      rows.store(y + row * shape.dim * shape.compression, d, first, block);
+    }
+  }
+};
+/// A thread has four tokens that lie in windows as blocks of them do, where the stride has four tokens or more.
+struct unfold_backward_fours {
+  window_rows rows;
+  const float* dy;
+  float* dx;
+  fours memory;
+  index groups;  ///< of four tokens, of which the first may begin before the text
+
+  unfold_backward_fours(const window_rows& own, const float* from, const view<float, 3>& to)
+      : rows(own), dy(from), dx(to.data), memory(own.shape.dim, {}, {to.data}), groups((to.shape[1] + 6) / 4) {}
+
+  __device__ __forceinline__ void operator()(index group, index d) const {
+    const windows& shape = rows.shape;
+    const index b = group / groups;
+    const index begin = 4 * (group % groups) - 3 + ((shape.first - shape.compression) & 3);
+    const index own_end = min(begin + 4, shape.tokens), end = shape.end_with(own_end - 1);
+    float4 sum[4] = {};
+    for (index i = shape.first_with(max(begin, index{0})); i < end; ++i) {
+      const float* const row = dy + (b * shape.positions + i) * shape.dim * shape.compression;
+      const index start = shape.start(i), last = min(static_cast<index>(shape.compression), own_end - start);
+      for (int first = static_cast<int>(max(begin - start, index{0})) & ~3; first < last; first += 4) {
+        const token_block block = rows.load(row, d, first);
+        const int ahead = static_cast<int>(start + first - begin);
+        STRATA_UNROLL
+        for (int j = 0; j < 4; ++j) STRATA_UNROLL
+        for (int own = 0; own < 4; ++own)
+          if (ahead + j == own) sum[own] = sum_of_fours(sum[own], block.tokens[j]);
+      }
+    }
+    STRATA_UNROLL
+    for (int own = 0; own < 4; ++own)
+      if (begin + own >= 0 && begin + own < own_end)
+        memory.put(dx + (b * shape.tokens + begin + own) * shape.dim, d, sum[own], true);
+  }
+};
+
+struct window_mean_fours {
   windows shape;
   const float* x;
   float* y;
+  fours memory;
   __device__ __forceinline__ void operator()(index row, index d) const {
     const index b = row / shape.positions, i = row % shape.positions, last = i * shape.stride;
-    float sum = 0;
-    for (index t = max(index{0}, shape.start(i)); t <= last; ++t) sum += x[(b * shape.tokens + t) * shape.dim + d];
-    y[row * shape.dim + d] = sum / shape.count(i);
+    const float share = 1 / shape.count(i);
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (index t = max(index{0}, shape.start(i)); t <= last; ++t)
+      sum = sum_of_fours(sum, memory.load(x + (b * shape.tokens + t) * shape.dim, d));
+    memory.store(y + row * shape.dim, d, map_four([=](float own) { return own * share; }, sum));
   }
 };
+struct window_mean_backward_fours {
+  windows shape;
+  const float* dy;
+  float* dx;
+  fours memory;
+  __device__ __forceinline__ void operator()(index row, index d) const {
+    const index b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (index i = shape.first_with(t); i < end; ++i) {
+      const float share = 1 / shape.count(i);
+      const float4 own = memory.load(dy + (b * shape.positions + i) * shape.dim, d);
+      sum = sum_of_fours(sum, map_four([=](float upper) { return upper * share; }, own));
+    }
+    memory.put(dx + row * shape.dim, d, sum, true);
+  }
+};
+
 /// Columns of x[B,n,..] and y[B,m,..] that meet. repeat and subsample are such maps, too.
 struct met_columns {
   column_range range;
@@ -161,31 +239,23 @@ struct depthwise_fours {
                add);
   }
 };
+/// dx, and what each position adds to dweight and to dbias.
 struct depthwise_backward_fours {
   depthwise_shape shape;
+  const float* x;
   const float* weight;
   const float* dy;
   float* dx;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
+  __device__ __forceinline__ two_fours operator()(index row, index d) const {
+    constexpr auto multiply = [](float a, float b) { return a * b; };
     const index b = row / shape.positions, first = row % shape.positions * shape.stride;
     const index end = min(first + shape.stride, shape.tokens);
     float4 sum = make_float4(0, 0, 0, 0);
     for (index t = first; t < end; ++t)
       sum = sum_of_fours(sum, memory.load(dy + (b * shape.tokens + t) * shape.dim, d));
-    memory.put(dx + row * shape.dim, d,
-               map_four([](float w, float own) { return w * own; }, memory.load(weight, d), sum), true);
-  }
-};
-/// What each element adds to dweight and to dbias.
-struct depthwise_terms {
-  depthwise_shape shape;
-  const float* x;
-  const float* dy;
-  __device__ __forceinline__ float2 operator()(index row, index d) const {
-    const index b = row / shape.tokens, i = row % shape.tokens / shape.stride;
-    const float upper = dy[row * shape.dim + d];
-    return make_float2(x[(b * shape.positions + i) * shape.dim + d] * upper, upper);
+    memory.put(dx + row * shape.dim, d, map_four(multiply, memory.load(weight, d), sum), true);
+    return {map_four(multiply, memory.load(x + row * shape.dim, d), sum), sum};
   }
 };
 
@@ -204,39 +274,52 @@ struct keep_fours {
   }
 };
 
-struct shift_step_element {
+struct shift_step_fours {
   const float* x;
   float* previous;
   float* y;
-  index dim;
+  fours memory;
   __device__ __forceinline__ void operator()(index b, index d) const {
-    const index n = b * dim + d;
-    const float now = x[n];
-    y[n] = d < (dim + 1) / 2 ? now : previous[n];
-    previous[n] = now;
+    const index dim = memory.columns, kept = (dim + 1) / 2;
+    const float4 now = memory.load(x + b * dim, d), before = memory.load(previous + b * dim, d);
+    memory.store(y + b * dim, d,
+                 make_float4(d < kept ? now.x : before.x, d + 1 < kept ? now.y : before.y,
+                             d + 2 < kept ? now.z : before.z, d + 3 < kept ? now.w : before.w));
+    memory.store(previous + b * dim, d, now);
   }
 };
 
 }  // namespace device
 
 inline void unfold(cuda& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
-  device::for_each_in_rows(
-      backend, y.shape[0] * y.shape[1], y.shape[2],
-      device::unfold_element{{x.shape[1], y.shape[1], x.shape[2], compression, stride, first}, x.data, y.data});
+  const auto [batch, tokens, dim] = x.shape;
+  const device::window_rows rows({tokens, y.shape[1], dim, compression, stride, first}, y.data);
+  device::for_each_four_in_rows(backend, batch * y.shape[1], dim,
+                                device::unfold_fours{rows, x.data, y.data, device::fours(dim, {}, {x.data})});
 }
 inline void unfold_backward(cuda& backend, input<float, 3> dy, int compression, int stride, index first,
                             output<float, 3> dx) {
-  device::windows_backward(backend, compression, stride, first, device::unfold_share{dy.data}, dy.shape[1], dx);
+  const auto [batch, tokens, dim] = dx.shape;
+  const device::window_rows rows({tokens, dy.shape[1], dim, compression, stride, first}, dy.data);
+  const device::unfold_backward_fours action(rows, dy.data, dx);
+  device::for_each_four_in_rows(backend, batch * action.groups, dim, action);
 }
 
 inline void window_mean(cuda& backend, input<float, 3> x, int compression, int stride, output<float, 3> y) {
   const auto [batch, positions, dim] = y.shape;
-  device::for_each_in_rows(
-      backend, batch * positions, dim,
-      device::window_mean_element{{x.shape[1], positions, dim, compression, stride, 0}, x.data, y.data});
+  device::for_each_four_in_rows(backend, batch * positions, dim,
+                                device::window_mean_fours{{x.shape[1], positions, dim, compression, stride, 0},
+                                                          x.data,
+                                                          y.data,
+                                                          device::fours(dim, {}, {x.data, y.data})});
 }
 inline void window_mean_backward(cuda& backend, input<float, 3> dy, int compression, int stride, output<float, 3> dx) {
-  device::windows_backward(backend, compression, stride, 0, device::window_mean_share{dy.data}, dy.shape[1], dx);
+  const auto [batch, tokens, dim] = dx.shape;
+  device::for_each_four_in_rows(backend, batch * tokens, dim,
+                                device::window_mean_backward_fours{{tokens, dy.shape[1], dim, compression, stride, 0},
+                                                                   dy.data,
+                                                                   dx.data,
+                                                                   device::fours(dim, {}, {dy.data, dx.data})});
 }
 
 inline void take_columns(cuda& backend, input<float, 3> x, const column_range& range, output<float, 3> y) {
@@ -274,13 +357,15 @@ inline void depthwise(cuda& backend, input<float, 3> x, int stride, input<float,
 inline void depthwise_backward(cuda& backend, input<float, 3> x, int stride, input<float, 1> weight, input<float, 3> dy,
                                output<float, 3> dx, output<float, 1> dweight, output<float, 1> dbias) {
   const auto [batch, positions, dim] = dx.shape;
-  const device::depthwise_shape shape{dy.shape[1], positions, dim, stride};
-  device::for_each_four_in_rows(
+  device::add_column_sums(
       backend, batch * positions, dim,
-      device::depthwise_backward_fours{shape, weight.data, dy.data, dx.data,
-                                       device::fours(dim, {}, {weight.data, dy.data, dx.data})});
-  device::add_column_sums(backend, batch * shape.tokens, dim, device::depthwise_terms{shape, x.data, dy.data},
-                          dweight.data, dbias.data);
+      device::depthwise_backward_fours{{dy.shape[1], positions, dim, stride},
+                                       x.data,
+                                       weight.data,
+                                       dy.data,
+                                       dx.data,
+                                       device::fours(dim, {}, {x.data, weight.data, dy.data, dx.data})},
+      dweight.data, dbias.data);
 }
 
 inline void keep_last(cuda& backend, input<float, 3> x, int sequence, int dilation, index column,
@@ -318,8 +403,9 @@ inline void keep_row(cuda& backend, input<float, 2> x, index position, output<fl
 }
 
 inline void shift_step(cuda& backend, input<float, 2> x, output<float, 2> previous, output<float, 2> y) {
-  device::for_each_in_rows(backend, x.shape[0], x.shape[1],
-                           device::shift_step_element{x.data, previous.data, y.data, x.shape[1]});
+  const device::fours memory(x.shape[1], {}, {x.data, previous.data, y.data});
+  device::for_each_four_in_rows(backend, x.shape[0], x.shape[1],
+                                device::shift_step_fours{x.data, previous.data, y.data, memory});
 }
 
 }  // namespace strata
