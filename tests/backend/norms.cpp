@@ -12,6 +12,9 @@ void for_norm_sizes(Body body) {
     for (const index dim : {5, 16, 20, 33})
       for (const int shift : {0, 1, 3}) body(1 + length % 3, length, dim, shift);
   for (const int shift : {0, 3}) body(index{3}, index{101}, index{67}, shift);
+  body(index{0}, index{4}, index{5}, 0);
+  body(index{1}, index{2200}, index{20}, 1);  // more rows than warps
+  body(index{1}, index{2100}, index{1101}, 1);
   for (const index dim : {300, 600, 1101, 1200}) body(index{1}, index{37}, dim, 1);  // up to more than registers hold
 }
 

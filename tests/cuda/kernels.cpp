@@ -63,6 +63,9 @@ table measured(const std::string& log, std::vector<std::string>& complaints) {
     resources& own = found[name];
     if (line.find("bytes stack frame") != std::string::npos) {
       own.stack_bytes = std::max(own.stack_bytes, number_before(line, "bytes stack frame"));
+      if (own.stack_bytes > 0)
+        complaints.push_back(strata::to_text(name, " keeps ", own.stack_bytes, " bytes a thread in memory on ",
+                                             devices[on].architecture));
       const auto spilled = number_before(line, "bytes spill stores") + number_before(line, "bytes spill loads");
       if (spilled > 0)
         complaints.push_back(strata::to_text(name, " spills registers on ", devices[on].architecture, ": ", spilled,

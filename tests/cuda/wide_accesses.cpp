@@ -112,15 +112,17 @@ TEST_CASE("a causal convolution gathers its windows once, 16 bytes at a time") {
     double gradient;  ///< passes over the gradient of the windows
   };
   // A thread has four tokens. Where windows overlap by less, it reads what its neighbours read, too.
-  for (const auto& [compression, stride, gradient] : {windows{2, 1, 1.25}, windows{2, 2, 1}, windows{4, 4, 1},
-                                                      windows{8, 4, 1}, windows{4, 1, 1.75}, windows{16, 16, 1}}) {
+  for (const auto& [compression, stride, gradient] :
+       {windows{1, 1, 1}, windows{1, 4, 1}, windows{2, 1, 1.25}, windows{2, 2, 1}, windows{4, 4, 1}, windows{8, 4, 1},
+        windows{4, 1, 1.75}, windows{16, 16, 1}}) {
     CAPTURE(compression, stride);
     const index positions = (n + stride - 1) / stride;
     const auto x = own.rows(), dx = own.rows(), y = own.rows(positions, D * compression);
     const int c = compression, s = stride;
     CHECK(own.passes(y, [&] { unfold(b, x, c, s, index{0}, y); }) == once);
-    CHECK(own.passes(x, [&] { unfold(b, x, c, s, index{0}, y); }) <= static_cast<double>(compression) / stride);
-    CHECK(own.passes(x, [&] { unfold(b, x, c, s, index{0}, y); }) > 0.5);
+    const double windows_of_a_token = static_cast<double>(compression) / stride;
+    CHECK(own.passes(x, [&] { unfold(b, x, c, s, index{0}, y); }) <= windows_of_a_token);
+    CHECK(own.passes(x, [&] { unfold(b, x, c, s, index{0}, y); }) > 0.5 * windows_of_a_token);
     const auto backward = [&] { unfold_backward(b, y, c, s, index{0}, dx); };
     CHECK(own.passes(y, backward) <= gradient);
     CHECK(own.passes(y, backward) > 0.5);

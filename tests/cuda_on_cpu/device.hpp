@@ -182,7 +182,7 @@ namespace strata::device {
 /// Four floats that are read or written at once, whose address must be a multiple of 16.
 template <class Float>
 auto& four_at(Float* x, cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
-  cuda_on_cpu::check_alignment(x, sizeof(float4), at);
+  cuda_on_cpu::note_wide_access(x, sizeof(float4), at);
   return *reinterpret_cast<std::conditional_t<std::is_const_v<Float>, const float4, float4>*>(x);
 }
 

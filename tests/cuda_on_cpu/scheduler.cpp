@@ -645,7 +645,7 @@ struct {
 } watched;
 }  // namespace
 
-void check_alignment(const void* address, std::size_t bytes, place at) {
+void note_wide_access(const void* address, std::size_t bytes, place at) {
   executing->check_alignment(address, bytes, at);
   if (reinterpret_cast<std::uintptr_t>(address) - watched.begin < watched.bytes) ++watched.accesses;
 }

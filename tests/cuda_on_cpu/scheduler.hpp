@@ -65,8 +65,8 @@ extern int current_lane;
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);
 void* dynamic_shared();
 
-/// Ends the launch unless `address` is a multiple of `bytes`, all of which are read or written at once.
-void check_alignment(const void* address, std::size_t bytes, place);
+/// Kernels read or write `bytes` at once: ends the launch unless `address` is a multiple of that.
+void note_wide_access(const void* address, std::size_t bytes, place);
 
 /// From now on counts where kernels read or write 16 of these bytes at once.
 void watch_wide_accesses(const void* begin, std::size_t bytes);

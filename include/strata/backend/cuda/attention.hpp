@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cfloat>
 
 #include <strata/backend/cuda/attention_rows.hpp>
 #include <strata/backend/cuda/attention_tensor_cores.hpp>
@@ -24,8 +25,7 @@ __device__ __forceinline__ void load_vector(const float* from, float (&to)[4]) {
 }
 
 __device__ __forceinline__ bool is_finite(const float4& x) {
-  constexpr float most = 3.402823466e38f;
-  return fabsf(x.x) <= most && fabsf(x.y) <= most && fabsf(x.z) <= most && fabsf(x.w) <= most;
+  return fabsf(x.x) <= FLT_MAX && fabsf(x.y) <= FLT_MAX && fabsf(x.z) <= FLT_MAX && fabsf(x.w) <= FLT_MAX;
 }
 
 /// How the threads of a block compute a tile of Rows rows against blocks of `columns` rows of up to Width channels. A thread
@@ -83,7 +83,7 @@ struct attention_tile {
     for (int row = static_cast<int>(threadIdx.x) / quads; row < rows; row += threads / quads) {
       const index i = first + row;
       if (i >= sequence.count) return;
-      to.put_pairs(i, e, to.both_halves(from + row * stride, e, to.half));
+      to.put_pairs(i, e, to.both_halves(from + row * stride, e));
     }
   }
 
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(backward_tile<Width>::threads)
     const bool exists = query < sequence.count;
     float sum = 0;
     for (int e = 4 * me.lane; e < own.half.columns && exists; e += 4 * row_lanes)
-      sum += dot(results.pairs(query, e), results.both_halves(slopes + me.row(i) * tile::stride, e, own.half));
+      sum += dot(results.pairs(query, e), results.both_halves(slopes + me.row(i) * tile::stride, e));
     own_along[i] = row_sum(sum);
     normaliser[i] = exists ? log_sum_exp[sequence.in_heads(query)] : 0;
     if (me.lane == 0 && exists) along[sequence.in_heads(query)] = own_along[i];
@@ -483,8 +483,8 @@ inline void attention(cuda& backend, const attention_shape& shape, input<float, 
   device::with_head_width(shape.head_dim, [&](auto width) {
     const auto run = [&](auto tile, std::size_t shared_bytes, auto kernel) {
       device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, kernel,
-                                           device::arguments_of(shape, table, {qkv.data, y.data}), qkv.data, y.data,
-                                           log_sum_exp.data);
+                                           device::arguments_of(shape, table, {table.data, qkv.data, y.data}), qkv.data,
+                                           y.data, log_sum_exp.data);
     };
     if (backend.products().precision() == cuda_precision::bfloat16) {
       using tile = device::tensor_forward_tile<width()>;
@@ -501,7 +501,7 @@ inline void attention_backward(cuda& backend, const attention_shape& shape, inpu
                                output<float, 2> dqkv) {
   device::with_head_width(shape.head_dim, [&](auto width) {
     const auto run = [&](auto tile, std::size_t shared_bytes, auto query_kernel, auto key_kernel) {
-      const auto own = device::arguments_of(shape, table, {qkv.data, y.data, dy.data, dqkv.data});
+      const auto own = device::arguments_of(shape, table, {table.data, qkv.data, y.data, dy.data, dqkv.data});
       float* const along = backend.scratch(log_sum_exp.size());
       device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, query_kernel, own, qkv.data, y.data,
                                            log_sum_exp.data, dy.data, along, dqkv.data);

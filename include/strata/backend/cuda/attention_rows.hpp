@@ -122,12 +122,12 @@ struct head_rows {
   const fours& half;  ///< the channels up to E/2
 
   /// The pairs from e on as they lie in a row.
-  __device__ __forceinline__ static two_fours both_halves(const float* row, int e, const fours& half) {
+  __device__ __forceinline__ two_fours both_halves(const float* row, int e) const {
     return {half.load(row, e), half.load(row + half.columns, e)};
   }
   /// The pairs of row i from e on, turned.
   __device__ __forceinline__ two_fours pairs(index i, int e) const {
-    const two_fours own = both_halves(first + i * step, e, half);
+    const two_fours own = both_halves(first + i * step, e);
     if (by.cosine == nullptr) return own;
     const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
     return {map_four([](float x, float y, float c, float s) { return x * c - y * s; }, own.x, own.y, cosine, sine),
@@ -199,10 +199,10 @@ void with_head_width(int head_dim, Action action) {
 
 inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
 
+/// `arrays` are all that its kernels read and write.
 inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table,
                                         std::initializer_list<const float*> arrays) {
-  fours half(shape.head_dim / 2, {}, arrays);
-  half.wide = half.wide && fours(shape.head_dim / 2, {}, {table.data}).wide;
+  const fours half(shape.head_dim / 2, {}, arrays);
   return {shape,
           static_cast<int>(std::min(shape.span, shape.length)),
           attention_scale(shape.head_dim),

@@ -79,7 +79,7 @@ struct tensor_tile {
     for (int n = lane; n < rows_a_warp * quads; n += warp_size) {
       const int e = 4 * (n % quads), from = warp * rows_a_warp + n / quads;
       if (e >= to.half.columns || first + from >= sequence.count) continue;
-      to.put_pairs(first + from, e, to.both_halves(staging + from * staging_stride, e, to.half));
+      to.put_pairs(first + from, e, to.both_halves(staging + from * staging_stride, e));
     }
   }
 

@@ -38,12 +38,12 @@ struct keys_of_sequence {
 
 /// A block has a place in a grid of [outer,inner] blocks, a thread one among the groups of row lanes.
 struct pairs_place {
-  int group, lane;
+  int group;
   index outer, inner;
   __device__ __forceinline__ static pairs_place in(index inner_count) {
     const int thread = static_cast<int>(threadIdx.x);
     const index block = blockIdx.x;
-    return {thread / row_lanes, thread % row_lanes, block / inner_count, block % inner_count};
+    return {thread / row_lanes, block / inner_count, block % inner_count};
   }
 };
 
@@ -66,7 +66,7 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
   constexpr int groups = Threads / row_lanes;
   const int head_dim = shape.head_dim;
   const index dim = static_cast<index>(shape.heads) * head_dim;
-  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
   const seen_keys seen = keys(i);
   const auto own = lane_channels<Width>::load(query + row * dim + channel, memory);
@@ -134,7 +134,7 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
   using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
   const seen_keys seen = keys_of_sequence{shape}(i);
   const channels query = channels::load(in.query + at, in.memory);
@@ -164,7 +164,7 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
   using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, lane, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_place::in(shape.heads);
   const index b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
   const channels key = channels::load(in.key_value + at, in.memory);
   const channels value = channels::load(in.key_value + at + in.values_after_keys(), in.memory);
@@ -197,7 +197,7 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   using channels = lane_channels<Width>;
   STRATA_SHARED(slots, float[Threads / warp_size]);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, lane, head, distance] = pairs_place::in(shape.span);
+  const auto [group, head, distance] = pairs_place::in(shape.span);
   const keys_of_sequence keys{shape};
   const index first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
   float sum = 0;
@@ -217,7 +217,7 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
     }
     sum += pair_gradient::of(in, b, i, head, distance, exists, along, query, key, value, dy).dscore;
   }
-  const float total = block_sum<Threads>(lane == 0 ? sum : 0.f, slots);
+  const float total = block_sum<Threads>(static_cast<int>(threadIdx.x) % row_lanes == 0 ? sum : 0.f, slots);
   if (threadIdx.x == 0) dbias[blockIdx.x] += total;
 }
 

@@ -54,10 +54,10 @@ template <class Action>
 void for_each_four(cuda& backend, index count, const Action& action, const call_site& at = call_site::current()) {
   for_each_element(backend, (count + 3) / 4, every_fourth<Action>{action}, at);
 }
-/// to[n] = map(from[n]) for every n below `count`. Both are what thrust::make_zip_iterator makes of arrays, or `to` is one
-/// array; they may be the same. Told that no address matters, Thrust copies the arrays in bulk where a device can.
-template <class... From, class To, class Map>
-void transform(cuda& backend, index count, const thrust::zip_iterator<thrust::tuple<From...>>& from, const To& to,
+/// to[n] = map(from[n]) for every n below `count`. `from` is what thrust::make_zip_iterator makes of arrays, of which `to` may be
+/// one. Told that no address matters, Thrust copies the arrays in bulk where a device can.
+template <class... From, class Map>
+void transform(cuda& backend, index count, const thrust::zip_iterator<thrust::tuple<From...>>& from, float* to,
                const Map& map, const call_site& at = call_site::current()) {
   launch_thrust(
       backend, count,

@@ -74,7 +74,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
                                      const float* __restrict__ mean, const float* __restrict__ dy,
                                      float* __restrict__ dx, float* __restrict__ partial) {
   constexpr int warps = static_cast<int>(threads_of_warps) / warp_size;
-  using row_parts = row_of_lane<two_fours, Held>;
+  using own_row = row_of_lane<two_fours, Held>;
   STRATA_SHARED(parts, float4[warps][Held][warp_size]);
   const index dim = shape.dim;
   const float width = static_cast<float>(dim);
@@ -94,7 +94,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
   two_fours sums[Held] = {};
   for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const auto load = load_of(r);
-    row_parts row;
+    own_row row;
     row.read(dim, load);
     float pull = 0, push = 0;
     row.for_each(dim, load, [&](index d, const two_fours& own) {
@@ -128,11 +128,11 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
       float4 total = parts[0][part][lane];
       STRATA_UNROLL
       for (int other = 1; other < warps; ++other) total = sum_of_fours(total, parts[other][part][lane]);
-      if (row_parts::column(part) < dim) memory.store(own_partial + which * dim, row_parts::column(part), total);
+      if (own_row::column(part) < dim) memory.store(own_partial + which * dim, own_row::column(part), total);
     }
   }
   // Columns that no lane holds: a warp has some of them in all rows of the block.
-  for (index d = row_parts::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
+  for (index d = own_row::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
     two_fours sum{};
     for (index first = static_cast<index>(blockIdx.x) * warps; first < rows; first += warps_of_grid())
       for (index r = first; r < min(first + warps, rows); ++r) add_fours(sum, norm_terms(load_of(r)(d)));
@@ -154,11 +154,11 @@ void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
-  // So few rows a warp that devices are full, and so many that partial sums are few beside them.
-  constexpr index rows_a_warp = 4, most_blocks = 512;
+  constexpr index most_blocks = 512;  // fill devices, and partial sums stay few beside many rows
   const token_shift shape(x.shape, shift);
   const index rows = x.shape[0] * x.shape[1];
-  const index blocks = std::min<index>(blocks_for(rows, rows_a_warp * threads_of_warps / warp_size), most_blocks);
+  if (rows == 0) return;
+  const index blocks = std::min<index>(blocks_for(rows, threads_of_warps / warp_size), most_blocks);
   float* const partial = backend.scratch(2 * blocks * shape.dim);
   with_held_parts(shape.dim, [&](auto held) {
     launch(backend, {static_cast<unsigned>(blocks), threads_of_warps}, norm_backward_kernel<Centred, held()>, rows,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cfloat>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -313,7 +314,7 @@ __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* 
   int finite = 1;
   for (index k = lane; k < width; k += warp_size) {
     const float size = fabsf(weight[row * width + k]);
-    finite = finite && size <= 3.402823466e38f;
+    finite = finite && size <= FLT_MAX;
     largest = fmaxf(largest, size);
   }
   finite = __all_sync(all_lanes, finite);

@@ -46,10 +46,11 @@ struct window_rows {
   window_rows(const windows& own, const float* rows)
       : shape(own), channel(own.compression, {}, {rows}), row(own.dim * own.compression, {}, {rows}) {}
 
-  /// Tokens first, first + 1, .. of the channels d, d + 1, .. <-> the row `own`. With two tokens a channel, which the block has
-  /// then, two channels are neighbours.
+  /// Tokens first, first + 1, .. of the channels d, d + 1, .. <-> the row `own`. Where a channel has one or two tokens, several
+  /// channels lie in 16 bytes.
   __device__ __forceinline__ void store(float* own, index d, int first, const token_block& block) const {
     const auto& [a, b, c, e] = block.tokens;
+    if (shape.compression == 1) return row.store(own, d, a);
     if (shape.compression == 2) {
       row.store(own, 2 * d, make_float4(a.x, b.x, a.y, b.y));
       if (2 * d + 4 < row.columns) row.store(own, 2 * d + 4, make_float4(a.z, b.z, a.w, b.w));
@@ -62,11 +63,16 @@ struct window_rows {
   }
   __device__ __forceinline__ token_block load(const float* own, index d, int first) const {
     token_block block{};
+    auto& [a, b, c, e] = block.tokens;
+    if (shape.compression == 1) {
+      a = row.load(own, d);
+      return block;
+    }
     if (shape.compression == 2) {
       const float4 low = row.load(own, 2 * d);
       const float4 high = 2 * d + 4 < row.columns ? row.load(own, 2 * d + 4) : make_float4(0, 0, 0, 0);
-      block.tokens[0] = make_float4(low.x, low.z, high.x, high.z);
-      block.tokens[1] = make_float4(low.y, low.w, high.y, high.w);
+      a = make_float4(low.x, low.z, high.x, high.z);
+      b = make_float4(low.y, low.w, high.y, high.w);
       return block;
     }
     STRATA_UNROLL
@@ -96,7 +102,7 @@ struct unfold_fours {
     }
   }
 };
-/// A thread has four tokens that lie in windows as blocks of them do, where the stride has four tokens or more.
+/// A thread has four tokens, which are one block of a window where the stride is a multiple of four.
 struct unfold_backward_fours {
   window_rows rows;
   const float* dy;
@@ -122,7 +128,7 @@ struct unfold_backward_fours {
         STRATA_UNROLL
         for (int j = 0; j < 4; ++j) STRATA_UNROLL
         for (int own = 0; own < 4; ++own)
-          if (ahead + j == own) sum[own] = sum_of_fours(sum[own], block.tokens[j]);
+          sum[own] = sum_of_fours(sum[own], ahead + j == own ? block.tokens[j] : make_float4(0, 0, 0, 0));
       }
     }
     STRATA_UNROLL
