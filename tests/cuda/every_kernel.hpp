@@ -28,11 +28,10 @@ void train_and_write(strata::cuda& backend, index steps) {
   }
 }
 
-/// All attention of one head of E channels, over 8 positions.
-inline void attend(strata::cuda& backend, int head_dim) {
-  constexpr index n = 8, span = 4;
-  const index E = head_dim;
-  strata::device_buffer<float> memory(128 * E);
+/// All attention of one head of E channels, over n positions.
+inline void attend(strata::cuda& backend, int head_dim, index n) {
+  const index E = head_dim, span = n / 2;
+  strata::device_buffer<float> memory(16 * n * E);
   float* next = memory.data();
   const auto make = [&]<int Rank>(std::array<index, Rank> shape) {
     const strata::view<float, Rank> made{next, shape};
@@ -112,9 +111,10 @@ inline void execute_every_kernel(index steps) {
   for (const index C : {300, 600}) wide_rows(backend, C);
   strata::cuda rounding({.precision = strata::cuda_precision::bfloat16});
   for (const int head_dim : {16, 32, 64, 128}) {
-    attend(backend, head_dim);
-    attend(rounding, head_dim);
+    attend(backend, head_dim, 8);
+    attend(rounding, head_dim, 8);
   }
+  for (strata::cuda* own : {&backend, &rounding}) attend(*own, 16, 72);  // a tile meets several blocks of keys
   add_up(rounding);
 }
 

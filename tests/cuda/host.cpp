@@ -51,13 +51,24 @@ TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
 }
 
 TEST_CASE("what a training and a generator had on the device is freed") {
-  const std::size_t before = cuda_on_cpu::live_allocations();
+  const std::size_t memory = cuda_on_cpu::live_allocations(), handles = cuda_on_cpu::live_handles();
   {
     strata::cuda device;
-    train_and_write<many_things>(device, 1, strata::weight_format::float32);
-    CHECK(cuda_on_cpu::live_allocations() > before);
+    train_and_write<repeats>(device, 3, strata::weight_format::float32);
+    CHECK(cuda_on_cpu::live_allocations() > memory);
+    CHECK(cuda_on_cpu::live_handles() > handles);
   }
-  CHECK(cuda_on_cpu::live_allocations() == before);
+  CHECK(cuda_on_cpu::live_allocations() == memory);
+  CHECK(cuda_on_cpu::live_handles() == handles);
+}
+
+TEST_CASE("a training repeats to the bit") {
+  strata::cuda device;
+  const outcome first = train_and_write<repeats>(device, 3, strata::weight_format::float32);
+  const outcome second = train_and_write<repeats>(device, 3, strata::weight_format::float32);
+  CHECK((first.losses == second.losses));  // numbers of no use in a message
+  CHECK((first.norms == second.norms));
+  CHECK(first.written == second.written);
 }
 
 TEST_CASE("what the cuda backend cannot do it says in a sentence") {
@@ -73,6 +84,11 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   CHECK_THROWS_WITH((strata::transformer<many_things, strata::cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
+  const auto attend = [&](strata::index length, int head_dim) {
+    attention(device, {1, length, 1, head_dim, 8, 1}, {}, {}, {}, {});
+  };
+  CHECK_THROWS_WITH(attend(8, 130), ContainsSubstring("heads of up to 128 channels, not of 130"));
+  CHECK_THROWS_WITH(attend(64 * 65535 + 1, 16), ContainsSubstring("is over up to 4194240 positions, not 4194241"));
 }
 
 template <class = void>
@@ -92,6 +108,11 @@ TEST_CASE("an error names the call, the file and the line, and is reported once"
   cublasLtMatmulDescDestroy(product);
   CHECK_THROWS_WITH(strata::device::launch(device, {dim3(1, 65536), 32}, nothing<>),
                     ContainsSubstring("CUDA: launching a kernel failed at ") && at_this_file);
+  // As many rows as a grid has columns of blocks for, and one more: the line is that of the operation.
+  const strata::index most = 65535 * 4 * 32;
+  CHECK_THROWS_WITH(
+      subsample(device, {nullptr, {1, 1, most + 1}}, 1, 0, {nullptr, {1, 1, most + 1}}),
+      ContainsSubstring("CUDA: launching a kernel failed at ") && ContainsSubstring("cuda/resample.hpp:"));
   CHECK_NOTHROW(fill(device, 1.f, x.view()));
 }
 

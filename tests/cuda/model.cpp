@@ -45,6 +45,8 @@ TEST_CASE("models with every merge train and write as on cpu, with weights in ev
   check_against_cpu<shifts_levels>(2, weight_format::int8);
 }
 
+TEST_CASE("an hourglass trains and writes as on cpu") { check_against_cpu<shortens>(2, weight_format::float32); }
+
 TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
   strata::cuda in_float;
   const outcome expected = train_and_write<repeats>(in_float, 20, weight_format::float32);

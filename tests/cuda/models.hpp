@@ -36,5 +36,14 @@ struct separable : many_things {
 struct shifts_levels : many_things {
   static constexpr std::string_view merge = "level_shift";
 };
+/// An hourglass that lengthens by attention.
+struct shortens : strata::model_defaults {
+  static constexpr int max_length = 64, depth = 3;
+  static constexpr strata::hourglass_layers fine_layers = {
+      .before = 1, .after = 1, .upsampling = strata::upsampling_kind::attention};
+  static constexpr strata::level levels[] = {
+      {.dim = 32, .heads = 2, .head_dim = 16, .window = 8},
+      {.compression = 4, .stride = 4, .dim = 48, .heads = 3, .head_dim = 16, .window = 4}};
+};
 
 }  // namespace device_models

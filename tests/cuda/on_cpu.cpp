@@ -14,6 +14,7 @@ template outcome train_and_write_on_cpu<many_things>(index, strata::weight_forma
 template outcome train_and_write_on_cpu<attends_to_levels>(index, strata::weight_format);
 template outcome train_and_write_on_cpu<separable>(index, strata::weight_format);
 template outcome train_and_write_on_cpu<shifts_levels>(index, strata::weight_format);
+template outcome train_and_write_on_cpu<shortens>(index, strata::weight_format);
 
 std::vector<double> losses_between_changes_on_cpu() {
   strata::cpu backend({.threads = 1});

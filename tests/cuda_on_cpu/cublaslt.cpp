@@ -33,11 +33,16 @@ struct layout : cublasLtMatrixLayoutOpaque_t {
   std::uint64_t rows = 0, columns = 0;
   std::int64_t leading = 0;
 };
-/// The alignment in bytes that an algorithm may count on, of A, B, C, D and the bias. It travels inside the algorithm.
-using alignments = std::array<std::uint32_t, 5>;
+/// What travels inside an algorithm: the alignment in bytes that it may count on, of A, B, C, D and the bias, and whether threads
+/// add to the result in place.
+struct algorithm_facts {
+  std::array<std::uint32_t, 5> least;
+  bool in_place;
+};
 struct preference : cublasLtMatmulPreferenceOpaque_t {
-  alignments least{256, 256, 256, 256, 256};
+  std::array<std::uint32_t, 5> least{256, 256, 256, 256, 256};
   std::uint64_t workspace_bytes = 0;
+  std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
 };
 
 template <class Field>
@@ -83,6 +88,19 @@ void store(const matrix& values, void* begin, const layout& own) {
     map_of(static_cast<std::uint16_t*>(begin), own) = values.unaryExpr(&to_bfloat16);
 }
 
+/// left right, whose terms are added in another order every time.
+matrix sum_in_place(const matrix& left, const matrix& right) {
+  static Eigen::Index first = 0;
+  const Eigen::Index terms = left.cols();
+  matrix result = matrix::Zero(left.rows(), right.cols());
+  for (Eigen::Index n = 0; n < terms; ++n) {
+    const Eigen::Index k = (first + n) % terms;
+    result += left.col(k) * right.row(k);
+  }
+  ++first;
+  return result;
+}
+
 /// Everything about a call but the arrays.
 struct shape {
   product own;
@@ -122,8 +140,8 @@ struct shape {
     return column;
   }
 
-  void run(float alpha, const void* a_begin, const void* b_begin, float beta, const void* c_begin,
-           void* d_begin) const {
+  void run(float alpha, const void* a_begin, const void* b_begin, float beta, const void* c_begin, void* d_begin,
+           bool in_place) const {
     using cuda_on_cpu::require_allocated;
     require_allocated(a_begin, bytes_of(a), "matrix A of a product");
     require_allocated(b_begin, bytes_of(b), "matrix B of a product");
@@ -136,7 +154,11 @@ struct shape {
       return values;
     };
     matrix result;
-    result.noalias() = input(a_begin, a, own.transpose_a) * input(b_begin, b, own.transpose_b);
+    const matrix left = input(a_begin, a, own.transpose_a), right = input(b_begin, b, own.transpose_b);
+    if (in_place)
+      result = sum_in_place(left, right);
+    else
+      result.noalias() = left * right;
     if (alpha != 1) result *= alpha;
     if (beta != 0) {  // otherwise C is not read, whatever it holds
       require_allocated(c_begin, bytes_of(c), "matrix C of a product");
@@ -246,12 +268,12 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t o
                                                     cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
                                                     std::size_t bytes) {
   preference& own = *static_cast<preference*>(own_);
-  std::uint32_t ignored = 0;  // there is one algorithm
+  std::uint32_t ignored = 0;
   switch (attribute) {
     case CUBLASLT_MATMUL_PREF_SEARCH_MODE:
       return set(ignored, value, bytes);
     case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
-      return set(ignored, value, bytes);
+      return set(own.reductions, value, bytes);
     case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
       return set(own.workspace_bytes, value, bytes);
     case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
@@ -278,12 +300,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   const shape call(own, a, b, c, d);
   if (const cublasStatus_t status = call.check(); status != success) return status;
   // The alignment of the bias is that of the pointer as it is now, or of whole vectors where there is none yet.
-  alignments least = static_cast<preference*>(preferred)->least;
-  least[4] = 16;
-  while (!is_aligned(call.own.bias, least[4])) least[4] /= 2;
+  const preference& wanted = *static_cast<preference*>(preferred);
+  algorithm_facts facts{wanted.least, (wanted.reductions & CUBLASLT_REDUCTION_SCHEME_INPLACE) != 0};
+  facts.least[4] = 16;
+  while (!is_aligned(call.own.bias, facts.least[4])) facts.least[4] /= 2;
   results[0] = {};
-  static_assert(sizeof least <= sizeof results[0].algo);
-  std::memcpy(&results[0].algo, least.data(), sizeof least);
+  static_assert(sizeof facts <= sizeof results[0].algo);
+  std::memcpy(&results[0].algo, &facts, sizeof facts);
   results[0].state = success;
   *found = 1;
   return success;
@@ -301,15 +324,15 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t own,
   const float alpha_value = *static_cast<const float*>(alpha), beta_value = *static_cast<const float*>(beta);
   if ((beta_value != 0 && c == nullptr) || (call.has_bias() && call.own.bias == nullptr)) return invalid;
   if (c == d && call.c.leading != call.d.leading) return invalid;
-  alignments least{};
-  if (algorithm != nullptr) std::memcpy(least.data(), algorithm, sizeof least);
+  algorithm_facts facts{};
+  if (algorithm != nullptr) std::memcpy(&facts, algorithm, sizeof facts);
   const void* const arrays[] = {a, b, c, d, call.own.bias};
-  for (std::size_t n = 0; n < least.size(); ++n)
-    if (!is_aligned(arrays[n], least[n])) return invalid;
+  for (std::size_t n = 0; n < facts.least.size(); ++n)
+    if (!is_aligned(arrays[n], facts.least[n])) return invalid;
   if (!is_aligned(workspace, 256)) return invalid;
   const cudaError_t error = cuda_on_cpu::enqueue(stream, [=] {
     cuda_on_cpu::require_allocated(workspace, workspace_bytes, "workspace of a product");
-    call.run(alpha_value, a, b, beta_value, c, d);
+    call.run(alpha_value, a, b, beta_value, c, d, facts.in_place);
   });
   return error == cudaSuccess ? success : CUBLAS_STATUS_EXECUTION_FAILED;
 }

@@ -329,6 +329,11 @@ void set_device_count(int count) { own().device_count = count; }
 void set_compute_capability(int major) { own().capability = major; }
 void set_memory_limit(std::size_t bytes) { own().memory.limit = bytes; }
 std::size_t live_allocations() { return own().memory.count(); }
+std::size_t live_handles() {
+  const runtime& now = own();  // of streams, one is always there
+  return now.pinned.size() + now.streams.all().size() - 1 + now.events.all().size() + now.graphs.all().size() +
+         now.executables.all().size();
+}
 host_calls counted_calls() { return own().calls; }
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> run) {

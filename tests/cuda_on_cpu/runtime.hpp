@@ -19,6 +19,8 @@ void set_compute_capability(int major);
 void set_memory_limit(std::size_t bytes);
 /// How many allocations of device memory have not been freed.
 std::size_t live_allocations();
+/// How many pieces of pinned memory, streams, events, graphs and executable graphs have not been freed or destroyed.
+std::size_t live_handles();
 
 /// What the host has asked for, counted from the start of the program.
 struct host_calls {

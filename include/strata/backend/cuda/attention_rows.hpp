@@ -212,14 +212,15 @@ inline attention_arguments arguments_of(const attention_shape& shape, const view
 }
 /// A kernel of blocks [tasks, tiles of rows].
 template <class Tile, class... Parameters, class... Arguments>
-void launch_tiles(cuda& backend, const attention_shape& shape, std::size_t shared_bytes, void (*kernel)(Parameters...),
-                  Arguments&&... arguments) {
+void launch_tiles(cuda& backend, const called_with<attention_shape>& given, std::size_t shared_bytes,
+                  void (*kernel)(Parameters...), Arguments&&... arguments) {
   constexpr index most_positions = most_blocks_in_y * Tile::rows;
+  const attention_shape& shape = given.value;
   const index positions = (shape.length + shape.dilation - 1) / shape.dilation;
   require(positions <= most_positions, "CUDA: attention is over up to ", most_positions, " positions, not ", positions);
   const dim3 blocks(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
                     blocks_for(positions, Tile::rows));
-  launch(backend, {blocks, Tile::threads, shared_bytes}, kernel, std::forward<Arguments>(arguments)...);
+  launch(backend, {blocks, Tile::threads, shared_bytes, given.at}, kernel, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace strata::device

@@ -19,6 +19,14 @@ struct call_site {
   }
 };
 
+/// An argument that knows where it was given, for functions whose last ones are a pack.
+template <class T>
+struct called_with {
+  T value;
+  call_site at;
+  called_with(const T& given, const call_site& here = call_site::current()) : value(given), at(here) {}
+};
+
 inline void check(cudaError_t status, const char* call, const call_site& at) {
   if (status == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());  // it is reported here, and not by the next launch too

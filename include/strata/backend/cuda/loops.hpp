@@ -83,10 +83,12 @@ __global__ void for_each_in_rows_kernel(index rows, index columns, Action action
   }
 }
 template <class Action>
-void for_each_in_rows(cuda& backend, index rows, index columns, const Action& action) {
+void for_each_in_rows(cuda& backend, index rows, index columns, const Action& action,
+                      const call_site& at = call_site::current()) {
   launch(backend,
-         {dim3(blocks_for(rows, rows_a_block), blocks_for(columns, columns_a_thread * warp_size)),
-          dim3(warp_size, rows_a_block)},
+         {.blocks = dim3(blocks_for(rows, rows_a_block), blocks_for(columns, columns_a_thread * warp_size)),
+          .threads = dim3(warp_size, rows_a_block),
+          .at = at},
          for_each_in_rows_kernel<Action>, rows, columns, action);
 }
 
@@ -167,17 +169,22 @@ __global__ void for_each_four_in_rows_kernel(index rows, index columns, Action a
   if (row < rows && column < columns) action(row, column);
 }
 template <class Action>
-void for_each_four_in_rows(cuda& backend, index rows, index columns, const Action& action) {
+void for_each_four_in_rows(cuda& backend, index rows, index columns, const Action& action,
+                           const call_site& at = call_site::current()) {
   launch(backend,
-         {dim3(blocks_for(rows, rows_a_block), blocks_for(columns, 4 * warp_size)), dim3(warp_size, rows_a_block)},
+         {.blocks = dim3(blocks_for(rows, rows_a_block), blocks_for(columns, 4 * warp_size)),
+          .threads = dim3(warp_size, rows_a_block),
+          .at = at},
          for_each_four_in_rows_kernel<Action>, rows, columns, action);
 }
 
-/// The kernel, with a warp for each of `rows`: those past the last one have to return.
+/// The kernel, with a warp for each of some rows: those past the last one have to return.
 template <class... Parameters, class... Arguments>
-void launch_warps(cuda& backend, index rows, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  launch(backend, {blocks_for(rows, threads_of_warps / warp_size), threads_of_warps}, kernel,
-         std::forward<Arguments>(arguments)...);
+void launch_warps(cuda& backend, const called_with<index>& rows, void (*kernel)(Parameters...),
+                  Arguments&&... arguments) {
+  launch(backend,
+         {.blocks = blocks_for(rows.value, threads_of_warps / warp_size), .threads = threads_of_warps, .at = rows.at},
+         kernel, std::forward<Arguments>(arguments)...);
 }
 __device__ __forceinline__ index row_of_warp() {
   return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
@@ -253,9 +260,9 @@ __global__ void total_kernel(const double* partial, index count, const double* c
 }
 inline constexpr int threads_of_totals = 512;
 inline void total_of_partials(cuda& backend, const double* partial, index count, const double* counted, double divisor,
-                              float* result, update mode) {
-  launch(backend, {1, threads_of_totals}, total_kernel<threads_of_totals>, partial, count, counted, divisor, result,
-         mode == update::add);
+                              float* result, update mode, const call_site& at = call_site::current()) {
+  launch(backend, {.blocks = 1, .threads = threads_of_totals, .at = at}, total_kernel<threads_of_totals>, partial,
+         count, counted, divisor, result, mode == update::add);
 }
 
 /// Blocks that add up columns have 32 of them, in 32 rows at once.
@@ -289,11 +296,12 @@ __global__ void column_sums_kernel(index rows, index columns, index rows_a_group
 }
 template <class Terms>
 void sum_columns(cuda& backend, index rows, index columns, index rows_a_group, const Terms& terms, float* first,
-                 float* second, index apart, bool add) {
-  launch(
-      backend,
-      {dim3(blocks_for(columns, 4 * fours_a_block), blocks_for(rows, rows_a_group)), dim3(fours_a_block, rows_at_once)},
-      column_sums_kernel<Terms>, rows, columns, rows_a_group, terms, first, second, apart, add);
+                 float* second, index apart, bool add, const call_site& at) {
+  launch(backend,
+         {.blocks = dim3(blocks_for(columns, 4 * fours_a_block), blocks_for(rows, rows_a_group)),
+          .threads = dim3(fours_a_block, rows_at_once),
+          .at = at},
+         column_sums_kernel<Terms>, rows, columns, rows_a_group, terms, first, second, apart, add);
 }
 
 /// What groups have summed: partial[groups,2,C], of which the second may not be there.
@@ -311,24 +319,25 @@ struct partial_sums {
 };
 /// first[C], second[C] += the sums of partial[groups,2,C] over the groups. `second` may be null.
 inline void add_partial_sums(cuda& backend, const float* partial, index groups, index columns, float* first,
-                             float* second) {
+                             float* second, const call_site& at = call_site::current()) {
   sum_columns(backend, groups, columns, groups, partial_sums{partial, second != nullptr, fours(columns, {}, {partial})},
-              first, second, 0, true);
+              first, second, 0, true, at);
 }
 
 /// first[C], second[C] += the sums of terms(row, column) over R rows, which are two_fours from every fourth column on. Each is
 /// asked for once. `second` may be null.
 template <class Terms>
-void add_column_sums(cuda& backend, index rows, index columns, const Terms& terms, float* first, float* second) {
+void add_column_sums(cuda& backend, index rows, index columns, const Terms& terms, float* first, float* second,
+                     const call_site& at = call_site::current()) {
   constexpr index least_rows_a_group = 4 * rows_at_once, most_groups = 256;
   if (rows == 0) return;
   const index rows_a_group = std::max(least_rows_a_group, (rows + most_groups - 1) / most_groups);
   const index groups = (rows + rows_a_group - 1) / rows_a_group;
-  if (groups == 1) return sum_columns(backend, rows, columns, rows, terms, first, second, 0, true);
+  if (groups == 1) return sum_columns(backend, rows, columns, rows, terms, first, second, 0, true, at);
   float* const partial = backend.scratch(2 * groups * columns);
   sum_columns(backend, rows, columns, rows_a_group, terms, partial, second == nullptr ? nullptr : partial + columns,
-              2 * columns, false);
-  add_partial_sums(backend, partial, groups, columns, first, second);
+              2 * columns, false, at);
+  add_partial_sums(backend, partial, groups, columns, first, second, at);
 }
 
 }  // namespace strata::device

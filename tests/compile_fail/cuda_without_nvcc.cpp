@@ -1,0 +1,2 @@
+// expect: strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc
+#include <strata/cuda.hpp>
