@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cfloat>
+#include <type_traits>
 
 #include <strata/backend/cuda/attention_rows.hpp>
 #include <strata/backend/cuda/attention_tensor_cores.hpp>
@@ -481,17 +482,17 @@ inline constexpr int threads_of_steps = 128;
 inline void attention(cuda& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
                       output<float, 2> y, output<float, 3> log_sum_exp) {
   device::with_head_width(shape.head_dim, [&](auto width) {
-    const auto run = [&](auto tile, std::size_t shared_bytes, auto kernel) {
-      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, kernel,
-                                           device::arguments_of(shape, table, {table.data, qkv.data, y.data}), qkv.data,
-                                           y.data, log_sum_exp.data);
+    const auto run = [&]<class Tile>(std::type_identity<Tile>, std::size_t shared_bytes, auto kernel) {
+      device::launch_tiles<Tile>(backend, shape, shared_bytes, kernel,
+                                 device::arguments_of(shape, table, {table.data, qkv.data, y.data}), qkv.data, y.data,
+                                 log_sum_exp.data);
     };
     if (backend.products().precision() == cuda_precision::bfloat16) {
       using tile = device::tensor_forward_tile<width()>;
-      run(tile{}, tile::forward_bytes, device::attention_tensor_kernel<width()>);
+      run(std::type_identity<tile>{}, tile::forward_bytes, device::attention_tensor_kernel<width()>);
     } else {
       using tile = device::forward_tile<width()>;
-      run(tile{}, device::attention_bytes<tile>(), device::attention_kernel<width()>);
+      run(std::type_identity<tile>{}, device::attention_bytes<tile>(), device::attention_kernel<width()>);
     }
   });
 }
@@ -500,22 +501,23 @@ inline void attention_backward(cuda& backend, const attention_shape& shape, inpu
                                input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
                                output<float, 2> dqkv) {
   device::with_head_width(shape.head_dim, [&](auto width) {
-    const auto run = [&](auto tile, std::size_t shared_bytes, auto query_kernel, auto key_kernel) {
+    const auto run = [&]<class Tile>(std::type_identity<Tile>, std::size_t shared_bytes, auto query_kernel,
+                                     auto key_kernel) {
       const auto own = device::arguments_of(shape, table, {table.data, qkv.data, y.data, dy.data, dqkv.data});
       float* const along = backend.scratch(log_sum_exp.size());
-      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, query_kernel, own, qkv.data, y.data,
-                                           log_sum_exp.data, dy.data, along, dqkv.data);
-      device::launch_tiles<decltype(tile)>(backend, shape, shared_bytes, key_kernel, own, qkv.data, log_sum_exp.data,
-                                           dy.data, along, dqkv.data);
+      device::launch_tiles<Tile>(backend, shape, shared_bytes, query_kernel, own, qkv.data, y.data, log_sum_exp.data,
+                                 dy.data, along, dqkv.data);
+      device::launch_tiles<Tile>(backend, shape, shared_bytes, key_kernel, own, qkv.data, log_sum_exp.data, dy.data,
+                                 along, dqkv.data);
     };
     if (backend.products().precision() == cuda_precision::bfloat16) {
       using tile = device::tensor_backward_tile<width()>;
-      run(tile{}, tile::backward_bytes, device::attention_tensor_backward_query_kernel<width()>,
+      run(std::type_identity<tile>{}, tile::backward_bytes, device::attention_tensor_backward_query_kernel<width()>,
           device::attention_tensor_backward_key_kernel<width()>);
     } else {
       using tile = device::backward_tile<width()>;
-      run(tile{}, device::attention_backward_bytes<tile>(), device::attention_backward_query_kernel<width()>,
-          device::attention_backward_key_kernel<width()>);
+      run(std::type_identity<tile>{}, device::attention_backward_bytes<tile>(),
+          device::attention_backward_query_kernel<width()>, device::attention_backward_key_kernel<width()>);
     }
   });
 }
