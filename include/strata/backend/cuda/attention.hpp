@@ -46,7 +46,7 @@ struct attention_tile {
   using scores = float[size][columns_a_lane];
   using mixed = float[size][vectors][vector];
 
-  int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  int group = group_of_lanes(), lane = lane_of_row();
 
   __device__ __forceinline__ int row(int i) const { return group + i * groups; }
   __device__ __forceinline__ int column(int j) const { return lane + j * row_lanes; }
@@ -379,7 +379,7 @@ template <int Width, int Groups>
 struct row_parts {
   alignas(16) float values[Groups][Width];
   __device__ __forceinline__ void put(const lane_channels<Width>& own) {
-    const int group = static_cast<int>(threadIdx.x) / row_lanes;
+    const int group = group_of_lanes();
     STRATA_UNROLL
     for (int part = 0; part < own.parts; ++part)
       if (own.column(part) < Width) four_at(values[group] + own.column(part)) = own.values[part];
@@ -405,9 +405,9 @@ __device__ void write_softmax(const softmax_part<Width>& own, const fours& memor
   STRATA_SHARED(mixed, row_parts<Width, groups>);
   STRATA_SHARED(largest, float[groups]);
   STRATA_SHARED(sum, float[groups]);
-  const int group = static_cast<int>(threadIdx.x) / row_lanes, lane = static_cast<int>(threadIdx.x) % row_lanes;
+  const int group = group_of_lanes();
   mixed.put(own.mixed);
-  if (lane == 0) largest[group] = own.largest, sum[group] = own.sum;
+  if (lane_of_row() == 0) largest[group] = own.largest, sum[group] = own.sum;
   __syncthreads();
   const float before = add ? log_sum_exp[0] : -INFINITY;
   float most = before;
@@ -444,7 +444,7 @@ __global__ void attention_step_kernel(attention_shape shape, index newest, index
   }
   __syncthreads();
 
-  const int group = static_cast<int>(threadIdx.x) / row_lanes;
+  const int group = group_of_lanes();
   auto low = channels_of_half::load(query, half), high = channels_of_half::load(query + half.columns, half);
   low.scale(scale);
   high.scale(scale);

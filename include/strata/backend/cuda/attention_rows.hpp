@@ -16,6 +16,9 @@ namespace strata::device {
 
 /// Neighbouring lanes that share a row, where there are no tensor cores. What a row needs of its other lanes then never leaves the warp.
 inline constexpr int row_lanes = 8;
+/// Which of the lanes of a row a thread is, and which row lanes of the block it is one of.
+__device__ __forceinline__ int lane_of_row() { return static_cast<int>(threadIdx.x) % row_lanes; }
+__device__ __forceinline__ int group_of_lanes() { return static_cast<int>(threadIdx.x) / row_lanes; }
 
 /// Of the values of the `Lanes` neighbouring lanes that share a row, in each of them.
 template <int Lanes = row_lanes>
@@ -36,9 +39,7 @@ struct lane_channels {
   static constexpr int parts = Width <= 4 * row_lanes ? 1 : Width / (4 * row_lanes);
   float4 values[parts] = {};
 
-  __device__ __forceinline__ static int column(int part) {
-    return 4 * (static_cast<int>(threadIdx.x) % row_lanes + part * row_lanes);
-  }
+  __device__ __forceinline__ static int column(int part) { return 4 * (lane_of_row() + part * row_lanes); }
   /// Channels that the head does not have are 0.
   __device__ __forceinline__ static lane_channels load(const float* row, const fours& memory) {
     lane_channels own;

@@ -41,9 +41,8 @@ struct pairs_place {
   int group;
   index outer, inner;
   __device__ __forceinline__ static pairs_place in(index inner_count) {
-    const int thread = static_cast<int>(threadIdx.x);
     const index block = blockIdx.x;
-    return {thread / row_lanes, block / inner_count, block % inner_count};
+    return {group_of_lanes(), block / inner_count, block % inner_count};
   }
 };
 
@@ -217,7 +216,7 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
     }
     sum += pair_gradient::of(in, b, i, head, distance, exists, along, query, key, value, dy).dscore;
   }
-  const float total = block_sum<Threads>(static_cast<int>(threadIdx.x) % row_lanes == 0 ? sum : 0.f, slots);
+  const float total = block_sum<Threads>(lane_of_row() == 0 ? sum : 0.f, slots);
   if (threadIdx.x == 0) dbias[blockIdx.x] += total;
 }
 
