@@ -7,12 +7,12 @@
 
 namespace {
 
-using strata::index;
+using strata::index_type;
 
 /// A block with all memory of its own and random weights, inputs and gradients.
 class lone_block {
  public:
-  lone_block(strata::cpu& backend, const strata::level_facts& level, index batch, index length)
+  lone_block(strata::cpu& backend, const strata::level_facts& level, index_type batch, index_type length)
       : backend_(backend), level_(level), batch_(batch), length_(length) {
     strata::parameter_plan sizes;
     declare_block(sizes, level, 0, 0, {});
@@ -40,16 +40,16 @@ class lone_block {
   }
 
  private:
-  static strata::buffer<float> random(index count, float deviation) {
+  static strata::buffer<float> random(index_type count, float deviation) {
     const strata::random_source source(1);
     strata::buffer<float> values(count);
-    for (index n = 0; n < count; ++n)
+    for (index_type n = 0; n < count; ++n)
       values.data()[n] = deviation * static_cast<float>(source.normal(0, static_cast<std::uint64_t>(n)));
     return values;
   }
   strata::cpu& backend_;
   strata::level_facts level_;
-  index batch_, length_;
+  index_type batch_, length_;
   strata::block_parameters own_;
   strata::block_activations acts_;
   strata::tensor<3> dx_, rotary_;
@@ -59,7 +59,7 @@ class lone_block {
 
 /// The first level of `Config`, and the same with the given routing: its heavy branch is as wide as the feed-forward was.
 template <class Config>
-void routing(benchmark::State& state, index batch, int light_multiple, double capacity) {
+void routing(benchmark::State& state, index_type batch, int light_multiple, double capacity) {
   strata::cpu backend;
   strata::level_facts plain = strata::facts<Config>::levels[0], routed = plain;
   routed.hidden = light_multiple * plain.dim;
@@ -71,7 +71,7 @@ void routing(benchmark::State& state, index batch, int light_multiple, double ca
 }
 
 template <class Config>
-void add(const std::string& name, index batch, int light_multiple, double capacity) {
+void add(const std::string& name, index_type batch, int light_multiple, double capacity) {
   benchmark::RegisterBenchmark(name.c_str(),
                                [=](auto& state) { routing<Config>(state, batch, light_multiple, capacity); })
       ->Unit(benchmark::kMillisecond)

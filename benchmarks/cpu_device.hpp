@@ -59,12 +59,12 @@ struct cpu_device {
   static double bandwidth(strata::cpu& backend, double bytes) {
     static std::map<std::pair<int, long>, double> known;
     double& rate = known[{backend.threads(), static_cast<long>(bytes)}];
-    const auto count = static_cast<index>(bytes / 2 / sizeof(float));
+    const auto count = static_cast<index_type>(bytes / 2 / sizeof(float));
     strata::buffer<float> from(count), to(count);
     const double seconds = fastest([&] {
       backend.pool().run([&](int thread) {
-        const index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
-        vector::for_each(end - begin, [&](index n, auto load, auto store) {
+        const index_type begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
+        vector::for_each(end - begin, [&](index_type n, auto load, auto store) {
           store(to.data() + begin + n, load(from.data() + begin + n));
         });
       });
@@ -74,14 +74,14 @@ struct cpu_device {
 
   /// Bytes a second of reading `bytes` of weights, as decoding does.
   static double read_bandwidth(strata::cpu& backend, double bytes) {
-    const auto count = static_cast<index>(bytes / sizeof(float));
+    const auto count = static_cast<index_type>(bytes / sizeof(float));
     strata::buffer<float> from(count);
     std::vector<float> results(static_cast<std::size_t>(16 * backend.threads()));
     const double seconds = fastest([&] {
       backend.pool().run([&](int thread) {
-        const index begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
+        const index_type begin = count * thread / backend.threads(), end = count * (thread + 1) / backend.threads();
         vector::floats total[4]{};
-        for (index n = begin; n + 4 * vector::lanes <= end; n += 4 * vector::lanes)
+        for (index_type n = begin; n + 4 * vector::lanes <= end; n += 4 * vector::lanes)
           for (int c = 0; c < 4; ++c) total[c] += vector::load(from.data() + n + c * vector::lanes);
         results[static_cast<std::size_t>(16 * thread)] = vector::sum(total[0] + total[1] + total[2] + total[3]);
       });

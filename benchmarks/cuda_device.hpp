@@ -36,7 +36,7 @@ struct cuda_device {
     static std::map<strata::cuda_precision, double> known;
     double& peak = known[backend.products().precision()];
     if (peak > 0) return peak;
-    constexpr index size = 8192;
+    constexpr index_type size = 8192;
     constexpr int products = 5;  // for one wait
     auto a = random_floats(backend, size * size), b = random_floats(backend, size * size);
     strata::device_buffer<float> c(size * size);
@@ -64,8 +64,8 @@ struct cuda_device {
   /// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache. Measured
   /// once for each amount.
   static double bandwidth(strata::cuda& backend, double bytes) {
-    static std::map<index, double> known;
-    const auto count = static_cast<index>(bytes / 2 / sizeof(float));
+    static std::map<index_type, double> known;
+    const auto count = static_cast<index_type>(bytes / 2 / sizeof(float));
     double& rate = known[count];
     if (rate > 0) return rate;
     auto from = random_floats(backend, count);

@@ -11,7 +11,7 @@
 
 namespace measuring {
 
-using strata::index;
+using strata::index_type;
 
 /// Seconds of one call of `work`: the fastest of several, since neighbours only ever make it slower.
 template <class Work>
@@ -49,7 +49,7 @@ template <class Device, class Operation>
 class repeated {
  public:
   static constexpr bool records = !strata::computes_at_once<typename Device::backend_type>;
-  static constexpr index count = records ? 100 : 1;
+  static constexpr index_type count = records ? 100 : 1;
 
   repeated(typename Device::backend_type& backend, Operation operation)
       : backend_(backend), operation_(std::move(operation)) {
@@ -57,7 +57,7 @@ class repeated {
   }
   void run() {
     recorded_.run(backend_, 0, [this] {
-      for (index n = 0; n < count; ++n) operation_();
+      for (index_type n = 0; n < count; ++n) operation_();
     });
     Device::wait(backend_);
   }
@@ -69,7 +69,7 @@ class repeated {
 };
 
 /// Of 256 different ones.
-inline std::vector<strata::token> some_tokens(index count) {
+inline std::vector<strata::token> some_tokens(index_type count) {
   std::vector<strata::token> ids(static_cast<std::size_t>(count));
   for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<strata::token>(n * 7919 % 256);
   return ids;
@@ -77,7 +77,7 @@ inline std::vector<strata::token> some_tokens(index count) {
 
 /// Memory of the backend with random numbers in [-1, 1].
 template <class Backend>
-auto random_floats(Backend& backend, index count) {
+auto random_floats(Backend& backend, index_type count) {
   const strata::random_source random(1);
   std::vector<float> host(static_cast<std::size_t>(count));
   for (std::size_t n = 0; n < host.size(); ++n) host[n] = static_cast<float>(2 * random.uniform(0, n) - 1);

@@ -8,10 +8,10 @@
 
 namespace {
 
-using measuring::cpu_device, strata::index;
+using measuring::cpu_device, strata::index_type;
 
 template <class Config>
-void register_model(const std::string& name, index batch) {
+void register_model(const std::string& name, index_type batch) {
   const auto add = [](const std::string& title, const strata::cpu_options& options, auto body) {
     benchmark::RegisterBenchmark(title.c_str(),
                                  [=](benchmark::State& state) {

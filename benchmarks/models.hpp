@@ -23,7 +23,7 @@ inline std::vector<std::uint8_t> some_bytes() {
 }
 
 template <class Device, class Config>
-void training(benchmark::State& state, typename Device::backend_type& backend, index batch) {
+void training(benchmark::State& state, typename Device::backend_type& backend, index_type batch) {
   using backend_type = typename Device::backend_type;
   strata::training_options options;
   options.batch = batch;
@@ -38,7 +38,7 @@ void training(benchmark::State& state, typename Device::backend_type& backend, i
 }
 
 template <class Device, class Config>
-void forward(benchmark::State& state, typename Device::backend_type& backend, index batch) {
+void forward(benchmark::State& state, typename Device::backend_type& backend, index_type batch) {
   strata::transformer<Config, typename Device::backend_type, strata::purpose::inference> model(backend);
   const auto ids = some_tokens(batch * Config::max_length);
   const auto pass = [&] {
@@ -55,7 +55,7 @@ void forward(benchmark::State& state, typename Device::backend_type& backend, in
 /// A prompt of 512 tokens from the start of a text.
 template <class Device, class Config>
 void prefill(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format) {
-  constexpr index prompt = 512;
+  constexpr index_type prompt = 512;
   using backend_type = typename Device::backend_type;
   const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
   strata::generator<Config, backend_type> writer(model, 1, {.weights = format});
@@ -79,7 +79,7 @@ double bytes_a_token(strata::weight_format format) {
 /// One token of each of `texts` texts after a prompt of `prompt` tokens.
 template <class Device, class Config>
 void decoding(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format,
-              std::size_t prompt, index texts) {
+              std::size_t prompt, index_type texts) {
   using backend_type = typename Device::backend_type;
   const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
   strata::generator<Config, backend_type> writer(model, texts, {.weights = format});
@@ -87,7 +87,7 @@ void decoding(benchmark::State& state, typename Device::backend_type& backend, s
   while (state.KeepRunningBatch(state.max_iterations)) {
     state.PauseTiming();  // until the prompt is read and its first token is there
     bool started = false;
-    writer.write(prompts, state.max_iterations + 1, {}, [&](index, token) {
+    writer.write(prompts, state.max_iterations + 1, {}, [&](index_type, token) {
       if (!started) state.ResumeTiming();
       started = true;
     });

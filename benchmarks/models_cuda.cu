@@ -8,10 +8,10 @@
 
 namespace {
 
-using measuring::cuda_device, strata::index, strata::weight_format;
+using measuring::cuda_device, strata::index_type, strata::weight_format;
 
 template <class Config>
-void register_model(const std::string& name, index few_texts, index many_texts) {
+void register_model(const std::string& name, index_type few_texts, index_type many_texts) {
   const auto add = [](const std::string& title, const cuda_device::setup& setup, auto body) {
     benchmark::RegisterBenchmark(title.c_str(),
                                  [=](benchmark::State& state) {
@@ -27,7 +27,7 @@ void register_model(const std::string& name, index few_texts, index many_texts) 
   };
   for (const auto& setup : cuda_device::of_products) {
     const std::string suffix = std::string(setup.name) + "/" + name;
-    for (const index texts : {few_texts, many_texts}) {
+    for (const index_type texts : {few_texts, many_texts}) {
       const std::string of_texts = suffix + "/texts:" + std::to_string(texts);
       add("training" + of_texts, setup,
           [=](auto& state, auto& backend) { measuring::training<cuda_device, Config>(state, backend, texts); });
@@ -49,7 +49,7 @@ void register_model(const std::string& name, index few_texts, index many_texts) 
     if (weights.format != weight_format::float32)
       add("prefill" + suffix, cuda_device::standard,
           [=](auto& state, auto& backend) { measuring::prefill<cuda_device, Config>(state, backend, weights.format); });
-    for (const index texts : {1, 64})
+    for (const index_type texts : {1, 64})
       add("decoding" + suffix + "/texts:" + std::to_string(texts), cuda_device::standard,
           [=](auto& state, auto& backend) {
             measuring::decoding<cuda_device, Config>(state, backend, weights.format, 1, texts);

@@ -27,18 +27,18 @@ class workbench {
   backend_type& backend;
 
   template <int Rank>
-  view<float, Rank> floats(const index (&shape)[Rank]) {
+  view<float, Rank> floats(const index_type (&shape)[Rank]) {
     const view<float, Rank> place{nullptr, std::to_array(shape)};
     floats_.push_back(random_floats(backend, place.size()));
     return {floats_.back().data(), place.shape};
   }
   template <int Rank>
-  view<token, Rank> tokens(const index (&shape)[Rank]) {
+  view<token, Rank> tokens(const index_type (&shape)[Rank]) {
     const view<token, Rank> place{nullptr, std::to_array(shape)};
     return {uploaded(some_tokens(place.size())).data, place.shape};
   }
   /// The rows 0, 4, 8, ..
-  view<token, 1> every_fourth(index count) {
+  view<token, 1> every_fourth(index_type count) {
     std::vector<token> rows(static_cast<std::size_t>(count));
     for (std::size_t n = 0; n < rows.size(); ++n) rows[n] = static_cast<token>(4 * n);
     return uploaded(rows);
@@ -57,7 +57,7 @@ class workbench {
 
  private:
   view<token, 1> uploaded(const std::vector<token>& host) {
-    const auto count = static_cast<index>(host.size());
+    const auto count = static_cast<index_type>(host.size());
     tokens_.emplace_back(count);
     upload_tokens(backend, view<const token, 1>{host.data(), {count}}, tokens_.back().view());
     return tokens_.back().view();
@@ -80,10 +80,10 @@ class workbench {
 
 struct size {
   const char* name;
-  index batch, length, dim;
+  index_type batch, length, dim;
   int heads, head_dim;
-  index span;
-  index rows() const { return batch * length; }
+  index_type span;
+  index_type rows() const { return batch * length; }
 };
 inline constexpr size sizes[] = {{"small", 8, 512, 128, 4, 32, 33}, {"base", 4, 1024, 512, 8, 64, 33}};
 
@@ -193,7 +193,7 @@ void register_attention() {
       const auto qkv = bench.floats({1, 3 * shape.dim()}), y = bench.floats({1, shape.dim()});
       const auto keys = bench.floats({1, z.span, shape.dim()}), values = bench.floats({1, z.span, shape.dim()});
       const auto table = bench.floats({2, z.span, z.head_dim / 2});
-      index count = z.span;  // its ring is full
+      index_type count = z.span;  // its ring is full
       bench.against_bandwidth(8.0 * static_cast<double>(z.span * shape.dim()),
                               [&] { attention_step(bench.backend, shape, count++, qkv, table, keys, values, y); });
     });
@@ -220,12 +220,12 @@ void register_cross_attention() {
       operands(workbench<Device>& bench, const size& z, const strata::cross_attention_shape& shape)
           : query(bench.floats({z.rows(), shape.dim()})),
             key_value(bench.floats({z.rows() / 4, 2 * shape.dim()})),
-            bias(bench.floats({index{shape.heads}, shape.span})),
+            bias(bench.floats({index_type{shape.heads}, shape.span})),
             y(bench.floats({z.rows(), shape.dim()})),
             dy(bench.floats({z.rows(), shape.dim()})),
             dquery(bench.floats({z.rows(), shape.dim()})),
             dkey_value(bench.floats({z.rows() / 4, 2 * shape.dim()})),
-            dbias(bench.floats({index{shape.heads}, shape.span})),
+            dbias(bench.floats({index_type{shape.heads}, shape.span})),
             log_sum_exp(bench.floats({z.batch, shape.heads, z.length})) {}
       void forward(typename Device::backend_type& backend, const strata::cross_attention_shape& shape) const {
         cross_attention(backend, shape, query, key_value, bias, y, log_sum_exp, strata::update::replace);
@@ -320,9 +320,9 @@ void register_others() {
                                 [&] { operation(bench.backend, z, x, wide); });
       });
     };
-    resampled("unfold", 12, [](auto& b, const size&, auto x, auto y) { unfold(b, x, 2, 1, index{0}, y); });
+    resampled("unfold", 12, [](auto& b, const size&, auto x, auto y) { unfold(b, x, 2, 1, index_type{0}, y); });
     resampled("unfold_backward", 16,
-              [](auto& b, const size&, auto x, auto y) { unfold_backward(b, y, 2, 1, index{0}, x); });
+              [](auto& b, const size&, auto x, auto y) { unfold_backward(b, y, 2, 1, index_type{0}, x); });
     resampled("repeat", 8, [](auto& b, const size& z, auto x, auto y) { repeat(b, x, 1, z.dim, y); });
     resampled("repeat_backward", 12,
               [](auto& b, const size& z, auto x, auto y) { repeat_backward(b, y, 1, z.dim, x); });
@@ -362,7 +362,7 @@ void register_others() {
       const auto ids = bench.tokens({z.batch, z.length});
       const auto targets = bench.tokens({z.batch, z.length, 4});
       bench.against_bandwidth(20.0 * static_cast<double>(z.rows()),
-                              [&] { window_targets(bench.backend, ids, 1, index{-3}, targets); });
+                              [&] { window_targets(bench.backend, ids, 1, index_type{-3}, targets); });
     });
     measure<Device>("quantize", s, [=](auto& bench, const size& z) {
       const auto x = bench.floats({z.batch, z.length, z.dim});
@@ -372,19 +372,19 @@ void register_others() {
                          [&] { quantize(bench.backend, x, projections, codebooks, codes); });
     });
     measure<Device>("cosine_distance", s, [=](auto& bench, const size& z) {
-      const index shape[] = {z.batch, z.length, z.dim};
+      const index_type shape[] = {z.batch, z.length, z.dim};
       const auto p = bench.floats(shape), e = bench.floats(shape), dp = bench.floats(shape), de = bench.floats(shape);
       const auto loss = bench.floats({1});
       bench.against_bandwidth(20.0 * static_cast<double>(p.size()),
                               [&] { cosine_distance(bench.backend, p, e, 1.f, loss, dp, de); });
     });
     measure<Device>("embedding_distance", s, [=](auto& bench, const size& z) {
-      const index shape[] = {z.batch, z.length, z.dim};
+      const index_type shape[] = {z.batch, z.length, z.dim};
       const auto p = bench.floats(shape), e = bench.floats(shape), dp = bench.floats(shape), de = bench.floats(shape);
       const auto loss = bench.floats({1}), lost = bench.floats({z.rows()});
       const auto targets = bench.tokens({z.rows()});
       bench.against_bandwidth(20.0 * static_cast<double>(p.size()), [&] {
-        embedding_distance(bench.backend, {}, p, e, index{0}, targets, token{-1}, 1.f, loss, lost, dp, de);
+        embedding_distance(bench.backend, {}, p, e, index_type{0}, targets, token{-1}, 1.f, loss, lost, dp, de);
       });
     });
     measure<Device>("sigmoid_pairs", s, [=](auto& bench, const size& z) {
@@ -392,7 +392,7 @@ void register_others() {
       const auto log_scale = bench.floats({1}), bias = bench.floats({1}), loss = bench.floats({1}),
                  dlog_scale = bench.floats({1}), dbias = bench.floats({1});
       bench.against_bandwidth(8.0 * static_cast<double>(cosines.size()), [&] {
-        sigmoid_pairs(bench.backend, cosines, index{0}, log_scale, bias, 1.f, loss, dlog_scale, dbias);
+        sigmoid_pairs(bench.backend, cosines, index_type{0}, log_scale, bias, 1.f, loss, dlog_scale, dbias);
       });
     });
     measure<Device>("squared_norm", s, [=](auto& bench, const size& z) {
@@ -400,7 +400,7 @@ void register_others() {
       bench.against_bandwidth(4.0 * static_cast<double>(x.size()), [&] { squared_norm(bench.backend, x, result); });
     });
     measure<Device>("adam", s, [=](auto& bench, const size& z) {
-      const index count = 12 * z.dim * z.dim;
+      const index_type count = 12 * z.dim * z.dim;
       const auto g = bench.floats({count}), w = bench.floats({count}), m = bench.floats({count}),
                  v = bench.floats({count});
       const auto norm = bench.floats({1});
@@ -422,7 +422,7 @@ void register_routing() {
       const auto rows = bench.tokens({z.batch, z.length / 4});
       fill(bench.backend, 0.f, budget.flat());
       bench.against_bandwidth(4.0 * static_cast<double>(scores.size() + 2 * gate.size()),
-                              [&] { route(bench.backend, 0.25, 1, index{0}, scores, budget, rows, gate); });
+                              [&] { route(bench.backend, 0.25, 1, index_type{0}, scores, budget, rows, gate); });
     });
     struct routed {
       view<token, 1> rows;
@@ -453,7 +453,7 @@ void register_routing() {
 /// What writing needs beside products and attention, for 64 texts at once.
 template <class Device>
 void register_writing() {
-  constexpr index texts = 64;
+  constexpr index_type texts = 64;
   for (const size& s : sizes) {
     measure<Device>("cross_attention_step", s, [=](auto& bench, const size& z) {
       const strata::cross_attention_shape shape{.batch = texts,
@@ -479,12 +479,13 @@ void register_writing() {
     measure<Device>("keep_row", s, [=](auto& bench, const size& z) {
       const auto x = bench.floats({texts, z.dim});
       const auto ring = bench.floats({texts, z.span, z.dim});
-      bench.against_bandwidth(8.0 * static_cast<double>(x.size()), [&] { keep_row(bench.backend, x, index{1}, ring); });
+      bench.against_bandwidth(8.0 * static_cast<double>(x.size()),
+                              [&] { keep_row(bench.backend, x, index_type{1}, ring); });
     });
     measure<Device>("keep_last", s, [=](auto& bench, const size& z) {
       const auto x = bench.floats({z.batch, z.length, z.dim}), ring = bench.floats({z.batch, z.span, z.dim});
       bench.against_bandwidth(8.0 * static_cast<double>(ring.size()),
-                              [&] { keep_last(bench.backend, x, 0, 1, index{0}, ring); });
+                              [&] { keep_last(bench.backend, x, 0, 1, index_type{0}, ring); });
     });
     measure<Device>("sample", s, [=](auto& bench, const size&) {
       const auto logits = bench.floats({texts, 256});

@@ -9,7 +9,7 @@
 
 namespace {
 
-using strata::index;
+using strata::index_type;
 
 constexpr int longest = 16384;
 
@@ -33,7 +33,7 @@ struct of_width : strata::model_defaults {
 
 /// One training step on `tokens` tokens in texts of `length`.
 template <class Config>
-void training_step(benchmark::State& state, index length, index tokens) {
+void training_step(benchmark::State& state, index_type length, index_type tokens) {
   strata::cpu backend;
   strata::training_options options;
   options.length = length;
@@ -54,7 +54,7 @@ void growth(benchmark::State& state) {
   strata::cpu backend;
   using trainer = strata::trainer<local_levels, strata::cpu>;
   strata::training_options options;
-  const auto of_length = [&](index length) {
+  const auto of_length = [&](index_type length) {
     options.length = length;
     options.batch = longest / length;
     return std::make_unique<trainer>(backend, options);
@@ -66,7 +66,7 @@ void growth(benchmark::State& state) {
 }
 
 template <class Config>
-void add(const std::string& name, index length, index tokens, int iterations) {
+void add(const std::string& name, index_type length, index_type tokens, int iterations) {
   benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<Config>(state, length, tokens); })
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
@@ -81,9 +81,9 @@ int main(int argc, char** argv) {
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
       ->Iterations(9);
-  for (const strata::index length : {512, 1024, 2048, 4096, 8192, 16384})
+  for (const strata::index_type length : {512, 1024, 2048, 4096, 8192, 16384})
     add<local_levels>("length/windows/" + std::to_string(length), length, longest, 3);
-  for (const strata::index length : {512, 2048, 8192})
+  for (const strata::index_type length : {512, 2048, 8192})
     add<flat_full>("length/full/" + std::to_string(length), length, longest, 1);
   add<of_width<64>>("width/64", 512, 4096, 4);
   add<of_width<128>>("width/128", 512, 4096, 4);

@@ -60,13 +60,13 @@ class metrics_file {
 
   /// Drops what an earlier run wrote after `step`, and all but the training at `step` if that was the last of `steps`:
   /// it is about to be done again.
-  void continue_after(strata::index step, strata::index steps) {
+  void continue_after(strata::index_type step, strata::index_type steps) {
     std::ifstream old(path_);
     std::string kept;
     for (std::string line; std::getline(old, line);) {
       const auto entry = nlohmann::json::parse(line, nullptr, false);
       if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
-      const auto at = entry["step"].get<strata::index>();
+      const auto at = entry["step"].get<strata::index_type>();
       if (at < step || (at == step && (step < steps || entry.contains("loss")))) kept += line + '\n';
     }
     old.close();

@@ -9,7 +9,7 @@
 namespace examples {
 
 /// The number of steps of a run by time, before it is known.
-inline constexpr strata::index steps_unknown = strata::index{1} << 40;
+inline constexpr strata::index_type steps_unknown = strata::index_type{1} << 40;
 
 /// A run by time is a run by steps whose number follows the clock: as soon as a few steps show how long one takes, and
 /// again now and then.
@@ -19,18 +19,18 @@ class step_estimate {
 
   /// To be called after every step, `passed` seconds after the first began, with `left` seconds to go: how many steps
   /// are still to come, where that is to be set anew.
-  std::optional<strata::index> after_step(double passed, double left) {
+  std::optional<strata::index_type> after_step(double passed, double left) {
     if (++done_ == 1) first_step_ = passed;
     const double measured = passed - first_step_;
     if (done_ < 5 || measured < pause_ || passed - estimated_ < pause_) return std::nullopt;
     estimated_ = passed;
     const double a_step = measured / static_cast<double>(done_ - 1);
-    return std::max<strata::index>(1, static_cast<strata::index>(left / a_step));
+    return std::max<strata::index_type>(1, static_cast<strata::index_type>(left / a_step));
   }
 
  private:
   double pause_, first_step_ = 0, estimated_ = 0;
-  strata::index done_ = 0;
+  strata::index_type done_ = 0;
 };
 
 }  // namespace examples

@@ -29,8 +29,8 @@ struct program_options {
   std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw";
   std::string prompt = "\n";
   double seconds = 0, validation_fraction = 0.1;
-  strata::index evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
-                checkpoint_every = 100;
+  strata::index_type evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
+                     checkpoint_every = 100;
   examples::device_options device;
   bool resume = false, overwrite = false, recompute = false;
   strata::training_options training;
@@ -70,7 +70,7 @@ class training_run {
           " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another place");
     introduce();
     started_ = std::chrono::steady_clock::now();
-    const strata::index first = trainer_.step();
+    const strata::index_type first = trainer_.step();
     examples::step_estimate estimate(options_.seconds);
     while (trainer_.step() < trainer_.options().schedule.steps && !interrupted) {
       const auto report = train_one_step();
@@ -200,7 +200,7 @@ class training_run {
       trainer_.set_steps(trainer_.step() + *left);
   }
 
-  void record(const strata::step_report<Config>& report, strata::index first) {
+  void record(const strata::step_report<Config>& report, strata::index_type first) {
     const auto& options = trainer_.options();
     const double passed = seconds_since(started_);
     const double tokens_a_step = static_cast<double>(options.batch * options.accumulation * options.length);
@@ -230,9 +230,9 @@ class training_run {
                   fixed(speed, 0) + " tokens/s");
   }
 
-  void after_step(strata::index step) {
+  void after_step(strata::index_type step) {
     const bool last = step == trainer_.options().schedule.steps;
-    const auto due = [&](strata::index every) { return every > 0 && step % every == 0 && !last; };
+    const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
     if (due(options_.evaluate_every) && !text_.validation().empty()) {
       const double loss = trainer_.evaluate(text_.validation(), options_.evaluate_windows);
       metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
@@ -248,14 +248,14 @@ class training_run {
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
   }
 
-  std::string sample(strata::index step) {
+  std::string sample(strata::index_type step) {
     strata::generator<Config, backend> writer(trainer_.model());
     std::vector<strata::token> prompt;
     for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::string written;
     const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
     writer.write(std::span(&prompt, 1), options_.sample_length, sampling,
-                 [&](strata::index, strata::token id) { written += examples::printable(id); });
+                 [&](strata::index_type, strata::token id) { written += examples::printable(id); });
     metrics_.write({{"step", step}, {"sample", written}});
     return written;
   }
@@ -299,7 +299,7 @@ class training_run {
   backend backend_;
   strata::trainer<Config, backend> trainer_;
   std::string text_fingerprint_ = fingerprint(text_.all());
-  strata::index saved_step_ = -1;
+  strata::index_type saved_step_ = -1;
   fs::path checkpoint_, weights_;
   metrics_file metrics_;
   examples::progress_bar bar_;

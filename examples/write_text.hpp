@@ -21,7 +21,7 @@ struct program_options {
   std::vector<std::string> prompts;
   std::string measured;
   strata::weight_format format = strata::weight_format::float32;
-  strata::index length = 500;
+  strata::index_type length = 500;
   examples::device_options device;
   strata::sampling_options sampling;
 };
@@ -32,12 +32,12 @@ void measure(Writer& writer, const std::string& path) {
   const auto bytes = strata::read_file(path);
   strata::require(bytes.size() > 1, path, ": a text to measure needs at least 2 bytes");
   double nats = 0;
-  for (strata::index n = 0; n + 1 < bytes.size(); ++n) {
+  for (strata::index_type n = 0; n + 1 < bytes.size(); ++n) {
     const auto id = static_cast<strata::token>(bytes.data()[n]), next = static_cast<strata::token>(bytes.data()[n + 1]);
     const auto logits = writer.step({&id, {1}})[0];
     const double largest = *std::max_element(logits.data, logits.data + logits.size());
     double sum = 0;
-    for (strata::index v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
+    for (strata::index_type v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
     nats += std::log(sum) + largest - logits(next);
   }
   std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
@@ -50,7 +50,7 @@ void write(const program_options& options) {
   strata::transformer<Config, device, strata::purpose::inference> model(backend);
   strata::load_weights(model, options.weights);
   strata::generator<Config, device> writer(
-      model, std::max<strata::index>(1, static_cast<strata::index>(options.prompts.size())),
+      model, std::max<strata::index_type>(1, static_cast<strata::index_type>(options.prompts.size())),
       {.weights = options.format});
   if (!options.measured.empty()) return measure(writer, options.measured);
 
@@ -62,7 +62,7 @@ void write(const program_options& options) {
     prompts.emplace_back(reinterpret_cast<const unsigned char*>(prompt.data()),
                          reinterpret_cast<const unsigned char*>(prompt.data()) + prompt.size());
   if (streams) std::cout << options.prompts[0] << std::flush;
-  writer.write(prompts, options.length, options.sampling, [&](strata::index row, strata::token id) {
+  writer.write(prompts, options.length, options.sampling, [&](strata::index_type row, strata::token id) {
     const char letter = terminal ? examples::printable(id) : static_cast<char>(id);
     if (streams)
       std::cout << letter << std::flush;

@@ -15,21 +15,21 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using strata::index;
+using strata::index_type;
 using strata::token;
 using seconds = std::chrono::duration<double>;
 using timer = std::chrono::steady_clock;
 
 constexpr int threads = 2;
-constexpr index steps_prepared = 4, prompt_length = 512;
+constexpr index_type steps_prepared = 4, prompt_length = 512;
 constexpr const char* weights_file = "weights.safetensors";
 constexpr const char* batches_file = "batches.safetensors";
 
 /// Bytes: VmRSS is what the process holds, VmHWM the most it ever held.
-index memory_of_process(const std::string& wanted) {
+index_type memory_of_process(const std::string& wanted) {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)
-    if (index kilobytes = 0; word == wanted + ":" && status >> kilobytes) return 1024 * kilobytes;
+    if (index_type kilobytes = 0; word == wanted + ":" && status >> kilobytes) return 1024 * kilobytes;
   strata::fail("/proc/self/status has no line ", wanted, " to measure memory with");
 }
 
@@ -42,7 +42,7 @@ std::vector<std::uint8_t> some_bytes() {
 }
 
 template <class Config>
-strata::training_options training_options(index batch) {
+strata::training_options training_options(index_type batch) {
   strata::training_options options;
   options.batch = batch;
   options.length = Config::max_length;
@@ -90,10 +90,10 @@ struct side {
     strata::save_weights(model, folder / weights_file);
 
     const auto bytes = some_bytes();
-    const index window = options.length + 1;
+    const index_type window = options.length + 1;
     std::vector<token> ids(static_cast<std::size_t>(steps_prepared * options.batch * window));
-    for (index step = 0; step < steps_prepared; ++step)
-      for (index row = 0; row < options.batch; ++row)
+    for (index_type step = 0; step < steps_prepared; ++step)
+      for (index_type row = 0; row < options.batch; ++row)
         strata::crop(bytes, strata::random_source(options.seed), static_cast<std::uint64_t>(step),
                      static_cast<std::uint32_t>(row),
                      std::span(ids).subspan(static_cast<std::size_t>((step * options.batch + row) * window),
@@ -125,11 +125,11 @@ struct side {
 
   /// Seconds and losses of `count` training steps, the memory before the model and at most, and the peak of the machine in
   /// FLOP/s.
-  json training(index count) {
+  json training(index_type count) {
     json result = {{"memory_before", memory_of_process("VmRSS")}, {"seconds", {}}, {"losses", {}}};
     strata::trainer<Config, strata::cpu> trainer(backend, options);
     const auto bytes = some_bytes();
-    for (index step = 0; step < count; ++step) {
+    for (index_type step = 0; step < count; ++step) {
       const auto start = timer::now();
       const auto report = trainer.train_step(bytes);
       result["seconds"].push_back(seconds(timer::now() - start).count());
@@ -141,7 +141,7 @@ struct side {
   }
 
   /// Seconds from the start until each of `count` tokens was written after the prompt.
-  json generation(index count) {
+  json generation(index_type count) {
     strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
     strata::load_weights(model, folder / weights_file);
     strata::generator writer(model);
@@ -150,7 +150,7 @@ struct side {
     json result;
     const auto start = timer::now();
     writer.write(prompts, count, {},
-                 [&](index, token) { result["written"].push_back(seconds(timer::now() - start).count()); });
+                 [&](index_type, token) { result["written"].push_back(seconds(timer::now() - start).count()); });
     return result;
   }
 
@@ -160,7 +160,7 @@ struct side {
 };
 
 template <class Config>
-json answer(const std::string& command, const fs::path& folder, index batch, index count) {
+json answer(const std::string& command, const fs::path& folder, index_type batch, index_type count) {
   side<Config> own{folder, training_options<Config>(batch)};
   if (command == "prepare") return own.prepare();
   if (command == "losses") return own.losses();
@@ -169,7 +169,7 @@ json answer(const std::string& command, const fs::path& folder, index batch, ind
   strata::fail("no command is called '", command, "'; there are: prepare losses training generation");
 }
 
-json answer(const std::string& command, const std::string& model, const fs::path& folder, index count) {
+json answer(const std::string& command, const std::string& model, const fs::path& folder, index_type count) {
   if (model == "small") return answer<strata::presets::small>(command, folder, 8, count);
   if (model == "base") return answer<strata::presets::base>(command, folder, 4, count);
   strata::fail("no model is called '", model, "'; there are: small base");

@@ -13,7 +13,7 @@ namespace experiments {
 
 /// One evaluation on the way.
 struct curve_point {
-  strata::index step = 0;
+  strata::index_type step = 0;
   double seconds = 0;  ///< of training alone
   double bits_per_byte = 0;
 };
@@ -23,7 +23,7 @@ struct result {
   std::string configuration;
   std::uint64_t seed = 0;
   std::string model;  ///< in words: a result of another model than today's is not to be mixed in
-  strata::index steps = 0;
+  strata::index_type steps = 0;
   double seconds = 0;        ///< of training alone
   double bits_per_byte = 0;  ///< on the whole validation part
   double peak_bytes = 0;     ///< of the process while it trained
@@ -34,9 +34,9 @@ struct result {
 /// A configuration as the rest of the program sees it, which compiles no model.
 struct configuration {
   std::string name, description, model;
-  strata::index parameters = 0, parameters_of_losses = 0;  ///< in all, and those that writing does not need
-  strata::index max_length = 0;
-  double (*training_flops)(strata::index batch, strata::index length) = nullptr;  ///< of one pass
+  strata::index_type parameters = 0, parameters_of_losses = 0;  ///< in all, and those that writing does not need
+  strata::index_type max_length = 0;
+  double (*training_flops)(strata::index_type batch, strata::index_type length) = nullptr;  ///< of one pass
   /// Trains in this process until the budget is used or a signal comes; says whether the run is done.
   bool (*train)(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed) = nullptr;
 };

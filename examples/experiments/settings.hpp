@@ -17,9 +17,9 @@ struct settings {
   std::string table = "levels";   ///< which configurations, by the names of configurations.hpp
   double seconds = 0, flops = 0;  ///< the budget of a run: one of them, the other is 0
   double validation_fraction = 0.1;
-  strata::index points = 20, evaluate_windows = 32;  ///< of the curves: how many, and on how many windows each
+  strata::index_type points = 20, evaluate_windows = 32;  ///< of the curves: how many, and on how many windows each
   std::string prompt = "\n";
-  strata::index sample_length = 400;
+  strata::index_type sample_length = 400;
   int threads = 0, jobs = 1;
   bool pin = false;
   strata::training_options training;  ///< seed, steps and merge are those of each run

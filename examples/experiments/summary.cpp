@@ -16,7 +16,9 @@ statistics describe(const std::vector<double>& numbers) {
   return own;
 }
 
-double tokens_of(const settings& own, strata::index steps) { return static_cast<double>(steps) * own.tokens_a_step(); }
+double tokens_of(const settings& own, strata::index_type steps) {
+  return static_cast<double>(steps) * own.tokens_a_step();
+}
 
 std::vector<summary> summarise(const settings& own, const std::vector<result>& results) {
   const comparison& among = find_comparison(own.table);

@@ -28,7 +28,7 @@ struct summary {
 /// In the order of the configurations; those without a run are left out.
 std::vector<summary> summarise(const settings& own, const std::vector<result>& results);
 
-double tokens_of(const settings& own, strata::index steps);
+double tokens_of(const settings& own, strata::index_type steps);
 void write_csv(const settings& own, const std::vector<summary>& all, const fs::path& path);
 
 }  // namespace experiments

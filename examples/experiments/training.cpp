@@ -33,7 +33,7 @@ double peak_bytes() {
 }
 
 template <class Configuration>
-double training_flops(strata::index batch, strata::index length) {
+double training_flops(strata::index_type batch, strata::index_type length) {
   return strata::cost<model_of<Configuration>>::training_flops(batch, length, Configuration::merges);
 }
 
@@ -107,13 +107,13 @@ class run {
     result.merge = Configuration::merges;
     result.schedule.steps =
         own.timed() ? examples::steps_unknown
-                    : static_cast<strata::index>(
+                    : static_cast<strata::index_type>(
                           own.flops / (static_cast<double>(own.training.accumulation) *
                                        training_flops<Configuration>(own.training.batch, own.training.length)));
     return result;
   }
 
-  strata::index steps() const { return trainer_.options().schedule.steps; }
+  strata::index_type steps() const { return trainer_.options().schedule.steps; }
 
   /// Of the budget.
   double fraction() const {
@@ -122,7 +122,7 @@ class run {
     return static_cast<double>(trainer_.step()) / static_cast<double>(steps());
   }
 
-  double validation_loss(strata::index windows) {
+  double validation_loss(strata::index_type windows) {
     const double loss = trainer_.evaluate(text_.validation(), windows);
     strata::require(std::isfinite(loss), "the validation loss is ", loss, " after step ", trainer_.step());
     return loss;
@@ -169,7 +169,7 @@ class run {
     for (const char letter : own_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::vector<std::uint8_t> written;
     writer.write(std::span(&prompt, 1), own_.sample_length, {.temperature = 0.8, .seed = 1},
-                 [&](strata::index, strata::token id) { written.push_back(static_cast<std::uint8_t>(id)); });
+                 [&](strata::index_type, strata::token id) { written.push_back(static_cast<std::uint8_t>(id)); });
     return written;
   }
 

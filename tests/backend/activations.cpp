@@ -4,7 +4,7 @@
 namespace strata {
 
 TEST_CASE("activations equal the reference") {
-  for (const index size : {1, 7, 1000, 40003})
+  for (const index_type size : {1, 7, 1000, 40003})
     for (const double scale : {0.1, 1.0, 10.0}) {
       CAPTURE(size, scale);
       // Where only a few numbers are compared, one of them may lie near a zero of the derivative.

@@ -12,8 +12,8 @@ template <class Body>
 void for_attention_shapes(Body body) {
   int number = 0;
   for (const int head_dim : {2, 6, 10, 16, 32, 48})
-    for (const index length : {1, 2, 17, 50})
-      for (const index span : {1, 2, 5, 33, 100})
+    for (const index_type length : {1, 2, 17, 50})
+      for (const index_type span : {1, 2, 5, 33, 100})
         for (const int dilation : {1, 2, 3, 4}) {
           ++number;
           // A span beyond the length is one case, not several.
@@ -23,7 +23,9 @@ void for_attention_shapes(Body body) {
 }
 
 /// Indices of the longest interleaved sequence.
-index sequence_length(const attention_shape& shape) { return (shape.length + shape.dilation - 1) / shape.dilation; }
+index_type sequence_length(const attention_shape& shape) {
+  return (shape.length + shape.dilation - 1) / shape.dilation;
+}
 
 level_facts facts_of(const attention_shape& shape, bool full) {
   level_facts level;
@@ -36,7 +38,7 @@ level_facts facts_of(const attention_shape& shape, bool full) {
 
 template <class Bench>
 auto table_of(Bench& bench, const attention_shape& shape, bool full) {
-  const index positions = sequence_length(shape);
+  const index_type positions = sequence_length(shape);
   return bench.of(rotary_table<double>(facts_of(shape, full), positions), {4, positions, shape.head_dim / 2});
 }
 
@@ -66,7 +68,7 @@ void on_every_attention(Body body) {
 /// y, log_sum_exp and dqkv of one attention, as results.
 template <class Bench>
 void attend_both_ways(Bench& bench, const attention_shape& shape, view<const typename Bench::scalar, 3> table) {
-  const index rows = shape.batch * shape.length, dim = shape.dim();
+  const index_type rows = shape.batch * shape.length, dim = shape.dim();
   const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
   const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
   attention(bench.backend, shape, table, qkv, y, log_sum_exp);
@@ -182,7 +184,7 @@ TEST_CASE("attention to equal keys is the mean of the values in the window") {
 
 TEST_CASE("a key outside the window or in the future changes no bit") {
   struct window {
-    index length, span;
+    index_type length, span;
     int dilation;
   };
   // In the last two 16 queries see all of 64 keys but one key of one query, or nothing but such a pair.
@@ -192,20 +194,20 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
       const auto [length, span, dilation] = own;
       const attention_shape shape{2, length, 2, 10, span, dilation};
       CAPTURE_SHAPE(shape);
-      const index rows = shape.batch * shape.length, dim = shape.dim();
+      const index_type rows = shape.batch * shape.length, dim = shape.dim();
       const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
       const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.length});
       attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       const std::vector<double> before = bench.read(y), original = bench.read(qkv);
-      for (const index changed : {0, 1, 15, 16, 31, 49, 111}) {
+      for (const index_type changed : {0, 1, 15, 16, 31, 49, 111}) {
         if (changed >= length) continue;
         std::vector<double> other = original;
-        for (index d = dim; d < 3 * dim; ++d) other[static_cast<std::size_t>(changed * 3 * dim + d)] += 1 + d % 3;
+        for (index_type d = dim; d < 3 * dim; ++d) other[static_cast<std::size_t>(changed * 3 * dim + d)] += 1 + d % 3;
         bench.write(qkv, other);
         attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
         const std::vector<double> after = bench.read(y);
-        for (index r = 0; r < rows; ++r) {
-          const index distance = r - changed;
+        for (index_type r = 0; r < rows; ++r) {
+          const index_type distance = r - changed;
           const bool sees = r < shape.length && distance >= 0 && distance % dilation == 0 && distance / dilation < span;
           const auto from = r * dim, to = from + dim;
           const bool same = std::equal(before.begin() + from, before.begin() + to, after.begin() + from);
@@ -216,7 +218,7 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
 }
 
 TEST_CASE("a query, key or value that is not a number shows in what sees it") {
-  for (const index which : {0, 1, 2}) {
+  for (const index_type which : {0, 1, 2}) {
     // Some backends multiply values that are not seen by weights of 0; kernels of tensor cores promise not to.
     const auto law = [&](auto& bench, bool alone) {
       CAPTURE(which);
@@ -228,7 +230,7 @@ TEST_CASE("a query, key or value that is not a number shows in what sees it") {
       bench.write(qkv, values);
       attention(bench.backend, shape, {}, qkv, y, log_sum_exp);
       const std::vector<double> out = bench.read(y);
-      for (index row = 0; row < 20; ++row) {
+      for (index_type row = 0; row < 20; ++row) {
         CAPTURE(row);
         const std::vector<double> own(out.begin() + row * 6, out.begin() + (row + 1) * 6);
         const bool sees = row >= 9 && row < (which == 0 ? 10 : 13);
@@ -243,14 +245,14 @@ TEST_CASE("a query, key or value that is not a number shows in what sees it") {
 TEST_CASE("attention_step equals the reference") {
   for (const bool full : {false, true})
     for (const int head_dim : {2, 6, 10, 16, 32, 48, 64, 128})
-      for (const index span : {1, 5, 33}) {
+      for (const index_type span : {1, 5, 33}) {
         const attention_shape shape{3, 1, 2, head_dim, span, 1};
         CAPTURE_SHAPE(shape);
         check_against_reference(2e-6, [&](auto& bench) {  // as attention
-          const index dim = shape.dim();
+          const index_type dim = shape.dim();
           const auto table = bench.of(rotary_distance_table<double>(facts_of(shape, full)), {2, span, head_dim / 2});
           const auto keys = bench.all(0, {shape.batch, span, dim}), values = bench.all(0, {shape.batch, span, dim});
-          for (index count = 0; count < 2 * span; ++count) {
+          for (index_type count = 0; count < 2 * span; ++count) {
             const auto qkv = bench.normal({shape.batch, 3 * dim}), y = bench.unset({shape.batch, dim});
             attention_step(bench.backend, shape, count, qkv, table, keys, values, y);
             bench.result("y", y);
@@ -264,12 +266,12 @@ TEST_CASE("attention_step equals the reference") {
 TEST_CASE("steps over a sequence equal attention over the whole sequence") {
   for (const bool full : {false, true})
     for (const int head_dim : {6, 32})
-      for (const index span : {1, 5, 33, 60})
+      for (const index_type span : {1, 5, 33, 60})
         on_every_bench([&](auto& bench) {
           const attention_shape whole{2, 50, 3, head_dim, span, 1};
           CAPTURE_SHAPE(whole);
           CAPTURE(full);
-          const index rows = whole.batch * whole.length, dim = whole.dim();
+          const index_type rows = whole.batch * whole.length, dim = whole.dim();
           const auto qkv = bench.normal({rows, 3 * dim}), y = bench.unset({rows, dim});
           const std::vector<double> inputs_of_all = bench.read(qkv);
           const auto log_sum_exp = bench.unset({whole.batch, whole.heads, whole.length});
@@ -282,16 +284,16 @@ TEST_CASE("steps over a sequence equal attention over the whole sequence") {
           const auto keys = bench.unset({whole.batch, span, dim}), values = bench.unset({whole.batch, span, dim});
           const auto row = bench.unset({whole.batch, 3 * dim}), out = bench.unset({whole.batch, dim});
           std::vector<double> got(expected.size());
-          for (index i = 0; i < whole.length; ++i) {
+          for (index_type i = 0; i < whole.length; ++i) {
             std::vector<double> inputs;
-            for (index b = 0; b < whole.batch; ++b) {
+            for (index_type b = 0; b < whole.batch; ++b) {
               const auto from = inputs_of_all.begin() + (b * whole.length + i) * 3 * dim;
               inputs.insert(inputs.end(), from, from + 3 * dim);
             }
             bench.write(row, inputs);
             attention_step(bench.backend, one, i, row, table, keys, values, out);
             const std::vector<double> outputs = bench.read(out);
-            for (index b = 0; b < whole.batch; ++b)
+            for (index_type b = 0; b < whole.batch; ++b)
               std::copy_n(outputs.begin() + b * dim, dim, got.begin() + (b * whole.length + i) * dim);
           }
           // Two ways to the same scores, each with its own rounding.

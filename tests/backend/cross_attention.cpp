@@ -5,8 +5,8 @@ namespace strata {
 
 namespace {
 
-cross_attention_shape shape_of(index batch, index tokens, int query_stride, int key_stride, int heads, int head_dim,
-                               index span) {
+cross_attention_shape shape_of(index_type batch, index_type tokens, int query_stride, int key_stride, int heads,
+                               int head_dim, index_type span) {
   return {batch,        (tokens + query_stride - 1) / query_stride,
           query_stride, (tokens + key_stride - 1) / key_stride,
           key_stride,   heads,
@@ -18,10 +18,10 @@ template <class Body>
 void for_cross_attention_shapes(Body body) {
   int number = 0;
   for (const int head_dim : {2, 6, 16, 40})
-    for (const index tokens : {1, 2, 17, 75})
+    for (const index_type tokens : {1, 2, 17, 75})
       for (const auto& [query_stride, key_stride] :
            {std::pair<int, int>{1, 1}, {1, 2}, {1, 16}, {2, 1}, {16, 1}, {2, 8}, {8, 2}})
-        for (const index span : {1, 5, 16, 33}) {
+        for (const index_type span : {1, 5, 16, 33}) {
           ++number;
           if (tokens == 1 && query_stride + key_stride > 2) continue;  // one token is all, whatever the strides
           // Every combination of lengths, strides and spans with two widths of heads.
@@ -46,7 +46,7 @@ struct source {
   source(Bench& bench, const cross_attention_shape& own)
       : shape(own),
         key_value(bench.normal({own.batch * own.keys, 2 * own.dim()})),
-        bias(bench.normal({index{own.heads}, own.span})) {}
+        bias(bench.normal({index_type{own.heads}, own.span})) {}
 };
 
 }  // namespace
@@ -56,7 +56,7 @@ TEST_CASE("cross_attention and its gradient equal the reference") {
     CAPTURE_CROSS(shape);
     // As attention, but a score also has a bias, and gradients add to numbers that they may cancel.
     check_against_reference(2e-5, [&](auto& bench) {
-      const index rows = shape.batch * shape.queries, dim = shape.dim();
+      const index_type rows = shape.batch * shape.queries, dim = shape.dim();
       cross_attention_shape other = shape;  // the queries meet their own sequence too
       other.keys = shape.queries;
       other.key_stride = shape.query_stride;
@@ -75,7 +75,7 @@ TEST_CASE("cross_attention and its gradient equal the reference") {
       for (const auto& each : {first, second}) {
         const auto dkey_value = bench.normal({each.key_value.shape[0], 2 * dim});
         // It adds to some number that a sum over all queries, which may be next to nothing, does not cancel.
-        const auto dbias = bench.all(5, {index{shape.heads}, each.shape.span});
+        const auto dbias = bench.all(5, {index_type{shape.heads}, each.shape.span});
         cross_attention_backward(bench.backend, each.shape, query, each.key_value, each.bias, y, log_sum_exp, dy,
                                  dquery, dkey_value, dbias);
         bench.result("dquery", dquery);
@@ -108,7 +108,7 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
   on_every_bench([](auto& bench) {
     // The second call's keys stand beside the first's: as if every key had a twin.
     const cross_attention_shape half = shape_of(2, 30, 1, 2, 2, 6, 4), whole = shape_of(2, 30, 1, 1, 2, 6, 8);
-    const index rows = 60, dim = half.dim();
+    const index_type rows = 60, dim = half.dim();
     const source all(bench, whole);
     const auto query = bench.normal({rows, dim}), expected = bench.unset({rows, dim}), y = bench.unset({rows, dim});
     const auto log_sum_exp = bench.unset({2, 2, 30});
@@ -116,9 +116,9 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
     cross_attention(bench.backend, whole, query, all.key_value, bias, expected, log_sum_exp, update::replace);
     const std::vector<double> keys = bench.read(all.key_value);
     update mode = update::replace;
-    for (const index first : {0, 1}) {  // keys at even tokens, then those at odd ones
+    for (const index_type first : {0, 1}) {  // keys at even tokens, then those at odd ones
       std::vector<double> some;
-      for (index r = 0; r < rows; ++r)
+      for (index_type r = 0; r < rows; ++r)
         if (r % 2 == first) some.insert(some.end(), keys.begin() + r * 2 * dim, keys.begin() + (r + 1) * 2 * dim);
       const auto part = bench.of(some, {rows / 2, 2 * dim});
       const auto part_bias = bench.all(0.5, {2, 4});
@@ -127,7 +127,7 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
     }
     // Odd queries see the last 8 keys either way.
     const std::vector<double> wanted = bench.read(expected), got = bench.read(y);
-    for (index r = 1; r < rows; r += 2) {
+    for (index_type r = 1; r < rows; r += 2) {
       const auto from = r * dim, to = from + dim;
       CHECK(relative_error({got.begin() + from, got.begin() + to}, {wanted.begin() + from, wanted.begin() + to}) <
             2e-6);
@@ -137,11 +137,11 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
 
 TEST_CASE("a key that a query does not see changes no bit of cross_attention") {
   for (const auto& [query_stride, key_stride] : {std::pair<int, int>{1, 1}, {1, 4}, {4, 1}, {2, 8}})
-    for (const index span : {1, 5, 20})
+    for (const index_type span : {1, 5, 20})
       on_every_bench([&, query_stride = query_stride, key_stride = key_stride](auto& bench) {
         const cross_attention_shape shape = shape_of(2, 50, query_stride, key_stride, 2, 10, span);
         CAPTURE_CROSS(shape);
-        const index rows = shape.batch * shape.queries, dim = shape.dim();
+        const index_type rows = shape.batch * shape.queries, dim = shape.dim();
         const source keys(bench, shape);
         const auto query = bench.normal({rows, dim}), y = bench.unset({rows, dim});
         const auto log_sum_exp = bench.unset({shape.batch, shape.heads, shape.queries});
@@ -150,13 +150,13 @@ TEST_CASE("a key that a query does not see changes no bit of cross_attention") {
           return bench.read(y);
         };
         const std::vector<double> before = attend(), original = bench.read(keys.key_value);
-        for (index changed = 0; changed < shape.keys; changed += 3) {
+        for (index_type changed = 0; changed < shape.keys; changed += 3) {
           std::vector<double> other = original;
-          for (index d = 0; d < 2 * dim; ++d) other[static_cast<std::size_t>(changed * 2 * dim + d)] += 1 + d % 3;
+          for (index_type d = 0; d < 2 * dim; ++d) other[static_cast<std::size_t>(changed * 2 * dim + d)] += 1 + d % 3;
           bench.write(keys.key_value, other);
           const std::vector<double> after = attend();
-          for (index r = 0; r < rows; ++r) {
-            const index token = r * query_stride, distance = token / key_stride - changed;
+          for (index_type r = 0; r < rows; ++r) {
+            const index_type token = r * query_stride, distance = token / key_stride - changed;
             const bool sees = r < shape.queries && distance >= 0 && distance < span;
             const auto from = r * dim, to = from + dim;
             const bool same = std::equal(before.begin() + from, before.begin() + to, after.begin() + from);
@@ -169,14 +169,14 @@ TEST_CASE("a key that a query does not see changes no bit of cross_attention") {
 TEST_CASE("steps over rings equal cross_attention over whole sequences") {
   for (const int head_dim : {6, 32, 64, 128})
     for (const auto& [query_stride, key_stride] : {std::pair<int, int>{1, 1}, {1, 4}, {4, 1}, {2, 8}})
-      for (const index span : {1, 5, 33}) {
+      for (const index_type span : {1, 5, 33}) {
         if (head_dim > 32 && query_stride * key_stride != 4) continue;  // wide heads with some strides
         on_every_bench([&, query_stride = query_stride, key_stride = key_stride](auto& bench) {
-          const index tokens = 50;
+          const index_type tokens = 50;
           const cross_attention_shape shape = shape_of(2, tokens, query_stride, key_stride, 3, head_dim, span);
           const cross_attention_shape other = shape_of(2, tokens, query_stride, 2, 3, head_dim, 4);
           CAPTURE_CROSS(shape);
-          const index rows = shape.batch * shape.queries, dim = shape.dim();
+          const index_type rows = shape.batch * shape.queries, dim = shape.dim();
           const source first(bench, shape), second(bench, other);
           const auto query = bench.normal({rows, dim}), y = bench.unset({rows, dim});
           const auto log_sum_exp = bench.unset({2, 3, shape.queries});
@@ -184,9 +184,9 @@ TEST_CASE("steps over rings equal cross_attention over whole sequences") {
           cross_attention(bench.backend, other, query, second.key_value, second.bias, y, log_sum_exp, update::add);
           const std::vector<double> expected = bench.read(y), queries = bench.read(query);
 
-          const auto rows_of = [](const std::vector<double>& from, index length, index i, index width) {
+          const auto rows_of = [](const std::vector<double>& from, index_type length, index_type i, index_type width) {
             std::vector<double> both;
-            for (index b = 0; b < 2; ++b)
+            for (index_type b = 0; b < 2; ++b)
               both.insert(both.end(), from.begin() + (b * length + i) * width,
                           from.begin() + (b * length + i + 1) * width);
             return both;
@@ -197,7 +197,7 @@ TEST_CASE("steps over rings equal cross_attention over whole sequences") {
           const auto near = bench.unset({2, span, 2 * dim}), far = bench.unset({2, 4, 2 * dim});
           const std::vector<double> near_rows = bench.read(first.key_value), far_rows = bench.read(second.key_value);
           std::vector<double> got(expected.size());
-          for (index t = 0; t < tokens; ++t) {
+          for (index_type t = 0; t < tokens; ++t) {
             const auto keep = [&](const cross_attention_shape& own, const std::vector<double>& all, const auto& ring) {
               if (t % own.key_stride != 0) return;
               bench.write(pair, rows_of(all, own.keys, t / own.key_stride, 2 * dim));
@@ -206,13 +206,13 @@ TEST_CASE("steps over rings equal cross_attention over whole sequences") {
             keep(shape, near_rows, near);
             keep(other, far_rows, far);
             if (t % query_stride != 0) continue;
-            const index i = t / query_stride;
+            const index_type i = t / query_stride;
             bench.write(one_query, rows_of(queries, shape.queries, i, dim));
             cross_attention_step(bench.backend, shape, t / key_stride + 1, one_query, near, first.bias, out, total,
                                  update::replace);
             cross_attention_step(bench.backend, other, t / 2 + 1, one_query, far, second.bias, out, total, update::add);
             const std::vector<double> outputs = bench.read(out);
-            for (index b = 0; b < 2; ++b)
+            for (index_type b = 0; b < 2; ++b)
               std::copy_n(outputs.begin() + b * dim, dim, got.begin() + (b * shape.queries + i) * dim);
           }
           CHECK(relative_error(got, expected) < 5e-6);  // two ways to the same scores, each with its own rounding

@@ -4,7 +4,7 @@
 namespace strata {
 
 TEST_CASE("dropout equals the reference: the same mask for every thread count and instruction set") {
-  for (const index size : {1, 15, 64, 77, 1000, 40003})
+  for (const index_type size : {1, 15, 64, 77, 1000, 40003})
     for (const double rate : {0.0, 0.1, 0.75, 0.999}) {
       CAPTURE(size, rate);
       const std::uint64_t high = std::uint64_t{5} << 32;
@@ -22,7 +22,7 @@ TEST_CASE("dropout equals the reference: the same mask for every thread count an
 
 TEST_CASE("dropout keeps its share, whatever it keeps it scales, and nothing that is dropped is read") {
   on_every_bench([](auto& bench) {
-    constexpr index size = 40003;
+    constexpr index_type size = 40003;
     const auto ones = bench.all(1, {size}), y = bench.unset({size});
     for (const double rate : {0.1, 0.5, 0.9}) {
       CAPTURE(rate);

@@ -4,11 +4,11 @@
 namespace strata {
 
 TEST_CASE("embedding equals the reference") {
-  for (const index rows : {1, 17, 300, 5000})  // many rows are worth several groups of threads
-    for (const index dim : {1, 37, 132}) {
+  for (const index_type rows : {1, 17, 300, 5000})  // many rows are worth several groups of threads
+    for (const index_type dim : {1, 37, 132}) {
       if (rows > 300 && dim > 37) continue;
       CAPTURE(rows, dim);
-      const index vocabulary = 67;
+      const index_type vocabulary = 67;
       check_against_reference(0, [&](auto& bench) {
         const auto ids = bench.tokens(-2, 66, {rows});
         const auto table = bench.normal({vocabulary, dim}), y = bench.unset({rows, dim});

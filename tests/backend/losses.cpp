@@ -7,12 +7,12 @@
 namespace strata {
 
 TEST_CASE("window_targets equals the reference") {
-  for (const index length : {1, 2, 17, 301})
-    for (const auto& [window, stride] : {std::pair<index, int>{1, 1}, {2, 1}, {4, 2}, {8, 4}})
-      for (const index offset : {1 - window, index{0}, index{1}, index{5}}) {
+  for (const index_type length : {1, 2, 17, 301})
+    for (const auto& [window, stride] : {std::pair<index_type, int>{1, 1}, {2, 1}, {4, 2}, {8, 4}})
+      for (const index_type offset : {1 - window, index_type{0}, index_type{1}, index_type{5}}) {
         CAPTURE(length, window, stride, offset);
         check_against_reference(0, [&, window = window, stride = stride](auto& bench) {
-          const index positions = (length + stride - 1) / stride;
+          const index_type positions = (length + stride - 1) / stride;
           const auto ids = bench.tokens(0, 66, {3, length});
           const auto targets = bench.tokens(100, 200, {3, positions, window});
           window_targets(bench.backend, ids, stride, offset, targets);
@@ -34,9 +34,10 @@ TEST_CASE("window_targets: known values") {
 }
 
 TEST_CASE("quantize equals the reference") {
-  for (const auto& [length, kept] : {std::pair<index, index>{1, 1}, {3, 0}, {17, 16}, {60, 60}})
-    for (const index dim : {2, 5, 16, 67})
-      for (const auto& [books, count, width] : {std::array<index, 3>{1, 2, 1}, {3, 19, 8}, {2, 67, 17}, {1, 300, 16}}) {
+  for (const auto& [length, kept] : {std::pair<index_type, index_type>{1, 1}, {3, 0}, {17, 16}, {60, 60}})
+    for (const index_type dim : {2, 5, 16, 67})
+      for (const auto& [books, count, width] :
+           {std::array<index_type, 3>{1, 2, 1}, {3, 19, 8}, {2, 67, 17}, {1, 300, 16}}) {
         CAPTURE(length, kept, dim, books, count, width);
         check_against_reference(0, [&, length = length, kept = kept, books = books, count = count,
                                     width = width](auto& bench) {
@@ -66,8 +67,8 @@ TEST_CASE("quantize: known values") {
 }
 
 TEST_CASE("cross_entropy equals the reference") {
-  for (const index rows : {1, 5, 300})
-    for (const index vocabulary : {2, 16, 67, 300, 1100, 1301})
+  for (const index_type rows : {1, 5, 300})
+    for (const index_type vocabulary : {2, 16, 67, 300, 1100, 1301})
       for (const token ignore : {-1, 0})
         for (const double scale : {0.1, 1.0, 30.0}) {
           if (rows * vocabulary > 300 * 67) continue;
@@ -124,10 +125,10 @@ TEST_CASE("a logit that is not a finite number shows in loss and gradient") {
 }
 
 TEST_CASE("cosine_distance equals the reference") {
-  for (const index length : {1, 2, 17, 60})
-    for (const index dim : {1, 5, 16, 67, 300, 1100}) {
+  for (const index_type length : {1, 2, 17, 60})
+    for (const index_type dim : {1, 5, 16, 67, 300, 1100}) {
       if (length * dim > 60 * 67) continue;
-      const index batch = 1 + length % 3;
+      const index_type batch = 1 + length % 3;
       CAPTURE(batch, length, dim);
       // In one dimension the exact gradient is 0 and only its rounding is left.
       const double tolerance = dim == 1 ? 1e-5 : 1e-6;
@@ -170,13 +171,13 @@ TEST_CASE("cosine_distance: known values") {
 }
 
 TEST_CASE("embedding_distance equals the reference") {
-  for (const index length : {1, 2, 17, 60})
-    for (const index dim : {1, 5, 16, 67, 300, 1100})
+  for (const index_type length : {1, 2, 17, 60})
+    for (const index_type dim : {1, 5, 16, 67, 300, 1100})
       for (const distance_settings& settings : {distance_settings{.squared = 1, .share = 0.5},
                                                 {.squared = 0, .smooth = 1, .decay = 0.3},
                                                 {.squared = 0.1, .smooth = 0, .cosine = 0.9, .decay = 1}}) {
         if (length * dim > 60 * 67) continue;
-        const index batch = 1 + length % 3, first = length % 4, rows = batch * length;
+        const index_type batch = 1 + length % 3, first = length % 4, rows = batch * length;
         CAPTURE(batch, length, dim, settings.smooth, settings.cosine);
         check_against_reference(2e-6, [&](auto& bench) {
           const auto prediction = bench.normal({batch, length, dim}),
@@ -208,7 +209,8 @@ TEST_CASE("embedding_distance: known values") {
     const auto targets = bench.tokens_of({5, 1}, {2});
     const auto distance = [&](const distance_settings& settings, double lost_before) {
       const auto loss = bench.all(10, {1}), lost = bench.all(lost_before, {2});
-      embedding_distance(bench.backend, settings, prediction, embedding, index{1}, targets, 5, 1.f, loss, lost, {}, {});
+      embedding_distance(bench.backend, settings, prediction, embedding, index_type{1}, targets, 5, 1.f, loss, lost, {},
+                         {});
       return std::pair{bench.read(loss)[0] - 10, bench.read(lost)[1] - lost_before};
     };
     CHECK(distance({}, 0).first == Approx(6.5).epsilon(1e-6));
@@ -219,7 +221,7 @@ TEST_CASE("embedding_distance: known values") {
     CHECK(lost == Approx(6.5).epsilon(1e-6));
 
     const auto dprediction = bench.unset({1, 2, 2}), dembedding = bench.all(0, {1, 3, 2});
-    embedding_distance(bench.backend, {}, prediction, embedding, index{1}, targets, 5, 1.f, bench.all(0, {1}),
+    embedding_distance(bench.backend, {}, prediction, embedding, index_type{1}, targets, 5, 1.f, bench.all(0, {1}),
                        bench.all(0, {2}), dprediction, dembedding);
     CHECK(bench.read(dprediction) == std::vector<double>{0, 0, 3, 2});
     CHECK(bench.read(dembedding) == std::vector<double>{0, 0, 0, 0, -3, -2});
@@ -228,7 +230,7 @@ TEST_CASE("embedding_distance: known values") {
 
 TEST_CASE("sigmoid_pairs equals the reference") {
   for (const auto& [first, rows, columns] :
-       {std::array<index, 3>{0, 1, 1}, {0, 3, 3}, {6, 1, 7}, {3, 5, 67}, {237, 64, 301}})
+       {std::array<index_type, 3>{0, 1, 1}, {0, 3, 3}, {6, 1, 7}, {3, 5, 67}, {237, 64, 301}})
     for (const double bias : {-10.0, 0.3}) {
       CAPTURE(first, rows, columns, bias);
       // exp turns the absolute error of a logit, which may be 40, into a relative one.
@@ -255,7 +257,7 @@ TEST_CASE("sigmoid_pairs: known values") {
     const auto zero = bench.all(0, {1}), loss = bench.all(4, {1});
     const auto dlog_scale = bench.all(1, {1}), dbias = bench.all(1, {1});
     const auto equal = bench.all(0, {2, 3});
-    sigmoid_pairs(bench.backend, equal, index{1}, zero, zero, 6.f, loss, dlog_scale, dbias);
+    sigmoid_pairs(bench.backend, equal, index_type{1}, zero, zero, 6.f, loss, dlog_scale, dbias);
     CHECK(bench.read(loss)[0] == Approx(4 + 2 * std::log(2.0)).epsilon(1e-6));
     CHECK(bench.read(equal) == std::vector<double>{1, -1, 1, 1, 1, -1});
     CHECK(bench.read(dlog_scale)[0] == 1);
@@ -264,7 +266,7 @@ TEST_CASE("sigmoid_pairs: known values") {
     // Logits of 8 on the diagonal and -8 elsewhere: what is left is tiny, and exact.
     const auto sure = bench.of({9, -7, -7, 9}, {2, 2});
     const auto tiny = bench.all(0, {1});
-    sigmoid_pairs(bench.backend, sure, index{0}, zero, bench.all(-1, {1}), 1.f, tiny, dlog_scale, dbias);
+    sigmoid_pairs(bench.backend, sure, index_type{0}, zero, bench.all(-1, {1}), 1.f, tiny, dlog_scale, dbias);
     CHECK(bench.read(tiny)[0] == Approx(2 * std::log1p(std::exp(-8.0))).epsilon(1e-5));
   });
 }

@@ -4,7 +4,7 @@
 namespace strata {
 
 TEST_CASE("memory operations equal the reference, to the bit") {
-  for (const index size : {1, 7, 1000, 40003}) {
+  for (const index_type size : {1, 7, 1000, 40003}) {
     CAPTURE(size);
     check_against_reference(0, [&](auto& bench) {
       const auto x = bench.normal({size}), copied = bench.unset({size}), filled = bench.unset({size});

@@ -8,26 +8,28 @@ namespace {
 /// Calls `body(batch, length, dim, shift)`; the last size is worth several threads.
 template <class Body>
 void for_norm_sizes(Body body) {
-  for (const index length : {1, 2, 17, 50})
-    for (const index dim : {5, 16, 20, 33})
+  for (const index_type length : {1, 2, 17, 50})
+    for (const index_type dim : {5, 16, 20, 33})
       for (const int shift : {0, 1, 3}) body(1 + length % 3, length, dim, shift);
-  for (const int shift : {0, 3}) body(index{3}, index{101}, index{67}, shift);
-  body(index{0}, index{4}, index{5}, 0);
-  body(index{1}, index{2200}, index{20}, 1);                                         // more rows than warps
-  for (const index dim : {300, 600, 1101, 1200}) body(index{1}, index{37}, dim, 1);  // up to more than registers hold
+  for (const int shift : {0, 3}) body(index_type{3}, index_type{101}, index_type{67}, shift);
+  body(index_type{0}, index_type{4}, index_type{5}, 0);
+  body(index_type{1}, index_type{2200}, index_type{20}, 1);  // more rows than warps
+  for (const index_type dim : {300, 600, 1101, 1200})
+    body(index_type{1}, index_type{37}, dim, 1);  // up to more than registers hold
 }
 
 /// Gradients of gains and biases are sums over rows, which round more where these are many.
-double norm_tolerance(index length) { return length > 1000 ? 4e-6 : 1e-6; }
+double norm_tolerance(index_type length) { return length > 1000 ? 4e-6 : 1e-6; }
 
 /// token_shift(x), as docs/model.md says it.
-std::vector<double> token_shifted(const std::vector<double>& x, index batch, index length, index dim, index shift) {
+std::vector<double> token_shifted(const std::vector<double>& x, index_type batch, index_type length, index_type dim,
+                                  index_type shift) {
   std::vector<double> y(x.size());
-  for (index b = 0; b < batch; ++b)
-    for (index i = 0; i < length; ++i)
-      for (index d = 0; d < dim; ++d) {
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type i = 0; i < length; ++i)
+      for (index_type d = 0; d < dim; ++d) {
         const bool stays = shift == 0 || 2 * d < dim;  // the first ceil(dim / 2)
-        const index from = stays ? i : i - shift;
+        const index_type from = stays ? i : i - shift;
         y[static_cast<std::size_t>((b * length + i) * dim + d)] =
             from < 0 ? 0 : x[static_cast<std::size_t>((b * length + from) * dim + d)];
       }
@@ -37,7 +39,7 @@ std::vector<double> token_shifted(const std::vector<double>& x, index batch, ind
 }  // namespace
 
 TEST_CASE("rms_norm equals the reference") {
-  for_norm_sizes([](index batch, index length, index dim, int shift) {
+  for_norm_sizes([](index_type batch, index_type length, index_type dim, int shift) {
     CAPTURE(batch, length, dim, shift);
     check_against_reference(norm_tolerance(length), [&](auto& bench) {
       const auto x = bench.normal({batch, length, dim}), y = bench.unset({batch, length, dim});
@@ -55,7 +57,7 @@ TEST_CASE("rms_norm equals the reference") {
 }
 
 TEST_CASE("layer_norm equals the reference") {
-  for_norm_sizes([](index batch, index length, index dim, int shift) {
+  for_norm_sizes([](index_type batch, index_type length, index_type dim, int shift) {
     CAPTURE(batch, length, dim, shift);
     check_against_reference(norm_tolerance(length), [&](auto& bench) {
       const auto x = bench.normal({batch, length, dim}), y = bench.unset({batch, length, dim});
@@ -94,11 +96,11 @@ TEST_CASE("norms: known values") {
 }
 
 TEST_CASE("a norm sees token-shifted rows") {
-  for (const index dim : {2, 7, 33})
+  for (const index_type dim : {2, 7, 33})
     for (const int shift : {1, 3, 20})
       on_every_bench([&](auto& bench) {
         CAPTURE(dim, shift);
-        const index batch = 2, length = 17;
+        const index_type batch = 2, length = 17;
         const auto x = bench.normal({batch, length, dim});
         const auto shifted = bench.of(token_shifted(bench.read(x), batch, length, dim, shift), {batch, length, dim});
         const auto y = bench.unset({batch, length, dim}), expected = bench.unset({batch, length, dim});
@@ -114,12 +116,12 @@ TEST_CASE("a norm sees token-shifted rows") {
 }
 
 TEST_CASE("a norm gives the same bits wherever its rows lie") {
-  const index length = 9, dim = 24;
+  const index_type length = 9, dim = 24;
   on_every_bench([&](auto& bench) {
     const std::vector<double> values = bench.read(bench.normal({length * dim}));
     const auto gain = bench.normal({dim});
     std::vector<std::vector<double>> results;
-    for (const index offset : {0, 1}) {
+    for (const index_type offset : {0, 1}) {
       std::vector<double> moved(static_cast<std::size_t>(offset));
       moved.insert(moved.end(), values.begin(), values.end());
       auto x = bench.of(moved, {1, 1, length * dim + offset});
@@ -137,7 +139,7 @@ TEST_CASE("a norm gives the same bits wherever its rows lie") {
 
 TEST_CASE("gradients of norms add to what is there") {
   on_every_bench([](auto& bench) {
-    const index batch = 2, length = 9, dim = 7;
+    const index_type batch = 2, length = 9, dim = 7;
     const auto x = bench.normal({batch, length, dim}), dy = bench.normal({batch, length, dim});
     const auto y = bench.unset({batch, length, dim});
     const auto gain = bench.normal({dim}), bias = bench.normal({dim});
@@ -152,7 +154,7 @@ TEST_CASE("gradients of norms add to what is there") {
       backward();
       for (double& value : once) value *= 2;
       CHECK(relative_error(bench.read(dx), once) < 1e-6);
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         const auto n = static_cast<std::size_t>(d);
         CHECK(bench.read(dgain)[n] == Approx(2 * gain_once[n]).epsilon(1e-5).margin(1e-5));
         CHECK(bench.read(dbias)[n] == Approx(2 * bias_once[n]).epsilon(1e-5).margin(1e-5));

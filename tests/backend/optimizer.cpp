@@ -4,7 +4,7 @@
 namespace strata {
 
 TEST_CASE("squared_norm equals the reference") {
-  for (const index size : {1, 17, 4095, 4097, 40003}) {
+  for (const index_type size : {1, 17, 4095, 4097, 40003}) {
     CAPTURE(size);
     check_against_reference(1e-6, [&](auto& bench) {
       const auto x = bench.normal({size}), result = bench.unset({1});
@@ -15,7 +15,7 @@ TEST_CASE("squared_norm equals the reference") {
 }
 
 TEST_CASE("adam equals the reference") {
-  const auto check = [](index size, bool decoupled, double max_norm, index decayed) {
+  const auto check = [](index_type size, bool decoupled, double max_norm, index_type decayed) {
     CAPTURE(size, decoupled, max_norm, decayed);
     check_against_reference(2e-6, [&](auto& bench) {  // 1 - 0.99 has lost two digits in float
       const auto weight = bench.normal({size}), norm = bench.unset({1});
@@ -31,10 +31,10 @@ TEST_CASE("adam equals the reference") {
       bench.result("second moment", second);
     });
   };
-  for (const index size : {1, 17, 2501})
+  for (const index_type size : {1, 17, 2501})
     for (const bool decoupled : {true, false})
       for (const double max_norm : {0.0, 0.5, 1e6})
-        for (const index decayed : {index{0}, size / 3, size}) check(size, decoupled, max_norm, decayed);
+        for (const index_type decayed : {index_type{0}, size / 3, size}) check(size, decoupled, max_norm, decayed);
   for (const bool decoupled : {true, false}) check(10007, decoupled, 1, 3001);
 }
 
@@ -71,7 +71,7 @@ TEST_CASE("adam changes nothing when the norm of the gradient or another measure
   for (const std::vector<double>& measures : {std::vector{infinity}, {nan}, {4., infinity, 2.}, {4., 3., nan}})
     on_every_bench([&](auto& bench) {
       const auto gradient = bench.normal({5003}),
-                 norm = bench.of(measures, {static_cast<strata::index>(measures.size())});
+                 norm = bench.of(measures, {static_cast<strata::index_type>(measures.size())});
       const auto weight = bench.normal({5003}), first = bench.normal({5003}), second = bench.all(1, {5003});
       const auto everything = [&] { return std::vector{bench.read(weight), bench.read(first), bench.read(second)}; };
       const auto before = everything();
@@ -85,7 +85,7 @@ TEST_CASE("adam changes nothing when the norm of the gradient or another measure
 
 TEST_CASE("a gradient with a number that is not finite has a norm that is not finite") {
   for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 1e30})
-    for (const index place : {0, 4095, 4096, 9001})
+    for (const index_type place : {0, 4095, 4096, 9001})
       on_every_bench([&, place = place](auto& bench) {
         std::vector<double> values(9002, 1);
         values[static_cast<std::size_t>(place)] = bad;

@@ -34,14 +34,14 @@ void check_float_product(double tolerance, Body body) {
 }
 
 struct product_size {
-  index rows, in, out;
+  index_type rows, in, out;
 };
 
 /// Few rows take a path of their own; the large ones are worth several threads.
 std::vector<product_size> product_sizes() {
   std::vector<product_size> sizes;
-  for (const index rows : {1, 2, 3, 4, 5, 31, 70, 300})
-    for (const auto& [in, out] : {std::pair<index, index>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
+  for (const index_type rows : {1, 2, 3, 4, 5, 31, 70, 300})
+    for (const auto& [in, out] : {std::pair<index_type, index_type>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
       sizes.push_back({rows, in, out});
   sizes.push_back({3, 257, 301});  // few rows, and still worth several threads
   // Rows a power of two apart, which some providers of products move; split by rows and by columns.
@@ -115,7 +115,7 @@ TEST_CASE("bfloat16 rounds both inputs to the nearest number, ties to the even o
 }
 
 TEST_CASE("linear takes slices that start on any element") {
-  for (const index offset : {0, 1, 2, 4}) {
+  for (const index_type offset : {0, 1, 2, 4}) {
     CAPTURE(offset);
     check_float_product(1e-6, [&](auto& bench, auto factor) {
       const auto x = bench.normal({8, 16}), weight = bench.normal({16, 16}), y = bench.unset({8, 16});
@@ -178,7 +178,8 @@ TEST_CASE("linear with packed weights equals the reference") {
           body(bench, [&](auto x, auto bias, auto y) {
             // Multiples of 1/64 up to 127/64: they are packed alike in float and in double.
             std::vector<double> weights;
-            for (index n = 0; n < out * in; ++n) weights.push_back(double(n % in == 0 ? 127 : n * 37 % 255 - 127) / 64);
+            for (index_type n = 0; n < out * in; ++n)
+              weights.push_back(double(n % in == 0 ? 127 : n * 37 % 255 - 127) / 64);
             const auto packed = bench.template unset_of<std::int8_t>({out, in});
             const auto scale = bench.unset({out});
             pack_int8(bench.backend, bench.of(weights, {out, in}), packed, scale);
@@ -230,12 +231,12 @@ TEST_CASE("packed weights: known values") {
 
 TEST_CASE("linear: known values") {
   // Twice the same row, and then five times: the path of few rows, and the other.
-  for (const index rows : {1, 5})
+  for (const index_type rows : {1, 5})
     on_every_bench(
         [&](auto& bench) {
           const auto times = [&](std::vector<double> row) {
             std::vector<double> all;
-            for (index r = 0; r < rows; ++r) all.insert(all.end(), row.begin(), row.end());
+            for (index_type r = 0; r < rows; ++r) all.insert(all.end(), row.begin(), row.end());
             return all;
           };
           const auto x = bench.of(times({1, 2}), {rows, 2}), y = bench.unset({rows, 3});

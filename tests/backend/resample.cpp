@@ -6,18 +6,18 @@ namespace strata {
 namespace {
 
 struct level_shape {
-  index batch, tokens, dim;
+  index_type batch, tokens, dim;
   int compression, stride;
-  index positions() const { return (tokens + stride - 1) / stride; }
+  index_type positions() const { return (tokens + stride - 1) / stride; }
 };
 
 /// Calls `body(shape)`; lengths are not multiples of strides, and the last size is worth several threads.
 template <class Body>
 void for_level_shapes(Body body) {
-  for (const index tokens : {1, 2, 17, 50})
+  for (const index_type tokens : {1, 2, 17, 50})
     for (const auto& [compression, stride] :
          {std::pair<int, int>{1, 1}, {2, 1}, {2, 2}, {4, 2}, {8, 1}, {8, 8}, {16, 4}})
-      for (const index dim : {1, 5, 36}) body(level_shape{1 + tokens % 3, tokens, dim, compression, stride});
+      for (const index_type dim : {1, 5, 36}) body(level_shape{1 + tokens % 3, tokens, dim, compression, stride});
   body(level_shape{3, 301, 67, 4, 2});
 }
 
@@ -36,14 +36,14 @@ TEST_CASE("unfold and its gradient equal the reference") {
   for_level_shapes([](const level_shape& shape) {
     CAPTURE_LEVEL(shape);
     const auto [batch, tokens, dim, compression, stride] = shape;
-    const index positions = shape.positions(), width = dim * compression;
+    const index_type positions = shape.positions(), width = dim * compression;
     check_against_reference(
         1e-6, [&, batch = batch, tokens = tokens, dim = dim, compression = compression, stride = stride](auto& bench) {
           const auto x = bench.normal({batch, tokens, dim}), y = bench.unset({batch, positions, width});
-          unfold(bench.backend, x, compression, stride, index{0}, y);
+          unfold(bench.backend, x, compression, stride, index_type{0}, y);
           bench.result("y", y);
           const auto dy = bench.normal({batch, positions, width}), dx = bench.normal({batch, tokens, dim});
-          unfold_backward(bench.backend, dy, compression, stride, index{0}, dx);
+          unfold_backward(bench.backend, dy, compression, stride, index_type{0}, dx);
           bench.result("dx", dx);
           // One position alone, at the newest token.
           const auto last = bench.unset({batch, 1, width});
@@ -53,11 +53,11 @@ TEST_CASE("unfold and its gradient equal the reference") {
           unfold_backward(bench.backend, dlast, compression, stride, tokens - 1, dx);
           bench.result("dx of last", dx);
           // Each token once, from the first on: the last position may reach past the end.
-          const index pieces = (tokens + compression - 1) / compression;
+          const index_type pieces = (tokens + compression - 1) / compression;
           const auto ahead = bench.unset({batch, pieces, width}), dahead = bench.normal({batch, pieces, width});
-          unfold(bench.backend, x, compression, compression, index{compression} - 1, ahead);
+          unfold(bench.backend, x, compression, compression, index_type{compression} - 1, ahead);
           bench.result("ahead", ahead);
-          unfold_backward(bench.backend, dahead, compression, compression, index{compression} - 1, dx);
+          unfold_backward(bench.backend, dahead, compression, compression, index_type{compression} - 1, dx);
           bench.result("dx of ahead", dx);
         });
   });
@@ -81,10 +81,10 @@ TEST_CASE("window_mean and its gradient equal the reference") {
 TEST_CASE("repeat, subsample and their gradients equal the reference") {
   for_level_shapes([](const level_shape& shape) {
     CAPTURE_LEVEL(shape);
-    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const index_type batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
     const int stride = shape.stride;
-    for (const index column : {0, 3}) {
-      const index width = column + dim + (column == 0 ? 4 : 2);
+    for (const index_type column : {0, 3}) {
+      const index_type width = column + dim + (column == 0 ? 4 : 2);
       check_against_reference(1e-6, [&](auto& bench) {
         const auto x = bench.normal({batch, positions, dim}), y = bench.normal({batch, tokens, width});
         repeat(bench.backend, x, stride, column, y);
@@ -104,11 +104,11 @@ TEST_CASE("repeat, subsample and their gradients equal the reference") {
 TEST_CASE("take_columns and its gradient equal the reference") {
   for_level_shapes([](const level_shape& shape) {
     CAPTURE_LEVEL(shape);
-    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const index_type batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
     for (const int stride : {1, 4})
       check_against_reference(1e-6, [&](auto& bench) {
-        const index others = (tokens + stride - 1) / stride;
-        const index column = stride == 1 ? 1 : 4;
+        const index_type others = (tokens + stride - 1) / stride;
+        const index_type column = stride == 1 ? 1 : 4;
         const column_range range{shape.stride, 2 * column, stride, column, dim};
         const auto x = bench.normal({batch, positions, dim + 3 * column}),
                    y = bench.normal({batch, others, dim + 2 * column});
@@ -124,7 +124,7 @@ TEST_CASE("take_columns and its gradient equal the reference") {
 TEST_CASE("depthwise and its gradient equal the reference") {
   for_level_shapes([](const level_shape& shape) {
     CAPTURE_LEVEL(shape);
-    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const index_type batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
     const int stride = shape.stride;
     check_against_reference(1e-6, [&](auto& bench) {
       const auto x = bench.normal({batch, positions, dim}), y = bench.unset({batch, tokens, dim});
@@ -146,10 +146,10 @@ TEST_CASE("depthwise and its gradient equal the reference") {
 }
 
 TEST_CASE("keep_last equals the reference") {
-  for (const index length : {1, 2, 17, 50})
-    for (const index span : {1, 5, 33, 60})
+  for (const index_type length : {1, 2, 17, 50})
+    for (const index_type span : {1, 5, 33, 60})
       for (const int dilation : {1, 3, 20})
-        for (const index dim : {5, 8})
+        for (const index_type dim : {5, 8})
           check_against_reference(0, [&](auto& bench) {
             const auto x = bench.normal({2, length, 12});
             const auto ring = bench.all(7, {2, span, dim});
@@ -172,8 +172,8 @@ TEST_CASE("keep_last: known values") {
 }
 
 TEST_CASE("shift_step equals the reference") {
-  for (const index batch : {1, 3})
-    for (const index dim : {1, 2, 7, 130})
+  for (const index_type batch : {1, 3})
+    for (const index_type dim : {1, 2, 7, 130})
       check_against_reference(0, [&](auto& bench) {
         const auto previous = bench.normal({batch, dim}), y = bench.unset({batch, dim});
         for (int step = 0; step < 3; ++step) {
@@ -187,14 +187,14 @@ TEST_CASE("shift_step equals the reference") {
 TEST_CASE("gradients between levels are the transposed maps") {
   for_level_shapes([](const level_shape& shape) {
     CAPTURE_LEVEL(shape);
-    const index batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
+    const index_type batch = shape.batch, tokens = shape.tokens, dim = shape.dim, positions = shape.positions();
     const int compression = shape.compression, stride = shape.stride;
-    const index patch = dim * compression, column = 2, width = dim + 5;
+    const index_type patch = dim * compression, column = 2, width = dim + 5;
     on_every_bench([&](auto& bench) {
       const auto x = bench.normal({batch, tokens, dim}), ax = bench.unset({batch, positions, patch});
       const auto y = bench.normal({batch, positions, patch}), aty = bench.all(0, {batch, tokens, dim});
-      unfold(bench.backend, x, compression, stride, index{0}, ax);
-      unfold_backward(bench.backend, y, compression, stride, index{0}, aty);
+      unfold(bench.backend, x, compression, stride, index_type{0}, ax);
+      unfold_backward(bench.backend, y, compression, stride, index_type{0}, aty);
       CHECK(adjoint_error(bench.read(ax), bench.read(y), bench.read(x), bench.read(aty)) < 1e-6);
 
       const auto level = bench.normal({batch, positions, dim}), wide = bench.normal({batch, tokens, width});
@@ -215,14 +215,14 @@ TEST_CASE("between levels: known values") {
   on_every_bench([](auto& bench) {
     // 3 tokens of 2 channels; positions end at tokens 0 and 2 and see 2 tokens each, channel by channel.
     const auto x = bench.of({1, 10, 2, 20, 3, 30}, {1, 3, 2}), y = bench.unset({1, 2, 4});
-    unfold(bench.backend, x, 2, 2, index{0}, y);
+    unfold(bench.backend, x, 2, 2, index_type{0}, y);
     CHECK(bench.read(y) == std::vector<double>{0, 1, 0, 10, 2, 3, 20, 30});
     const auto dx = bench.all(100, {1, 3, 2});
-    unfold_backward(bench.backend, y, 2, 2, index{0}, dx);
+    unfold_backward(bench.backend, y, 2, 2, index_type{0}, dx);
     CHECK(bench.read(dx) == std::vector<double>{101, 110, 102, 120, 103, 130});
-    unfold(bench.backend, x, 2, 2, index{1}, y);  // the last position ends after the text
+    unfold(bench.backend, x, 2, 2, index_type{1}, y);  // the last position ends after the text
     CHECK(bench.read(y) == std::vector<double>{1, 2, 10, 20, 3, 0, 30, 0});
-    unfold_backward(bench.backend, y, 2, 2, index{1}, dx);
+    unfold_backward(bench.backend, y, 2, 2, index_type{1}, dx);
     CHECK(bench.read(dx) == std::vector<double>{102, 120, 104, 140, 106, 160});
 
     // The mean of the tokens that there are: of one, then of two.
@@ -234,13 +234,13 @@ TEST_CASE("between levels: known values") {
 
     // 2 positions at tokens 0 and 2 of 3, at column 1 of 4.
     const auto level = bench.of({1, 2, 3, 4}, {1, 2, 2}), wide = bench.all(9, {1, 3, 4});
-    repeat(bench.backend, level, 2, index{1}, wide);
+    repeat(bench.backend, level, 2, index_type{1}, wide);
     CHECK(bench.read(wide) == std::vector<double>{9, 1, 2, 9, 9, 1, 2, 9, 9, 3, 4, 9});
-    repeat_backward(bench.backend, wide, 2, index{1}, level);
+    repeat_backward(bench.backend, wide, 2, index_type{1}, level);
     CHECK(bench.read(level) == std::vector<double>{3, 6, 6, 8});
-    subsample(bench.backend, wide, 2, index{1}, level);
+    subsample(bench.backend, wide, 2, index_type{1}, level);
     CHECK(bench.read(level) == std::vector<double>{4, 8, 9, 12});
-    subsample_backward(bench.backend, level, 2, index{1}, wide);
+    subsample_backward(bench.backend, level, 2, index_type{1}, wide);
     CHECK(bench.read(wide) == std::vector<double>{9, 4, 8, 9, 9, 0, 0, 9, 9, 9, 12, 9});
 
     // The last column of levels at tokens 0 and 2, taken at tokens 0, 1 and 2; and the middle one of tokens, taken at 0 and 2.

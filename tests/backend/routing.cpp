@@ -6,14 +6,14 @@
 namespace strata {
 
 TEST_CASE("routing equals the reference") {
-  for (const index positions : {1, 5, 67, 300})
+  for (const index_type positions : {1, 5, 67, 300})
     for (const int dilation : {1, 2, 8})
       for (const double capacity : {0.01, 0.3, 1.0}) {
-        const index batch = 3, dim = positions % 64 + 4;
+        const index_type batch = 3, dim = positions % 64 + 4;
         level_facts level;
         level.capacity = capacity;
         level.dilation = dilation;
-        const index most = routed_rows(level, positions);
+        const index_type most = routed_rows(level, positions);
         CAPTURE(positions, dilation, capacity, most);
         check_against_reference(1e-6, [&](auto& bench) {
           const auto scores = bench.normal({batch, positions}), gate = bench.unset({batch, most});
@@ -77,25 +77,25 @@ TEST_CASE("routing one position at a time selects what routing the whole selects
   for (const double capacity : {0.07, 0.5, 1.0})
     on_every_bench([&](auto& bench) {
       const int dilation = 3;
-      const index positions = 100;
+      const index_type positions = 100;
       level_facts level;
       level.capacity = capacity;
       level.dilation = dilation;
-      const index most = routed_rows(level, positions);
+      const index_type most = routed_rows(level, positions);
       const auto scores = bench.normal({1, positions}), gate = bench.unset({1, most});
       const auto budget = bench.all(0, {dilation, 1}), steps = bench.all(0, {dilation, 1}), one = bench.unset({1, 1});
       const auto rows = bench.tokens(0, 0, {1, most}), row = bench.tokens(0, 0, {1, 1});
       route(bench.backend, capacity, dilation, 0, scores, budget, rows, gate);
       std::vector<double> expected;
       for (int sequence = 0; sequence < dilation; ++sequence)
-        for (index j = 0; j < level.sequence_length(positions, sequence); ++j) {
-          const index i = sequence + j * dilation;
+        for (index_type j = 0; j < level.sequence_length(positions, sequence); ++j) {
+          const index_type i = sequence + j * dilation;
           const strata::view<typename std::decay_t<decltype(bench)>::scalar, 2> score{scores.data + i, {1, 1}};
           route(bench.backend, capacity, 1, j, score, steps.slice(sequence, 1), row, one);
           if (bench.read(row)[0] == 0) expected.push_back(static_cast<double>(i));
         }
       CHECK(expected.size() >= 3);
-      CHECK(static_cast<index>(expected.size()) <= most);
+      CHECK(static_cast<index_type>(expected.size()) <= most);
       expected.resize(static_cast<std::size_t>(most), -1);
       CHECK(bench.read(rows) == expected);
       CHECK(bench.read(steps) == bench.read(budget));

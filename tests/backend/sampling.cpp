@@ -11,26 +11,27 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// What `sample` draws for logits[B,V].
 template <class Bench>
 std::vector<double> drawn(Bench& bench, const sampling_options& options, std::uint64_t counter,
-                          const std::vector<double>& logits, index batch) {
+                          const std::vector<double>& logits, index_type batch) {
   const auto ids = bench.tokens_of(std::vector<token>(static_cast<std::size_t>(batch), -7), {batch});
-  sample(bench.backend, options, counter, bench.of(logits, {batch, static_cast<index>(logits.size()) / batch}), ids);
+  sample(bench.backend, options, counter, bench.of(logits, {batch, static_cast<index_type>(logits.size()) / batch}),
+         ids);
   return bench.read(ids);
 }
 
-std::vector<double> repeated(const std::vector<double>& row, index times) {
+std::vector<double> repeated(const std::vector<double>& row, index_type times) {
   std::vector<double> rows;
-  for (index n = 0; n < times; ++n) rows.insert(rows.end(), row.begin(), row.end());
+  for (index_type n = 0; n < times; ++n) rows.insert(rows.end(), row.begin(), row.end());
   return rows;
 }
 
 }  // namespace
 
 TEST_CASE("sampling equals the reference: the same tokens") {
-  for (const index vocabulary : {1, 2, 31, 256, 257, 2048, 5000})
+  for (const index_type vocabulary : {1, 2, 31, 256, 257, 2048, 5000})
     for (const double threshold : {0.0, 0.9, 1.0}) {
       CAPTURE(vocabulary, threshold);
       check_against_reference(0, [&](auto& bench) {
-        const index batch = vocabulary % 3 + 1;
+        const index_type batch = vocabulary % 3 + 1;
         const auto ids = bench.tokens(0, 0, {batch});
         const auto logits = bench.normal({batch, vocabulary}, 2), equal = bench.unset({batch, vocabulary});
         // Many are equal, zeros of both signs among them, so that the last candidates are some of many.
@@ -48,7 +49,7 @@ TEST_CASE("sampling equals the reference: the same tokens") {
 }
 
 TEST_CASE("sampling follows the softmax of the candidates") {
-  constexpr index texts = 400;
+  constexpr index_type texts = 400;
   const std::vector<double> logits{0.5, -2, 3, 2, -1, 2.5, 1, -3};
   for (const sampling_options& options :
        {sampling_options{1, 0}, sampling_options{2, 0.25}, sampling_options{1, 0.6}}) {

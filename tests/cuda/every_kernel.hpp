@@ -10,16 +10,16 @@
 
 namespace kernels {
 
-using strata::index;
+using strata::index_type;
 
 template <class Config>
-void train_and_write(strata::cuda& backend, index steps) {
+void train_and_write(strata::cuda& backend, index_type steps) {
   const std::vector<std::uint8_t> text(200, 'a');
   strata::training_options options;
   options.batch = 2;
   options.length = 32;
   strata::trainer<Config, strata::cuda> trainer(backend, options);
-  for (index step = 0; step < steps; ++step) trainer.train_step(text);
+  for (index_type step = 0; step < steps; ++step) trainer.train_step(text);
   const std::vector<std::vector<strata::token>> prompts{{'a', 'b', 'c'}};
   for (const auto format :
        {strata::weight_format::float32, strata::weight_format::bfloat16, strata::weight_format::int8}) {
@@ -29,11 +29,11 @@ void train_and_write(strata::cuda& backend, index steps) {
 }
 
 /// All attention of one head of E channels, over n positions.
-inline void attend(strata::cuda& backend, int head_dim, index n) {
-  const index E = head_dim, span = n / 2;
+inline void attend(strata::cuda& backend, int head_dim, index_type n) {
+  const index_type E = head_dim, span = n / 2;
   strata::device_buffer<float> memory(16 * n * E);
   float* next = memory.data();
-  const auto make = [&]<int Rank>(std::array<index, Rank> shape) {
+  const auto make = [&]<int Rank>(std::array<index_type, Rank> shape) {
     const strata::view<float, Rank> made{next, shape};
     next += made.size();
     return made;
@@ -66,7 +66,7 @@ inline void attend(strata::cuda& backend, int head_dim, index n) {
 /// What models this small do not do: sums over so many rows that they are made in groups, products without terms, and the
 /// gradient of a mean, which no loss needs.
 inline void add_up(strata::cuda& backend) {
-  constexpr index rows = 4096;
+  constexpr index_type rows = 4096;
   strata::device_buffer<float> memory(rows + 2);
   strata::device_buffer<strata::token> ids(rows);
   const strata::view<float, 2> column{memory.data(), {rows, 1}}, sum{memory.data() + rows, {1, 1}};
@@ -79,8 +79,8 @@ inline void add_up(strata::cuda& backend) {
 }
 
 /// Rows of C channels, which are wider than those of small models, have kernels of their own.
-inline void wide_rows(strata::cuda& backend, index C) {
-  constexpr index V = 3000;
+inline void wide_rows(strata::cuda& backend, index_type C) {
+  constexpr index_type V = 3000;
   strata::device_buffer<float> memory(2 * V + 8);
   strata::device_buffer<strata::token> ids(2);
   const strata::view<float, 3> x{memory.data(), {1, 2, C}}, dx{memory.data() + 2 * C, {1, 2, C}};
@@ -101,14 +101,14 @@ inline void wide_rows(strata::cuda& backend, index C) {
 }
 
 /// `steps` of training: the first is launched as it is, the second is captured, and from then on graphs are launched.
-inline void execute_every_kernel(index steps) {
+inline void execute_every_kernel(index_type steps) {
   strata::cuda backend;
   train_and_write<device_models::many_things>(backend, steps);
   train_and_write<device_models::attends_to_levels>(backend, steps);
   train_and_write<device_models::separable>(backend, steps);
   train_and_write<device_models::shifts_levels>(backend, steps);
   add_up(backend);
-  for (const index C : {300, 600}) wide_rows(backend, C);
+  for (const index_type C : {300, 600}) wide_rows(backend, C);
   strata::cuda rounding({.precision = strata::cuda_precision::bfloat16});
   for (const int head_dim : {16, 32, 64, 128}) {
     attend(backend, head_dim, 8);

@@ -84,7 +84,7 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   CHECK_THROWS_WITH((strata::transformer<many_things, strata::cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
-  const auto attend = [&](strata::index length, int head_dim) {
+  const auto attend = [&](strata::index_type length, int head_dim) {
     attention(device, {1, length, 1, head_dim, 8, 1}, {}, {}, {}, {});
   };
   CHECK_THROWS_WITH(attend(8, 130), ContainsSubstring("heads of up to 128 channels, not of 130"));
@@ -109,7 +109,7 @@ TEST_CASE("an error names the call, the file and the line, and is reported once"
   CHECK_THROWS_WITH(strata::device::launch(device, {dim3(1, 65536), 32}, nothing<>),
                     ContainsSubstring("CUDA: launching a kernel failed at ") && at_this_file);
   // As many rows as a grid has columns of blocks for, and one more: the line is that of the operation.
-  const strata::index most = 65535 * 4 * 32;
+  const strata::index_type most = 65535 * 4 * 32;
   CHECK_THROWS_WITH(
       subsample(device, {nullptr, {1, 1, most + 1}}, 1, 0, {nullptr, {1, 1, most + 1}}),
       ContainsSubstring("CUDA: launching a kernel failed at ") && ContainsSubstring("cuda/resample.hpp:"));
@@ -118,7 +118,7 @@ TEST_CASE("an error names the call, the file and the line, and is reported once"
 
 TEST_CASE("a product with packed weights has more rows than a grid has blocks") {
   strata::cuda device;
-  constexpr strata::index rows = 4 * 65535 + 2;
+  constexpr strata::index_type rows = 4 * 65535 + 2;
   strata::device_buffer<float> x(rows), y(rows), weight(1), scale(1);
   strata::device_buffer<std::int8_t> packed(1);
   fill(device, 2.f, x.view());

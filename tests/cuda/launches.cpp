@@ -27,7 +27,7 @@ void note(const void* kernel, const dim3& threads, std::size_t bytes) {
 }  // namespace
 }  // namespace kernels
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 template <class Kernel, class... Rest>
 void note_and_start_kernel(Kernel* kernel, dim3 blocks, dim3 threads, std::size_t bytes, Rest&&... rest) {
   kernels::note(reinterpret_cast<const void*>(kernel), threads, bytes);

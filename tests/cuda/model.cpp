@@ -25,7 +25,7 @@ double worst_relative_difference(const std::vector<double>& got, const std::vect
 }
 
 template <class Config>
-void check_against_cpu(index steps, weight_format format) {
+void check_against_cpu(index_type steps, weight_format format) {
   strata::cuda device;
   const outcome expected = train_and_write_on_cpu<Config>(steps, format);
   const outcome got = train_and_write<Config>(device, steps, format);

@@ -6,15 +6,15 @@
 namespace device_models {
 
 template <class Config>
-outcome train_and_write_on_cpu(index steps, strata::weight_format format) {
+outcome train_and_write_on_cpu(index_type steps, strata::weight_format format) {
   strata::cpu backend({.threads = 1});
   return train_and_write<Config>(backend, steps, format);
 }
-template outcome train_and_write_on_cpu<many_things>(index, strata::weight_format);
-template outcome train_and_write_on_cpu<attends_to_levels>(index, strata::weight_format);
-template outcome train_and_write_on_cpu<separable>(index, strata::weight_format);
-template outcome train_and_write_on_cpu<shifts_levels>(index, strata::weight_format);
-template outcome train_and_write_on_cpu<shortens>(index, strata::weight_format);
+template outcome train_and_write_on_cpu<many_things>(index_type, strata::weight_format);
+template outcome train_and_write_on_cpu<attends_to_levels>(index_type, strata::weight_format);
+template outcome train_and_write_on_cpu<separable>(index_type, strata::weight_format);
+template outcome train_and_write_on_cpu<shifts_levels>(index_type, strata::weight_format);
+template outcome train_and_write_on_cpu<shortens>(index_type, strata::weight_format);
 
 std::vector<double> losses_between_changes_on_cpu() {
   strata::cpu backend({.threads = 1});

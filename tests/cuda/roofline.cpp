@@ -18,7 +18,7 @@ using strata::column_range;
 using strata::cross_attention_shape;
 using strata::distance_settings;
 using strata::dropout_mask;
-using strata::index;
+using strata::index_type;
 using strata::sampling_options;
 using strata::token;
 using strata::update;
@@ -76,27 +76,29 @@ double moved(const std::string& name, const view<const token, 1>& ids, const vie
   return bytes(ids) + rows + std::min(table, forward ? rows : 2 * rows);
 }
 /// repeat, subsample and their gradients: of the wider tensor as many columns as the other has.
-double moved(const std::string& name, const view<const float, 3>& from, int, index, const view<float, 3>& to) {
-  const index width = std::min(from.shape[2], to.shape[2]);
-  const index read = name == "subsample" ? to.size() : from.shape[0] * from.shape[1] * width;
-  const index written = to.shape[0] * to.shape[1] * width;
+double moved(const std::string& name, const view<const float, 3>& from, int, index_type, const view<float, 3>& to) {
+  const index_type width = std::min(from.shape[2], to.shape[2]);
+  const index_type read = name == "subsample" ? to.size() : from.shape[0] * from.shape[1] * width;
+  const index_type written = to.shape[0] * to.shape[1] * width;
   const bool adds = name == "subsample" || name == "repeat_backward";
   return 4.0 * static_cast<double>(read + written * (adds ? 2 : 1));
 }
 /// take_columns and its gradient.
 double moved(const std::string& name, const view<const float, 3>& from, const column_range& range,
              const view<float, 3>& to) {
-  const index read = from.shape[0] * from.shape[1], written = to.shape[0] * to.shape[1];
+  const index_type read = from.shape[0] * from.shape[1], written = to.shape[0] * to.shape[1];
   return 4.0 * static_cast<double>((read + written * (name == "take_columns" ? 1 : 2)) * range.width);
 }
 /// attention_step: of the rings what is seen, and the new row.
-double moved(const std::string&, const attention_shape& shape, index count, const view<const float, 2>& qkv,
+double moved(const std::string&, const attention_shape& shape, index_type count, const view<const float, 2>& qkv,
              const view<const float, 3>& table, const view<float, 3>&, const view<float, 3>&, const view<float, 2>& y) {
-  const index rows = std::min(count + 1, shape.span) + 1;
+  const index_type rows = std::min(count + 1, shape.span) + 1;
   return bytes(qkv) + bytes(table) + 2 * 4.0 * static_cast<double>(shape.batch * rows * shape.dim()) + bytes(y);
 }
 /// keep_row: one row of the ring.
-double moved(const std::string&, const view<const float, 2>& x, index, const view<float, 3>&) { return 2 * bytes(x); }
+double moved(const std::string&, const view<const float, 2>& x, index_type, const view<float, 3>&) {
+  return 2 * bytes(x);
+}
 
 // FLOPs of products and attention, which are all that strata::cost counts.
 
@@ -104,7 +106,9 @@ template <class... Arguments>
 double multiplied(const std::string&, const Arguments&...) {
   return 0;
 }
-double of_product(index rows, index weights) { return 2 * static_cast<double>(rows) * static_cast<double>(weights); }
+double of_product(index_type rows, index_type weights) {
+  return 2 * static_cast<double>(rows) * static_cast<double>(weights);
+}
 double multiplied(const std::string&, const view<const float, 2>& x, const view<const float, 2>& weight,
                   const view<const float, 1>&, const view<float, 2>&, update) {
   return of_product(x.shape[0], weight.size());
@@ -130,11 +134,12 @@ template <class... Others>
 double multiplied(const std::string& name, const attention_shape& shape, const view<const float, 3>&,
                   const Others&...) {
   double pairs = 0;
-  for (index i = 0; i < shape.length; ++i) pairs += static_cast<double>(std::min(i / shape.dilation + 1, shape.span));
+  for (index_type i = 0; i < shape.length; ++i)
+    pairs += static_cast<double>(std::min(i / shape.dilation + 1, shape.span));
   return (name == "attention" ? 4.0 : 8.0) * static_cast<double>(shape.batch * shape.dim()) * pairs;
 }
 template <class... Others>
-double multiplied(const std::string&, const attention_shape& shape, index count, const Others&...) {
+double multiplied(const std::string&, const attention_shape& shape, index_type count, const Others&...) {
   return 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count + 1, shape.span));
 }
 
@@ -189,11 +194,11 @@ template <class T>
 class untouched {
  public:
   untouched() = default;
-  explicit untouched(index count)
+  explicit untouched(index_type count)
       : data_(static_cast<T*>(std::calloc(static_cast<std::size_t>(count), sizeof(T)))), size_(count) {}
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
-  index size() const { return size_; }
+  index_type size() const { return size_; }
   strata::view<T, 1> view() { return {data(), {size_}}; }
   strata::view<const T, 1> view() const { return {data(), {size_}}; }
 
@@ -202,7 +207,7 @@ class untouched {
     void operator()(T* memory) const { std::free(memory); }
   };
   std::unique_ptr<T, give_back> data_;
-  index size_ = 0;
+  index_type size_ = 0;
 };
 
 struct all_work {
@@ -252,7 +257,7 @@ std::string whole(double value) {
 }
 
 template <class Config>
-std::vector<std::string> training_table(const char* name, index batch) {
+std::vector<std::string> training_table(const char* name, index_type batch) {
   counting backend;
   strata::training_options options;
   options.batch = batch;
@@ -303,14 +308,14 @@ void add_writing(const char* name, std::vector<std::string>& lines) {
   counting backend;
   const strata::transformer<Config, counting, strata::purpose::inference> model(backend);
   for (const auto& [format, format_name] : formats)
-    for (const index texts : {1, 64}) {
+    for (const index_type texts : {1, 64}) {
       strata::generator<Config, counting> writer(model, texts, {.weights = format});
       const std::vector<token> newest(static_cast<std::size_t>(texts), 'a');
-      const auto write = [&](index count) {
-        for (index t = 0; t < count; ++t) writer.step({newest.data(), {texts}});
+      const auto write = [&](index_type count) {
+        for (index_type t = 0; t < count; ++t) writer.step({newest.data(), {texts}});
       };
-      constexpr index steps = 64;  // a whole number of periods of all strides
-      write(Config::max_length);   // until all rings are full
+      constexpr index_type steps = 64;  // a whole number of periods of all strides
+      write(Config::max_length);        // until all rings are full
       backend.of.clear();
       write(steps);
       const work all = total(backend);

@@ -10,7 +10,7 @@
 
 namespace device_models {
 
-using strata::index;
+using strata::index_type;
 
 inline std::vector<std::uint8_t> text() {
   std::vector<std::uint8_t> bytes(4000);
@@ -25,7 +25,7 @@ struct outcome {
 
 /// Some steps of training on `backend`, and what the model then writes with its weights in `format`.
 template <class Config, class Backend>
-outcome train_and_write(Backend& backend, index steps, strata::weight_format format) {
+outcome train_and_write(Backend& backend, index_type steps, strata::weight_format format) {
   strata::training_options options;
   options.batch = 2;
   options.length = 19;
@@ -33,7 +33,7 @@ outcome train_and_write(Backend& backend, index steps, strata::weight_format for
   strata::trainer<Config, Backend> run(backend, options);
   const std::vector<std::uint8_t> bytes = text();
   outcome result;
-  for (index step = 0; step < steps; ++step) {
+  for (index_type step = 0; step < steps; ++step) {
     const auto report = run.train_step(bytes);
     for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j) result.losses.push_back(report.loss.values[j]);
     result.norms.push_back(report.gradient_norm);
@@ -56,8 +56,8 @@ std::vector<double> losses_between_changes(Backend& backend) {
   options.accumulation = 3;  // more batches in a step than pinned memory takes turns with
   trainer run(backend, options);
   std::vector<double> losses;
-  const auto train = [&](index steps) {
-    for (index step = 0; step < steps; ++step) losses.push_back(run.train_step(text()).loss.total);
+  const auto train = [&](index_type steps) {
+    for (index_type step = 0; step < steps; ++step) losses.push_back(run.train_step(text()).loss.total);
   };
   train(4);
   options.length = 40;
@@ -74,7 +74,7 @@ std::vector<double> losses_between_changes(Backend& backend) {
 
 // The same on the backend cpu, whose headers nvcc does not take: on_cpu.cpp.
 template <class Config>
-outcome train_and_write_on_cpu(index steps, strata::weight_format format);
+outcome train_and_write_on_cpu(index_type steps, strata::weight_format format);
 std::vector<double> losses_between_changes_on_cpu();
 
 }  // namespace device_models

@@ -12,7 +12,7 @@
 namespace strata {
 namespace {
 
-constexpr index B = 2, n = 24, D = 72, R = B * n;
+constexpr index_type B = 2, n = 24, D = 72, R = B * n;
 
 struct bench {
   cuda backend;
@@ -21,15 +21,15 @@ struct bench {
   explicit bench(cuda_precision precision = cuda_precision::float32) : backend({.precision = precision}) {}
 
   template <int Rank>
-  view<float, Rank> make(std::array<index, Rank> shape) {
-    index count = 1;
-    for (const index extent : shape) count *= extent;
+  view<float, Rank> make(std::array<index_type, Rank> shape) {
+    index_type count = 1;
+    for (const index_type extent : shape) count *= extent;
     device_buffer<float>& made = memory.emplace_back(count);
     fill(backend, 0.5f, made.view());
     return {made.data(), shape};
   }
-  view<float, 3> rows(index length = n, index width = D) { return make<3>({B, length, width}); }
-  view<float, 1> vector(index size = D) { return make<1>({size}); }
+  view<float, 3> rows(index_type length = n, index_type width = D) { return make<3>({B, length, width}); }
+  view<float, 1> vector(index_type size = D) { return make<1>({size}); }
 
   /// How often `operation` reads or writes all of x in pieces of 16 bytes.
   template <class T, int Rank, class Operation>
@@ -92,7 +92,7 @@ TEST_CASE("softmax and cross-entropy read and write logits once, 16 bytes at a t
   cuda& b = own.backend;
   device_buffer<token> targets(R);
   const auto loss = own.vector(1);
-  for (const index vocabulary : {256, 1024}) {
+  for (const index_type vocabulary : {256, 1024}) {
     CAPTURE(vocabulary);
     const auto logits = own.make<2>({R, vocabulary}), gradient = own.make<2>({R, vocabulary});
     const auto apart = [&] { cross_entropy(b, logits, targets.view(), -1, 1.f, loss, gradient); };
@@ -115,11 +115,11 @@ TEST_CASE("a causal convolution gathers its windows once, 16 bytes at a time") {
        {windows{1, 1, 1}, windows{1, 4, 1}, windows{2, 1, 1.25}, windows{2, 2, 1}, windows{4, 4, 1}, windows{8, 4, 1},
         windows{4, 1, 1.75}, windows{16, 16, 1}}) {
     CAPTURE(compression, stride);
-    const index positions = (n + stride - 1) / stride;
+    const index_type positions = (n + stride - 1) / stride;
     const auto x = own.rows(), dx = own.rows(), y = own.rows(positions, D * compression);
     const int c = compression, s = stride;
-    const auto forward = [&] { unfold(b, x, c, s, index{0}, y); };
-    const auto backward = [&] { unfold_backward(b, y, c, s, index{0}, dx); };
+    const auto forward = [&] { unfold(b, x, c, s, index_type{0}, y); };
+    const auto backward = [&] { unfold_backward(b, y, c, s, index_type{0}, dx); };
     const double windows_of_a_token = static_cast<double>(compression) / stride;
     const double of_x = own.passes(x, forward), of_dy = own.passes(y, backward);
     CHECK(own.passes(y, forward) == once);
@@ -170,7 +170,7 @@ TEST_CASE("merges read and write their rows once, 16 bytes at a time") {
 
   // Attention across levels: a block has one query or one key, which all its groups of lanes read, and blocks read the same of
   // the others.
-  constexpr index H = 3, E = D / H, span = 5;
+  constexpr index_type H = 3, E = D / H, span = 5;
   const cross_attention_shape shape{B, n, 1, n / stride, stride, H, E, span};
   const auto key_value = own.rows(n / stride, 2 * D), y = own.rows(), dfine = own.rows(),
              dkey_value = own.rows(n / stride, 2 * D);
@@ -196,8 +196,8 @@ TEST_CASE("merges read and write their rows once, 16 bytes at a time") {
 TEST_CASE("embeddings are gathered and their gradients scattered once, 16 bytes at a time") {
   bench own;
   cuda& b = own.backend;
-  constexpr index V = 5;
-  for (const index rows : {R, index{2100}}) {  // in one group of tiles and in two
+  constexpr index_type V = 5;
+  for (const index_type rows : {R, index_type{2100}}) {  // in one group of tiles and in two
     CAPTURE(rows);
     device_buffer<token> ids(rows);
     std::vector<token> host(static_cast<std::size_t>(rows));
@@ -214,7 +214,7 @@ TEST_CASE("embeddings are gathered and their gradients scattered once, 16 bytes 
 TEST_CASE("the optimizer reads and writes its vectors once, 16 bytes at a time") {
   bench own;
   cuda& b = own.backend;
-  constexpr index size = 16 * 200;
+  constexpr index_type size = 16 * 200;
   const auto gradient = own.vector(size), weight = own.vector(size), first = own.vector(size),
              second = own.vector(size);
   const auto norm = own.vector(1);
@@ -229,7 +229,7 @@ TEST_CASE("the optimizer reads and writes its vectors once, 16 bytes at a time")
 TEST_CASE("the sums over columns read their rows once, 16 bytes at a time") {
   bench own;
   cuda& b = own.backend;
-  for (const index rows : {index{40}, index{300}}) {  // in one group and in several
+  for (const index_type rows : {index_type{40}, index_type{300}}) {  // in one group and in several
     CAPTURE(rows);
     const auto dy = own.make<2>({rows, D}), x = own.make<2>({rows, 4}), dweight = own.make<2>({D, 4});
     CHECK(own.passes(dy, [&] { linear_backward_weight(b, dy, x, dweight, own.vector()); }) == once);

@@ -177,7 +177,7 @@ inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(std::uint64_t{a} * b >> 32); }
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Four floats that are read or written at once, whose address must be a multiple of 16.
 template <class Float>

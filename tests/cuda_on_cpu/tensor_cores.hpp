@@ -5,7 +5,7 @@
 
 #include "cuda_on_cpu/device.hpp"
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Both rounded to the nearest bfloat16, ties to the even one, `low` in the lower half: cvt.rn.bf16x2.f32, whose NaN is 0x7fff.
 inline unsigned round_to_bfloat16(float low, float high) {

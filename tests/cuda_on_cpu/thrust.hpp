@@ -5,7 +5,7 @@
 
 #include "cuda_on_cpu/runtime.hpp"
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Calls algorithm(policy) when it is its turn. Its result has to go to device memory: nobody waits for it.
 template <class Algorithm>

@@ -19,7 +19,7 @@ template <class Backend, class S, int Rank>
 void check_tensor(workbench<Backend>& bench, const strata::safetensors_file& file, const std::string& name,
                   strata::view<S, Rank> actual) {
   INFO(name);
-  REQUIRE(std::vector<strata::index>(actual.shape.begin(), actual.shape.end()) == file.entry(name).shape);
+  REQUIRE(std::vector<strata::index_type>(actual.shape.begin(), actual.shape.end()) == file.entry(name).shape);
   CHECK(relative_error(bench.read(actual), file.values<double>(name)) < value_tolerance);
 }
 
@@ -61,15 +61,15 @@ void check(Backend& backend) {
     file.copy_to(
         (entry.frozen ? "buffer." : "param.") + entry.name,
         std::span<S>(weights).subspan(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.size)),
-        std::span<const strata::index>(entry.shape));
+        std::span<const strata::index_type>(entry.shape));
   strata::set_weights(model, weights);
 
   const auto& shape = file.entry("ids").shape;
   const std::vector<strata::token> ids = file.values<strata::token>("ids");
   const strata::view<const strata::token, 2> with_labels{ids.data(), {shape[0], shape[1]}};
   std::vector<strata::token> inputs;
-  for (strata::index b = 0; b < shape[0]; ++b)
-    for (strata::index t = 0; t + 1 < shape[1]; ++t) inputs.push_back(with_labels(b, t));
+  for (strata::index_type b = 0; b < shape[0]; ++b)
+    for (strata::index_type t = 0; t + 1 < shape[1]; ++t) inputs.push_back(with_labels(b, t));
   const strata::view<const strata::token, 2> without_labels{inputs.data(), {shape[0], shape[1] - 1}};
 
   if (file.contains("logits.ablate_merge"))

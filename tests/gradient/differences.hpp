@@ -20,7 +20,7 @@ template <int Rank, class Loss>
 double difference_error(const view<double, Rank>& x, const view<double, Rank>& gradient, Loss loss) {
   constexpr double step = 1e-5;
   std::vector<double> slopes;
-  for (index n = 0; n < x.size(); ++n) {
+  for (index_type n = 0; n < x.size(); ++n) {
     const double kept = x.data[n];
     x.data[n] = kept + step;
     const double above = loss();
@@ -35,7 +35,7 @@ double difference_error(const view<double, Rank>& x, const view<double, Rank>& g
 template <int Rank>
 double projection(const view<double, Rank>& y, const view<double, Rank>& dy) {
   double sum = 0;
-  for (index n = 0; n < y.size(); ++n) sum += y.data[n] * dy.data[n];
+  for (index_type n = 0; n < y.size(); ++n) sum += y.data[n] * dy.data[n];
   return sum;
 }
 

@@ -29,7 +29,7 @@ struct detaching : model_defaults {
 using model_type = transformer<detaching, exact>;
 constexpr int level_count = facts<detaching>::level_count;
 // At stride 1 more pairs than one block of `contrast_rows`.
-constexpr index batch = 2, tokens_ = 37;
+constexpr index_type batch = 2, tokens_ = 37;
 
 view<double, 1> weight(model_type& model, const std::string& name) {
   for (const parameter_entry& entry : parameters<detaching>::entries())
@@ -54,11 +54,11 @@ struct embeddings {
   embeddings(model_type& model, view<const token, 2> ids) {
     for (int l = 0; l < level_count; ++l) {
       const auto level = model.embeddings(l).rows();
-      for (index r = 0; r < level.shape[0]; ++r)
+      for (index_type r = 0; r < level.shape[0]; ++r)
         levels[static_cast<std::size_t>(l)].emplace_back(level[r].data, level[r].data + level.shape[1]);
     }
     const auto table = weight(model, "token_emb.weight").reshape<2>({detaching::vocabulary, 4});
-    for (index r = 0; r < batch * tokens_; ++r) {
+    for (index_type r = 0; r < batch * tokens_; ++r) {
       const auto of_token = table[ids(r / tokens_, r % tokens_)];
       tokens.emplace_back(of_token.data, of_token.data + 4);
     }
@@ -103,8 +103,8 @@ struct next_latent {
     for (int l = 0; l < level_count; ++l) {
       const level_facts& level = facts<detaching>::levels.at(static_cast<std::size_t>(l));
       const rows& own = live.levels[static_cast<std::size_t>(l)];
-      const index positions = level.positions(tokens_), predicting = positions - rollouts;
-      for (index r = 0; r < batch * positions; ++r) {
+      const index_type positions = level.positions(tokens_), predicting = positions - rollouts;
+      for (index_type r = 0; r < batch * positions; ++r) {
         if (r % positions >= predicting) continue;
         row z = own[static_cast<std::size_t>(r)];
         double lost = 0;
@@ -125,11 +125,11 @@ struct next_latent {
     return loss;
   }
 
-  static row summary_of(model_type& model, const embeddings& held, const level_facts& level, int l, index text,
-                        index position) {
-    const index last = position * level.stride, first = std::max<index>(0, last - level.compression + 1);
+  static row summary_of(model_type& model, const embeddings& held, const level_facts& level, int l, index_type text,
+                        index_type position) {
+    const index_type last = position * level.stride, first = std::max<index_type>(0, last - level.compression + 1);
     row mean(4);
-    for (index t = first; t <= last; ++t)
+    for (index_type t = first; t <= last; ++t)
       for (std::size_t d = 0; d < 4; ++d)
         mean[d] += held.tokens[static_cast<std::size_t>(text * tokens_ + t)][d] / static_cast<double>(last - first + 1);
     return level.dim == 4 ? mean : linear_map(model, "chunk_summarizers." + std::to_string(l) + ".proj", mean);
@@ -159,7 +159,7 @@ void check_formula(const char* name, Formula formula) {
   exact backend;
   workbench<exact> bench(backend, 4);
   model_type model(backend, 1);
-  for (index n = 0; n < model.weights().size(); ++n)
+  for (index_type n = 0; n < model.weights().size(); ++n)
     model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
   const auto ids = bench.tokens(0, detaching::vocabulary - 1, {batch, tokens_ + 1});
   loss_values<detaching> weights;  // all zero

@@ -46,7 +46,7 @@ std::string tensors_without_gradient(forward_options options = {}) {
   workbench<exact> bench(backend, 3);
   transformer<Config, exact> model(backend, 1);
   // Gains of exactly one and biases of exactly zero could hide a mistake.
-  for (index n = 0; n < model.weights().size(); ++n)
+  for (index_type n = 0; n < model.weights().size(); ++n)
     model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
   auto weights = loss_values<Config>::default_weights();
   for (std::size_t j = 1; j < weights.count; ++j)
@@ -137,22 +137,22 @@ TEST_CASE("prophet_quantized predicts the codes of the next index") {
   const double reported = model.losses(bench.tokens(0, 10, {2, 14})).values["prophet_quantized"];
   const tensor_memory<const double> weights{model.weights().data};
   double expected = 0;
-  index ignored = 0;
+  index_type ignored = 0;
   for (const std::size_t l : {1u, 2u}) {
     const auto& own = std::get<typename loss::parameters>(parameters<config>::layout.losses)[l];
     const auto embedding = model.embeddings(static_cast<int>(l));
     const auto [batch, positions, dim] = embedding.shape;
-    const index sequences = facts<config>::levels[l].dilation;
+    const index_type sequences = facts<config>::levels[l].dilation;
     REQUIRE(positions % sequences != 0);
     const auto codes = bench.tokens(0, 0, {batch, positions, options.books});
     quantize(backend, embedding, weights[own.projections], weights[own.codebooks], codes);
     const auto logits = bench.unset({batch * positions, options.books * options.codes});
     linear(backend, embedding.rows(), weights[own.head], {}, logits, update::replace);
     double total = 0;
-    index counted = 0;
-    for (index b = 0; b < batch; ++b)
-      for (index i = 0; i + sequences < positions / sequences * sequences; ++i)
-        for (index book = 0; book < options.books; ++book) {
+    index_type counted = 0;
+    for (index_type b = 0; b < batch; ++b)
+      for (index_type i = 0; i + sequences < positions / sequences * sequences; ++i)
+        for (index_type book = 0; book < options.books; ++book) {
           const token code = codes(b, i + sequences, book);
           if (code == config::ignore_index && ++ignored) continue;
           const double* block = &logits(b * positions + i, book * options.codes);

@@ -105,17 +105,17 @@ TEST_CASE_METHOD(fixture, "gradients of layer_norm") {
 }
 
 TEST_CASE_METHOD(fixture, "gradient of attention") {
-  for (const index length : {1, 11})
-    for (const index span : {1, 3, 100})
+  for (const index_type length : {1, 11})
+    for (const index_type span : {1, 3, 100})
       for (const int dilation : {1, 2, 4}) {
         CAPTURE(length, span, dilation);
         const attention_shape shape{2, length, 2, 6, span, dilation};
         level_facts level;
         level.head_dim = shape.head_dim;
         level.full = span == 100;
-        const index positions = (length + dilation - 1) / dilation;
+        const index_type positions = (length + dilation - 1) / dilation;
         const auto table = bench.of(rotary_table<double>(level, positions), {4, positions, 3});
-        const index rows = 2 * length, dim = shape.dim();
+        const index_type rows = 2 * length, dim = shape.dim();
         const auto qkv = bench.normal({rows, 3 * dim}), dqkv = bench.unset({rows, 3 * dim});
         const auto y = bench.unset({rows, dim}), dy = bench.normal({rows, dim});
         const auto log_sum_exp = bench.unset({2, 2, length});
@@ -130,18 +130,18 @@ TEST_CASE_METHOD(fixture, "gradient of attention") {
 }
 
 TEST_CASE_METHOD(fixture, "gradients of cross_attention") {
-  for (const index tokens : {1, 13})
-    for (const index span : {1, 4, 100})
+  for (const index_type tokens : {1, 13})
+    for (const index_type span : {1, 4, 100})
       for (const int query_stride : {1, 4}) {
         CAPTURE(tokens, span, query_stride);
         // Two sequences of keys, finer and coarser; the second reaches less far.
-        const index queries = (tokens + query_stride - 1) / query_stride;
+        const index_type queries = (tokens + query_stride - 1) / query_stride;
         const cross_attention_shape first{2, queries, query_stride, (tokens + 1) / 2, 2, 2, 3, span};
         cross_attention_shape second = first;
         second.keys = (tokens + 7) / 8;
         second.key_stride = 8;
         second.span = 2;
-        const index dim = first.dim();
+        const index_type dim = first.dim();
         const auto query = bench.normal({2 * queries, dim}), dquery = bench.all(0, {2 * queries, dim});
         const auto near = bench.normal({2 * first.keys, 2 * dim}), dnear = bench.all(0, {2 * first.keys, 2 * dim});
         const auto far = bench.normal({2 * second.keys, 2 * dim}), dfar = bench.all(0, {2 * second.keys, 2 * dim});
@@ -168,11 +168,11 @@ TEST_CASE_METHOD(fixture, "gradients of cross_attention") {
 TEST_CASE_METHOD(fixture, "gradients of unfold, window_mean, repeat and subsample") {
   for (const auto& [compression, stride] : {std::pair<int, int>{2, 1}, {4, 2}, {4, 4}}) {
     CAPTURE(compression, stride);
-    const index tokens = 11, positions = (tokens + stride - 1) / stride, column = 1;
+    const index_type tokens = 11, positions = (tokens + stride - 1) / stride, column = 1;
     const int c = compression, s = stride;
     const auto x = bench.normal({2, tokens, 5}), dx = bench.unset({2, tokens, 5});
     const auto patches = bench.unset({2, positions, 5 * c}), dpatches = bench.normal({2, positions, 5 * c});
-    for (const index first : {0, c - 1}) {
+    for (const index_type first : {0, c - 1}) {
       fill(backend, 0, dx.flat());
       unfold_backward(backend, dpatches, c, s, first, dx);
       CHECK(difference_error(x, dx, [&] {
@@ -230,10 +230,10 @@ TEST_CASE_METHOD(fixture, "gradients of routing") {
 }
 
 TEST_CASE_METHOD(fixture, "gradients of take_columns and depthwise") {
-  const index tokens = 11;
+  const index_type tokens = 11;
   for (const auto& [from_stride, to_stride] : {std::pair<int, int>{1, 1}, {4, 1}, {1, 4}, {4, 2}, {2, 4}}) {
     CAPTURE(from_stride, to_stride);
-    const index from = (tokens + from_stride - 1) / from_stride, to = (tokens + to_stride - 1) / to_stride;
+    const index_type from = (tokens + from_stride - 1) / from_stride, to = (tokens + to_stride - 1) / to_stride;
     const column_range range{from_stride, 1, to_stride, 2, 3};
     const auto x = bench.normal({2, from, 5}), dx = bench.all(0, {2, from, 5});
     const auto y = bench.all(0, {2, to, 6}), dy = bench.normal({2, to, 6});

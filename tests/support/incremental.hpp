@@ -16,10 +16,10 @@ namespace models {
 template <class Config, class Backend>
 void check_incremental(Backend& backend, bool merge = true) {
   using F = strata::facts<Config>;
-  strata::index ring = 1;  // tokens that the longest ring covers
+  strata::index_type ring = 1;  // tokens that the longest ring covers
   for (const strata::level_facts& level : F::levels)
-    ring = std::max<strata::index>(ring, level.span * level.compression);
-  const strata::index batch = 2, length = 4 * ring + 5;
+    ring = std::max<strata::index_type>(ring, level.span * level.compression);
+  const strata::index_type batch = 2, length = 4 * ring + 5;
   strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
   const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
   const strata::view<const strata::token, 2> all{ids.data(), {batch, length}};
@@ -29,11 +29,11 @@ void check_incremental(Backend& backend, bool merge = true) {
   for (const char* round : {"fresh", "after a reset"}) {
     INFO(round);
     double difference = 0, norm = 0, worst = 0;
-    for (strata::index t = 0; t < length; ++t) {
+    for (strata::index_type t = 0; t < length; ++t) {
       const strata::token newest[] = {all(0, t), all(1, t)};
       const auto logits = writer.step({newest, {batch}});
-      for (strata::index b = 0; b < batch; ++b)
-        for (strata::index v = 0; v < F::vocabulary; ++v) {
+      for (strata::index_type b = 0; b < batch; ++b)
+        for (strata::index_type v = 0; v < F::vocabulary; ++v) {
           const double expected = whole[static_cast<std::size_t>((b * length + t) * F::vocabulary + v)];
           const double distance = static_cast<double>(logits(b, v)) - expected;
           difference += distance * distance;

@@ -167,7 +167,7 @@ struct shifts_levels : attends_to_levels {
 };
 
 /// ids [batch, length], a function of the seed.
-inline std::vector<strata::token> random_ids(strata::index batch, strata::index length, int vocabulary,
+inline std::vector<strata::token> random_ids(strata::index_type batch, strata::index_type length, int vocabulary,
                                              std::uint64_t seed) {
   const strata::random_source random(seed);
   std::vector<strata::token> ids(static_cast<std::size_t>(batch * length));

@@ -38,7 +38,7 @@ template <class Backend>
 class workbench {
  public:
   using scalar = typename Backend::scalar;
-  using index = strata::index;
+  using index_type = strata::index_type;
   using token = strata::token;
   template <std::size_t Rank>
   using tensor = strata::view<scalar, static_cast<int>(Rank)>;
@@ -51,38 +51,38 @@ class workbench {
 
   /// A tensor of these values, rounded to float.
   template <std::size_t Rank>
-  tensor<Rank> of(const std::vector<double>& values, const index (&shape)[Rank]) {
+  tensor<Rank> of(const std::vector<double>& values, const index_type (&shape)[Rank]) {
     std::vector<scalar> host(margin, std::numeric_limits<scalar>::quiet_NaN());
     for (double value : values) host.push_back(static_cast<scalar>(static_cast<float>(value)));
     host.insert(host.end(), margin, std::numeric_limits<scalar>::quiet_NaN());
-    auto& place = tensors_.emplace_back(static_cast<index>(host.size()));
+    auto& place = tensors_.emplace_back(static_cast<index_type>(host.size()));
     upload(backend, strata::view<const scalar, 1>{host.data(), {place.size()}}, place.view());
     return shaped<scalar>(place.data() + margin, shape);
   }
   template <std::size_t Rank>
-  tensor<Rank> normal(const index (&shape)[Rank], double scale = 1) {
+  tensor<Rank> normal(const index_type (&shape)[Rank], double scale = 1) {
     std::vector<double> values(count(shape));
     for (double& value : values) value = scale * random_.normal(stream_, drawn_++);
     return of(values, shape);
   }
   template <std::size_t Rank>
-  tensor<Rank> all(double value, const index (&shape)[Rank]) {
+  tensor<Rank> all(double value, const index_type (&shape)[Rank]) {
     return of(std::vector<double>(count(shape), value), shape);
   }
   /// For results that replace what is there.
   template <std::size_t Rank>
-  tensor<Rank> unset(const index (&shape)[Rank]) {
+  tensor<Rank> unset(const index_type (&shape)[Rank]) {
     return all(std::numeric_limits<double>::quiet_NaN(), shape);
   }
   template <std::size_t Rank>
-  tokens_view<Rank> tokens_of(std::vector<token> ids, const index (&shape)[Rank]) {
-    auto& place = tokens_.emplace_back(static_cast<index>(ids.size()));
+  tokens_view<Rank> tokens_of(std::vector<token> ids, const index_type (&shape)[Rank]) {
+    auto& place = tokens_.emplace_back(static_cast<index_type>(ids.size()));
     upload_tokens(backend, strata::view<const token, 1>{ids.data(), {place.size()}}, place.view());
     return shaped<token>(place.data(), shape);
   }
   /// Tokens in lowest .. highest.
   template <std::size_t Rank>
-  tokens_view<Rank> tokens(token lowest, token highest, const index (&shape)[Rank]) {
+  tokens_view<Rank> tokens(token lowest, token highest, const index_type (&shape)[Rank]) {
     std::vector<token> ids(count(shape));
     for (token& id : ids)
       id = lowest +
@@ -92,17 +92,17 @@ class workbench {
 
   /// For packed weights.
   template <class T, std::size_t Rank>
-  strata::view<T, static_cast<int>(Rank)> unset_of(const index (&shape)[Rank]) {
-    auto& place = packed_.emplace_back(static_cast<index>(count(shape) * sizeof(T)));
+  strata::view<T, static_cast<int>(Rank)> unset_of(const index_type (&shape)[Rank]) {
+    auto& place = packed_.emplace_back(static_cast<index_type>(count(shape) * sizeof(T)));
     return shaped<T>(reinterpret_cast<T*>(place.data()), shape);
   }
 
   template <class T, int Rank>
   std::vector<double> read(const strata::view<T, Rank>& x) {
     using element = std::remove_const_t<T>;
-    const auto values_of = [](const element* first, index count) {
+    const auto values_of = [](const element* first, index_type count) {
       std::vector<double> values;
-      for (index n = 0; n < count; ++n) {
+      for (index_type n = 0; n < count; ++n) {
         if constexpr (std::is_same_v<element, strata::bfloat16>)
           values.push_back(to_float(first[n]));
         else
@@ -153,13 +153,13 @@ class workbench {
   static constexpr std::uint64_t stream_ = 7;
 
   template <std::size_t Rank>
-  static std::size_t count(const index (&shape)[Rank]) {
-    index product = 1;
-    for (index extent : shape) product *= extent;
+  static std::size_t count(const index_type (&shape)[Rank]) {
+    index_type product = 1;
+    for (index_type extent : shape) product *= extent;
     return static_cast<std::size_t>(product);
   }
   template <class T, std::size_t Rank>
-  static strata::view<T, static_cast<int>(Rank)> shaped(T* data, const index (&shape)[Rank]) {
+  static strata::view<T, static_cast<int>(Rank)> shaped(T* data, const index_type (&shape)[Rank]) {
     strata::view<T, static_cast<int>(Rank)> result;
     result.data = data;
     for (std::size_t axis = 0; axis < Rank; ++axis) result.shape[axis] = shape[axis];

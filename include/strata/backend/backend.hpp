@@ -10,7 +10,7 @@
 #include <strata/core/view.hpp>
 #include <strata/core/weight_format.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Whether an operation replaces its output or adds to it.
 enum class update { replace, add };
@@ -19,39 +19,40 @@ enum class update { replace, add };
 /// attends to i, i - dilation, i - 2 dilation, ..: `span` positions in all. Row layout of `qkv`: query, key,
 /// value, each [H, E].
 struct attention_shape {
-  index batch = 0, length = 0;
+  index_type batch = 0, length = 0;
   int heads = 0, head_dim = 0;
-  index span = 0;
+  index_type span = 0;
   int dilation = 1;
-  constexpr index dim() const { return index{heads} * head_dim; }
+  constexpr index_type dim() const { return index_type{heads} * head_dim; }
 };
 
 /// One attention across two sequences of B texts. Query i stands at token i query_stride and attends to the `span` newest
 /// keys that stand at or before it: J, J - 1, .., where J = newest(i). Row layout of keys and values: key, value, each [H, E].
 struct cross_attention_shape {
-  index batch = 0, queries = 0;
+  index_type batch = 0, queries = 0;
   int query_stride = 1;
-  index keys = 0;
+  index_type keys = 0;
   int key_stride = 1;
   int heads = 0, head_dim = 0;
-  index span = 0;
-  constexpr index dim() const { return index{heads} * head_dim; }
-  constexpr index newest(index query) const {
-    const index at_or_before = query * query_stride / key_stride;
+  index_type span = 0;
+  constexpr index_type dim() const { return index_type{heads} * head_dim; }
+  constexpr index_type newest(index_type query) const {
+    const index_type at_or_before = query * query_stride / key_stride;
     return at_or_before < keys ? at_or_before : keys - 1;
   }
-  constexpr index oldest(index query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
+  constexpr index_type oldest(index_type query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
 
   /// Pairs of a query and a key that it sees, in one text whose keys are all there.
   constexpr double pairs() const {
     // Of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `span`.
-    const auto growing = [this](index count, index step) {
-      const index to_fill = (span - 1 + step - 1) / step, small = count < to_fill ? count : to_fill;
+    const auto growing = [this](index_type count, index_type step) {
+      const index_type to_fill = (span - 1 + step - 1) / step, small = count < to_fill ? count : to_fill;
       return static_cast<double>(step * (small * (small - 1) / 2) + small + (count - small) * span);
     };
     if (query_stride >= key_stride) return growing(queries, query_stride / key_stride);
-    const index together = key_stride / query_stride;  // queries that see the same
-    const index groups = queries / together, rest = queries % together, last = groups + 1 < span ? groups + 1 : span;
+    const index_type together = key_stride / query_stride;  // queries that see the same
+    const index_type groups = queries / together, rest = queries % together,
+                     last = groups + 1 < span ? groups + 1 : span;
     return static_cast<double>(together) * growing(groups, 1) + static_cast<double>(rest * last);
   }
   /// Of both products over the pairs.
@@ -59,9 +60,9 @@ struct cross_attention_shape {
 };
 
 /// How many of the first `count` positions of a sequence routing may select: ceil(capacity count).
-constexpr index routing_budget(double capacity, index count) {
+constexpr index_type routing_budget(double capacity, index_type count) {
   const double exact = capacity * static_cast<double>(count);
-  const index whole = static_cast<index>(exact);
+  const index_type whole = static_cast<index_type>(exact);
   return whole + (static_cast<double>(whole) < exact ? 1 : 0);
 }
 
@@ -69,9 +70,9 @@ constexpr index routing_budget(double capacity, index count) {
 /// i to_stride, meets the newest of x that stands at or before it.
 struct column_range {
   int from_stride = 1;
-  index from_column = 0;
+  index_type from_column = 0;
   int to_stride = 1;
-  index to_column = 0, width = 0;
+  index_type to_column = 0, width = 0;
 };
 
 /// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
@@ -79,9 +80,9 @@ struct column_range {
 struct adam_settings {
   double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   bool decoupled = true;
-  double max_norm = 1;  ///< the gradient is scaled down to this norm; 0: never
-  index step = 1;       ///< counts from 1, for the bias correction
-  index decayed = 0;    ///< elements [0, decayed) are decayed
+  double max_norm = 1;     ///< the gradient is scaled down to this norm; 0: never
+  index_type step = 1;     ///< counts from 1, for the bias correction
+  index_type decayed = 0;  ///< elements [0, decayed) are decayed
   bool operator==(const adam_settings&) const = default;
 };
 
@@ -118,13 +119,13 @@ struct sampling_options {
   double threshold = 0.9;  ///< keeps the max(1, (1 - threshold) V) most likely tokens; 0: all
   std::uint64_t seed = 0;
   /// How many of the most likely tokens may be drawn.
-  constexpr index candidates(index vocabulary) const {
+  constexpr index_type candidates(index_type vocabulary) const {
     const double kept = (1 - threshold) * static_cast<double>(vocabulary);
     if (temperature == 0 || !(kept >= 1)) return 1;
-    return kept < static_cast<double>(vocabulary) ? static_cast<index>(kept) : vocabulary;
+    return kept < static_cast<double>(vocabulary) ? static_cast<index_type>(kept) : vocabulary;
   }
   /// The random numbers of token `id` for text number `text` of a batch.
-  static constexpr std::uint64_t stream(index text, token id) {
+  static constexpr std::uint64_t stream(index_type text, token id) {
     return (static_cast<std::uint64_t>(text) << 32) + static_cast<std::uint64_t>(id);
   }
 };
@@ -245,30 +246,30 @@ struct sampling_options {
   STRATA_OP(layer_norm_backward, (b, in3, in1, 0, in1, in1, in3, out3, out1, out1))                             \
   STRATA_OP(attention, (b, attention_shape{}, in3, in2, out2, out3))                                            \
   STRATA_OP(attention_backward, (b, attention_shape{}, in3, in2, in2, in3, in2, out2))                          \
-  STRATA_OP(attention_step, (b, attention_shape{}, index{}, in2, in3, out3, out3, out2))                        \
+  STRATA_OP(attention_step, (b, attention_shape{}, index_type{}, in2, in3, out3, out3, out2))                        \
   STRATA_OP(cross_attention, (b, cross_attention_shape{}, in2, in2, in2, out2, out3, update::add))              \
   STRATA_OP(cross_attention_backward, (b, cross_attention_shape{}, in2, in2, in2, in2, in3, in2, out2, out2, out2)) \
-  STRATA_OP(cross_attention_step, (b, cross_attention_shape{}, index{}, in2, in3, in2, out2, out3, update::add)) \
-  STRATA_OP(unfold, (b, in3, 1, 1, index{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index{}, out3))    \
+  STRATA_OP(cross_attention_step, (b, cross_attention_shape{}, index_type{}, in2, in3, in2, out2, out3, update::add)) \
+  STRATA_OP(unfold, (b, in3, 1, 1, index_type{}, out3)) STRATA_OP(unfold_backward, (b, in3, 1, 1, index_type{}, out3))    \
   STRATA_OP(window_mean, (b, in3, 1, 1, out3)) STRATA_OP(window_mean_backward, (b, in3, 1, 1, out3))            \
-  STRATA_OP(repeat, (b, in3, 1, index{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index{}, out3))          \
-  STRATA_OP(subsample, (b, in3, 1, index{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index{}, out3))    \
-  STRATA_OP(keep_last, (b, in3, 1, 1, index{}, out3)) STRATA_OP(keep_row, (b, in2, index{}, out3))              \
+  STRATA_OP(repeat, (b, in3, 1, index_type{}, out3)) STRATA_OP(repeat_backward, (b, in3, 1, index_type{}, out3))          \
+  STRATA_OP(subsample, (b, in3, 1, index_type{}, out3)) STRATA_OP(subsample_backward, (b, in3, 1, index_type{}, out3))    \
+  STRATA_OP(keep_last, (b, in3, 1, 1, index_type{}, out3)) STRATA_OP(keep_row, (b, in2, index_type{}, out3))              \
   STRATA_OP(take_columns, (b, in3, column_range{}, out3))                                                       \
   STRATA_OP(take_columns_backward, (b, in3, column_range{}, out3))                                              \
   STRATA_OP(depthwise, (b, in3, 1, in1, in1, out3, update::add))                                                \
   STRATA_OP(depthwise_backward, (b, in3, 1, in1, in3, out3, out1, out1))                                        \
   STRATA_OP(shift_step, (b, in2, out2, out2))                                                                   \
-  STRATA_OP(route, (b, 1.0, 1, index{}, in2, out2, tokens2, out2))                                              \
+  STRATA_OP(route, (b, 1.0, 1, index_type{}, in2, out2, tokens2, out2))                                              \
   STRATA_OP(add_routed, (b, ids1, in1, in2, out2))                                                              \
   STRATA_OP(add_routed_backward, (b, ids1, in1, in2, in2, out2, out1))                                          \
-  STRATA_OP(window_targets, (b, ids2, 1, index{}, targets3))                                                    \
+  STRATA_OP(window_targets, (b, ids2, 1, index_type{}, targets3))                                                    \
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \
   STRATA_OP(cosine_distance, (b, in3, in3, S{}, out1, out3, out3))                                              \
   STRATA_OP(embedding_distance,                                                                                 \
-            (b, distance_settings{}, in3, in3, index{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
-  STRATA_OP(sigmoid_pairs, (b, out2, index{}, in1, in1, S{}, out1, out1, out1))                                 \
+            (b, distance_settings{}, in3, in3, index_type{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
+  STRATA_OP(sigmoid_pairs, (b, out2, index_type{}, in1, in1, S{}, out1, out1, out1))                                 \
   STRATA_OP(sample, (b, sampling_options{}, std::uint64_t{}, in2, tokens1))                                     \
   STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
 // clang-format on

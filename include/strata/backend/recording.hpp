@@ -4,7 +4,9 @@
 // Source: own.
 #pragma once
 
-namespace strata {
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
 
 /// Whether operations are done when they return: then a result can be asked for without a wait, but no work is recorded.
 template <class Backend>

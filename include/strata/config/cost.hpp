@@ -12,7 +12,7 @@
 #include <strata/model/cache.hpp>
 #include <strata/model/parameters.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct cost {
@@ -44,11 +44,11 @@ struct cost {
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
   /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
-  static constexpr double attended_pairs(const level_facts& level, index tokens) {
+  static constexpr double attended_pairs(const level_facts& level, index_type tokens) {
     double pairs = 0;
-    const index positions = level.positions(tokens);
-    for (index sequence = 0; sequence < level.dilation; ++sequence) {
-      const index count = level.sequence_length(positions, sequence);
+    const index_type positions = level.positions(tokens);
+    for (index_type sequence = 0; sequence < level.dilation; ++sequence) {
+      const index_type count = level.sequence_length(positions, sequence);
       const double span = static_cast<double>(level.span), whole = static_cast<double>(count);
       pairs += whole <= span ? whole * (whole + 1) / 2 : span * (span + 1) / 2 + (whole - span) * span;
     }
@@ -57,11 +57,11 @@ struct cost {
 
  public:
   /// Numbers that training learns.
-  static constexpr index parameters = strata::parameters<Config>::count;
+  static constexpr index_type parameters = strata::parameters<Config>::count;
 
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out; `merge` as in
   /// `forward_options`.
-  static constexpr double forward_flops(index batch, index tokens, bool merge = true) {
+  static constexpr double forward_flops(index_type batch, index_type tokens, bool merge = true) {
     double flops = 0;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
@@ -80,8 +80,8 @@ struct cost {
   }
 
   /// FLOPs of one training step with all losses of the description; backward takes twice those of forward, but for losses.
-  static constexpr double training_flops(index batch, index tokens, bool merge = true) {
-    const double losses = []<class... Loss>(std::tuple<Loss...>*, index b, index t) {
+  static constexpr double training_flops(index_type batch, index_type tokens, bool merge = true) {
+    const double losses = []<class... Loss>(std::tuple<Loss...>*, index_type b, index_type t) {
       return (0.0 + ... + Loss::head_flops(b, t));
     }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
     return 3 * forward_flops(batch, tokens, merge) + losses;
@@ -105,7 +105,7 @@ struct cost {
   }();
 
   /// Bytes of activations (scratch and token ids included) that a model holds for this batch and length.
-  static constexpr std::size_t activation_bytes(index batch, index tokens,
+  static constexpr std::size_t activation_bytes(index_type batch, index_type tokens,
                                                 activation_use use = activation_use::training,
                                                 std::size_t scalar_bytes = sizeof(float)) {
     const auto plan = plan_activations<Config>(batch, tokens, use);
@@ -114,7 +114,7 @@ struct cost {
   }
 
   /// Bytes that incremental generation of `batch` texts remembers, whatever their length.
-  static constexpr std::size_t cache_bytes(index batch, std::size_t scalar_bytes = sizeof(float)) {
+  static constexpr std::size_t cache_bytes(index_type batch, std::size_t scalar_bytes = sizeof(float)) {
     return static_cast<std::size_t>(plan_cache<Config>(batch).size) * scalar_bytes;
   }
 };

@@ -13,7 +13,7 @@
 #include <strata/config/model_defaults.hpp>
 #include <strata/core/view.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// One level with every default resolved. Layers take this, so they compile once a backend and not once a
 /// model.
@@ -38,9 +38,9 @@ struct level_facts {
   double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
-  constexpr index positions(index tokens) const { return (tokens + stride - 1) / stride; }
+  constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
   /// How many of `positions` positions belong to an interleaved sequence.
-  constexpr index sequence_length(index positions, int sequence) const {
+  constexpr index_type sequence_length(index_type positions, int sequence) const {
     return (positions - sequence + dilation - 1) / dilation;
   }
   constexpr bool compressed() const { return compression > 1; }

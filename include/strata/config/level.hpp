@@ -3,7 +3,9 @@
 // Source: docs/model.md.
 #pragma once
 
-namespace strata {
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
 
 inline constexpr int most_levels = 8;  ///< of one model
 

@@ -3,7 +3,9 @@
 // Source: docs/model.md; the defaults of `next_latent` are those of the reference package.
 #pragma once
 
-namespace strata {
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
 
 /// What the codes are made from that the loss `prophet_quantized` predicts: a level's compressed tokens, before their norm, or
 /// its final embeddings.

@@ -3,7 +3,9 @@
 // Source: docs/model.md, "Merges".
 #pragma once
 
-namespace strata {
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
 
 /// Which levels a receiving level attends to: all with its own, only more compressed ones, or only less compressed ones.
 enum class level_direction { all, coarser, finer };

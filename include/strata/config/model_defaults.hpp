@@ -9,7 +9,7 @@
 #include <strata/config/loss_options.hpp>
 #include <strata/config/merge_options.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Which levels the logits are computed from.
 enum class logits_source { predicting_level, all_levels };

@@ -5,7 +5,7 @@
 
 #include <strata/config/model_defaults.hpp>
 
-namespace strata::presets {
+namespace strata::inline STRATA_ABI::presets {
 
 /// Two narrow levels; trains on a laptop in minutes.
 struct small : model_defaults {

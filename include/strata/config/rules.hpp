@@ -10,7 +10,7 @@
 #include <strata/config/level.hpp>
 #include <strata/config/model_defaults.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace rules {
 
 /// Beyond this distance the xPos factor of the narrowest frequency leaves the range of a float.

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Owns `count` elements, zeroed. Large buffers start on a 2 MB border and ask for huge pages: first touch of
 /// a 4 KB page costs more than all arithmetic done on it.
@@ -24,7 +24,7 @@ template <class T>
 class buffer {
  public:
   buffer() = default;
-  explicit buffer(index count) : size_(count) {
+  explicit buffer(index_type count) : size_(count) {
     if (count < 0) throw std::bad_alloc();
     if (count == 0) return;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
@@ -47,14 +47,14 @@ class buffer {
 
   T* data() { return data_; }
   const T* data() const { return data_; }
-  index size() const { return size_; }
+  index_type size() const { return size_; }
   strata::view<T, 1> view() { return {data_, {size_}}; }
   strata::view<const T, 1> view() const { return {data_, {size_}}; }
 
  private:
   static constexpr std::size_t huge_page = std::size_t{1} << 21;
   T* data_ = nullptr;
-  index size_ = 0;
+  index_type size_ = 0;
 };
 
 /// For programs, not called by the library: lets malloc keep freed memory, so that the temporary buffers of a

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <strata/core/platform.hpp>
+
 namespace strata {
 
 /// Every failure the library reports: bad input, a wrong file, a broken invariant of the caller.
@@ -14,6 +16,10 @@ class error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+}  // namespace strata
+
+namespace strata::inline STRATA_ABI {
 
 /// Joins anything printable into one string.
 template <class... Parts>

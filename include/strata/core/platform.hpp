@@ -5,6 +5,9 @@
 
 #include <cassert>
 
+// All names of the library are in this inline namespace, so that files compiled with other flags have other symbols.
+#define STRATA_ABI abi
+
 #define STRATA_ASSERT(condition) assert(condition)
 
 #if defined(__CUDACC__)

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <numbers>
 
-namespace strata {
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
 
 /// Rounds of Philox, the factors of its counter and the steps of its key.
 struct philox_constants {

@@ -12,13 +12,13 @@
 
 #include <strata/core/view.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// The place of one tensor in a flat buffer. A place that was never planned has `offset < 0`.
 template <int Rank>
 struct tensor {
-  index offset = -1;
-  std::array<index, Rank> shape{};
+  index_type offset = -1;
+  std::array<index_type, Rank> shape{};
   constexpr explicit operator bool() const { return offset >= 0; }
 };
 
@@ -26,20 +26,20 @@ struct tensor {
 class memory_plan {
  public:
   constexpr memory_plan() = default;
-  constexpr explicit memory_plan(index first) : size_(first) {}
+  constexpr explicit memory_plan(index_type first) : size_(first) {}
 
   template <int Rank>
-  constexpr tensor<Rank> add(std::array<index, Rank> shape) {
+  constexpr tensor<Rank> add(std::array<index_type, Rank> shape) {
     const tensor<Rank> place{size_, shape};
-    index count = 1;
-    for (index extent : shape) count *= extent;
+    index_type count = 1;
+    for (index_type extent : shape) count *= extent;
     size_ += (count + 15) / 16 * 16;
     return place;
   }
-  constexpr index size() const { return size_; }
+  constexpr index_type size() const { return size_; }
 
  private:
-  index size_ = 0;
+  index_type size_ = 0;
 };
 
 /// How a parameter starts: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the deviation `scale`,
@@ -51,7 +51,7 @@ struct initial {
 
 /// Where the parts of a flat buffer of parameters start; matrices are its first.
 struct parameter_regions {
-  index first_vector = 0, first_constant = 0;
+  index_type first_vector = 0, first_constant = 0;
 };
 
 /// The places of all parameters. Matrices come first, then vectors (gains, biases), so that weight decay, which spares vectors,
@@ -69,42 +69,42 @@ class parameter_plan {
       : vectors_(regions.first_vector), constants_(regions.first_constant) {}
 
   template <int Rank>
-  constexpr tensor<Rank> add(const name&, std::array<index, Rank> shape, initial) {
+  constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initial) {
     const tensor<Rank> place = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
-    index count = 1;
-    for (index extent : shape) count *= extent;
+    index_type count = 1;
+    for (index_type extent : shape) count *= extent;
     parameters_ += count;
     return place;
   }
   /// A matrix whose rows are looked up: nothing is multiplied with it.
-  constexpr tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) {
+  constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
     return add<2>(own, shape, start);
   }
   /// A matrix that files hold under a shape of rank 3: the weights of a convolution.
-  constexpr tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
+  constexpr tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initial start) {
     return add<2>(own, shape, start);
   }
   /// A tensor that is drawn and kept with the others and never learned.
   template <int Rank>
-  constexpr tensor<Rank> add_constant(const name&, std::array<index, Rank> shape, initial) {
+  constexpr tensor<Rank> add_constant(const name&, std::array<index_type, Rank> shape, initial) {
     return constants_.template add<Rank>(shape);
   }
 
   /// Of a plan whose regions all start at 0: where they must start instead.
   constexpr parameter_regions regions() const { return {matrices_.size(), matrices_.size() + vectors_.size()}; }
-  constexpr index buffer_size() const { return constants_.size(); }  ///< elements, gaps for alignment included
-  constexpr index parameters() const { return parameters_; }         ///< elements that training learns
+  constexpr index_type buffer_size() const { return constants_.size(); }  ///< elements, gaps for alignment included
+  constexpr index_type parameters() const { return parameters_; }         ///< elements that training learns
 
  private:
   memory_plan matrices_, vectors_, constants_;
-  index parameters_ = 0;
+  index_type parameters_ = 0;
 };
 
 /// One named parameter: its place, the shape it has in files, how it starts, and whether it is a constant.
 struct parameter_entry {
   std::string name;
-  std::vector<index> shape;
-  index offset = 0, size = 0;
+  std::vector<index_type> shape;
+  index_type offset = 0, size = 0;
   initial start;
   bool frozen = false;
 };
@@ -124,25 +124,27 @@ class parameter_table {
   explicit parameter_table(parameter_regions regions) : plan_(regions) {}
 
   template <int Rank>
-  tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
+  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initial start) {
     return enter(own, plan_.add<Rank>("", shape, start), {shape.begin(), shape.end()}, start);
   }
-  tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) { return add<2>(own, shape, start); }
-  tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3> in_files, initial start) {
+  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
+    return add<2>(own, shape, start);
+  }
+  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3> in_files, initial start) {
     return enter(own, plan_.add<2>("", shape, start), {in_files.begin(), in_files.end()}, start);
   }
   template <int Rank>
-  tensor<Rank> add_constant(const name& own, std::array<index, Rank> shape, initial start) {
+  tensor<Rank> add_constant(const name& own, std::array<index_type, Rank> shape, initial start) {
     return enter(own, plan_.add_constant<Rank>("", shape, start), {shape.begin(), shape.end()}, start, true);
   }
   const std::vector<parameter_entry>& entries() const { return entries_; }
 
  private:
   template <int Rank>
-  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index> in_files, initial start,
+  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index_type> in_files, initial start,
                      bool frozen = false) {
-    index size = 1;
-    for (index extent : place.shape) size *= extent;
+    index_type size = 1;
+    for (index_type extent : place.shape) size *= extent;
     entries_.push_back({own, std::move(in_files), place.offset, size, start, frozen});
     return place;
   }

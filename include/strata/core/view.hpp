@@ -11,42 +11,42 @@
 
 #include <strata/core/platform.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
-using index = std::ptrdiff_t;
+using index_type = std::ptrdiff_t;
 using token = std::int32_t;
 
 template <class T, int Rank>
 struct view {
   T* data = nullptr;
-  std::array<index, Rank> shape{};
+  std::array<index_type, Rank> shape{};
 
   constexpr view() = default;
-  constexpr view(T* elements, std::array<index, Rank> extents) : data(elements), shape(extents) {}
+  constexpr view(T* elements, std::array<index_type, Rank> extents) : data(elements), shape(extents) {}
 
   /// A view of mutable elements can be read as a view of constant ones.
   template <class U>
   requires(std::is_same_v<const U, T> && !std::is_const_v<U>) constexpr view(const view<U, Rank>& other)
       : data(other.data), shape(other.shape) {}
 
-  constexpr index size() const {
-    index count = 1;
-    for (index extent : shape) count *= extent;
+  constexpr index_type size() const {
+    index_type count = 1;
+    for (index_type extent : shape) count *= extent;
     return count;
   }
   constexpr explicit operator bool() const { return data != nullptr; }
 
   template <class... Position>
   requires(sizeof...(Position) == Rank) constexpr T& operator()(Position... position) const {
-    index offset = 0;
+    index_type offset = 0;
     int axis = 0;
-    ((offset = offset * shape[axis++] + static_cast<index>(position)), ...);
+    ((offset = offset * shape[axis++] + static_cast<index_type>(position)), ...);
     return data[offset];
   }
 
   /// The same elements under another shape of the same size.
   template <int OtherRank>
-  constexpr view<T, OtherRank> reshape(std::array<index, OtherRank> other) const {
+  constexpr view<T, OtherRank> reshape(std::array<index_type, OtherRank> other) const {
     view<T, OtherRank> result{data, other};
     STRATA_ASSERT(result.size() == size());
     return result;
@@ -55,15 +55,15 @@ struct view {
 
   /// All axes but the last joined: [.., D] as [rows, D].
   constexpr view<T, 2> rows() const requires(Rank >= 2) {
-    const index width = shape[Rank - 1];
+    const index_type width = shape[Rank - 1];
     return {data, {width == 0 ? 0 : size() / width, width}};
   }
 
   /// `count` entries of the first axis, from `first` on.
-  constexpr view slice(index first, index count) const {
+  constexpr view slice(index_type first, index_type count) const {
     STRATA_ASSERT(first >= 0 && count >= 0 && first + count <= shape[0]);
     view result = *this;
-    index stride = 1;
+    index_type stride = 1;
     for (int axis = 1; axis < Rank; ++axis) stride *= shape[axis];
     result.data += first * stride;
     result.shape[0] = count;
@@ -71,9 +71,9 @@ struct view {
   }
 
   /// Entry `position` of the first axis.
-  constexpr view<T, Rank - 1> operator[](index position) const requires(Rank >= 2) {
+  constexpr view<T, Rank - 1> operator[](index_type position) const requires(Rank >= 2) {
     view<T, Rank - 1> result;
-    index stride = 1;
+    index_type stride = 1;
     for (int axis = 1; axis < Rank; ++axis) {
       result.shape[axis - 1] = shape[axis];
       stride *= shape[axis];

@@ -11,7 +11,7 @@
 
 #include <strata/core/view.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// `float32` is the format of the weights that a model has.
 enum class weight_format { float32, bfloat16, int8 };
@@ -33,11 +33,11 @@ constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t
 template <class S>
 struct packed_matrix {
   S* first;
-  std::array<index, 2> shape;
+  std::array<index_type, 2> shape;
 
   /// Scalars that the matrix takes.
-  static constexpr index size(weight_format format, std::array<index, 2> shape) {
-    const index count = shape[0] * shape[1], width = sizeof(S);
+  static constexpr index_type size(weight_format format, std::array<index_type, 2> shape) {
+    const index_type count = shape[0] * shape[1], width = sizeof(S);
     if (format == weight_format::bfloat16) return (2 * count + width - 1) / width;
     if (format == weight_format::int8) return scales_size(shape) + (count + width - 1) / width;
     return count;
@@ -48,7 +48,7 @@ struct packed_matrix {
 
  private:
   /// Whole cache lines.
-  static constexpr index scales_size(std::array<index, 2> shape) { return (shape[0] + 15) / 16 * 16; }
+  static constexpr index_type scales_size(std::array<index_type, 2> shape) { return (shape[0] + 15) / 16 * 16; }
   template <class T>
   auto numbers(S* from) const {
     using element = std::conditional_t<std::is_const_v<S>, const T, T>;

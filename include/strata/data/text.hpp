@@ -19,7 +19,7 @@
 #include <strata/core/view.hpp>
 #include <strata/io/file.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// A text of bytes: the front is for training, the last `validation_fraction` for validation.
 class text {
@@ -45,14 +45,14 @@ class text {
 
   /// Throws unless each part holds at least one window for this length. A validation fraction of 0 asks for
   /// none.
-  void require_length(index length) const {
+  void require_length(index_type length) const {
     require_part("training", training(), length);
     if (has_validation_) require_part("validation", validation(), length);
   }
 
  private:
-  void require_part(const char* part, std::span<const std::uint8_t> bytes, index length) const {
-    require(static_cast<index>(bytes.size()) > length, source_, ": the ", part, " part has ", bytes.size(),
+  void require_part(const char* part, std::span<const std::uint8_t> bytes, index_type length) const {
+    require(static_cast<index_type>(bytes.size()) > length, source_, ": the ", part, " part has ", bytes.size(),
             " bytes, but a sequence of length ", length, " needs ", length + 1);
   }
   buffer<std::byte> bytes_;
@@ -72,28 +72,28 @@ inline void require_window(std::span<const std::uint8_t> bytes, std::size_t wind
 
 /// Fills `ids` ([T + 1]) with a random piece of `bytes` and returns where the piece starts. The start depends
 /// on (seed, step, row) alone; with several batches a step, number the rows through all of them.
-inline index crop(std::span<const std::uint8_t> bytes, const random_source& source, std::uint64_t step,
-                  std::uint32_t row, std::span<token> ids) {
+inline index_type crop(std::span<const std::uint8_t> bytes, const random_source& source, std::uint64_t step,
+                       std::uint32_t row, std::span<token> ids) {
   detail::require_window(bytes, ids.size());
   constexpr std::uint64_t stream = std::uint64_t{0x63726f70} << 32;  // "crop", apart from all small stream numbers
   const auto start = static_cast<std::size_t>(source.below(bytes.size() - ids.size() + 1, stream | row, step));
   std::ranges::copy(bytes.subspan(start, ids.size()), ids.begin());
-  return static_cast<index>(start);
+  return static_cast<index_type>(start);
 }
 
 /// The consecutive windows of T + 1 bytes, each starting with the last byte of the one before, so that every byte but
 /// the first is a label once; the last incomplete window is left out.
 class window_sequence {
  public:
-  window_sequence(std::span<const std::uint8_t> bytes, index length)
+  window_sequence(std::span<const std::uint8_t> bytes, index_type length)
       : bytes_(bytes), window_(static_cast<std::size_t>(length) + 1) {
     require(length >= 1, "a sequence length of ", length, " is not positive");
     detail::require_window(bytes, window_);
   }
-  index count() const { return static_cast<index>((bytes_.size() - 1) / (window_ - 1)); }
+  index_type count() const { return static_cast<index_type>((bytes_.size() - 1) / (window_ - 1)); }
 
   /// Fills `ids` ([T + 1]) with window number `position`.
-  void copy(index position, std::span<token> ids) const {
+  void copy(index_type position, std::span<token> ids) const {
     require(position >= 0 && position < count(), "window ", position, " of ", count(), " does not exist");
     require(ids.size() == window_, "a window of ", window_, " bytes does not fill ", ids.size(), " ids");
     std::ranges::copy(bytes_.subspan(static_cast<std::size_t>(position) * (window_ - 1), window_), ids.begin());

@@ -9,7 +9,7 @@
 #include <strata/core/error.hpp>
 #include <strata/merges/merges.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 namespace detail {
 

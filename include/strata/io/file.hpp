@@ -20,7 +20,7 @@
 #include <strata/core/buffer.hpp>
 #include <strata/core/error.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
@@ -216,16 +216,16 @@ inline buffer<std::byte> read_file(const std::filesystem::path& path) {
 
   buffer<std::byte> bytes;
   try {
-    bytes = buffer<std::byte>(static_cast<index>(status.st_size));
+    bytes = buffer<std::byte>(static_cast<index_type>(status.st_size));
   } catch (const std::bad_alloc&) {
     fail("cannot read ", path, ": its ", status.st_size, " bytes do not fit in memory");
   }
-  for (index position = 0; position < bytes.size();) {
+  for (index_type position = 0; position < bytes.size();) {
     const auto wanted = static_cast<std::size_t>(bytes.size() - position);
     const ssize_t count = detail::uninterrupted([&] { return ::read(file.number(), bytes.data() + position, wanted); });
     if (count < 0) detail::fail_on_file("read", path, errno);
     if (count == 0) fail("cannot read ", path, ": it ends after ", position, " of ", bytes.size(), " bytes");
-    position += static_cast<index>(count);
+    position += static_cast<index_type>(count);
   }
   return bytes;
 }

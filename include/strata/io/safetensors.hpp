@@ -30,7 +30,7 @@
 #include <strata/core/view.hpp>
 #include <strata/io/file.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian, and so must be the host");
@@ -77,12 +77,12 @@ constexpr dtype dtype_of() {
 struct safetensors_entry {
   std::string name;
   strata::dtype dtype = strata::dtype::F32;
-  std::vector<index> shape;
+  std::vector<index_type> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 
   /// Elements, not bytes.
-  index size() const { return static_cast<index>((end - begin) / size_of(dtype)); }
+  index_type size() const { return static_cast<index_type>((end - begin) / size_of(dtype)); }
 };
 
 namespace detail {
@@ -106,10 +106,10 @@ std::string bracketed(std::span<const Number> numbers) {
 }
 
 /// Bytes of a tensor, or nothing where the number does not fit in 63 bits.
-inline bool tensor_bytes(dtype type, std::span<const index> shape, std::uint64_t& bytes) {
+inline bool tensor_bytes(dtype type, std::span<const index_type> shape, std::uint64_t& bytes) {
   bytes = size_of(type);
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index>::max());
-  for (const index extent : shape) {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index_type>::max());
+  for (const index_type extent : shape) {
     const auto factor = static_cast<std::uint64_t>(extent);
     if (extent < 0 || (factor != 0 && bytes > most / factor)) return false;
     bytes *= factor;
@@ -247,9 +247,9 @@ class safetensors_header {
   }
   bool number_unsigned(json::number_unsigned_t value) {
     if (place_ != place::numbers) unexpected(to_text("the number ", value));
-    if (value > static_cast<std::uint64_t>(std::numeric_limits<index>::max())) refuse(value, " is too large");
+    if (value > static_cast<std::uint64_t>(std::numeric_limits<index_type>::max())) refuse(value, " is too large");
     if (numbers_.size() == 64) refuse("more than 64 numbers");
-    numbers_.push_back(static_cast<index>(value));
+    numbers_.push_back(static_cast<index_type>(value));
     return true;
   }
   bool end_array() {
@@ -321,7 +321,7 @@ class safetensors_header {
     if (!has_offsets_) refuse("data_offsets is missing");
     if (entry_.begin > entry_.end) refuse("data_offsets ", offsets(entry_), " run backwards");
     const std::string size =
-        to_text("shape ", bracketed(std::span<const index>(entry_.shape)), " of ", name_of(entry_.dtype));
+        to_text("shape ", bracketed(std::span<const index_type>(entry_.shape)), " of ", name_of(entry_.dtype));
     std::uint64_t bytes = 0;
     if (!tensor_bytes(entry_.dtype, entry_.shape, bytes)) refuse(size, " has too many elements to count");
     if (bytes != entry_.end - entry_.begin)
@@ -367,7 +367,7 @@ class safetensors_header {
   std::string name_;   // of the tensor, or __metadata__
   std::string field_;  // of the tensor or of the metadata
   safetensors_entry entry_;
-  std::vector<index> numbers_;
+  std::vector<index_type> numbers_;
   bool has_dtype_ = false, has_shape_ = false, has_offsets_ = false, has_metadata_ = false;
 };
 
@@ -445,13 +445,13 @@ class safetensors_file {
 
   /// The elements into `target`, provided that the tensor has exactly this shape.
   template <class T>
-  void copy_to(std::string_view name, std::span<T> target, std::span<const index> shape) const {
+  void copy_to(std::string_view name, std::span<T> target, std::span<const index_type> shape) const {
     const safetensors_entry& found = entry(name);
     require(std::ranges::equal(found.shape, shape), source_, ": tensor ", detail::printable(name), " has shape ",
-            detail::bracketed(std::span<const index>(found.shape)), " in the file, but ", detail::bracketed(shape),
+            detail::bracketed(std::span<const index_type>(found.shape)), " in the file, but ", detail::bracketed(shape),
             " is expected");
-    require(found.size() == static_cast<index>(target.size()), source_, ": tensor ", detail::printable(name), " has ",
-            found.size(), " elements, but its destination has ", target.size());
+    require(found.size() == static_cast<index_type>(target.size()), source_, ": tensor ", detail::printable(name),
+            " has ", found.size(), " elements, but its destination has ", target.size());
     convert(found, target.data());
   }
   template <class T, int Rank>
@@ -474,7 +474,7 @@ class safetensors_file {
         return;
       }
     }
-    index position = 0;
+    index_type position = 0;
     detail::for_each_element(entry.dtype, stored, [&](auto value) {
       // Both kinds are compiled, only the one of the check above runs.
       if constexpr (std::floating_point<decltype(value)> == std::floating_point<T>) {
@@ -500,12 +500,12 @@ class safetensors_writer {
   void set_metadata(const std::string& key, std::string value) { metadata_[key] = std::move(value); }
 
   /// The elements at `data` as they are, row-major.
-  void add(std::string name, dtype type, std::vector<index> shape, const void* data) {
+  void add(std::string name, dtype type, std::vector<index_type> shape, const void* data) {
     const std::string where = to_text("tensor ", detail::printable(name));
     require(name != "__metadata__", where, ": this name is taken by the format");
     std::uint64_t bytes = 0;
     const bool countable = detail::tensor_bytes(type, shape, bytes);
-    require(countable, where, ": shape ", detail::bracketed(std::span<const index>(shape)),
+    require(countable, where, ": shape ", detail::bracketed(std::span<const index_type>(shape)),
             " has a negative extent or too many elements");
     require(data != nullptr || bytes == 0, where, ": no data");
     require(names_.insert(name).second, where, " was added twice");
@@ -513,7 +513,7 @@ class safetensors_writer {
   }
   template <class T>
   requires std::is_arithmetic_v<T>
-  void add(std::string name, std::vector<index> shape, const T* data) {
+  void add(std::string name, std::vector<index_type> shape, const T* data) {
     add(std::move(name), dtype_of<T>(), std::move(shape), data);
   }
   template <class T, int Rank>
@@ -564,7 +564,7 @@ class safetensors_writer {
     }
     for (const auto& [entry, data] : tensors) {
       text += encoded(entry.name, path) + ":{\"dtype\":\"" + std::string(name_of(entry.dtype)) +
-              "\",\"shape\":" + detail::bracketed(std::span<const index>(entry.shape)) +
+              "\",\"shape\":" + detail::bracketed(std::span<const index_type>(entry.shape)) +
               ",\"data_offsets\":" + detail::bracketed<std::uint64_t>(std::array{entry.begin, entry.end}) + "},";
     }
     if (text.back() == ',') text.pop_back();

@@ -14,7 +14,7 @@
 #include <strata/layers/rotary.hpp>
 #include <strata/model/parameters.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Prefix of what a file holds beside weights: the moments of the optimizer.
 inline constexpr std::string_view optimizer_prefix = "optimizer.";
@@ -42,7 +42,7 @@ std::vector<derived_tensor> derived_tensors() {
       const std::string prefix =
           to_text("layers.", i, ".", l, level.full ? ".attn.rotary_emb." : ".attn.attn_fn.rel_pos.");
       derived_tensor frequencies{prefix + "inv_freq", {}}, bases{prefix + "scale", {}};
-      for (index e = 0; e < level.head_dim / 2; ++e) {
+      for (index_type e = 0; e < level.head_dim / 2; ++e) {
         const rotary_pair pair(level, e);
         frequencies.values.push_back(static_cast<float>(pair.frequency));
         bases.values.push_back(static_cast<float>(pair.decay));
@@ -73,7 +73,7 @@ parameter_values<Scalar> read_parameters(const safetensors_file& file, const std
   for (const parameter_entry& entry : parameters<Config>::entries())
     file.copy_to(prefix + entry.name,
                  std::span<Scalar>(values.data() + entry.offset, static_cast<std::size_t>(entry.size)),
-                 std::span<const index>(entry.shape));
+                 std::span<const index_type>(entry.shape));
   return values;
 }
 
@@ -85,15 +85,15 @@ void check_model_of(const safetensors_file& file) {
     known.insert(entry.name);
     const safetensors_entry& found = file.entry(entry.name);
     require(found.shape == entry.shape, file.source(), ": tensor '", entry.name, "' has shape ",
-            detail::bracketed(std::span<const index>(found.shape)), " in the file, but the model has ",
-            detail::bracketed(std::span<const index>(entry.shape)));
+            detail::bracketed(std::span<const index_type>(found.shape)), " in the file, but the model has ",
+            detail::bracketed(std::span<const index_type>(entry.shape)));
   }
   for (const detail::derived_tensor& derived : detail::derived_tensors<Config>()) known.insert(derived.name);
   for (const safetensors_entry& entry : file.entries())
     require(known.contains(entry.name) || entry.name.starts_with(optimizer_prefix) ||
                 entry.name.starts_with(quantizer_prefix),
             file.source(), ": tensor '", entry.name, "' with shape ",
-            detail::bracketed(std::span<const index>(entry.shape)), " is not one of the model");
+            detail::bracketed(std::span<const index_type>(entry.shape)), " is not one of the model");
   if (const auto found = file.metadata().find(description_key); found != file.metadata().end())
     require(found->second == describe<Config>(), file.source(), ": the file is of the model '", found->second,
             "', not of '", describe<Config>(), "'");
@@ -122,7 +122,7 @@ void save_weights(const Model& model, const std::filesystem::path& path) {
   writer.set_metadata(description_key, describe<config>());
   add_parameters<config>(writer, "", values);
   for (const detail::derived_tensor& each : derived)
-    writer.add(each.name, {static_cast<index>(each.values.size())}, each.values.data());
+    writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
   writer.write(path);
 }
 

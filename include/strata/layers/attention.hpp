@@ -8,7 +8,7 @@
 #include <strata/layers/dropout.hpp>
 #include <strata/layers/norm.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct attention_parameters {
   norm_parameters norm;
@@ -25,7 +25,7 @@ struct attention_activations {
   dropout_place dropout;
 };
 
-constexpr attention_shape shape_of_attention(const level_facts& level, index batch, index positions) {
+constexpr attention_shape shape_of_attention(const level_facts& level, index_type batch, index_type positions) {
   return {batch, positions, level.heads, level.head_dim, level.span, level.dilation};
 }
 
@@ -46,9 +46,9 @@ constexpr attention_parameters declare_attention(Table& table, const Name& prefi
   return own;
 }
 
-constexpr attention_activations plan_attention(activation_plan& plan, const level_facts& level, index batch,
-                                               index positions) {
-  const index rows = batch * positions, dim = level.attention_dim();
+constexpr attention_activations plan_attention(activation_plan& plan, const level_facts& level, index_type batch,
+                                               index_type positions) {
+  const index_type rows = batch * positions, dim = level.attention_dim();
   attention_activations own;
   own.norm = plan_norm(plan.memory, rows);
   own.qkv = plan.memory.add<2>({rows, 3 * dim});
@@ -82,7 +82,7 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
 /// distance.
 template <class Backend, class S = typename Backend::scalar>
 void attention_step(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
-                    const attention_activations& acts, input<S, 3> table, index count, output<S, 3> keys,
+                    const attention_activations& acts, input<S, 3> table, index_type count, output<S, 3> keys,
                     output<S, 3> values, output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], 1);
   shift_step(p.backend, x.rows(), previous, shifted.rows());

@@ -6,23 +6,24 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/attention_resampling.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct attention_pooling_activations {
   attention_resampling_activations resampling;
   tensor<3> standing;  // scratch [B,n,D], the tokens where positions stand, in backward their gradient
 };
 
-constexpr cross_attention_shape shape_of_attention_pooling(const level_facts& level, index batch, index tokens) {
+constexpr cross_attention_shape shape_of_attention_pooling(const level_facts& level, index_type batch,
+                                                           index_type tokens) {
   return {batch, level.positions(tokens), level.stride, tokens, 1, level.heads, level.head_dim, level.compression};
 }
-constexpr resampled_widths widths_of_attention_pooling(const level_facts& level, index dim) {
+constexpr resampled_widths widths_of_attention_pooling(const level_facts& level, index_type dim) {
   return {.query = dim, .source = dim, .out = level.dim};
 }
 
 template <class Table, class Name>
 constexpr attention_resampling_parameters declare_attention_pooling(Table& table, const Name& prefix,
-                                                                    const level_facts& level, index dim) {
+                                                                    const level_facts& level, index_type dim) {
   return declare_attention_resampling(table, prefix, shape_of_attention_pooling(level, 1, 1),
                                       widths_of_attention_pooling(level, dim));
 }
@@ -44,7 +45,7 @@ template <class Backend, class S = typename Backend::scalar>
 view<S, 2> attention_pooling_queries(const pass<Backend>& p, const level_facts& level,
                                      const attention_pooling_activations& acts, input<S, 3> tokens) {
   const auto standing = p.scratch[acts.standing];
-  unfold(p.backend, tokens, 1, level.stride, index{0}, standing);
+  unfold(p.backend, tokens, 1, level.stride, index_type{0}, standing);
   return standing.rows();
 }
 
@@ -62,7 +63,7 @@ void attention_pooling_forward(const pass<Backend>& p, const level_facts& level,
 template <class Backend, class S = typename Backend::scalar>
 void attention_pooling_step(const pass<Backend>& p, const level_facts& level,
                             const attention_resampling_parameters& own, const attention_pooling_activations& acts,
-                            index position, output<S, 3> ring, input<S, 3> newest, output<S, 3> y) {
+                            index_type position, output<S, 3> ring, input<S, 3> newest, output<S, 3> y) {
   attention_resampling_keep(p, own, acts.resampling, position, newest.rows(), ring);
   if (position % level.stride == 0)
     attention_resampling_step(p, shape_of_attention_pooling(level, newest.shape[0], 1), own, acts.resampling,
@@ -78,7 +79,7 @@ void attention_pooling_backward(const pass<Backend>& p, const level_facts& level
                                 acts.resampling, tokens.rows(), dy.rows(), dtokens.rows());
   const auto standing = attention_pooling_queries(p, level, acts, tokens), dstanding = standing;
   attention_resampling_backward_queries(p, own, acts.resampling, standing, dstanding, update::replace);
-  unfold_backward(p.backend, p.scratch[acts.standing], 1, level.stride, index{0}, dtokens);
+  unfold_backward(p.backend, p.scratch[acts.standing], 1, level.stride, index_type{0}, dtokens);
 }
 
 }  // namespace strata

@@ -6,7 +6,7 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct attention_resampling_parameters {
   tensor<2> to_query;      // [H E, D]
@@ -25,7 +25,7 @@ struct attention_resampling_activations {
 
 /// Widths of what comes in and goes out.
 struct resampled_widths {
-  index query = 0, source = 0, out = 0;
+  index_type query = 0, source = 0, out = 0;
 };
 
 /// Of `shape`, heads, head_dim and span count. The bias is looked up and not multiplied with, so no format packs it.
@@ -33,7 +33,7 @@ template <class Table, class Name>
 constexpr attention_resampling_parameters declare_attention_resampling(Table& table, const Name& prefix,
                                                                        const cross_attention_shape& shape,
                                                                        const resampled_widths& widths) {
-  const index inner = shape.dim();
+  const index_type inner = shape.dim();
   attention_resampling_parameters own;
   own.to_query = table.template add<2>(prefix + ".to_q.weight", {inner, widths.query}, linear_start(widths.query));
   own.to_key_value =
@@ -84,7 +84,7 @@ void attention_resampling_forward(const pass<Backend>& p, const cross_attention_
 /// Position number `position` of the source of each of B texts, [B,D']: its keys and values go into `ring` [B,span,2 H E].
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_keep(const pass<Backend>& p, const attention_resampling_parameters& own,
-                               const attention_resampling_activations& acts, index position, input<S, 2> source,
+                               const attention_resampling_activations& acts, index_type position, input<S, 2> source,
                                output<S, 3> ring) {
   linear(p, source, own.to_key_value, {}, p.memory[acts.key_value], update::replace);
   keep_row(p.backend, p.memory[acts.key_value], position, ring);
@@ -103,7 +103,7 @@ void attention_resampling_keep_last(const pass<Backend>& p, const attention_resa
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_step(const pass<Backend>& p, const cross_attention_shape& shape,
                                const attention_resampling_parameters& own, const attention_resampling_activations& acts,
-                               index count, input<S, 2> queries, input<S, 3> ring, output<S, 2> y, update mode) {
+                               index_type count, input<S, 2> queries, input<S, 3> ring, output<S, 2> y, update mode) {
   linear(p, queries, own.to_query, {}, p.memory[acts.query], update::replace);
   cross_attention_step(p.backend, shape, count, p.memory[acts.query], ring, p.weights[own.bias], p.memory[acts.mixed],
                        p.memory[acts.log_sum_exp], update::replace);

@@ -6,7 +6,7 @@
 #include <strata/layers/attention.hpp>
 #include <strata/layers/feed_forward.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct block_parameters {
   attention_parameters attention;
@@ -30,8 +30,8 @@ constexpr block_parameters declare_block(Table& table, const level_facts& level,
   return own;
 }
 
-constexpr block_activations plan_block(activation_plan& plan, const level_facts& level, index batch, index positions,
-                                       const tensor<3>& x, const tensor<3>& y) {
+constexpr block_activations plan_block(activation_plan& plan, const level_facts& level, index_type batch,
+                                       index_type positions, const tensor<3>& x, const tensor<3>& y) {
   block_activations own;
   own.x = own.middle = x;
   own.y = y;

@@ -7,7 +7,7 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/attention_pooling.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct compress_parameters {
   tensor<2> projection;        // [d,D c], linear compression, or compression 1 and d != D
@@ -26,10 +26,10 @@ struct compress_activations {
 };
 
 template <class Table>
-constexpr compress_parameters declare_compress(Table& table, const level_facts& level, int number, index dim) {
+constexpr compress_parameters declare_compress(Table& table, const level_facts& level, int number, index_type dim) {
   using name = typename Table::name;
   const name prefix = name("compressors.") + number + ".compress_fn";
-  const index inner = 4 * dim, c = level.compression;
+  const index_type inner = 4 * dim, c = level.compression;
   compress_parameters own;
   if (!level.compressed() || level.linear_compression) {
     if (level.compressed() || level.dim != dim)
@@ -47,9 +47,9 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
   return own;
 }
 
-constexpr compress_activations plan_compress(activation_plan& plan, const level_facts& level, index batch,
-                                             index positions, const tensor<3>& tokens) {
-  const index dim = tokens.shape[2];
+constexpr compress_activations plan_compress(activation_plan& plan, const level_facts& level, index_type batch,
+                                             index_type positions, const tensor<3>& tokens) {
+  const index_type dim = tokens.shape[2];
   compress_activations own;
   if (!level.compressed() && level.dim == dim) {
     own.y = tokens;
@@ -74,7 +74,7 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
 /// What the first map reads: the tokens, or those of each position side by side.
 template <class Backend, class S = typename Backend::scalar>
 view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level, const compress_activations& acts,
-                                input<S, 3> tokens, index first) {
+                                input<S, 3> tokens, index_type first) {
   if (!level.compressed()) return tokens.rows();
   const auto patches = p.scratch[acts.patches];
   unfold(p.backend, tokens, level.compression, level.stride, first, patches);
@@ -85,7 +85,7 @@ view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level
 /// alone.
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
-                      const compress_activations& acts, input<S, 3> tokens, index first = 0) {
+                      const compress_activations& acts, input<S, 3> tokens, index_type first = 0) {
   if (level.pools) return attention_pooling_forward(p, level, own.pooling, acts.pooling, tokens, p.memory[acts.y]);
   if (!level.compressed() && !own.projection) return;
   const auto x = compress_input(p, level, acts, tokens, first);
@@ -109,10 +109,10 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   if (level.pools) return attention_pooling_backward(p, level, own.pooling, acts.pooling, tokens, dy, dtokens);
   const auto dpatches = p.scratch[acts.patches];
   if (own.projection) {
-    const auto x = compress_input(p, level, acts, tokens, index{0});
+    const auto x = compress_input(p, level, acts, tokens, index_type{0});
     linear_backward_weight(p.backend, dy.rows(), x, p.gradients[own.projection], {});
     linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dpatches.rows(), update::replace);
-    unfold_backward(p.backend, dpatches, level.compression, level.stride, index{0}, dtokens);
+    unfold_backward(p.backend, dpatches, level.compression, level.stride, index_type{0}, dtokens);
     return;
   }
   const auto activated = p.scratch[acts.activated], dhidden = activated;
@@ -120,10 +120,10 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   linear_backward_weight(p.backend, dy.rows(), activated, p.gradients[own.pointwise], p.gradients[own.pointwise_bias]);
   linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  const auto x = compress_input(p, level, acts, tokens, index{0});
+  const auto x = compress_input(p, level, acts, tokens, index_type{0});
   linear_backward_weight(p.backend, dhidden, x, p.gradients[own.convolution], p.gradients[own.convolution_bias]);
   linear_backward_input(p.backend, dhidden, p.weights[own.convolution], dpatches.rows(), update::replace);
-  unfold_backward(p.backend, dpatches, level.compression, level.stride, index{0}, dtokens);
+  unfold_backward(p.backend, dpatches, level.compression, level.stride, index_type{0}, dtokens);
 }
 
 }  // namespace strata

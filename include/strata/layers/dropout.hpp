@@ -5,7 +5,7 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Backend>
 bool drops(const pass<Backend>& p, const dropout_place& own) {

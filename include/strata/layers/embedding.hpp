@@ -5,14 +5,14 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct embedding_parameters {
   tensor<2> table;  // [V,D]
 };
 
 template <class Table>
-constexpr embedding_parameters declare_embedding(Table& table, index vocabulary, index dim) {
+constexpr embedding_parameters declare_embedding(Table& table, index_type vocabulary, index_type dim) {
   using name = typename Table::name;
   return {table.add_rows(name("token_emb.weight"), {vocabulary, dim}, {initial::kind::normal, 1})};
 }

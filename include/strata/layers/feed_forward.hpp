@@ -8,7 +8,7 @@
 #include <strata/layers/norm.hpp>
 #include <strata/layers/routed_branch.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct feed_forward_parameters {
   norm_parameters norm;
@@ -33,8 +33,8 @@ constexpr feed_forward_parameters declare_feed_forward(Table& table, const Name&
   return own;
 }
 
-constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, const level_facts& level, index batch,
-                                                     index positions) {
+constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, const level_facts& level, index_type batch,
+                                                     index_type positions) {
   feed_forward_activations own;
   memory_plan scratch;
   own.norm = plan_norm(plan.memory, batch * positions);
@@ -63,8 +63,8 @@ void feed_forward_forward(const pass<Backend>& p, const level_facts& level, cons
 /// where the level has routing.
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_step(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
-                       const feed_forward_activations& acts, index count, output<S, 2> budget, output<S, 2> previous,
-                       output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
+                       const feed_forward_activations& acts, index_type count, output<S, 2> budget,
+                       output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
   const auto normed = p.scratch[acts.normed];
   shift_step(p.backend, x.rows(), previous, shifted.rows());
   norm_forward(p, own.norm, acts.norm, shifted, 0, normed);

@@ -8,7 +8,7 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct head_parameters {
   tensor<2> to_logits;  // [V, d_p] or [V, sum d]
@@ -19,14 +19,14 @@ struct head_activations {
 };
 
 template <class Table>
-constexpr head_parameters declare_head(Table& table, index vocabulary, index dim) {
+constexpr head_parameters declare_head(Table& table, index_type vocabulary, index_type dim) {
   using name = typename Table::name;
   return {table.template add<2>(name("to_logits.weight"), {vocabulary, dim}, linear_start(dim))};
 }
 
 /// `concatenated_dim` is 0 with logits from the predicting level alone.
-constexpr head_activations plan_head(activation_plan& plan, index concatenated_dim, index vocabulary, index batch,
-                                     index tokens) {
+constexpr head_activations plan_head(activation_plan& plan, index_type concatenated_dim, index_type vocabulary,
+                                     index_type batch, index_type tokens) {
   head_activations own;
   own.logits = plan.memory.add<3>({batch, tokens, vocabulary});
   if (concatenated_dim > 0) {
@@ -44,7 +44,7 @@ view<S, 3> head_input(const pass<Backend>& p, std::span<const level_facts> level
   if (!acts.concatenated) return embeddings[static_cast<std::size_t>(predicting_level)];
   const auto x = p.scratch[acts.concatenated];
   for (std::size_t l = 0; l < levels.size(); ++l)
-    repeat(p.backend, embeddings[l], levels[l].stride, index{levels[l].first_channel}, x);
+    repeat(p.backend, embeddings[l], levels[l].stride, index_type{levels[l].first_channel}, x);
   return x;
 }
 
@@ -73,7 +73,7 @@ void head_backward(const pass<Backend>& p, std::span<const level_facts> levels, 
   const auto dconcatenated = x;
   linear_backward_input(p.backend, dlogits, p.weights[own.to_logits], dconcatenated.rows(), update::replace);
   for (std::size_t l = 0; l < levels.size(); ++l)
-    repeat_backward(p.backend, dconcatenated, levels[l].stride, index{levels[l].first_channel}, dembeddings[l]);
+    repeat_backward(p.backend, dconcatenated, levels[l].stride, index_type{levels[l].first_channel}, dembeddings[l]);
 }
 
 }  // namespace strata

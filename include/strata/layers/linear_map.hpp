@@ -5,7 +5,7 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct linear_map {
   tensor<2> weight;  // [N,K]
@@ -14,7 +14,7 @@ struct linear_map {
 
 /// `name`.weight and `name`.bias, which start alike.
 template <class Table, class Name>
-constexpr linear_map declare_linear_map(Table& table, const Name& name, index out, index in, initial start) {
+constexpr linear_map declare_linear_map(Table& table, const Name& name, index_type out, index_type in, initial start) {
   linear_map own;
   own.weight = table.template add<2>(name + ".weight", {out, in}, start);
   own.bias = table.template add<1>(name + ".bias", {out}, start);

@@ -5,7 +5,7 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct norm_parameters {
   tensor<1> gain, bias;  // [D]
@@ -16,20 +16,20 @@ struct norm_activations {
 
 /// PyTorch calls the gain of LayerNorm "weight" and the reference package calls that of its RMSNorm "gamma".
 template <class Table, class Name>
-constexpr norm_parameters declare_layer_norm(Table& table, const Name& prefix, index dim) {
+constexpr norm_parameters declare_layer_norm(Table& table, const Name& prefix, index_type dim) {
   norm_parameters own;
   own.gain = table.template add<1>(prefix + ".weight", {dim}, ones);
   own.bias = table.template add<1>(prefix + ".bias", {dim}, zeros);
   return own;
 }
 template <class Table, class Name>
-constexpr norm_parameters declare_rms_norm(Table& table, const Name& prefix, index dim) {
+constexpr norm_parameters declare_rms_norm(Table& table, const Name& prefix, index_type dim) {
   norm_parameters own;
   own.gain = table.template add<1>(prefix + ".gamma", {dim}, ones);
   return own;
 }
 
-constexpr norm_activations plan_norm(memory_plan& plan, index rows) {
+constexpr norm_activations plan_norm(memory_plan& plan, index_type rows) {
   return {plan.add<1>({rows}), plan.add<1>({rows})};
 }
 

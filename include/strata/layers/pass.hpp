@@ -11,7 +11,7 @@
 #include <strata/backend/recording.hpp>
 #include <strata/core/tensor_table.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// One forward pass, or forward and backward. In inference `gradients` is empty. Backward makes norms, activation functions
 /// and copies anew in the scratch memory: they cost little beside products, and their gradients take their places.
@@ -19,7 +19,7 @@ template <class Backend>
 struct pass {
   using scalar = typename Backend::scalar;
   Backend& backend;
-  index batch = 0, tokens = 0;
+  index_type batch = 0, tokens = 0;
   tensor_memory<const scalar> weights;
   tensor_memory<scalar> gradients;
   tensor_memory<scalar> memory;                    ///< activations that backward reads
@@ -54,7 +54,7 @@ struct dropout_place {
 /// Plans places and remembers the largest size that any one use of the scratch memory needs.
 struct activation_plan {
   memory_plan memory, targets;
-  index scratch_size = 0;
+  index_type scratch_size = 0;
   bool training = true;
   std::uint64_t dropouts = 0;
 
@@ -67,7 +67,7 @@ struct activation_plan {
 };
 
 /// PyTorch's default start of a linear map or convolution with `fan_in` inputs.
-constexpr initial linear_start(index fan_in) {
+constexpr initial linear_start(index_type fan_in) {
   double root = static_cast<double>(fan_in);  // Newton's iteration: std::sqrt is not constexpr
   for (int i = 0; i < 64; ++i) root = 0.5 * (root + static_cast<double>(fan_in) / root);
   return {initial::kind::uniform, 1 / root};

@@ -5,7 +5,7 @@
 
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct perceptron_parameters {
   tensor<2> up;    // [hidden, d]
@@ -17,15 +17,16 @@ struct perceptron_activations {
 };
 
 template <class Table, class Name>
-constexpr perceptron_parameters declare_perceptron(Table& table, const Name& up, const Name& down, index dim,
-                                                   index hidden) {
+constexpr perceptron_parameters declare_perceptron(Table& table, const Name& up, const Name& down, index_type dim,
+                                                   index_type hidden) {
   perceptron_parameters own;
   own.up = table.template add<2>(up + ".weight", {hidden, dim}, linear_start(dim));
   own.down = table.template add<2>(down + ".weight", {dim, hidden}, linear_start(hidden));
   return own;
 }
 
-constexpr perceptron_activations plan_perceptron(memory_plan& memory, memory_plan& scratch, index rows, index hidden) {
+constexpr perceptron_activations plan_perceptron(memory_plan& memory, memory_plan& scratch, index_type rows,
+                                                 index_type hidden) {
   return {memory.add<2>({rows, hidden}), scratch.add<2>({rows, hidden})};
 }
 

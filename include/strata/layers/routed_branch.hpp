@@ -7,7 +7,7 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/perceptron.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct routed_parameters {
   tensor<2> score;       // [1,d]
@@ -26,8 +26,8 @@ struct routed_activations {
 };
 
 /// m: rows of one text with `positions` positions.
-constexpr index routed_rows(const level_facts& level, index positions) {
-  index rows = 0;
+constexpr index_type routed_rows(const level_facts& level, index_type positions) {
+  index_type rows = 0;
   for (int sequence = 0; sequence < level.dilation; ++sequence)
     rows += routing_budget(level.capacity, level.sequence_length(positions, sequence));
   return rows;
@@ -43,8 +43,8 @@ constexpr routed_parameters declare_routed(Table& table, const Name& prefix, con
 }
 
 constexpr routed_activations plan_routed(activation_plan& plan, memory_plan& scratch, const level_facts& level,
-                                         index batch, index positions) {
-  const index most = routed_rows(level, positions);
+                                         index_type batch, index_type positions) {
+  const index_type most = routed_rows(level, positions);
   routed_activations own;
   own.rows = plan.targets.add<2>({batch, most});
   own.gate = plan.memory.add<2>({batch, most});
@@ -60,7 +60,8 @@ constexpr routed_activations plan_routed(activation_plan& plan, memory_plan& scr
 /// Chooses the rows. Positions lie in `dilation` sequences, of which the first here is number `first`.
 template <class Backend, class S = typename Backend::scalar>
 void routed_select(const pass<Backend>& p, const level_facts& level, const routed_parameters& own,
-                   const routed_activations& acts, input<S, 3> normed, int dilation, index first, output<S, 2> budget) {
+                   const routed_activations& acts, input<S, 3> normed, int dilation, index_type first,
+                   output<S, 2> budget) {
   const auto scores = p.scratch[acts.scores];
   linear(p, normed.rows(), own.score, own.score_bias, scores.template reshape<2>({scores.size(), 1}), update::replace);
   route(p.backend, level.capacity, dilation, first, scores, budget, p.targets[acts.rows], p.memory[acts.gate]);
@@ -82,7 +83,7 @@ void routed_forward(const pass<Backend>& p, const level_facts& level, const rout
                     const routed_activations& acts, input<S, 3> normed, output<S, 3> y) {
   const auto budget = p.memory[acts.budget];
   fill(p.backend, S{0}, budget.flat());
-  routed_select(p, level, own, acts, normed, level.dilation, index{0}, budget);
+  routed_select(p, level, own, acts, normed, level.dilation, index_type{0}, budget);
   routed_add(p, own, acts, normed, y);
 }
 
@@ -90,7 +91,8 @@ void routed_forward(const pass<Backend>& p, const level_facts& level, const rout
 /// whether some text selected the branch: that is cheaper than to read the branch's weights.
 template <class Backend, class S = typename Backend::scalar>
 void routed_step(const pass<Backend>& p, const level_facts& level, const routed_parameters& own,
-                 const routed_activations& acts, index count, output<S, 2> budget, input<S, 3> normed, output<S, 3> y) {
+                 const routed_activations& acts, index_type count, output<S, 2> budget, input<S, 3> normed,
+                 output<S, 3> y) {
   routed_select(p, level, own, acts, normed, 1, count, budget);
   if constexpr (!computes_at_once<Backend>) return routed_add(p, own, acts, normed, y);
   const auto any = p.scratch[acts.any_selected];

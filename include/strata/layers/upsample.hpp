@@ -9,7 +9,7 @@
 #include <strata/layers/attention_resampling.hpp>
 #include <strata/layers/linear_map.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct upsample_parameters {
   linear_map map;  // [d s, d_c]
@@ -23,15 +23,15 @@ struct upsample_activations {
 };
 
 /// `level` is the coarse one, here and below.
-constexpr cross_attention_shape shape_of_upsample(const level_facts& level, index batch, index tokens) {
+constexpr cross_attention_shape shape_of_upsample(const level_facts& level, index_type batch, index_type tokens) {
   return {batch, tokens, 1, level.positions(tokens), level.stride, level.heads, level.head_dim, level.upsample_span};
 }
-constexpr resampled_widths widths_of_upsample(const level_facts& level, index dim) {
+constexpr resampled_widths widths_of_upsample(const level_facts& level, index_type dim) {
   return {.query = dim, .source = level.dim, .out = dim};
 }
 
 template <class Table>
-constexpr upsample_parameters declare_upsample(Table& table, const level_facts& level, index dim) {
+constexpr upsample_parameters declare_upsample(Table& table, const level_facts& level, index_type dim) {
   using name = typename Table::name;
   upsample_parameters own;
   if (level.upsamples_by_attention())
@@ -57,13 +57,13 @@ constexpr upsample_activations plan_upsample(activation_plan& plan, const level_
 
 /// What incremental generation keeps: [B,1,d s], what the newest coarse position gives its tokens, or [B,span,2 H E], keys and
 /// values of the last ones.
-constexpr std::array<index, 3> upsample_kept_shape(const level_facts& level, index batch, index dim) {
-  if (level.upsamples_by_attention()) return {batch, level.upsample_span, 2 * index{level.attention_dim()}};
+constexpr std::array<index_type, 3> upsample_kept_shape(const level_facts& level, index_type batch, index_type dim) {
+  if (level.upsamples_by_attention()) return {batch, level.upsample_span, 2 * index_type{level.attention_dim()}};
   return {batch, 1, dim * level.stride};
 }
 
 /// FLOPs in one text of `tokens` tokens, and of one generated token on average.
-constexpr double upsample_flops(const level_facts& level, index dim, index tokens) {
+constexpr double upsample_flops(const level_facts& level, index_type dim, index_type tokens) {
   const cross_attention_shape shape = shape_of_upsample(level, 1, tokens);
   const double positions = static_cast<double>(level.positions(tokens));
   if (!level.upsamples_by_attention()) return 2 * positions * static_cast<double>(level.dim * dim * level.stride);
@@ -71,7 +71,7 @@ constexpr double upsample_flops(const level_facts& level, index dim, index token
   return static_cast<double>(tokens) * attention_resampling_query_flops(shape, widths) +
          positions * attention_resampling_source_flops(shape, widths) + shape.flops();
 }
-constexpr double upsample_step_flops(const level_facts& level, index dim) {
+constexpr double upsample_step_flops(const level_facts& level, index_type dim) {
   if (!level.upsamples_by_attention()) return 2 * static_cast<double>(level.dim * dim);
   const cross_attention_shape shape = shape_of_upsample(level, 1, 1);
   const resampled_widths widths = widths_of_upsample(level, dim);
@@ -88,7 +88,7 @@ void upsample_spread(const pass<Backend>& p, const linear_map& own, input<S, 3> 
 /// y += the pieces: unfold's transpose puts piece k of position i at token i s + k - passed, where `passed` tokens of the
 /// first position are over.
 template <class Backend, class S = typename Backend::scalar>
-void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index passed, output<S, 3> y) {
+void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index_type passed, output<S, 3> y) {
   unfold_backward(p.backend, spread, stride, stride, stride - 1 - passed, y);
 }
 
@@ -112,7 +112,7 @@ void upsample_forward(const pass<Backend>& p, const level_facts& level, const up
 /// it where there is one.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_step(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
-                   const upsample_activations& acts, bool add, index position, output<S, 3> kept) {
+                   const upsample_activations& acts, bool add, index_type position, output<S, 3> kept) {
   const auto x = p.memory[acts.x], coarse = p.memory[acts.coarse], y = p.memory[acts.y];
   const bool newest = position % level.stride == 0;
   copy(p.backend, x.flat(), y.flat());
@@ -148,7 +148,7 @@ void upsample_backward(const pass<Backend>& p, const level_facts& level, const u
                                                  update::add);
   }
   const auto dspread = p.scratch[acts.spread];
-  unfold(p.backend, dx, level.stride, level.stride, index{level.stride} - 1, dspread);
+  unfold(p.backend, dx, level.stride, level.stride, index_type{level.stride} - 1, dspread);
   linear_map_backward(p, own.map, coarse, dspread.rows(), dcoarse.rows(), update::add);
 }
 

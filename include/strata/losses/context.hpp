@@ -9,7 +9,7 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config, class Backend>
 struct loss_context {
@@ -46,7 +46,7 @@ void predict_blocks(const loss_context<Config, Backend>& context, int l, const t
 
 /// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, forward and backward.
 template <class Config, class Width>
-constexpr double linear_head_flops(index batch, index tokens, Width width) {
+constexpr double linear_head_flops(index_type batch, index_type tokens, Width width) {
   double flops = 0;
   for (const level_facts& level : facts<Config>::levels)
     if (level.compressed())

@@ -7,7 +7,7 @@
 
 #include <strata/losses/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct cross_entropy_loss {
@@ -20,10 +20,10 @@ struct cross_entropy_loss {
   static constexpr parameters declare(Table&) {
     return {};
   }
-  static constexpr activations plan(activation_plan&, index, index) { return {}; }
+  static constexpr activations plan(activation_plan&, index_type, index_type) { return {}; }
 
   /// The logits are part of the forward pass.
-  static constexpr double head_flops(index, index) { return 0; }
+  static constexpr double head_flops(index_type, index_type) { return 0; }
 
   template <class Backend, class S = typename Backend::scalar>
   static void evaluate(const loss_context<Config, Backend>& context, const parameters&, const activations&,

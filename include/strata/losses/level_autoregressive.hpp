@@ -8,7 +8,7 @@
 #include <strata/layers/linear_map.hpp>
 #include <strata/losses/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct level_autoregressive_loss {
@@ -26,14 +26,14 @@ struct level_autoregressive_loss {
     using name_type = typename Table::name;
     parameters own;
     for (int l = 0; l < F::level_count; ++l) {
-      const index dim = F::levels[l].dim;
+      const index_type dim = F::levels[l].dim;
       if (!F::levels[l].compressed()) continue;
       own[l] = declare_linear_map(table, name_type("to_hierarchical_preds.") + l, dim, dim, linear_start(dim));
     }
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
     activations own;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
@@ -46,7 +46,7 @@ struct level_autoregressive_loss {
     return own;
   }
 
-  static constexpr double head_flops(index batch, index tokens) {
+  static constexpr double head_flops(index_type batch, index_type tokens) {
     return linear_head_flops<Config>(batch, tokens, [](const level_facts& level) { return level.dim; });
   }
 

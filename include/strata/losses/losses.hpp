@@ -21,7 +21,7 @@
 #include <strata/losses/reconstruction.hpp>
 #include <strata/losses/sigmoid_contrastive.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 using all_losses =
@@ -102,7 +102,7 @@ struct loss_report {
   template <class S>
   loss_report(view<const S, 1> losses, const loss_values<Config>& weights, double share) {
     for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {
-      values[j] = share * static_cast<double>(losses(index{16} * static_cast<index>(j)));
+      values[j] = share * static_cast<double>(losses(index_type{16} * static_cast<index_type>(j)));
       total += weights[j] * values[j];
     }
   }

@@ -10,7 +10,7 @@
 #include <strata/layers/norm.hpp>
 #include <strata/losses/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct latent_parameters {
   linear_map projection;    // [d,D], [d]; only where the widths differ
@@ -34,9 +34,10 @@ struct latent_activations {
 };
 
 template <class Table>
-constexpr latent_parameters declare_latent(Table& table, const level_facts& level, int number, index embedding_dim) {
+constexpr latent_parameters declare_latent(Table& table, const level_facts& level, int number,
+                                           index_type embedding_dim) {
   using name = typename Table::name;
-  const index dim = level.dim;
+  const index_type dim = level.dim;
   latent_parameters own;
   if (dim != embedding_dim)
     own.projection = declare_linear_map(table, name("chunk_summarizers.") + number + ".proj", dim, embedding_dim,
@@ -49,13 +50,13 @@ constexpr latent_parameters declare_latent(Table& table, const level_facts& leve
   return own;
 }
 
-constexpr latent_activations plan_latent(activation_plan& plan, const level_facts& level, index embedding_dim,
-                                         const next_latent_options& options, index batch, index tokens) {
-  const index positions = level.positions(tokens), rollouts = options.rollouts, predicting = positions - rollouts;
-  const index dim = level.dim;
+constexpr latent_activations plan_latent(activation_plan& plan, const level_facts& level, index_type embedding_dim,
+                                         const next_latent_options& options, index_type batch, index_type tokens) {
+  const index_type positions = level.positions(tokens), rollouts = options.rollouts, predicting = positions - rollouts;
+  const index_type dim = level.dim;
   latent_activations own;
   if (predicting <= 0) return own;
-  const std::array<index, 3> of_tokens{batch, positions, embedding_dim}, of_level{batch, positions, dim},
+  const std::array<index_type, 3> of_tokens{batch, positions, embedding_dim}, of_level{batch, positions, dim},
       of_step{batch, predicting, dim}, of_joined{batch, predicting, 2 * dim};
   memory_plan scratch;
   own.pooled = own.summary = scratch.add<3>(of_tokens);
@@ -82,8 +83,8 @@ constexpr latent_activations plan_latent(activation_plan& plan, const level_fact
   return own;
 }
 
-constexpr double latent_flops(const level_facts& level, index embedding_dim, const next_latent_options& options,
-                              index batch, index tokens) {
+constexpr double latent_flops(const level_facts& level, index_type embedding_dim, const next_latent_options& options,
+                              index_type batch, index_type tokens) {
   const double dim = level.dim, positions = static_cast<double>(level.positions(tokens)), rollouts = options.rollouts;
   if (positions <= rollouts) return 0;
   const double projection = level.dim == embedding_dim ? 0
@@ -111,19 +112,21 @@ constexpr distance_settings settings_of(const next_latent_options& options) {
 
 /// LayerNorm([z ; summary]) of roll-out `step`, into `acts.normed`.
 template <class Backend>
-void latent_input(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+void latent_input(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts,
+                  index_type step) {
   const auto z = p.scratch[acts.latent][step];
   const auto next = p.scratch[acts.next];
   const auto joined = p.scratch[acts.joined];
   unfold(p.backend, p.scratch[acts.summary], 1, 1, step + 1, next);
-  repeat(p.backend, z, 1, index{0}, joined);
+  repeat(p.backend, z, 1, index_type{0}, joined);
   repeat(p.backend, next, 1, next.shape[2], joined);
   layer_norm(p.backend, joined, p.weights[own.norm.gain], p.weights[own.norm.bias], 0, p.scratch[acts.normed],
              p.scratch[acts.factor][step], p.scratch[acts.mean][step]);
 }
 
 template <class Backend>
-void latent_forward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+void latent_forward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts,
+                    index_type step) {
   const auto z = p.scratch[acts.latent][step], predicted = p.scratch[acts.latent][step + 1];
   const auto first = p.scratch[acts.first][step], second = p.scratch[acts.second][step];
   const auto activated = p.scratch[acts.activated];
@@ -138,7 +141,8 @@ void latent_forward(const pass<Backend>& p, const latent_parameters& own, const 
 
 /// From the gradient of what a step predicts, adds to that of what it started from, and to that of the summaries.
 template <class Backend, class S = typename Backend::scalar>
-void latent_backward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts, index step) {
+void latent_backward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts,
+                     index_type step) {
   const auto dz = p.scratch[acts.dlatent][step], dpredicted = p.scratch[acts.dlatent][step + 1];
   const auto first = p.scratch[acts.first][step], second = p.scratch[acts.second][step];
   const auto activated = p.scratch[acts.activated], dfirst = activated, dsecond = p.scratch[acts.dhidden];
@@ -157,7 +161,7 @@ void latent_backward(const pass<Backend>& p, const latent_parameters& own, const
                       p.scratch[acts.mean][step], dnormed, djoined, p.gradients[own.norm.gain],
                       p.gradients[own.norm.bias]);
   add(p.backend, dpredicted.flat(), dz.flat());
-  subsample(p.backend, djoined, 1, index{0}, dz);
+  subsample(p.backend, djoined, 1, index_type{0}, dz);
   fill(p.backend, S{0}, dnext.flat());
   subsample(p.backend, djoined, 1, dnext.shape[2], dnext);
   unfold_backward(p.backend, dnext, 1, 1, step + 1, p.scratch[acts.dsummary]);
@@ -169,16 +173,16 @@ void latent_level(const pass<Backend>& p, const level_facts& level, const next_l
                   const latent_parameters& own, const latent_activations& acts, view<const token, 2> ids, token ignore,
                   input<S, 3> tokens, input<S, 3> embedding, std::type_identity_t<S> scale, output<S, 1> loss,
                   output<S, 3> dtokens, output<S, 3> dembedding) {
-  const index rollouts = options.rollouts;
+  const index_type rollouts = options.rollouts;
   const bool gradients{dembedding};
   const auto pooled = p.scratch[acts.pooled];
   window_mean(p.backend, tokens, level.compression, level.stride, pooled);
   if (own.projection.weight)
     linear_map_forward(p, own.projection, pooled.rows(), p.scratch[acts.summary].rows(), update::replace);
-  unfold(p.backend, embedding, 1, 1, index{0}, p.scratch[acts.latent][0]);
+  unfold(p.backend, embedding, 1, 1, index_type{0}, p.scratch[acts.latent][0]);
   const auto lost = p.scratch[acts.lost];
   fill(p.backend, S{0}, lost);
-  for (index step = 0; step < rollouts; ++step) {
+  for (index_type step = 0; step < rollouts; ++step) {
     latent_forward(p, own, acts, step);
     const auto ends = p.targets[acts.ends];
     window_targets(p.backend, ids, level.stride, (step + 1) * level.stride, ends);
@@ -193,8 +197,8 @@ void latent_level(const pass<Backend>& p, const level_facts& level, const next_l
              dpooled = p.scratch[acts.dpooled];
   fill(p.backend, S{0}, dlatent.flat());
   fill(p.backend, S{0}, dsummary.flat());
-  for (index step = rollouts - 1; step >= 0; --step) latent_backward(p, own, acts, step);
-  unfold_backward(p.backend, dlatent, 1, 1, index{0}, dembedding);
+  for (index_type step = rollouts - 1; step >= 0; --step) latent_backward(p, own, acts, step);
+  unfold_backward(p.backend, dlatent, 1, 1, index_type{0}, dembedding);
   if (own.projection.weight)
     linear_backward_weight(p.backend, dsummary.rows(), pooled.rows(), p.gradients[own.projection.weight],
                            p.gradients[own.projection.bias]);
@@ -220,14 +224,14 @@ struct next_latent_loss {
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
     activations own;
     for (int l = 0; l < F::level_count; ++l)
       own[l] = plan_latent(plan, F::levels[l], F::embedding_dim, Config::next_latent, batch, tokens);
     return own;
   }
 
-  static constexpr double head_flops(index batch, index tokens) {
+  static constexpr double head_flops(index_type batch, index_type tokens) {
     double flops = 0;
     for (const level_facts& level : F::levels)
       flops += latent_flops(level, F::embedding_dim, Config::next_latent, batch, tokens);

@@ -9,7 +9,7 @@
 #include <strata/losses/context.hpp>
 #include <strata/losses/prophet_tokens.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct prophet_quantized_loss {
@@ -38,11 +38,11 @@ struct prophet_quantized_loss {
                                                                               : prophet_tokens_loss<Config>::head;
     parameters own;
     for (int l = 0; l < F::level_count; ++l) {
-      const index dim = F::levels[l].dim;
+      const index_type dim = F::levels[l].dim;
       if (!F::levels[l].compressed()) continue;
       const name_type quantizer = name_type("rand_proj_quantizers.") + l;
       own[l].head = table.template add<2>(name_type("compressors.") + l + head,
-                                          {index{options.books} * options.codes, dim}, linear_start(dim));
+                                          {index_type{options.books} * options.codes, dim}, linear_start(dim));
       // Only directions count: the deviation merely keeps numbers near 1.
       own[l].projections =
           table.template add_constant<3>(quantizer + ".rand_projs", {options.books, dim, options.code_dim},
@@ -55,18 +55,18 @@ struct prophet_quantized_loss {
   }
 
   /// Positions whose codes count: whole groups of one position of each interleaved sequence.
-  static constexpr index coded_positions(const level_facts& level, index tokens) {
+  static constexpr index_type coded_positions(const level_facts& level, index_type tokens) {
     return level.positions(tokens) / level.dilation * level.dilation;
   }
 
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
     activations own;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       if (!level.compressed()) continue;
-      const index positions = level.positions(tokens);
+      const index_type positions = level.positions(tokens);
       memory_plan scratch;
-      own[l].logits = scratch.add<2>({batch * positions, index{options.books} * options.codes});
+      own[l].logits = scratch.add<2>({batch * positions, index_type{options.books} * options.codes});
       own[l].codes = plan.targets.add<3>({batch, coded_positions(level, tokens), options.books});
       own[l].targets = plan.targets.add<3>({batch, positions, options.books});
       plan.scratch_used(scratch);
@@ -75,7 +75,7 @@ struct prophet_quantized_loss {
   }
 
   /// The head's, and those of the quantiser, through which no gradient passes: projections, and products with all codes.
-  static constexpr double head_flops(index batch, index tokens) {
+  static constexpr double head_flops(index_type batch, index_type tokens) {
     double flops = linear_head_flops<Config>(batch, tokens,
                                              [](const level_facts&) { return double{options.books} * options.codes; });
     for (const level_facts& level : F::levels)
@@ -98,7 +98,7 @@ struct prophet_quantized_loss {
       quantize(p.backend, source, p.weights[own[l].projections], p.weights[own[l].codebooks], codes);
       // Those of the next index of the same interleaved sequence.
       window_targets(p.backend, codes.template reshape<2>({codes.shape[0], codes.shape[1] * options.books}),
-                     options.books, index{level.dilation} * options.books, targets);
+                     options.books, index_type{level.dilation} * options.books, targets);
       predict_blocks(context, l, own[l].head, p.scratch[acts[l].logits], targets, weight, loss);
     }
   }

@@ -7,7 +7,7 @@
 
 #include <strata/losses/token_blocks.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct prophet_tokens_loss : token_block_loss<Config, prophet_tokens_loss<Config>> {

@@ -10,7 +10,7 @@
 #include <strata/layers/linear_map.hpp>
 #include <strata/losses/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct contrast_parameters {
   linear_map predict;              // [d,d]
@@ -26,13 +26,13 @@ struct contrast_activations {
 };
 
 /// Rows of the matrix of all pairs that are there at once.
-inline constexpr index contrast_rows = 64;
+inline constexpr index_type contrast_rows = 64;
 
-constexpr contrast_activations plan_contrast(activation_plan& plan, const level_facts& level, index batch, index tokens,
-                                             bool detach_targets) {
+constexpr contrast_activations plan_contrast(activation_plan& plan, const level_facts& level, index_type batch,
+                                             index_type tokens, bool detach_targets) {
   contrast_activations own;
-  const std::array<index, 3> shape{batch, level.positions(tokens) - 1, level.dim};
-  const index pairs = shape[0] * shape[1];
+  const std::array<index_type, 3> shape{batch, level.positions(tokens) - 1, level.dim};
+  const index_type pairs = shape[0] * shape[1];
   if (pairs == 0) return own;
   memory_plan scratch;
   for (tensor<3>* each : {&own.source, &own.prediction, &own.x, &own.target, &own.y}) *each = scratch.add<3>(shape);
@@ -56,8 +56,8 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   const auto target = p.scratch[acts.target], y = p.scratch[acts.y];
   const auto x_factor = p.scratch[acts.x_factor], y_factor = p.scratch[acts.y_factor];
   const auto gain = p.scratch[acts.gain];
-  unfold(p.backend, embedding, 1, 1, index{0}, source);
-  unfold(p.backend, embedding, 1, 1, index{1}, target);
+  unfold(p.backend, embedding, 1, 1, index_type{0}, source);
+  unfold(p.backend, embedding, 1, 1, index_type{1}, target);
   linear_map_forward(p, own.predict, source.rows(), prediction.rows(), update::replace);
   // An RMSNorm whose gain is 1 / sqrt(d) gives rows of length one.
   fill(p.backend, 1 / std::sqrt(static_cast<S>(gain.size())), gain);
@@ -67,9 +67,9 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   const view<S, 3> dx = p.scratch.optional(dembedding ? acts.dx : tensor<3>{});
   const view<S, 3> dy = p.scratch.optional(dembedding ? acts.dy : tensor<3>{});
   if (dy) fill(p.backend, S{0}, dy.flat());
-  const index pairs = x.rows().shape[0];
-  for (index first = 0; first < pairs; first += contrast_rows) {
-    const index count = std::min(contrast_rows, pairs - first);
+  const index_type pairs = x.rows().shape[0];
+  for (index_type first = 0; first < pairs; first += contrast_rows) {
+    const index_type count = std::min(contrast_rows, pairs - first);
     const view<S, 2> cosines = p.scratch[acts.cosines].slice(0, count), rows = x.rows().slice(first, count);
     linear(p.backend, rows, y.rows(), {}, cosines, update::replace);
     sigmoid_pairs(p.backend, cosines, first, p.weights[own.log_scale], p.weights[own.pair_bias], scale, loss,
@@ -86,11 +86,11 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   fill(p.backend, S{0}, dprediction.flat());
   rms_norm_backward(p.backend, prediction, gain, 0, x_factor, dx, dprediction, dgain);
   linear_map_backward(p, own.predict, source.rows(), dprediction.rows(), dsource.rows(), update::replace);
-  unfold_backward(p.backend, dsource, 1, 1, index{0}, dembedding);
+  unfold_backward(p.backend, dsource, 1, 1, index_type{0}, dembedding);
   if (!dy) return;
   fill(p.backend, S{0}, dtarget.flat());
   rms_norm_backward(p.backend, target, gain, 0, y_factor, dy, dtarget, dgain);
-  unfold_backward(p.backend, dtarget, 1, 1, index{1}, dembedding);
+  unfold_backward(p.backend, dtarget, 1, 1, index_type{1}, dembedding);
 }
 
 template <class Config>
@@ -106,7 +106,7 @@ struct sigmoid_contrastive_loss {
     using name_type = typename Table::name;
     parameters own;
     for (int l = 0; l < F::level_count; ++l) {
-      const index dim = F::levels[l].dim;
+      const index_type dim = F::levels[l].dim;
       if (!F::levels[l].compressed()) continue;
       const name_type prefix = name_type("to_contrastive_preds.") + l;
       own[l].predict = declare_linear_map(table, prefix, dim, dim, linear_start(dim));
@@ -116,14 +116,14 @@ struct sigmoid_contrastive_loss {
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
     activations own;
     for (int l = 0; l < F::level_count; ++l)
       if (F::levels[l].compressed()) own[l] = plan_contrast(plan, F::levels[l], batch, tokens, detached);
     return own;
   }
 
-  static constexpr double head_flops(index batch, index tokens) {
+  static constexpr double head_flops(index_type batch, index_type tokens) {
     double flops = 0;
     for (const level_facts& level : F::levels) {
       if (!level.compressed()) continue;

@@ -6,7 +6,7 @@
 
 #include <strata/losses/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// `Own` gives the name of its head, `head`, and the first token's distance from i s at a level, `first(level)`.
 template <class Config, class Own>
@@ -26,27 +26,28 @@ struct token_block_loss {
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       if (!level.compressed()) continue;
-      own[l] = table.template add<2>(name_type("compressors.") + l + Own::head,
-                                     {index{level.compression} * F::vocabulary, level.dim}, linear_start(level.dim));
+      own[l] =
+          table.template add<2>(name_type("compressors.") + l + Own::head,
+                                {index_type{level.compression} * F::vocabulary, level.dim}, linear_start(level.dim));
     }
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index batch, index tokens) {
+  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
     activations own;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       if (!level.compressed()) continue;
-      const index positions = level.positions(tokens);
+      const index_type positions = level.positions(tokens);
       memory_plan scratch;
-      own[l].logits = scratch.add<2>({batch * positions, index{level.compression} * F::vocabulary});
+      own[l].logits = scratch.add<2>({batch * positions, index_type{level.compression} * F::vocabulary});
       own[l].targets = plan.targets.add<3>({batch, positions, level.compression});
       plan.scratch_used(scratch);
     }
     return own;
   }
 
-  static constexpr double head_flops(index batch, index tokens) {
+  static constexpr double head_flops(index_type batch, index_type tokens) {
     return linear_head_flops<Config>(
         batch, tokens, [](const level_facts& level) { return double{F::vocabulary} * level.compression; });
   }
@@ -59,7 +60,7 @@ struct token_block_loss {
       const level_facts& level = F::levels[l];
       if (!level.compressed()) continue;
       const auto targets = p.targets[acts[l].targets];
-      window_targets(p.backend, context.inputs, level.stride, index{Own::first(level)}, targets);
+      window_targets(p.backend, context.inputs, level.stride, index_type{Own::first(level)}, targets);
       predict_blocks(context, l, own[l], p.scratch[acts[l].logits], targets, weight, loss);
     }
   }

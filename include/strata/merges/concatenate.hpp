@@ -8,7 +8,7 @@
 #include <strata/layers/norm.hpp>
 #include <strata/merges/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct concatenate_merge : merge_of_levels {
   static constexpr std::string_view name = "concatenate";
@@ -34,8 +34,8 @@ struct concatenate_merge : merge_of_levels {
     return {{facts<Config>::levels}};
   }
   /// Widths of the receiving levels together.
-  constexpr index out_dim() const {
-    index total = 0;
+  constexpr index_type out_dim() const {
+    index_type total = 0;
     for (const level_facts& level : levels) total += level.receives ? level.dim : 0;
     return total;
   }
@@ -55,7 +55,7 @@ struct concatenate_merge : merge_of_levels {
   constexpr parameters declare(Table& table, int layer) const {
     using name_type = typename Table::name;
     const name_type prefix = name_type("hierarchical_merges.") + layer + ".net";
-    const index in = concatenated_dim(), out = out_dim();
+    const index_type in = concatenated_dim(), out = out_dim();
     parameters own;
     own.norm = declare_rms_norm(table, prefix + ".0", in);
     own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
@@ -65,8 +65,8 @@ struct concatenate_merge : merge_of_levels {
     return own;
   }
 
-  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
-    const index out = out_dim();
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
+    const index_type out = out_dim();
     activations own;
     own.concatenated = plan.memory.add<3>({batch, tokens, concatenated_dim()});
     own.norm = plan_norm(plan.memory, batch * tokens);
@@ -80,7 +80,7 @@ struct concatenate_merge : merge_of_levels {
     return own;
   }
 
-  constexpr double forward_flops(index batch, index tokens) const {
+  constexpr double forward_flops(index_type batch, index_type tokens) const {
     return static_cast<double>(batch * tokens) * step_flops();
   }
   constexpr double step_flops() const {
@@ -96,7 +96,7 @@ struct concatenate_merge : merge_of_levels {
   template <class Backend, class S = typename Backend::scalar>
   void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
     for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat(p.backend, x[l], levels[l].stride, index{levels[l].first_channel}, p.memory[acts.concatenated]);
+      repeat(p.backend, x[l], levels[l].stride, index_type{levels[l].first_channel}, p.memory[acts.concatenated]);
     const auto normed = p.scratch[acts.normed];
     norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
     linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
@@ -104,7 +104,7 @@ struct concatenate_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
@@ -114,7 +114,7 @@ struct concatenate_merge : merge_of_levels {
     const int only = straight_onto();
     const view<S, 3> dpooled = only < 0 ? p.scratch[acts.pooled] : dx[static_cast<std::size_t>(only)];
     if (only < 0)
-      for_each_receiver([&](std::size_t l, index column) {
+      for_each_receiver([&](std::size_t l, index_type column) {
         subsample_backward(p.backend, dx[l], levels[l].stride, column, dpooled);
       });
     const auto activated = p.scratch[acts.activated], dhidden = activated;
@@ -130,14 +130,14 @@ struct concatenate_merge : merge_of_levels {
     fill(p.backend, S{0}, dconcatenated.flat());
     norm_backward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, dnormed, dconcatenated);
     for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat_backward(p.backend, dconcatenated, levels[l].stride, index{levels[l].first_channel}, dx[l]);
+      repeat_backward(p.backend, dconcatenated, levels[l].stride, index_type{levels[l].first_channel}, dx[l]);
   }
 
  private:
   /// Calls body(level, column) for every receiving level and where its part of the result starts.
   template <class Body>
   void for_each_receiver(Body body) const {
-    index column = 0;
+    index_type column = 0;
     for (std::size_t l = 0; l < levels.size(); ++l) {
       if (!levels[l].receives) continue;
       body(l, column);
@@ -146,7 +146,7 @@ struct concatenate_merge : merge_of_levels {
   }
   /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
   template <class Backend, class S = typename Backend::scalar>
-  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {
     recompute(p, own, acts, from);
     const auto activated = p.scratch[acts.activated];
@@ -155,7 +155,7 @@ struct concatenate_merge : merge_of_levels {
       return linear(p, activated, own.down, own.down_bias, x[static_cast<std::size_t>(only)].rows(), update::add);
     const auto pooled = p.scratch[acts.pooled];
     linear(p, activated, own.down, own.down_bias, pooled.rows(), update::replace);
-    for_each_receiver([&](std::size_t l, index column) {
+    for_each_receiver([&](std::size_t l, index_type column) {
       if (receives_at(l, position)) subsample(p.backend, pooled, levels[l].stride, column, x[l]);
     });
   }

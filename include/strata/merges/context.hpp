@@ -11,7 +11,7 @@
 #include <strata/config/facts.hpp>
 #include <strata/layers/pass.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// One view a level: the streams, or their gradients.
 template <class S>
@@ -24,7 +24,7 @@ using each_level = std::array<T, most_levels>;
 struct streams_before_merge {
   each_level<tensor<3>> copies;
 
-  constexpr void plan(activation_plan& plan, std::span<const level_facts> levels, index batch, index tokens) {
+  constexpr void plan(activation_plan& plan, std::span<const level_facts> levels, index_type batch, index_type tokens) {
     if (!plan.training) return;  // only backward reads them
     for (std::size_t l = 0; l < levels.size(); ++l)
       if (levels[l].receives) copies[l] = plan.memory.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
@@ -46,7 +46,7 @@ struct merge_of_levels {
 
   // What of the cache of a generator is a merge's own: nothing, here.
   struct cache {};
-  constexpr cache plan_cache(memory_plan&, index /*batch*/) const { return {}; }
+  constexpr cache plan_cache(memory_plan&, index_type /*batch*/) const { return {}; }
   template <class Backend, class Activations, class S = typename Backend::scalar>
   void keep(const pass<Backend>&, const Activations&, const cache&, const tensor_memory<S>&) const {}
 
@@ -59,9 +59,9 @@ struct merge_of_levels {
   std::string options() const { return ""; }
 
   /// Widths of all levels together.
-  constexpr index concatenated_dim() const { return levels.back().first_channel + levels.back().dim; }
+  constexpr index_type concatenated_dim() const { return levels.back().first_channel + levels.back().dim; }
   /// Whether level `l` receives at token `position`, where a strided level may have no position.
-  constexpr bool receives_at(std::size_t l, index position) const {
+  constexpr bool receives_at(std::size_t l, index_type position) const {
     return levels[l].receives && position % levels[l].stride == 0;
   }
 };

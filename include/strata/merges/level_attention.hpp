@@ -12,7 +12,7 @@
 #include <strata/layers/norm.hpp>
 #include <strata/merges/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct level_attention_merge : merge_of_levels {
   level_attention_options chosen;
@@ -65,7 +65,7 @@ struct level_attention_merge : merge_of_levels {
                    directions[static_cast<int>(chosen.direction)]);
   }
 
-  constexpr index dim() const { return index{chosen.heads} * chosen.head_dim; }
+  constexpr index_type dim() const { return index_type{chosen.heads} * chosen.head_dim; }
   /// Whether level `receiver` attends to level `l`.
   constexpr bool attends(std::size_t receiver, std::size_t l) const {
     if (!levels[receiver].receives) return false;
@@ -88,7 +88,7 @@ struct level_attention_merge : merge_of_levels {
     parameters own;
     for (int n = 0; n < count; ++n) {
       const auto l = static_cast<std::size_t>(n);
-      const index width = levels[l].dim;
+      const index_type width = levels[l].dim;
       if (attended(l) || levels[l].receives) own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, width);
       if (attended(l))
         own.to_kv[l] =
@@ -98,18 +98,18 @@ struct level_attention_merge : merge_of_levels {
       own.to_out[l] = table.template add<2>(prefix + ".to_out." + n + ".weight", {width, dim()}, linear_start(dim()));
       for (int source = 0; source < count; ++source)
         if (const auto s = static_cast<std::size_t>(source); attends(l, s))
-          own.bias[l][s] =
-              table.template add<1>(prefix + ".bias." + n + "." + source, {index{chosen.heads} * chosen.window}, zeros);
+          own.bias[l][s] = table.template add<1>(prefix + ".bias." + n + "." + source,
+                                                 {index_type{chosen.heads} * chosen.window}, zeros);
     }
     return own;
   }
 
-  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
     own.before.plan(plan, levels, batch, tokens);
     memory_plan scratch;
     for (std::size_t l = 0; l < levels.size(); ++l) {
-      const index positions = levels[l].positions(tokens), rows = batch * positions;
+      const index_type positions = levels[l].positions(tokens), rows = batch * positions;
       if (attended(l) || levels[l].receives) own.norm[l] = plan_norm(plan.memory, rows);
       if (attended(l)) {
         own.kv[l] = plan.memory.add<2>({rows, 2 * dim()});
@@ -132,17 +132,17 @@ struct level_attention_merge : merge_of_levels {
     return own;
   }
 
-  constexpr cache plan_cache(memory_plan& plan, index batch) const {
+  constexpr cache plan_cache(memory_plan& plan, index_type batch) const {
     cache own;
     for (std::size_t l = 0; l < levels.size(); ++l)
       if (attended(l)) own.ring[l] = plan.add<3>({batch, chosen.window, 2 * dim()});
     return own;
   }
 
-  constexpr double forward_flops(index batch, index tokens) const {
+  constexpr double forward_flops(index_type batch, index_type tokens) const {
     double flops = 0;
     for (std::size_t l = 0; l < levels.size(); ++l) {
-      const index positions = levels[l].positions(tokens);
+      const index_type positions = levels[l].positions(tokens);
       flops += static_cast<double>(batch * positions) * projection_flops(l);
       for (std::size_t s = 0; s < levels.size(); ++s)
         if (attends(l, s)) flops += shape(l, s, batch, positions, levels[s].positions(tokens)).flops();
@@ -227,7 +227,7 @@ struct level_attention_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache& kept,
-            const tensor_memory<S>& memory, index position, level_streams<S> current, level_streams<S> x) const {
+            const tensor_memory<S>& memory, index_type position, level_streams<S> current, level_streams<S> x) const {
     for (std::size_t l = 0; l < levels.size(); ++l) {
       if (position % levels[l].stride != 0) continue;
       project(p, own, acts, l, current[l]);
@@ -249,8 +249,8 @@ struct level_attention_merge : merge_of_levels {
     return matrix * ((attended(l) ? 2 : 0) + (levels[l].receives ? 2 : 0));
   }
   /// Queries of `receiver` against keys of `source`.
-  constexpr cross_attention_shape shape(std::size_t receiver, std::size_t source, index batch, index queries,
-                                        index keys) const {
+  constexpr cross_attention_shape shape(std::size_t receiver, std::size_t source, index_type batch, index_type queries,
+                                        index_type keys) const {
     return {batch,           queries,      levels[receiver].stride, keys, levels[source].stride, chosen.heads,
             chosen.head_dim, chosen.window};
   }

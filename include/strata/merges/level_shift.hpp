@@ -13,7 +13,7 @@
 #include <strata/layers/perceptron.hpp>
 #include <strata/merges/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct level_shift_merge : merge_of_levels {
   level_shift_options chosen;
@@ -40,18 +40,21 @@ struct level_shift_merge : merge_of_levels {
     constexpr bool positive = Config::level_shift.feed_forward_multiple > 0;
     static_assert(positive, "strata: level_shift: feed_forward_multiple must be positive");
     constexpr level_shift_merge own = of<Config>();
-    constexpr bool wide_enough = own.every_share([](index share, const level_facts&) { return share > 0; });
+    constexpr bool wide_enough = own.every_share([](index_type share, const level_facts&) { return share > 0; });
     static_assert(wide_enough,
                   "strata: level_shift: a receiving level is too narrow for a channel of every other level");
-    constexpr bool can_give = own.every_share([](index share, const level_facts& giver) { return share <= giver.dim; });
+    constexpr bool can_give =
+        own.every_share([](index_type share, const level_facts& giver) { return share <= giver.dim; });
     static_assert(can_give, "strata: level_shift: a level is narrower than what a receiving level takes of it");
     return true;
   }
   std::string options() const { return to_text(", hidden ", chosen.feed_forward_multiple, " times the width"); }
 
-  constexpr index hidden(std::size_t l) const { return index{levels[l].dim} * chosen.feed_forward_multiple; }
+  constexpr index_type hidden(std::size_t l) const { return index_type{levels[l].dim} * chosen.feed_forward_multiple; }
   /// Channels that receiving level `l` takes of every other level.
-  constexpr index share(std::size_t l) const { return levels[l].dim / 2 / (static_cast<index>(levels.size()) - 1); }
+  constexpr index_type share(std::size_t l) const {
+    return levels[l].dim / 2 / (static_cast<index_type>(levels.size()) - 1);
+  }
 
   template <class Table>
   constexpr parameters declare(Table& table, int layer) const {
@@ -68,7 +71,7 @@ struct level_shift_merge : merge_of_levels {
     return own;
   }
 
-  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
     memory_plan scratch;
     for (std::size_t l = 0; l < levels.size(); ++l) {
@@ -87,7 +90,7 @@ struct level_shift_merge : merge_of_levels {
     return own;
   }
 
-  constexpr double forward_flops(index batch, index tokens) const {
+  constexpr double forward_flops(index_type batch, index_type tokens) const {
     double flops = 0;
     for (std::size_t l = 0; l < levels.size(); ++l)
       flops += static_cast<double>(batch * levels[l].positions(tokens)) * position_flops(l);
@@ -115,7 +118,7 @@ struct level_shift_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
@@ -154,8 +157,8 @@ struct level_shift_merge : merge_of_levels {
     for (std::size_t r = 0; r < levels.size(); ++r) {
       if (!levels[r].receives) continue;
       const int stride = levels[r].stride;
-      const index taken = share(r);
-      index column = levels[r].dim - taken * (static_cast<index>(levels.size()) - 1);
+      const index_type taken = share(r);
+      index_type column = levels[r].dim - taken * (static_cast<index_type>(levels.size()) - 1);
       body(r, r, column_range{stride, 0, stride, 0, column});
       for (std::size_t l = 0; l < levels.size(); ++l) {
         if (l == r) continue;
@@ -166,7 +169,7 @@ struct level_shift_merge : merge_of_levels {
   }
   /// Fills `acts.shifted` of the levels that receive at `position`.
   template <class Backend, class S = typename Backend::scalar>
-  void shift(const pass<Backend>& p, const activations& acts, index position, level_streams<S> from) const {
+  void shift(const pass<Backend>& p, const activations& acts, index_type position, level_streams<S> from) const {
     for_each_share([&](std::size_t receiver, std::size_t l, const column_range& range) {
       if (receives_at(receiver, position)) take_columns(p.backend, from[l], range, p.memory[acts.shifted[receiver]]);
     });
@@ -179,7 +182,7 @@ struct level_shift_merge : merge_of_levels {
   }
   /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
   template <class Backend, class S = typename Backend::scalar>
-  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {
     shift(p, acts, position, from);
     for (std::size_t l = 0; l < levels.size(); ++l)

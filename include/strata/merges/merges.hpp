@@ -13,7 +13,7 @@
 #include <strata/merges/level_shift.hpp>
 #include <strata/merges/separable.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 using all_merges = std::tuple<concatenate_merge, separable_merge, level_attention_merge, level_shift_merge>;
 

@@ -9,7 +9,7 @@
 #include <strata/layers/norm.hpp>
 #include <strata/merges/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 struct separable_merge : merge_of_levels {
   static constexpr std::string_view name = "separable";
@@ -43,13 +43,13 @@ struct separable_merge : merge_of_levels {
     static_assert(equal, "strata: the merge 'separable' needs levels of equal dim");
     return true;
   }
-  constexpr index dim() const { return levels.front().dim; }
+  constexpr index_type dim() const { return levels.front().dim; }
 
   template <class Table>
   constexpr parameters declare(Table& table, int layer) const {
     using name_type = typename Table::name;
     const name_type prefix = name_type("hierarchical_merges.") + layer;
-    const index taps = static_cast<index>(levels.size());
+    const index_type taps = static_cast<index_type>(levels.size());
     parameters own;
     for (int l = 0; l < static_cast<int>(levels.size()); ++l) {
       const auto n = static_cast<std::size_t>(l);
@@ -62,12 +62,12 @@ struct separable_merge : merge_of_levels {
     return own;
   }
 
-  constexpr activations plan(activation_plan& plan, index batch, index tokens) const {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
     own.before.plan(plan, levels, batch, tokens);
     memory_plan scratch;
     for (std::size_t l = 0; l < levels.size(); ++l) {
-      const index positions = levels[l].positions(tokens);
+      const index_type positions = levels[l].positions(tokens);
       own.norm[l] = plan_norm(plan.memory, batch * positions);
       own.normed[l] = scratch.add<3>({batch, positions, dim()});
     }
@@ -82,7 +82,7 @@ struct separable_merge : merge_of_levels {
     return own;
   }
 
-  constexpr double forward_flops(index batch, index tokens) const {
+  constexpr double forward_flops(index_type batch, index_type tokens) const {
     return static_cast<double>(batch * tokens) * step_flops();
   }
   constexpr double step_flops() const { return 2 * static_cast<double>(dim() * dim()); }
@@ -100,7 +100,7 @@ struct separable_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index position, level_streams<S> current, level_streams<S> x) const {
+            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
@@ -142,7 +142,7 @@ struct separable_merge : merge_of_levels {
   }
   /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
   template <class Backend, class S = typename Backend::scalar>
-  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index position,
+  void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {
     mix(p, own, acts, from);
     const auto pooled = p.scratch[acts.pooled];

@@ -14,7 +14,7 @@
 #include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// What activations are for. In inference and when recomputing, all layers share one set; recomputing keeps the streams
 /// between layers, from which backward computes the rest of a layer anew, with the same bits.
@@ -55,12 +55,12 @@ struct activation_layout {
   each_level<tensor<3>> dstream;     // gradient of the residual stream
   tensor<3> dtokens;                 // [B,T,D]
   activation_use use = activation_use::training;
-  index memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
-  index rows_size = 0;                                        // of the targets, at their front: rows of routing
+  index_type memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
+  index_type rows_size = 0;                                        // of the targets, at their front: rows of routing
 };
 
 template <class Config>
-constexpr activation_layout<Config> plan_activations(index batch, index tokens, activation_use use) {
+constexpr activation_layout<Config> plan_activations(index_type batch, index_type tokens, activation_use use) {
   using F = facts<Config>;
   activation_layout<Config> own;
   own.use = use;
@@ -69,7 +69,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   plan.training = training;
   memory_plan& memory = plan.memory;
   const auto stream_of = [&](int l) {
-    return std::array<index, 3>{batch, F::levels[l].positions(tokens), F::levels[l].dim};
+    return std::array<index_type, 3>{batch, F::levels[l].positions(tokens), F::levels[l].dim};
   };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
@@ -78,7 +78,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
   typename activation_layout<Config>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
-    const index positions = level.positions(tokens);
+    const index_type positions = level.positions(tokens);
     own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
     own.embedding_norm[l] = plan_norm(memory, batch * positions);
     if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
@@ -127,7 +127,7 @@ constexpr activation_layout<Config> plan_activations(index batch, index tokens, 
     ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::plan(plan, batch, tokens)), ...);
   }
   (std::make_index_sequence<loss_values<Config>::count>());
-  own.loss = memory.add<1>({index{loss_values<Config>::count} * 16});
+  own.loss = memory.add<1>({index_type{loss_values<Config>::count} * 16});
   if (training) {
     for (int l = 0; l < F::level_count; ++l) {
       own.dembedding[l] = memory.add<3>(stream_of(l));

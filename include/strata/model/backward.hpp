@@ -5,7 +5,7 @@
 
 #include <strata/model/forward.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Evaluates every loss whose weight is not 0 into `acts.loss`, each 16 elements apart. With `gradients` the
 /// logits turn into their gradient, and `acts.dembedding` and `acts.dtokens` receive what the losses alone give the final
@@ -33,7 +33,7 @@ void evaluate_losses(const pass<Backend>& p, const activation_layout<Config>& ac
       if (J != 0 && weights[J] == 0) return;
       std::tuple_element_t<J, loss_list<Config>>::evaluate(context, std::get<J>(parameters<Config>::layout.losses),
                                                            std::get<J>(acts.losses), weights[J] * scale,
-                                                           loss.slice(index{J} * 16, 1));
+                                                           loss.slice(index_type{J} * 16, 1));
     };
     (evaluate(std::integral_constant<std::size_t, I>()), ...);
   }

@@ -12,7 +12,7 @@
 #include <strata/layers/upsample.hpp>
 #include <strata/merges/merges.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Config>
 struct cache_layout {
@@ -32,12 +32,12 @@ struct cache_layout {
   each_level<tensor<3>> shifted;   // [B,1,d], free memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
-  index constants = 0;  // elements at the front that no text changes
-  index size = 0;       // elements
+  index_type constants = 0;  // elements at the front that no text changes
+  index_type size = 0;       // elements
 };
 
 template <class Config>
-constexpr cache_layout<Config> plan_cache(index batch) {
+constexpr cache_layout<Config> plan_cache(index_type batch) {
   using F = facts<Config>;
   cache_layout<Config> own;
   memory_plan plan;

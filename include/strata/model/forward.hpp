@@ -6,7 +6,7 @@
 #include <strata/model/activations.hpp>
 #include <strata/model/parameters.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// One view a level.
 template <class S, class Config>

@@ -16,7 +16,7 @@
 #include <strata/model/packed_weights.hpp>
 #include <strata/model/transformer.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 inline void check(const sampling_options& options) {
   require(std::isfinite(options.temperature) && options.temperature >= 0, "temperature must be 0 or positive, not ",
@@ -41,7 +41,7 @@ class generator {
   using F = facts<Config>;
 
   template <purpose Purpose>
-  explicit generator(const transformer<Config, Backend, Purpose>& model, index batch = 1,
+  explicit generator(const transformer<Config, Backend, Purpose>& model, index_type batch = 1,
                      generator_options options = {})
       : backend_(&model.backend()),
         weights_(model.backend(), model.weights(), options.weights),
@@ -60,15 +60,15 @@ class generator {
     for (int l = 0; l < F::level_count; ++l) {
       if (!places_.distance[l]) continue;
       const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
-      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index>(table.size())}},
+      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index_type>(table.size())}},
              cache()[places_.distance[l]].flat());
     }
     reset();
   }
 
-  index batch() const { return batch_; }
+  index_type batch() const { return batch_; }
   /// Tokens of each text that were read so far.
-  index position() const { return position_; }
+  index_type position() const { return position_; }
 
   /// Forgets all texts.
   void reset() {
@@ -81,7 +81,7 @@ class generator {
   /// until the next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     require_batch(ids.shape[0]);
-    for (index b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
+    for (index_type b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
     upload_tokens(*backend_, ids, newest_.view());
     advance(ids);
     return logits_on_host();
@@ -91,10 +91,10 @@ class generator {
   /// to `max_length` of them in one forward pass, which needs memory for its activations, and all others one by one.
   view<const scalar, 2> read(view<const token, 2> ids) {
     require_batch(ids.shape[0]);
-    const index tokens = ids.shape[1];
+    const index_type tokens = ids.shape[1];
     require(tokens > 0, "no tokens were given to read");
-    for (index b = 0; b < batch_; ++b)
-      for (index t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
+    for (index_type b = 0; b < batch_; ++b)
+      for (index_type t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
     take_in(ids);
     return logits_on_host();
   }
@@ -103,18 +103,19 @@ class generator {
   /// Prompts may differ in length and be longer than `max_length`; each needs at least one token. The token after number t of
   /// a text, from 0 on, is drawn with counter t. Logits that are not numbers are an error.
   template <class Sink>
-  void write(std::span<const std::vector<token>> prompts, index count, const sampling_options& options, Sink sink) {
+  void write(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
+             Sink sink) {
     check(options);
     require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
-    require(static_cast<index>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
+    require(static_cast<index_type>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
-    index longest = 0, shortest = std::numeric_limits<index>::max();
+    index_type longest = 0, shortest = std::numeric_limits<index_type>::max();
     for (std::size_t row = 0; row < prompts.size(); ++row) {
       require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
       for (std::size_t t = 0; t < prompts[row].size(); ++t)
-        require_token(prompts[row][t], static_cast<index>(row), static_cast<index>(t), F::vocabulary);
-      longest = std::max(longest, static_cast<index>(prompts[row].size()));
-      shortest = std::min(shortest, static_cast<index>(prompts[row].size()));
+        require_token(prompts[row][t], static_cast<index_type>(row), static_cast<index_type>(t), F::vocabulary);
+      longest = std::max(longest, static_cast<index_type>(prompts[row].size()));
+      shortest = std::min(shortest, static_cast<index_type>(prompts[row].size()));
     }
     reset();
     if (longest - 1 + count < shortest) return;  // nothing to write, and no prompt is longer than another
@@ -123,18 +124,18 @@ class generator {
     take_in({ids.data(), {batch_, shortest}});
     ids.resize(prompts.size());
     while (true) {
-      const index last = position_ - 1;
+      const index_type last = position_ - 1;
       sample(*backend_, options, static_cast<std::uint64_t>(last), logits().rows(), newest_.view());
       download_tokens(*backend_, newest_.view(), {ids.data(), {batch_}});
       bool some_read = false;
       for (std::size_t row = 0; row < prompts.size(); ++row) {
-        const index written = position_ - static_cast<index>(prompts[row].size());
+        const index_type written = position_ - static_cast<index_type>(prompts[row].size());
         if (written < 0) {
           ids[row] = prompts[row][static_cast<std::size_t>(position_)];
           some_read = true;
         } else if (written < count) {
           require(ids[row] >= 0, "the logits of text ", row, " after position ", last, " are not numbers");
-          sink(static_cast<index>(row), ids[row]);
+          sink(static_cast<index_type>(row), ids[row]);
         }
       }
       if (last == longest - 2 + count) return;
@@ -159,11 +160,11 @@ class generator {
   /// Whether level `l` gets a position at the current token.
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
-  void require_batch(index texts) const {
+  void require_batch(index_type texts) const {
     require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
   }
   /// Appends a token to the last ones of text `b`.
-  void remember(index b, token id) {
+  void remember(index_type b, token id) {
     const auto row = host_recent_.begin() + b * F::largest_compression;
     std::copy(row + 1, row + F::largest_compression, row);
     row[F::largest_compression - 1] = id;
@@ -177,9 +178,9 @@ class generator {
 
   /// Reads one token of every text, ids [B], which `newest_` already holds.
   void advance(view<const token, 1> ids) {
-    for (index b = 0; b < batch_; ++b) remember(b, ids(b));
+    for (index_type b = 0; b < batch_; ++b) remember(b, ids(b));
     if (reads_recent)
-      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index>(host_recent_.size())}}, recent_.view());
+      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index_type>(host_recent_.size())}}, recent_.view());
     const phase<Backend> named(*backend_, "decoding step");
     steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;
@@ -211,17 +212,17 @@ class generator {
 
   /// Reads tokens of every text, ids [B,T], as `read` says.
   void take_in(view<const token, 2> ids) {
-    const index tokens = ids.shape[1];
-    const index at_once = position_ == 0 && tokens > 1 ? std::min<index>(tokens, F::max_length) : 0;
-    std::vector<token> some(static_cast<std::size_t>(batch_ * std::max<index>(at_once, 1)));
-    const auto take = [&](index first, index count) {
-      for (index b = 0; b < batch_; ++b) std::copy_n(&ids(b, first), count, some.begin() + b * count);
+    const index_type tokens = ids.shape[1];
+    const index_type at_once = position_ == 0 && tokens > 1 ? std::min<index_type>(tokens, F::max_length) : 0;
+    std::vector<token> some(static_cast<std::size_t>(batch_ * std::max<index_type>(at_once, 1)));
+    const auto take = [&](index_type first, index_type count) {
+      for (index_type b = 0; b < batch_; ++b) std::copy_n(&ids(b, first), count, some.begin() + b * count);
     };
     if (at_once > 0) {
       take(0, at_once);
       read_at_once({some.data(), {batch_, at_once}});
     }
-    for (index t = at_once; t < tokens; ++t) {
+    for (index_type t = at_once; t < tokens; ++t) {
       take(t, 1);
       upload_tokens(*backend_, {some.data(), {batch_}}, newest_.view());
       advance({some.data(), {batch_}});
@@ -230,7 +231,7 @@ class generator {
 
   /// The first tokens of every text, ids [B,T], in one forward pass that leaves behind what as many steps would.
   void read_at_once(view<const token, 2> ids) {
-    const index tokens = ids.shape[1];
+    const index_type tokens = ids.shape[1];
     const activation_layout<Config> acts = plan_activations<Config>(batch_, tokens, activation_use::inference);
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
@@ -254,8 +255,9 @@ class generator {
       attention_resampling_keep_last(p, acts.compress[l].pooling.resampling, ring);
     }
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, logits());
-    for (index b = 0; b < batch_; ++b)
-      for (index t = std::max<index>(0, tokens - F::largest_compression); t < tokens; ++t) remember(b, ids(b, t));
+    for (index_type b = 0; b < batch_; ++b)
+      for (index_type t = std::max<index_type>(0, tokens - F::largest_compression); t < tokens; ++t)
+        remember(b, ids(b, t));
     position_ = tokens;
   }
   /// Keeps of a forward pass what later steps need.
@@ -278,10 +280,10 @@ class generator {
   void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
     const level_facts& level = F::levels[l];
     const auto& places = places_.layers[i];
-    const index positions = acts.x.shape[1], dim = level.attention_dim();
+    const index_type positions = acts.x.shape[1], dim = level.attention_dim();
     const auto keep_rows = [&](const tensor<3>& rows, int sequence, view<scalar, 2> last) {
       keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0,
-                last.template reshape<3>({batch_, 1, index{level.dim}}));
+                last.template reshape<3>({batch_, 1, index_type{level.dim}}));
     };
     for (int sequence = 0; sequence < level.dilation; ++sequence) {
       keep_rows(acts.middle, sequence, cache()[places.before_feed_forward[l]][sequence]);
@@ -300,14 +302,14 @@ class generator {
   void enter_level_step(const pass<Backend>& p, int l) {
     const level_facts& level = F::levels[l];
     const auto window = cache()[places_.window];
-    const index width = F::largest_compression;
+    const index_type width = F::largest_compression;
     const parameter_layout<Config>& own = weights_.layout();
     if (level.pools) {
       attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, position_,
                              cache()[places_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
     } else if (F::hourglass && level.compressed()) {
       const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
-      const index place = (position_ + width - 1) % width;
+      const index_type place = (position_ + width - 1) % width;
       repeat(*backend_, p.memory[acts_.source[l]], 1, place * F::embedding_dim, side_by_side);
     }
     if (!active(l)) return;
@@ -323,8 +325,8 @@ class generator {
     const block_parameters& own = weights_.layout().layers[i].blocks[l];
     const block_activations& acts = acts_.layers[i].blocks[l];
     const auto& places = places_.layers[i];
-    const index level_position = position_ / level.stride;
-    const index sequence = level_position % level.dilation, count = level_position / level.dilation;
+    const index_type level_position = position_ / level.stride;
+    const index_type sequence = level_position % level.dilation, count = level_position / level.dilation;
     const auto shifted = cache()[places_.shifted[l]];
     const auto y = p.memory[acts.y];
     if (level.span > 0)
@@ -350,15 +352,15 @@ class generator {
   Backend* backend_;
   packed_weights<Config, Backend> weights_;
   bool merge_;
-  index batch_;
-  index position_ = 0;
+  index_type batch_;
+  index_type position_ = 0;
   activation_layout<Config> acts_;
   cache_layout<Config> places_;
   storage<scalar> memory_, scratch_, cache_;
   storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_;
   std::vector<scalar> host_logits_;
-  std::array<recording<Backend, index>, period> steps_;  // by position % period; the key is the position
+  std::array<recording<Backend, index_type>, period> steps_;  // by position % period; the key is the position
 };
 
 }  // namespace strata

@@ -9,7 +9,7 @@
 #include <strata/core/weight_format.hpp>
 #include <strata/model/parameters.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Hands out places for packed weights like `parameter_plan`, and remembers where each comes from.
 template <class S>
@@ -17,33 +17,33 @@ class packed_table {
  public:
   using name = parameter_plan::name;
   struct entry {
-    index from, to;
-    std::array<index, 2> shape;
+    index_type from, to;
+    std::array<index_type, 2> shape;
     bool packed;
   };
 
   packed_table(parameter_regions regions, weight_format format) : format_(format), plain_(regions) {}
 
-  tensor<2> add_rows(const name& own, std::array<index, 2> shape, initial start) {
+  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
     return {place(plain_.add<2>(own, shape, start).offset, shape, weight_format::float32), shape};
   }
   template <int Rank>
-  tensor<Rank> add(const name& own, std::array<index, Rank> shape, initial start) {
-    const index from = plain_.add<Rank>(own, shape, start).offset;
+  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initial start) {
+    const index_type from = plain_.add<Rank>(own, shape, start).offset;
     if constexpr (Rank == 1)
       return {place(from, {1, shape[0]}, weight_format::float32), shape};
     else
       return {place(from, shape, format_), shape};
   }
-  tensor<2> add(const name& own, std::array<index, 2> shape, std::array<index, 3>, initial start) {
+  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initial start) {
     return add<2>(own, shape, start);
   }
   const std::vector<entry>& entries() const { return entries_; }
-  index size() const { return memory_.size(); }
+  index_type size() const { return memory_.size(); }
 
  private:
-  index place(index from, std::array<index, 2> shape, weight_format format) {
-    const index to = memory_.add<1>({packed_matrix<S>::size(format, shape)}).offset;
+  index_type place(index_type from, std::array<index_type, 2> shape, weight_format format) {
+    const index_type to = memory_.add<1>({packed_matrix<S>::size(format, shape)}).offset;
     entries_.push_back({from, to, shape, format != weight_format::float32});
     return to;
   }

@@ -16,7 +16,7 @@
 #include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Losses>
 struct parameters_of_losses;
@@ -95,8 +95,8 @@ struct parameters {
     parameter_plan discarded(regions);
     return declare_parameters<Config>(discarded);
   }();
-  static constexpr index count = plan.parameters();
-  static constexpr index buffer_size = plan.buffer_size();
+  static constexpr index_type count = plan.parameters();
+  static constexpr index_type buffer_size = plan.buffer_size();
 
   /// Names, shapes in files, places and starts, in data-flow order.
   static const std::vector<parameter_entry>& entries() {

@@ -16,16 +16,16 @@
 #include <strata/layers/rotary.hpp>
 #include <strata/model/backward.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// What a model can do is part of its type: without training there is no memory for gradients.
 enum class purpose { training, inference };
 
 /// Tokens of one pass, batch times length, at most: sizes stay far from overflow.
-inline constexpr index most_tokens = index{1} << 36;
+inline constexpr index_type most_tokens = index_type{1} << 36;
 
 /// Throws unless `id` is a token; `row` and `position` say where it stands.
-inline void require_token(token id, index row, index position, int vocabulary) {
+inline void require_token(token id, index_type row, index_type position, int vocabulary) {
   require(id >= 0 && id < vocabulary, "token id ", id, " at row ", row, ", position ", position,
           " is outside the vocabulary of ", vocabulary);
 }
@@ -37,7 +37,8 @@ void upload_rotary_tables(Backend& backend, const activation_layout<Config>& act
   for (int l = 0; l < facts<Config>::level_count; ++l) {
     if (!acts.rotary[l]) continue;
     const std::vector<S> table = rotary_table<S>(facts<Config>::levels[l], acts.rotary[l].shape[1]);
-    upload(backend, view<const S, 1>{table.data(), {static_cast<index>(table.size())}}, memory[acts.rotary[l]].flat());
+    upload(backend, view<const S, 1>{table.data(), {static_cast<index_type>(table.size())}},
+           memory[acts.rotary[l]].flat());
   }
 }
 
@@ -93,17 +94,18 @@ class transformer {
     std::uint64_t stream = 0;
     for (const parameter_entry& entry : parameters<Config>::entries()) {
       const view<scalar, 1> values{host.data() + entry.offset, {entry.size}};
-      for (index n = 0; n < entry.size; ++n)
+      for (index_type n = 0; n < entry.size; ++n)
         values(n) = static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
       if (entry.start.distribution == initial::kind::directions)
-        for (index n = 0; n < entry.size; n += entry.shape.back()) to_length_one(values.slice(n, entry.shape.back()));
+        for (index_type n = 0; n < entry.size; n += entry.shape.back())
+          to_length_one(values.slice(n, entry.shape.back()));
       ++stream;
     }
-    upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index>(host.size())}}, weights_.view());
+    upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights_.view());
   }
 
   /// Prepares the memory for passes of this shape; a pass of another shape does so itself.
-  void reserve(index batch, index tokens) {
+  void reserve(index_type batch, index_type tokens) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
@@ -123,7 +125,7 @@ class transformer {
       ensure(labels_, batch * tokens);
     } catch (const std::bad_alloc&) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ",
-           static_cast<index>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
+           static_cast<index_type>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
            " bytes for activations, more than there is");
     }
     upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
@@ -191,12 +193,12 @@ class transformer {
 
   static void to_length_one(view<scalar, 1> row) {
     scalar squares = 0;
-    for (index n = 0; n < row.size(); ++n) squares += row(n) * row(n);
-    for (index n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
+    for (index_type n = 0; n < row.size(); ++n) squares += row(n) * row(n);
+    for (index_type n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
   }
 
   template <class Storage>
-  static void ensure(Storage& storage, index size) {
+  static void ensure(Storage& storage, index_type size) {
     if (storage.size() >= size) return;
     storage = Storage();  // the old memory goes before the new one comes
     storage = Storage(size);
@@ -223,10 +225,10 @@ class transformer {
   }
 
   /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
-  void take(view<const token, 2> ids, index first, typename Backend::template storage<token>& place) {
+  void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& place) {
     host_ids_.resize(static_cast<std::size_t>(batch_ * tokens_));
-    for (index b = 0; b < batch_; ++b)
-      for (index t = 0; t < tokens_; ++t) {
+    for (index_type b = 0; b < batch_; ++b)
+      for (index_type t = 0; t < tokens_; ++t) {
         const token id = ids(b, first + t);
         require_token(id, b, first + t, F::vocabulary);
         host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
@@ -277,14 +279,14 @@ class transformer {
 
   template <class T>
   using storage = typename Backend::template storage<T>;
-  static constexpr index longest = rules::longest_full_attention;
+  static constexpr index_type longest = rules::longest_full_attention;
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;
   std::vector<token> host_ids_;
   activation_layout<Config> acts_;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
-  index batch_ = 0, tokens_ = 0;
+  index_type batch_ = 0, tokens_ = 0;
   recording<Backend, pass_key> recorded_;
 };
 

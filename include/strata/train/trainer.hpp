@@ -17,13 +17,13 @@
 #include <strata/model/transformer.hpp>
 #include <strata/train/schedule.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Everything that decides which weights a run ends with, but for the text and the number of threads.
 struct training_options {
-  index batch = 8;         ///< texts a pass
-  index length = 0;        ///< tokens a text; 0: the model's max_length
-  index accumulation = 1;  ///< passes a step
+  index_type batch = 8;         ///< texts a pass
+  index_type length = 0;        ///< tokens a text; 0: the model's max_length
+  index_type accumulation = 1;  ///< passes a step
   schedule_options schedule;
   bool decoupled = true;  ///< AdamW, else Adam
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
@@ -76,7 +76,7 @@ inline void check(const training_options& options) {
 }
 
 /// The seed of dropout in pass `pass` of the step after `step` others.
-inline std::uint64_t dropout_seed(const random_source& source, index step, index pass) {
+inline std::uint64_t dropout_seed(const random_source& source, index_type step, index_type pass) {
   constexpr std::uint64_t stream = std::uint64_t{0x64726f70} << 32;  // "drop", as in `crop`
   return source.bits(stream | static_cast<std::uint32_t>(pass), static_cast<std::uint64_t>(step));
 }
@@ -84,7 +84,7 @@ inline std::uint64_t dropout_seed(const random_source& source, index step, index
 /// What one step did.
 template <class Config>
 struct step_report {
-  index step = 0;  ///< counts from 1
+  index_type step = 0;  ///< counts from 1
   loss_report<Config> loss;
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
@@ -109,10 +109,10 @@ class trainer {
   const training_options& options() const { return options_; }
   const loss_values<Config>& loss_weights() const { return loss_weights_; }
   /// Steps done so far.
-  index step() const { return step_; }
+  index_type step() const { return step_; }
 
   /// Sets the number of steps that the schedule leads to, for runs that first measure how long a step takes.
-  void set_steps(index steps) {
+  void set_steps(index_type steps) {
     require(steps > step_, "a run that did ", step_, " steps cannot end after ", steps);
     options_.schedule.steps = steps;
   }
@@ -124,16 +124,16 @@ class trainer {
   }
 
   /// Mean cross-entropy, nats a token, over at most `most` windows of `bytes`, spread evenly over it (0: all windows).
-  double evaluate(std::span<const std::uint8_t> bytes, index most = 0) {
+  double evaluate(std::span<const std::uint8_t> bytes, index_type most = 0) {
     const window_sequence windows(bytes, options_.length);
-    const index count = most > 0 ? std::min(most, windows.count()) : windows.count();
+    const index_type count = most > 0 ? std::min(most, windows.count()) : windows.count();
     loss_values<Config> only_cross_entropy;
     only_cross_entropy["cross_entropy"] = 1;
     double total = 0;
-    for (index first = 0; first < count; first += options_.batch) {
-      const index batch = std::min(options_.batch, count - first);
+    for (index_type first = 0; first < count; first += options_.batch) {
+      const index_type batch = std::min(options_.batch, count - first);
       ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
-      for (index b = 0; b < batch; ++b) windows.copy((first + b) * windows.count() / count, row(b));
+      for (index_type b = 0; b < batch; ++b) windows.copy((first + b) * windows.count() / count, row(b));
       total +=
           static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
     }
@@ -178,7 +178,7 @@ class trainer {
     };
     training_options options;
     loss_values<Config> weights;
-    index step = 0;
+    index_type step = 0;
     nlohmann::json note;
     try {
       const auto stored = parse("strata.training_options");
@@ -210,7 +210,7 @@ class trainer {
   using storage = typename Backend::template storage<T>;
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
-  static constexpr index losses_size = 16 * index{loss_values<Config>::count};
+  static constexpr index_type losses_size = 16 * index_type{loss_values<Config>::count};
 
   static training_options resolved(training_options options) {
     if (options.length == 0) options.length = Config::max_length;
@@ -228,8 +228,8 @@ class trainer {
     model_.clear_gradients();
     fill(backend, scalar{0}, measures_.view());
     ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
-    for (index pass = 0; pass < options_.accumulation; ++pass) {
-      for (index b = 0; b < options_.batch; ++b)
+    for (index_type pass = 0; pass < options_.accumulation; ++pass) {
+      for (index_type b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
       model_.add_gradients(ids(options_.batch), loss_weights_,
@@ -271,14 +271,14 @@ class trainer {
             .decayed = parameters<Config>::regions.first_vector};
   }
 
-  std::span<token> row(index b) {
+  std::span<token> row(index_type b) {
     const auto window = static_cast<std::size_t>(options_.length + 1);
     return std::span<token>(ids_).subspan(static_cast<std::size_t>(b) * window, window);
   }
-  view<const token, 2> ids(index batch) const { return {ids_.data(), {batch, options_.length + 1}}; }
+  view<const token, 2> ids(index_type batch) const { return {ids_.data(), {batch, options_.length + 1}}; }
 
   static view<const scalar, 1> host_view(const std::vector<scalar>& values) {
-    return {values.data(), {static_cast<index>(values.size())}};
+    return {values.data(), {static_cast<index_type>(values.size())}};
   }
   std::vector<scalar> host_copy(storage<scalar>& device) {
     std::vector<scalar> values(static_cast<std::size_t>(device.size()));
@@ -293,7 +293,7 @@ class trainer {
   storage<scalar> measures_;  // the gradient's squared norm, then the losses of a step's passes together
   recording<Backend, adam_settings> update_;
   std::vector<token> ids_;
-  index step_ = 0;
+  index_type step_ = 0;
 };
 
 }  // namespace strata

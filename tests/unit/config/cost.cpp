@@ -18,9 +18,9 @@ template <class T>
 class watched_buffer : public strata::buffer<T> {
  public:
   watched_buffer() = default;
-  explicit watched_buffer(strata::index count) : strata::buffer<T>(count) {
+  explicit watched_buffer(strata::index_type count) : strata::buffer<T>(count) {
     watch::allocated_bytes += static_cast<std::size_t>(count) * sizeof(T);
-    for (strata::index n = 0; n < count; ++n) this->data()[n] = pattern();
+    for (strata::index_type n = 0; n < count; ++n) this->data()[n] = pattern();
   }
   static T pattern() { return static_cast<T>(-77777.25); }
 };
@@ -55,8 +55,8 @@ void linear_backward_weight(counting& b, in2 dy, in2 x, out2 dweight, out1 dbias
 /// Two products over every pair of a query and a key that it sees, counted one by one.
 double attention_flops(const strata::attention_shape& shape) {
   double pairs = 0;
-  for (strata::index i = 0; i < shape.length; ++i)
-    for (strata::index j = i; j >= 0 && (i - j) / shape.dilation < shape.span; j -= shape.dilation) ++pairs;
+  for (strata::index_type i = 0; i < shape.length; ++i)
+    for (strata::index_type j = i; j >= 0 && (i - j) / shape.dilation < shape.span; j -= shape.dilation) ++pairs;
   return 4.0 * static_cast<double>(shape.batch * shape.dim()) * pairs;
 }
 void attention(counting& b, const strata::attention_shape& shape, in3 table, in2 qkv, out2 y, out3 log_sum_exp) {
@@ -68,14 +68,15 @@ void attention_backward(counting& b, const strata::attention_shape& shape, in3 t
   b.flops += 2 * attention_flops(shape);
   strata::attention_backward(plain(b), shape, table, qkv, y, log_sum_exp, dy, dqkv);
 }
-void attention_step(counting& b, const strata::attention_shape& shape, strata::index count, in2 qkv, in3 table,
+void attention_step(counting& b, const strata::attention_shape& shape, strata::index_type count, in2 qkv, in3 table,
                     out3 keys, out3 values, out2 y) {
   b.flops += 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count + 1, shape.span));
   strata::attention_step(plain(b), shape, count, qkv, table, keys, values, y);
 }
 double cross_attention_flops(const strata::cross_attention_shape& shape) {
   double pairs = 0;
-  for (strata::index i = 0; i < shape.queries; ++i) pairs += static_cast<double>(shape.newest(i) - shape.oldest(i) + 1);
+  for (strata::index_type i = 0; i < shape.queries; ++i)
+    pairs += static_cast<double>(shape.newest(i) - shape.oldest(i) + 1);
   return 4.0 * static_cast<double>(shape.batch * shape.dim()) * pairs;
 }
 void cross_attention(counting& b, const strata::cross_attention_shape& shape, in2 query, in2 key_value, in2 bias,
@@ -89,7 +90,7 @@ void cross_attention_backward(counting& b, const strata::cross_attention_shape& 
   strata::cross_attention_backward(plain(b), shape, query, key_value, bias, y, log_sum_exp, dy, dquery, dkey_value,
                                    dbias);
 }
-void cross_attention_step(counting& b, const strata::cross_attention_shape& shape, strata::index count, in2 query,
+void cross_attention_step(counting& b, const strata::cross_attention_shape& shape, strata::index_type count, in2 query,
                           in3 ring, in2 bias, out2 y, out3 log_sum_exp, strata::update mode) {
   b.flops += 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count, shape.span));
   strata::cross_attention_step(plain(b), shape, count, query, ring, bias, y, log_sum_exp, mode);
@@ -106,13 +107,13 @@ void check_cost() {
   using cost = strata::cost<Config>;
   using F = strata::facts<Config>;
   counting backend;
-  strata::index elements = 0;
+  strata::index_type elements = 0;
   for (const auto& entry : strata::parameters<Config>::entries())
     if (!entry.frozen) elements += entry.size;
   CHECK(cost::parameters == elements);
 
-  constexpr strata::index batch = 2;
-  for (const strata::index tokens : {53, 64}) {
+  constexpr strata::index_type batch = 2;
+  for (const strata::index_type tokens : {53, 64}) {
     INFO(tokens << " tokens");
     const auto ids = models::random_ids(batch, tokens + 1, F::vocabulary, 1);
     strata::transformer<Config, counting> model(backend);
@@ -143,8 +144,8 @@ void check_cost() {
   watch::allocated_bytes = 0;
   model.reserve(batch, 31);
   CHECK(cost::activation_bytes(batch, 31, strata::activation_use::inference) == watch::allocated_bytes);
-  strata::index full = 0;
-  for (const auto& level : F::levels) full = std::max<strata::index>(full, level.span * level.compression);
+  strata::index_type full = 0;
+  for (const auto& level : F::levels) full = std::max<strata::index_type>(full, level.span * level.compression);
   full = (full + 63) / 64 * 64;
   double heavy = 0;
   for (const auto& level : F::levels)
@@ -154,7 +155,7 @@ void check_cost() {
       if (entry.name.ends_with(".route.bias")) model.weights()(entry.offset) = selects ? 1e3f : -1e3f;
     strata::generator<Config, counting> writer(model, batch);
     const strata::token newest[] = {1, 2};
-    for (strata::index t = 0; t < full; ++t) writer.step({newest, {batch}});
+    for (strata::index_type t = 0; t < full; ++t) writer.step({newest, {batch}});
     backend.flops = 0;
     for (int t = 0; t < 64; ++t) writer.step({newest, {batch}});
     CHECK(cost::inference_flops_per_token - (selects ? 0 : heavy) == Approx(backend.flops / 64 / batch).epsilon(1e-12));
@@ -176,10 +177,10 @@ TEST_CASE("recomputing takes about a third of the activation memory") {
 TEST_CASE("the planned memory is written to its end and not beyond") {
   using layout = strata::activation_layout<models::mixed>;
   counting backend;
-  constexpr strata::index batch = 2, tokens = 53;
+  constexpr strata::index_type batch = 2, tokens = 53;
   const auto use = GENERATE(strata::activation_use::training, strata::activation_use::recomputing);
   const layout acts = strata::plan_activations<models::mixed>(batch, tokens, use);
-  constexpr strata::index guard = 64;
+  constexpr strata::index_type guard = 64;
   watched_buffer<float> memory(acts.memory_size + guard), scratch(acts.scratch_size + guard);
   watched_buffer<strata::token> targets(acts.targets_size + guard);
   watched_buffer<float> weights(strata::parameters<models::mixed>::buffer_size),
@@ -202,7 +203,7 @@ TEST_CASE("the planned memory is written to its end and not beyond") {
   strata::backward(p, acts, input, true);
 
   const auto highest_written = [](const auto& buffer) {
-    strata::index end = buffer.size();
+    strata::index_type end = buffer.size();
     while (end > 0 && buffer.data()[end - 1] == buffer.pattern()) --end;
     return end;
   };

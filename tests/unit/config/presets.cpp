@@ -23,13 +23,13 @@ TEST_CASE("presets attend within windows and predict bytes") {
 
 TEST_CASE("presets: parameters, counted by hand") {
   // Embedding, two levels and merges of 4 layers, norms, head and the heads of the losses.
-  constexpr strata::index d = 128, e = 192, v = 256;
-  constexpr strata::index attention = 3 * 128 * (d + e) + 128 * (d + e) + 2 * (d + e);
-  constexpr strata::index feed_forward = 8 * (d * d + e * e) + d + e;
-  constexpr strata::index merge = (d + e) + 2 * d * (d + e) + 2 * d + 2 * d * d + d;
-  constexpr strata::index compress = d * e + (4 * e * e * 2 + 4 * e) + (4 * e * e + e);
-  constexpr strata::index norms = 2 * 2 * (d + e);
-  constexpr strata::index losses = 2 * v * e + e * e + e;
+  constexpr strata::index_type d = 128, e = 192, v = 256;
+  constexpr strata::index_type attention = 3 * 128 * (d + e) + 128 * (d + e) + 2 * (d + e);
+  constexpr strata::index_type feed_forward = 8 * (d * d + e * e) + d + e;
+  constexpr strata::index_type merge = (d + e) + 2 * d * (d + e) + 2 * d + 2 * d * d + d;
+  constexpr strata::index_type compress = d * e + (4 * e * e * 2 + 4 * e) + (4 * e * e + e);
+  constexpr strata::index_type norms = 2 * 2 * (d + e);
+  constexpr strata::index_type losses = 2 * v * e + e * e + e;
   STATIC_REQUIRE(strata::parameters<presets::small>::count ==
                  v * e + compress + norms + 4 * (attention + feed_forward + merge) + v * d + losses);
 }

@@ -16,7 +16,7 @@ std::uintptr_t address(const void* data) { return reinterpret_cast<std::uintptr_
 }  // namespace
 
 TEST_CASE("buffer: aligned and zeroed, even in memory that was used before") {
-  for (const strata::index count : {1, 15, 16, 1000, 524287, 524288, 600001}) {
+  for (const strata::index_type count : {1, 15, 16, 1000, 524287, 524288, 600001}) {
     CAPTURE(count);
     for (int round = 0; round < 2; ++round) {
       buffer<float> numbers(count);
@@ -64,5 +64,5 @@ TEST_CASE("buffer: a view of it") {
 }
 
 TEST_CASE("buffer: more memory than there is") {
-  CHECK_THROWS_AS(buffer<double>(strata::index{1} << 58), std::bad_alloc);
+  CHECK_THROWS_AS(buffer<double>(strata::index_type{1} << 58), std::bad_alloc);
 }

@@ -46,7 +46,7 @@ TEST_CASE("memory plan: places are aligned and do not overlap") {
   CHECK(second.offset == 16);
   CHECK(third.offset == 32);
   CHECK(last.offset == 64);
-  CHECK(last.shape == std::array<strata::index, 3>{2, 3, 4});
+  CHECK(last.shape == std::array<strata::index_type, 3>{2, 3, 4});
   CHECK(plan.size() == 96);
 }
 
@@ -94,9 +94,9 @@ TEST_CASE("parameter table: the places of the plan, with names, shapes and start
   CHECK(entries[2].name == "layers.3.x.gain");
   CHECK(entries[3].name == "second");
   CHECK(entries[4].name == "convolution");
-  CHECK(entries[0].shape == std::vector<strata::index>{3, 5});
-  CHECK(entries[1].shape == std::vector<strata::index>{2, 3, 4});
-  CHECK(entries[4].shape == std::vector<strata::index>{2, 4, 3});
+  CHECK(entries[0].shape == std::vector<strata::index_type>{3, 5});
+  CHECK(entries[1].shape == std::vector<strata::index_type>{2, 3, 4});
+  CHECK(entries[4].shape == std::vector<strata::index_type>{2, 4, 3});
   CHECK(entries[1].offset == 80);
   CHECK(entries[2].offset == 64);
   CHECK(entries[4].offset == 32);

@@ -33,7 +33,7 @@ TEST_CASE_METHOD(fixture, "view: elements are row-major") {
 
 TEST_CASE_METHOD(fixture, "view: an entry of the first axis") {
   const view<int, 2> second = x[1];
-  CHECK(second.shape == std::array<strata::index, 2>{3, 4});
+  CHECK(second.shape == std::array<strata::index_type, 2>{3, 4});
   CHECK(second(0, 0) == 12);
   const view<int, 1> row = x[1][2];
   CHECK(row.shape[0] == 4);
@@ -42,7 +42,7 @@ TEST_CASE_METHOD(fixture, "view: an entry of the first axis") {
 
 TEST_CASE_METHOD(fixture, "view: a slice of the first axis") {
   const view<int, 2> last_rows = x[0].slice(1, 2);
-  CHECK(last_rows.shape == std::array<strata::index, 2>{2, 4});
+  CHECK(last_rows.shape == std::array<strata::index_type, 2>{2, 4});
   CHECK(last_rows(0, 0) == 4);
   CHECK(last_rows(1, 3) == 11);
   CHECK(x.slice(1, 1)(0, 0, 0) == 12);
@@ -54,12 +54,12 @@ TEST_CASE_METHOD(fixture, "view: other shapes of the same elements") {
   CHECK(wide(1, 0) == 6);
   CHECK(wide(3, 5) == 23);
   const view<int, 2> rows = x.rows();
-  CHECK(rows.shape == std::array<strata::index, 2>{6, 4});
+  CHECK(rows.shape == std::array<strata::index_type, 2>{6, 4});
   CHECK(rows(5, 1) == 21);
   CHECK(x.flat().shape[0] == 24);
   CHECK(x.flat()(17) == 17);
-  CHECK(view<int, 3>(memory.data(), {2, 0, 4}).rows().shape == std::array<strata::index, 2>{0, 4});
-  CHECK(view<int, 2>(memory.data(), {3, 0}).rows().shape == std::array<strata::index, 2>{0, 0});
+  CHECK(view<int, 3>(memory.data(), {2, 0, 4}).rows().shape == std::array<strata::index_type, 2>{0, 4});
+  CHECK(view<int, 2>(memory.data(), {3, 0}).rows().shape == std::array<strata::index_type, 2>{0, 0});
 }
 
 TEST_CASE_METHOD(fixture, "view: empty, and constant") {

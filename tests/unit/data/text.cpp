@@ -21,7 +21,7 @@ std::vector<std::uint8_t> counting(std::size_t size) {
 }
 
 strata::text text_of(const std::string& content, double validation_fraction) {
-  strata::buffer<std::byte> bytes(static_cast<strata::index>(content.size()));
+  strata::buffer<std::byte> bytes(static_cast<strata::index_type>(content.size()));
   if (!content.empty()) std::memcpy(bytes.data(), content.data(), content.size());
   return {std::move(bytes), validation_fraction, "\"some.txt\""};
 }
@@ -63,7 +63,7 @@ TEST_CASE("a wrong text is named with the reason") {
 }
 
 TEST_CASE("a text too short for the sequence length says what it has and what it needs") {
-  const auto message = [](std::size_t size, double fraction, strata::index length) {
+  const auto message = [](std::size_t size, double fraction, strata::index_type length) {
     return message_of([&] { text_of(std::string(size, 'x'), fraction).require_length(length); });
   };
   CHECK(missing_in(message(90, 0.1, 81), {"\"some.txt\"", "training part", "has 81 bytes", "length 81", "needs 82"}) ==
@@ -78,19 +78,19 @@ TEST_CASE("a crop depends on seed, step and row alone") {
   const auto bytes = counting(100000);
   const strata::random_source source(7);
   std::vector<strata::token> ids(65), again(65);
-  std::set<strata::index> starts;
+  std::set<strata::index_type> starts;
   for (std::uint64_t step = 0; step < 20; ++step)
     for (std::uint32_t row = 0; row < 20; ++row) {
-      const strata::index start = strata::crop(bytes, source, step, row, ids);
+      const strata::index_type start = strata::crop(bytes, source, step, row, ids);
       REQUIRE(start >= 0);
       REQUIRE(start + 65 <= 100000);
-      for (strata::index at = 0; at < 65; ++at) REQUIRE(ids[at] == (start + at) % 256);
+      for (strata::index_type at = 0; at < 65; ++at) REQUIRE(ids[at] == (start + at) % 256);
       starts.insert(start);
     }
   // Twenty times twenty different places, a few equal by chance.
   CHECK(starts.size() > 390);
 
-  const strata::index third = strata::crop(bytes, source, 3, 5, ids);
+  const strata::index_type third = strata::crop(bytes, source, 3, 5, ids);
   strata::crop(bytes, source, 9, 0, again);
   CHECK(strata::crop(bytes, strata::random_source(7), 3, 5, again) == third);
   CHECK(ids == again);
@@ -101,7 +101,7 @@ TEST_CASE("a crop depends on seed, step and row alone") {
 TEST_CASE("every place of a text can be cropped, about equally often") {
   const auto bytes = counting(14);
   std::vector<strata::token> ids(5);
-  std::map<strata::index, int> counts;
+  std::map<strata::index_type, int> counts;
   for (std::uint64_t step = 0; step < 10000; ++step)
     ++counts[strata::crop(bytes, strata::random_source(1), step, 0, ids)];
   REQUIRE(counts.size() == 10);
@@ -134,11 +134,11 @@ TEST_CASE("validation windows follow each other and leave out only the incomplet
   for (const std::size_t size : {5u, 9u, 10u, 23u, 24u, 25u}) {
     const auto bytes = counting(size);
     const strata::window_sequence windows(bytes, 4);
-    REQUIRE(windows.count() == static_cast<strata::index>((size - 1) / 4));
+    REQUIRE(windows.count() == static_cast<strata::index_type>((size - 1) / 4));
     std::vector<strata::token> ids(5);
-    for (strata::index window = 0; window < windows.count(); ++window) {
+    for (strata::index_type window = 0; window < windows.count(); ++window) {
       windows.copy(window, ids);
-      for (strata::index at = 0; at < 5; ++at) CHECK(ids[at] == window * 4 + at);
+      for (strata::index_type at = 0; at < 5; ++at) CHECK(ids[at] == window * 4 + at);
     }
   }
 }
@@ -146,7 +146,7 @@ TEST_CASE("validation windows follow each other and leave out only the incomplet
 TEST_CASE("wrong windows are refused") {
   const auto bytes = counting(12);
   CHECK(missing_in(message_of([&] { strata::window_sequence(bytes, 12); }), {"12 bytes", "window of 13"}) == "");
-  for (const strata::index length : {0, -1, -2, -100})
+  for (const strata::index_type length : {0, -1, -2, -100})
     CHECK(missing_in(message_of([&] { strata::window_sequence(bytes, length); }),
                      {"length of " + std::to_string(length), "not positive"}) == "");
   const strata::window_sequence windows(bytes, 4);

@@ -30,7 +30,7 @@ std::string file_with(const std::string& tensors, std::size_t data_bytes) {
 }
 
 strata::safetensors_file parse(const std::string& file) {
-  strata::buffer<std::byte> bytes(static_cast<strata::index>(file.size()));
+  strata::buffer<std::byte> bytes(static_cast<strata::index_type>(file.size()));
   if (!file.empty()) std::memcpy(bytes.data(), file.data(), file.size());
   return strata::safetensors_file::parse(std::move(bytes), "bad.safetensors");
 }
@@ -50,12 +50,12 @@ template <class T>
 void check_round_trip(const std::vector<T>& values) {
   const scratch_directory directory;
   strata::safetensors_writer writer;
-  const auto count = static_cast<strata::index>(values.size());
+  const auto count = static_cast<strata::index_type>(values.size());
   writer.add("x", {count}, values.data());
   writer.write(directory / "file");
   const auto file = strata::safetensors_file::read(directory / "file");
   CHECK(file.entry("x").dtype == strata::dtype_of<T>());
-  CHECK(file.entry("x").shape == std::vector<strata::index>{count});
+  CHECK(file.entry("x").shape == std::vector<strata::index_type>{count});
   const auto found = file.values<T>("x");
   REQUIRE(found.size() == values.size());
   CHECK(std::memcmp(found.data(), values.data(), values.size() * sizeof(T)) == 0);
@@ -65,7 +65,7 @@ template <class Stored, class T>
 std::vector<T> read_as(strata::dtype dtype, const std::vector<Stored>& stored) {
   const scratch_directory directory;
   strata::safetensors_writer writer;
-  writer.add("x", dtype, {static_cast<strata::index>(stored.size())}, stored.data());
+  writer.add("x", dtype, {static_cast<strata::index_type>(stored.size())}, stored.data());
   writer.write(directory / "file");
   return strata::safetensors_file::read(directory / "file").values<T>("x");
 }
@@ -97,7 +97,7 @@ TEST_CASE("bool comes back as bool and as a number") {
   CHECK(file.entry("x").dtype == strata::dtype::BOOL);
   CHECK(file.values<int>("x") == std::vector<int>{1, 0, 1});
   bool found[3] = {};
-  file.copy_to("x", std::span<bool>(found), std::array<strata::index, 1>{3});
+  file.copy_to("x", std::span<bool>(found), std::array<strata::index_type, 1>{3});
   CHECK(std::memcmp(found, flags, sizeof(flags)) == 0);
 }
 
@@ -184,7 +184,7 @@ TEST_CASE("names, shapes, metadata and order survive") {
   for (std::size_t at = 0; at < 5; ++at) CHECK(file.entries()[at].name == names[at]);
   CHECK(file.contains("z.matrix"));
   CHECK(!file.contains("z"));
-  CHECK(file.entry("z.matrix").shape == std::vector<strata::index>{2, 3});
+  CHECK(file.entry("z.matrix").shape == std::vector<strata::index_type>{2, 3});
   CHECK(file.entry(strange).shape.empty());
   CHECK(file.values<float>("z.matrix") == matrix);
   CHECK(file.values<double>(strange) == std::vector<double>{7});
@@ -251,11 +251,12 @@ TEST_CASE("a wrong shape is named on both sides") {
                    {"bad.safetensors", "\"level.0.weight\"", "[2, 2]", "[4, 1]"}) == "");
   CHECK(missing_in(message_of([&] { file.copy_to("level.0.weight", strata::view<float, 1>(target.data(), {4})); }),
                    {"[2, 2]", "[4] is expected"}) == "");
-  CHECK(missing_in(
-            message_of([&] {
-              file.copy_to("level.0.weight", std::span<float>(target).first(3), std::array<strata::index, 2>{2, 2});
-            }),
-            {"\"level.0.weight\"", "4 elements", "destination has 3"}) == "");
+  CHECK(
+      missing_in(
+          message_of([&] {
+            file.copy_to("level.0.weight", std::span<float>(target).first(3), std::array<strata::index_type, 2>{2, 2});
+          }),
+          {"\"level.0.weight\"", "4 elements", "destination has 3"}) == "");
 }
 
 TEST_CASE("the writer refuses what would not be a valid file") {
@@ -267,7 +268,7 @@ TEST_CASE("the writer refuses what would not be a valid file") {
   CHECK(missing_in(message_of([&] { writer.add("__metadata__", {1}, &number); }), {"__metadata__"}) == "");
   CHECK(missing_in(message_of([&] { writer.add("y", {2, -1}, &number); }), {"tensor \"y\"", "[2, -1]"}) == "");
   CHECK(missing_in(message_of([&] { writer.add("y", {0, -1}, &number); }), {"tensor \"y\"", "[0, -1]"}) == "");
-  const strata::index large = strata::index{1} << 40;
+  const strata::index_type large = strata::index_type{1} << 40;
   CHECK(missing_in(message_of([&] { writer.add("y", {large, large}, &number); }), {"tensor \"y\"", "too many"}) == "");
   CHECK(missing_in(message_of([&] { writer.add<float>("y", {1}, nullptr); }), {"tensor \"y\"", "no data"}) == "");
   writer.write(directory / "file");

@@ -45,7 +45,7 @@ struct shifting : three_levels {
 template <class Config>
 struct trial {
   using F = facts<Config>;
-  static constexpr index batch = 2, tokens = 21;
+  static constexpr index_type batch = 2, tokens = 21;
   static constexpr const auto& merge = chosen_merge<Config>;
   static constexpr const auto& own = parameters<Config>::layout.layers[0].merge;
 
@@ -71,36 +71,39 @@ struct trial {
     return tensor_memory<double>{weights.data}[place];
   }
   /// Position `i` of level `l` of text `b` before the merge.
-  numbers row(int l, index b, index i) const {
+  numbers row(int l, index_type b, index_type i) const {
     const level_facts& level = F::levels[static_cast<std::size_t>(l)];
     const auto first = before[static_cast<std::size_t>(l)].begin() + (b * level.positions(tokens) + i) * level.dim;
     return {first, first + level.dim};
   }
   /// The same of the position that ends at or before token `t`.
-  numbers shown(int l, index b, index t) const { return row(l, b, t / F::levels[static_cast<std::size_t>(l)].stride); }
+  numbers shown(int l, index_type b, index_type t) const {
+    return row(l, b, t / F::levels[static_cast<std::size_t>(l)].stride);
+  }
   numbers norm(const norm_parameters& norm, numbers v) const {
     const double size = std::sqrt(dot(v, v));
     for (std::size_t d = 0; d < v.size(); ++d)
-      v[d] *= std::sqrt(static_cast<double>(v.size())) / size * weight(norm.gain)(static_cast<index>(d));
+      v[d] *= std::sqrt(static_cast<double>(v.size())) / size * weight(norm.gain)(static_cast<index_type>(d));
     return v;
   }
   numbers linear(const tensor<2>& matrix, const numbers& v, const tensor<1>& bias = {}) const {
     numbers y;
-    for (index n = 0; n < matrix.shape[0]; ++n) {
+    for (index_type n = 0; n < matrix.shape[0]; ++n) {
       y.push_back(bias ? weight(bias)(n) : 0);
-      for (index k = 0; k < matrix.shape[1]; ++k) y.back() += weight(matrix)(n, k) * v[static_cast<std::size_t>(k)];
+      for (index_type k = 0; k < matrix.shape[1]; ++k)
+        y.back() += weight(matrix)(n, k) * v[static_cast<std::size_t>(k)];
     }
     return y;
   }
 
   /// Checks that every level got `formula(l, b, t)` at the tokens of its positions, or nothing where it does not receive.
-  void check(const std::function<numbers(int, index, index)>& formula) {
+  void check(const std::function<numbers(int, index_type, index_type)>& formula) {
     for (int l = 0; l < F::level_count; ++l) {
       CAPTURE(l);
       const level_facts& level = F::levels[static_cast<std::size_t>(l)];
       numbers expected = before[static_cast<std::size_t>(l)];
-      for (index b = 0; level.receives && b < batch; ++b)
-        for (index i = 0; i < level.positions(tokens); ++i) {
+      for (index_type b = 0; level.receives && b < batch; ++b)
+        for (index_type i = 0; i < level.positions(tokens); ++i) {
           const numbers added = formula(l, b, i * level.stride);
           REQUIRE(static_cast<int>(added.size()) == level.dim);
           for (int d = 0; d < level.dim; ++d)
@@ -117,7 +120,7 @@ void check_attention() {
   trial<Config> own;
   constexpr auto& merge = trial<Config>::merge;
   const auto options = merge.chosen;
-  own.check([&](int receiver, index b, index t) {
+  own.check([&](int receiver, index_type b, index_type t) {
     const auto r = static_cast<std::size_t>(receiver);
     const numbers query = own.linear(own.own.to_q[r], own.norm(own.own.norm[r], own.shown(receiver, b, t)));
     numbers mixed(query.size());
@@ -127,11 +130,11 @@ void check_attention() {
       numbers sum(width);
       for (std::size_t l = 0; l < merge.levels.size(); ++l) {
         if (!merge.attends(r, l)) continue;
-        const index newest = t / merge.levels[l].stride;
-        for (index distance = 0; distance < options.window && distance <= newest; ++distance) {
+        const index_type newest = t / merge.levels[l].stride;
+        for (index_type distance = 0; distance < options.window && distance <= newest; ++distance) {
           const numbers kv = own.linear(own.own.to_kv[l],
                                         own.norm(own.own.norm[l], own.row(static_cast<int>(l), b, newest - distance)));
-          double score = own.weight(own.own.bias[r][l])(static_cast<index>(head) * options.window + distance);
+          double score = own.weight(own.own.bias[r][l])(static_cast<index_type>(head) * options.window + distance);
           for (std::size_t e = 0; e < width; ++e)
             score += query[head * width + e] * kv[head * width + e] / std::sqrt(static_cast<double>(width));
           total += std::exp(score);
@@ -148,7 +151,7 @@ void check_attention() {
 
 TEST_CASE("concatenate adds what its formula says") {
   trial<three_levels> own;
-  own.check([&](int receiver, index b, index t) {
+  own.check([&](int receiver, index_type b, index_type t) {
     numbers together;
     for (int l = 0; l < 3; ++l) {
       const numbers part = own.shown(l, b, t);
@@ -164,12 +167,12 @@ TEST_CASE("concatenate adds what its formula says") {
 
 TEST_CASE("separable adds what its formula says") {
   trial<of_equal_widths> own;
-  own.check([&](int, index b, index t) {
+  own.check([&](int, index_type b, index_type t) {
     numbers mixed = own.bench.read(own.weight(own.own.depthwise_bias));
     for (std::size_t l = 0; l < 3; ++l) {
       const numbers normed = own.norm(own.own.norm[l], own.shown(static_cast<int>(l), b, t));
       for (std::size_t d = 0; d < 5; ++d)
-        mixed[d] += own.weight(own.own.depthwise[l])(static_cast<index>(d)) * normed[d];
+        mixed[d] += own.weight(own.own.depthwise[l])(static_cast<index_type>(d)) * normed[d];
     }
     return own.linear(own.own.pointwise, mixed, own.own.pointwise_bias);
   });
@@ -180,7 +183,7 @@ TEST_CASE("level_attention to coarser levels adds what its formula says") { chec
 
 TEST_CASE("level_shift adds what its formula says") {
   trial<shifting> own;
-  own.check([&](int receiver, index b, index t) {
+  own.check([&](int receiver, index_type b, index_type t) {
     // Of widths 5, 4 and 6 each receiving level takes one channel of the two others.
     numbers shifted = own.shown(receiver, b, t);
     shifted.resize(shifted.size() - 2);

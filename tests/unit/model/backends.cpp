@@ -13,7 +13,7 @@ template <class Config, class Backend>
 struct outcome {
   std::vector<double> losses, gradient;
   explicit outcome(Backend& backend) {
-    constexpr strata::index batch = 2, length = 45;
+    constexpr strata::index_type batch = 2, length = 45;
     const auto ids = models::random_ids(batch, length, Config::vocabulary, 4);
     strata::transformer<Config, Backend> model(backend, 9);
     const auto report = model.accumulate_gradients({ids.data(), {batch, length}});

@@ -10,7 +10,7 @@ namespace {
 template <class Config, class Backend>
 void check_causality(Backend& backend) {
   using S = typename Backend::scalar;
-  constexpr strata::index batch = 2, length = 59;
+  constexpr strata::index_type batch = 2, length = 59;
   constexpr int vocabulary = Config::vocabulary;
   strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
   std::vector<strata::token> ids = models::random_ids(batch, length, vocabulary, 3);
@@ -20,7 +20,7 @@ void check_causality(Backend& backend) {
     return std::vector<S>(row.data, row.data + row.size());
   };
   const std::vector<S> before = logits_of_row_1();
-  for (const strata::index t : {1, 2, 16, 17, 31, 40, 57, 58}) {
+  for (const strata::index_type t : {1, 2, 16, 17, 31, 40, 57, 58}) {
     strata::token& changed = ids[static_cast<std::size_t>(length + t)];
     const strata::token old = changed;
     changed = (old + 1) % vocabulary;

@@ -22,7 +22,7 @@ double share_of(const std::vector<bool>& mask) {
 }  // namespace
 
 TEST_CASE("every place drops its share, with a mask of its own") {
-  constexpr strata::index batch = 4, tokens = 301;
+  constexpr strata::index_type batch = 4, tokens = 301;
   constexpr auto acts = strata::plan_activations<dropping>(batch, tokens, strata::activation_use::training);
   strata::reference<float> backend;
   strata::transformer<dropping, strata::reference<float>> weights(backend, 1);
@@ -37,7 +37,7 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   // What is dropped adds nothing, or is 0, to the bit.
   std::vector<bool> dropped;
   const auto embeddings = p.memory[acts.tokens];
-  for (strata::index n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);
+  for (strata::index_type n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);
   CHECK(share_of(dropped) == about(dropping::embedding_dropout, dropped.size()));
 
   constexpr int l = 0;  // nothing is merged into it
@@ -46,10 +46,10 @@ TEST_CASE("every place drops its share, with a mask of its own") {
     const auto x = p.memory[layer.blocks[l].x], middle = p.memory[layer.blocks[l].middle],
                y = p.memory[layer.blocks[l].y];
     auto& attention = masks.emplace_back();
-    for (strata::index n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
+    for (strata::index_type n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
     CHECK(share_of(attention) == about(dropping::attention_dropout, attention.size()));
     auto& feed_forward = masks.emplace_back();
-    for (strata::index n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
+    for (strata::index_type n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
     CHECK(share_of(feed_forward) == about(dropping::feed_forward_dropout, feed_forward.size()));
   }
   for (std::size_t one = 0; one < masks.size(); ++one)

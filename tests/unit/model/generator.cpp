@@ -18,11 +18,11 @@ struct fixture {
   model_type model{backend, 3};
 
   std::vector<std::vector<strata::token>> write(const std::vector<std::vector<strata::token>>& prompts,
-                                                strata::index count, strata::sampling_options options) {
-    strata::generator<models::mixed, backend_type> writer(model, static_cast<strata::index>(prompts.size()));
+                                                strata::index_type count, strata::sampling_options options) {
+    strata::generator<models::mixed, backend_type> writer(model, static_cast<strata::index_type>(prompts.size()));
     std::vector<std::vector<strata::token>> texts(prompts.size());
     writer.write(prompts, count, options,
-                 [&](strata::index row, strata::token id) { texts[static_cast<std::size_t>(row)].push_back(id); });
+                 [&](strata::index_type row, strata::token id) { texts[static_cast<std::size_t>(row)].push_back(id); });
     return texts;
   }
 };
@@ -56,8 +56,9 @@ TEST_CASE("what is written is drawn from the logits of each step") {
     const strata::transformer<models::mixed, backend_t, strata::purpose::inference> model(backend, 3);
     strata::generator<models::mixed, backend_t> writer(model, texts);
     std::vector<std::vector<strata::token>> written(texts), expected(texts);
-    writer.write(prompts, count, options,
-                 [&](strata::index row, strata::token id) { written[static_cast<std::size_t>(row)].push_back(id); });
+    writer.write(prompts, count, options, [&](strata::index_type row, strata::token id) {
+      written[static_cast<std::size_t>(row)].push_back(id);
+    });
 
     backend_type host;
     writer.reset();
@@ -99,7 +100,7 @@ void round_matrices(Model& model, strata::weight_format format) {
   for (const auto& entry : strata::parameters<typename Model::config>::entries()) {
     if (entry.shape.size() < 2 || entry.name == "token_emb.weight") continue;
     if (entry.name.ends_with(".distance_bias")) {
-      for (strata::index n = 0; n < entry.size; ++n)
+      for (strata::index_type n = 0; n < entry.size; ++n)
         values[static_cast<std::size_t>(entry.offset + n)] = 0.1234567f * static_cast<float>(n % 7);
       continue;
     }
@@ -126,9 +127,9 @@ TEMPLATE_TEST_CASE("packed weights that lost nothing give the logits of the mode
       round_matrices(model, format);
       strata::generator<TestType, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
       const auto ids = models::random_ids(40, 3, TestType::vocabulary, 1);
-      for (strata::index t = 0; t < 40; ++t) {
+      for (strata::index_type t = 0; t < 40; ++t) {
         const auto expected = plain.step({ids.data() + 3 * t, {3}}), got = packed.step({ids.data() + 3 * t, {3}});
-        for (strata::index n = 0; n < expected.size(); ++n)
+        for (strata::index_type n = 0; n < expected.size(); ++n)
           if (!(std::abs(got.data[n] - expected.data[n]) < 1e-5)) FAIL("token " << t << ", logit " << n);
       }
     });

@@ -15,30 +15,33 @@ namespace {
 template <class Config, class Backend>
 void check_prompts(Backend& backend, double tolerance, bool merge = true) {
   using F = strata::facts<Config>;
-  strata::index ring = 1;
+  strata::index_type ring = 1;
   for (const strata::level_facts& level : F::levels)
-    ring = std::max<strata::index>(ring, level.span * level.compression);
-  const strata::index batch = 2, most = F::max_length + 7, length = most + 35;
+    ring = std::max<strata::index_type>(ring, level.span * level.compression);
+  const strata::index_type batch = 2, most = F::max_length + 7, length = most + 35;
   const strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
   const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
-  const auto token_at = [&](strata::index b, strata::index t) { return ids[static_cast<std::size_t>(b * length + t)]; };
-  const auto newest = [&](strata::index t) { return std::array{token_at(0, t), token_at(1, t)}; };
+  const auto token_at = [&](strata::index_type b, strata::index_type t) {
+    return ids[static_cast<std::size_t>(b * length + t)];
+  };
+  const auto newest = [&](strata::index_type t) { return std::array{token_at(0, t), token_at(1, t)}; };
 
   strata::generator<Config, Backend> stepping(model, batch, {.merge = merge}), reading(model, batch, {.merge = merge});
   std::vector<std::vector<typename Backend::scalar>> expected;
-  for (strata::index t = 0; t < length; ++t) {
+  for (strata::index_type t = 0; t < length; ++t) {
     const auto logits = stepping.step({newest(t).data(), {batch}});
     expected.emplace_back(logits.data, logits.data + logits.size());
   }
-  for (const strata::index prompt : {strata::index{1}, strata::index{2}, strata::index{5}, strata::index{16},
-                                     std::min(ring + 3, most - 1), strata::index{F::max_length}, most}) {
+  for (const strata::index_type prompt :
+       {strata::index_type{1}, strata::index_type{2}, strata::index_type{5}, strata::index_type{16},
+        std::min(ring + 3, most - 1), strata::index_type{F::max_length}, most}) {
     CAPTURE(prompt);
     std::vector<strata::token> first;
-    for (strata::index b = 0; b < batch; ++b)
-      for (strata::index t = 0; t < prompt; ++t) first.push_back(token_at(b, t));
+    for (strata::index_type b = 0; b < batch; ++b)
+      for (strata::index_type t = 0; t < prompt; ++t) first.push_back(token_at(b, t));
     double worst = 0, largest = 0;
-    const auto compare = [&](strata::index t, strata::view<const typename Backend::scalar, 2> logits) {
-      for (strata::index n = 0; n < logits.size(); ++n) {
+    const auto compare = [&](strata::index_type t, strata::view<const typename Backend::scalar, 2> logits) {
+      for (strata::index_type n = 0; n < logits.size(); ++n) {
         const auto wanted = expected[static_cast<std::size_t>(t)][static_cast<std::size_t>(n)];
         largest = std::max(largest, static_cast<double>(std::abs(wanted)));
         worst = std::max(worst, static_cast<double>(std::abs(logits.data[n] - wanted)));
@@ -46,7 +49,7 @@ void check_prompts(Backend& backend, double tolerance, bool merge = true) {
       }
     };
     compare(prompt - 1, reading.read({first.data(), {batch, prompt}}));
-    for (strata::index t = prompt; t < prompt + 35; ++t) compare(t, reading.step({newest(t).data(), {batch}}));
+    for (strata::index_type t = prompt; t < prompt + 35; ++t) compare(t, reading.step({newest(t).data(), {batch}}));
     CHECK(worst < tolerance * largest);
     CHECK(reading.position() == prompt + 35);
     reading.reset();

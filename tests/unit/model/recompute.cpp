@@ -20,7 +20,7 @@ bool same_bits(const strata::view<S, Rank>& x, const strata::view<S, Rank>& y) {
 
 template <class Config, class Backend>
 void check_recomputing(Backend& backend) {
-  constexpr strata::index batch = 2, length = 53;
+  constexpr strata::index_type batch = 2, length = 53;
   const auto ids = models::random_ids(batch, length, Config::vocabulary, 1);
   const strata::view<const strata::token, 2> input{ids.data(), {batch, length}};
   const auto weights = strata::loss_values<Config>::default_weights();

@@ -15,14 +15,14 @@ TEST_CASE("passes of any shape, one after another") {
   strata::transformer<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(3, 70, 67, 1);
   const auto first = model.forward({ids.data(), {1, 20}});
-  CHECK(first.shape == std::array<strata::index, 3>{1, 20, 67});
+  CHECK(first.shape == std::array<strata::index_type, 3>{1, 20, 67});
   const std::vector<float> before(first.data, first.data + first.size());
-  CHECK(model.forward({ids.data(), {3, 70}}).shape == std::array<strata::index, 3>{3, 70, 67});
-  CHECK(model.forward({ids.data(), {2, 1}}).shape == std::array<strata::index, 3>{2, 1, 67});
+  CHECK(model.forward({ids.data(), {3, 70}}).shape == std::array<strata::index_type, 3>{3, 70, 67});
+  CHECK(model.forward({ids.data(), {2, 1}}).shape == std::array<strata::index_type, 3>{2, 1, 67});
   const auto again = model.forward({ids.data(), {1, 20}});
   CHECK(std::equal(before.begin(), before.end(), again.data));
-  CHECK(model.embeddings(2).shape == std::array<strata::index, 3>{1, 10, 17});
-  CHECK(model.token_embeddings(3).shape == std::array<strata::index, 3>{1, 3, 13});
+  CHECK(model.embeddings(2).shape == std::array<strata::index_type, 3>{1, 10, 17});
+  CHECK(model.token_embeddings(3).shape == std::array<strata::index_type, 3>{1, 3, 13});
 }
 
 TEST_CASE("an inference model computes what a training model computes") {
@@ -99,7 +99,7 @@ TEST_CASE("wrong calls of a model name what is wrong") {
   strata::transformer<mixed, backend_type> model(backend);
   CHECK_THAT(message_of([&] { model.embeddings(0); }), ContainsSubstring("before its first pass"));
   std::vector<strata::token> ids(40, 1);
-  const auto run = [&](strata::index batch, strata::index length) {
+  const auto run = [&](strata::index_type batch, strata::index_type length) {
     return message_of([&] { model.losses({ids.data(), {batch, length}}); });
   };
   CHECK_THAT(run(2, 1), ContainsSubstring("[2, 1]"));
@@ -118,15 +118,15 @@ TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
   CHECK(!std::equal(one.weights().data, one.weights().data + size, other.weights().data));
   for (const auto& entry : strata::parameters<mixed>::entries()) {
     if (entry.name.ends_with("codebook.embed"))
-      for (strata::index n = 0; n < entry.size; n += entry.shape.back()) {
+      for (strata::index_type n = 0; n < entry.size; n += entry.shape.back()) {
         double squares = 0;
-        for (strata::index k = 0; k < entry.shape.back(); ++k)
+        for (strata::index_type k = 0; k < entry.shape.back(); ++k)
           squares += std::pow(static_cast<double>(one.weights()(entry.offset + n + k)), 2);
         CHECK(squares == Approx(1).epsilon(1e-6));
       }
     if (!entry.name.ends_with("to_qkv.weight")) continue;
     double largest = 0;
-    for (strata::index n = 0; n < entry.size; ++n)
+    for (strata::index_type n = 0; n < entry.size; ++n)
       largest = std::max(largest, std::abs(static_cast<double>(one.weights()(entry.offset + n))));
     const double bound = 1 / std::sqrt(static_cast<double>(entry.shape[1]));
     CHECK(largest <= bound);
@@ -140,9 +140,9 @@ TEST_CASE("a pass that does not fit in memory is refused and the model goes on")
   const auto ids = models::random_ids(1, 20, 67, 1);
   const auto logits = model.forward({ids.data(), {1, 20}});
   const std::vector<float> before(logits.data, logits.data + logits.size());
-  CHECK_THAT(message_of([&] { model.reserve(strata::index{1} << 30, 1 << 6); }),
+  CHECK_THAT(message_of([&] { model.reserve(strata::index_type{1} << 30, 1 << 6); }),
              ContainsSubstring("more than there is"));
-  CHECK_THAT(message_of([&] { model.reserve(strata::index{1} << 60, 1 << 6); }),
+  CHECK_THAT(message_of([&] { model.reserve(strata::index_type{1} << 60, 1 << 6); }),
              ContainsSubstring("at most 68719476736"));
   CHECK_THAT(message_of([&] { model.reserve(1, 1 << 24); }), ContainsSubstring("level 2 has 8388608 positions"));
   const auto again = model.forward({ids.data(), {1, 20}});

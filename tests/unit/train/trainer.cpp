@@ -50,7 +50,7 @@ strata::training_options options() {
 }
 
 template <class Trainer>
-std::vector<float> weights_after(Trainer& trainer, strata::index steps) {
+std::vector<float> weights_after(Trainer& trainer, strata::index_type steps) {
   const auto bytes = some_text();
   while (trainer.step() < steps) trainer.train_step(bytes);
   return strata::weights_of(trainer.model());
@@ -100,12 +100,12 @@ TEST_CASE("training drops anew in every step and pass") {
   strata::transformer<narrow, strata::cpu> model(backend);
   const strata::random_source random(options().seed);
   const auto bytes = some_text();
-  for (strata::index step = 0; step < 2; ++step) {
+  for (strata::index_type step = 0; step < 2; ++step) {
     strata::set_weights(model, strata::weights_of(trainer.model()));
     double expected = 0, without = 0;
-    for (strata::index pass = 0; pass < 2; ++pass) {
+    for (strata::index_type pass = 0; pass < 2; ++pass) {
       std::vector<strata::token> ids(4 * 33);
-      for (strata::index b = 0; b < 4; ++b)
+      for (strata::index_type b = 0; b < 4; ++b)
         strata::crop(bytes, random, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(4 * pass + b),
                      std::span(ids).subspan(static_cast<std::size_t>(33 * b), 33));
       const auto weights = trainer.loss_weights();
@@ -117,8 +117,8 @@ TEST_CASE("training drops anew in every step and pass") {
     CHECK(std::abs(without - expected) > 1e-4);
   }
   std::set<std::uint64_t> seeds;
-  for (const strata::index step : {0, 1, 2})
-    for (const strata::index pass : {0, 1, 2}) seeds.insert(strata::dropout_seed(random, step, pass));
+  for (const strata::index_type step : {0, 1, 2})
+    for (const strata::index_type pass : {0, 1, 2}) seeds.insert(strata::dropout_seed(random, step, pass));
   CHECK(seeds.size() == 9);
 }
 
@@ -130,7 +130,7 @@ TEST_CASE("an evaluation on a few windows spreads them over the text") {
   auto weights = strata::loss_values<narrow>::default_weights();
   for (std::size_t j = 1; j < weights.count; ++j) weights[j] = 0;
   double expected = 0;
-  for (const strata::index window : {strata::index{0}, windows.count() / 3, 2 * windows.count() / 3}) {
+  for (const strata::index_type window : {strata::index_type{0}, windows.count() / 3, 2 * windows.count() / 3}) {
     std::vector<strata::token> ids(33);
     windows.copy(window, ids);
     expected += trainer.model().losses({ids.data(), {1, 33}}, weights).total / 3;
@@ -228,7 +228,7 @@ TEST_CASE("weights survive a file, also that of a checkpoint") {
   }
   // The constants that the reference package keeps in its state dict.
   const strata::safetensors_file file = strata::safetensors_file::read(weights);
-  CHECK(file.entry("layers.1.1.attn.attn_fn.rel_pos.inv_freq").shape == std::vector<strata::index>{8});
+  CHECK(file.entry("layers.1.1.attn.attn_fn.rel_pos.inv_freq").shape == std::vector<strata::index_type>{8});
   CHECK(file.values<double>("layers.1.1.attn.attn_fn.rel_pos.inv_freq")[1] == Approx(std::pow(10000.0, -2.0 / 16)));
 }
 

@@ -17,7 +17,7 @@
 #include <strata/core/buffer.hpp>
 #include <strata/core/error.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 class onednn_products;
 
@@ -59,9 +59,9 @@ class cpu {
   /// the work, `cost` operations for each of `count`, is not worth waking anyone. Pieces start at multiples
   /// of `grain`.
   template <class Body>
-  void parallel(index count, index cost, Body body, index grain = 1) {
+  void parallel(index_type count, index_type cost, Body body, index_type grain = 1) {
     if (threads() == 1 || count * cost < smallest_parallel_cost || count <= grain) {
-      if (count > 0) body(index{0}, count);
+      if (count > 0) body(index_type{0}, count);
       return;
     }
     pool_.run([&](int thread) {
@@ -71,9 +71,9 @@ class cpu {
   }
   /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end).
   template <class Body>
-  void parallel_numbered(index count, index cost, Body body) {
+  void parallel_numbered(index_type count, index_type cost, Body body) {
     if (threads() == 1 || count * cost < smallest_parallel_cost) {
-      body(0, index{0}, count);
+      body(0, index_type{0}, count);
       return;
     }
     pool_.run([&](int thread) {
@@ -83,33 +83,33 @@ class cpu {
   }
 
   /// Memory of thread `thread` of at least `count` floats; it stays until the next call for the same thread.
-  float* thread_memory(int thread, index count) {
+  float* thread_memory(int thread, index_type count) {
     return grown(thread_memory_[static_cast<std::size_t>(thread)], count);
   }
   /// The same memory cut into consecutive pieces of these sizes.
   template <std::size_t Count>
-  std::array<float*, Count> thread_pieces(int thread, const std::array<index, Count>& sizes) {
+  std::array<float*, Count> thread_pieces(int thread, const std::array<index_type, Count>& sizes) {
     std::array<float*, Count> pieces{};
-    float* next = thread_memory(thread, std::accumulate(sizes.begin(), sizes.end(), index{0}));
+    float* next = thread_memory(thread, std::accumulate(sizes.begin(), sizes.end(), index_type{0}));
     for (std::size_t n = 0; n < Count; next += sizes[n++]) pieces[n] = next;
     return pieces;
   }
   /// Memory for one operation, shared by all threads; stays until the next call.
-  float* shared_memory(index count) { return grown(shared_memory_, count); }
+  float* shared_memory(index_type count) { return grown(shared_memory_, count); }
   /// The same for weights that are unpacked for a product, which needs shared memory of its own.
-  float* weight_memory(index count) { return grown(weight_memory_, count); }
+  float* weight_memory(index_type count) { return grown(weight_memory_, count); }
 
  private:
-  static constexpr index smallest_parallel_cost = 32768;
+  static constexpr index_type smallest_parallel_cost = 32768;
   static constexpr int most_threads = 1024;
   static int resolved_threads(const cpu_options& options);
 
-  std::pair<index, index> piece(index count, index grain, int thread) const {
-    const index grains = (count + grain - 1) / grain;
+  std::pair<index_type, index_type> piece(index_type count, index_type grain, int thread) const {
+    const index_type grains = (count + grain - 1) / grain;
     return {std::min(count, grains * thread / threads() * grain),
             std::min(count, grains * (thread + 1) / threads() * grain)};
   }
-  static float* grown(buffer<float>& memory, index count) {
+  static float* grown(buffer<float>& memory, index_type count) {
     if (memory.size() < count) memory = buffer<float>(count);
     return memory.data();
   }

@@ -6,7 +6,7 @@
 #include <strata/core/error.hpp>
 #include <strata/core/platform.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// `baseline` is what this translation unit was compiled for; `automatic` the widest that the processor has.
 enum class instruction_set { automatic, baseline, avx2, avx512 };

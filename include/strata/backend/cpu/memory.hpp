@@ -7,11 +7,11 @@
 
 #include <strata/backend/cpu/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 inline void copy(cpu& backend, input<float, 1> x, output<float, 1> y) {
   backend.parallel(y.size(), 1,
-                   [&](index begin, index end) { std::copy(x.data + begin, x.data + end, y.data + begin); });
+                   [&](index_type begin, index_type end) { std::copy(x.data + begin, x.data + end, y.data + begin); });
 }
 inline void upload(cpu& backend, input<float, 1> host, output<float, 1> device) { copy(backend, host, device); }
 inline void download(cpu& backend, input<float, 1> device, output<float, 1> host) { copy(backend, device, host); }
@@ -22,19 +22,20 @@ inline void download_tokens(cpu& backend, view<const token, 1> device, view<toke
   upload_tokens(backend, device, host);
 }
 inline void fill(cpu& backend, float value, output<float, 1> y) {
-  backend.parallel(y.size(), 1, [&](index begin, index end) { std::fill(y.data + begin, y.data + end, value); });
+  backend.parallel(y.size(), 1,
+                   [&](index_type begin, index_type end) { std::fill(y.data + begin, y.data + end, value); });
 }
-inline void keep_last(cpu&, input<float, 3> x, int sequence, int dilation, index column, output<float, 3> ring) {
+inline void keep_last(cpu&, input<float, 3> x, int sequence, int dilation, index_type column, output<float, 3> ring) {
   const auto [batch, span, width] = ring.shape;
-  const index count = (x.shape[1] - sequence + dilation - 1) / dilation;
-  for (index b = 0; b < batch; ++b)
-    for (index j = std::max<index>(0, count - span); j < count; ++j)
+  const index_type count = (x.shape[1] - sequence + dilation - 1) / dilation;
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type j = std::max<index_type>(0, count - span); j < count; ++j)
       std::copy_n(x.data + (b * x.shape[1] + sequence + j * dilation) * x.shape[2] + column, width,
                   ring.data + (b * span + j % span) * width);
 }
-inline void keep_row(cpu&, input<float, 2> x, index position, output<float, 3> ring) {
+inline void keep_row(cpu&, input<float, 2> x, index_type position, output<float, 3> ring) {
   const auto [batch, span, width] = ring.shape;
-  for (index b = 0; b < batch; ++b)
+  for (index_type b = 0; b < batch; ++b)
     std::copy_n(x.data + b * width, width, ring.data + (b * span + position % span) * width);
 }
 

@@ -5,7 +5,7 @@
 
 #include <strata/backend/cpu/kernels.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Calls the kernel of the backend's instruction set.
 #if STRATA_COMPILES_AVX2
@@ -91,7 +91,7 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
                                output<float, 2> dqkv) {
   STRATA_CALL_KERNEL(attention_backward(backend, shape, table, qkv, y, log_sum_exp, dy, dqkv));
 }
-inline void attention_step(cpu& backend, const attention_shape& shape, index count, input<float, 2> qkv,
+inline void attention_step(cpu& backend, const attention_shape& shape, index_type count, input<float, 2> qkv,
                            input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
   STRATA_CALL_KERNEL(attention_step(backend, shape, count, qkv, table, keys, values, y));
 }
@@ -108,16 +108,16 @@ inline void cross_attention_backward(cpu& backend, const cross_attention_shape& 
   STRATA_CALL_KERNEL(
       cross_attention_backward(backend, shape, query, key_value, bias, y, log_sum_exp, dy, dquery, dkey_value, dbias));
 }
-inline void cross_attention_step(cpu& backend, const cross_attention_shape& shape, index count, input<float, 2> query,
-                                 input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
+inline void cross_attention_step(cpu& backend, const cross_attention_shape& shape, index_type count,
+                                 input<float, 2> query, input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
                                  output<float, 3> log_sum_exp, update mode) {
   STRATA_CALL_KERNEL(cross_attention_step(backend, shape, count, query, ring, bias, y, log_sum_exp, mode));
 }
 // between levels
-inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
+inline void unfold(cpu& backend, input<float, 3> x, int compression, int stride, index_type first, output<float, 3> y) {
   STRATA_CALL_KERNEL(unfold(backend, x, compression, stride, first, y));
 }
-inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, int stride, index first,
+inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, int stride, index_type first,
                             output<float, 3> dx) {
   STRATA_CALL_KERNEL(unfold_backward(backend, dy, compression, stride, first, dx));
 }
@@ -127,16 +127,16 @@ inline void window_mean(cpu& backend, input<float, 3> x, int compression, int st
 inline void window_mean_backward(cpu& backend, input<float, 3> dy, int compression, int stride, output<float, 3> dx) {
   STRATA_CALL_KERNEL(window_mean_backward(backend, dy, compression, stride, dx));
 }
-inline void repeat(cpu& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+inline void repeat(cpu& backend, input<float, 3> x, int stride, index_type column, output<float, 3> y) {
   STRATA_CALL_KERNEL(repeat(backend, x, stride, column, y));
 }
-inline void repeat_backward(cpu& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+inline void repeat_backward(cpu& backend, input<float, 3> dy, int stride, index_type column, output<float, 3> dx) {
   STRATA_CALL_KERNEL(repeat_backward(backend, dy, stride, column, dx));
 }
-inline void subsample(cpu& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+inline void subsample(cpu& backend, input<float, 3> x, int stride, index_type column, output<float, 3> y) {
   STRATA_CALL_KERNEL(subsample(backend, x, stride, column, y));
 }
-inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+inline void subsample_backward(cpu& backend, input<float, 3> dy, int stride, index_type column, output<float, 3> dx) {
   STRATA_CALL_KERNEL(subsample_backward(backend, dy, stride, column, dx));
 }
 inline void take_columns(cpu& backend, input<float, 3> x, const column_range& range, output<float, 3> y) {
@@ -157,7 +157,7 @@ inline void shift_step(cpu& backend, input<float, 2> x, output<float, 2> previou
   STRATA_CALL_KERNEL(shift_step(backend, x, previous, y));
 }
 // routing
-inline void route(cpu& backend, double capacity, int dilation, index first, input<float, 2> scores,
+inline void route(cpu& backend, double capacity, int dilation, index_type first, input<float, 2> scores,
                   output<float, 2> budget, view<token, 2> rows, output<float, 2> gate) {
   STRATA_CALL_KERNEL(route(backend, capacity, dilation, first, scores, budget, rows, gate));
 }
@@ -170,7 +170,8 @@ inline void add_routed_backward(cpu& backend, view<const token, 1> rows, input<f
   STRATA_CALL_KERNEL(add_routed_backward(backend, rows, gate, x, dy, dx, dscore));
 }
 // losses
-inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index_type offset,
+                           view<token, 3> targets) {
   STRATA_CALL_KERNEL(window_targets(backend, ids, stride, offset, targets));
 }
 inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projections, input<float, 3> codebooks,
@@ -186,13 +187,13 @@ inline void cosine_distance(cpu& backend, input<float, 3> prediction, input<floa
   STRATA_CALL_KERNEL(cosine_distance(backend, prediction, embedding, scale, loss, dprediction, dembedding));
 }
 inline void embedding_distance(cpu& backend, const distance_settings& settings, input<float, 3> prediction,
-                               input<float, 3> embedding, index first, view<const token, 1> targets, token ignore,
+                               input<float, 3> embedding, index_type first, view<const token, 1> targets, token ignore,
                                float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
                                output<float, 3> dembedding) {
   STRATA_CALL_KERNEL(embedding_distance(backend, settings, prediction, embedding, first, targets, ignore, scale, loss,
                                         lost, dprediction, dembedding));
 }
-inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
+inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index_type first, input<float, 1> log_scale,
                           input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
                           output<float, 1> dbias) {
   STRATA_CALL_KERNEL(sigmoid_pairs(backend, cosines, first, log_scale, bias, scale, loss, dlog_scale, dbias));

@@ -15,19 +15,19 @@
 #if STRATA_HAS_ONEDNN
 #include <strata/backend/cpu/products_onednn.hpp>
 #else
-namespace strata {
+namespace strata::inline STRATA_ABI {
 class onednn_products {};
 }  // namespace strata
 #endif
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Up to this many rows every weight is read once and used at once: memory decides, not arithmetic.
-inline constexpr index few_rows = 4;
+inline constexpr index_type few_rows = 4;
 /// From so many rows on it pays to unpack weights.
-inline constexpr index many_rows = 32;
+inline constexpr index_type many_rows = 32;
 /// Threads take whole groups of so many rows of a weight's gradient.
-inline constexpr index row_grain = 16;
+inline constexpr index_type row_grain = 16;
 
 namespace eigen_products {
 
@@ -36,7 +36,7 @@ using outer_stride = Eigen::OuterStride<Eigen::Dynamic>;
 using const_map = Eigen::Map<const matrix, 0, outer_stride>;
 using map = Eigen::Map<matrix, 0, outer_stride>;
 
-inline const_map columns_of(view<const float, 2> x, index first, index count) {
+inline const_map columns_of(view<const float, 2> x, index_type first, index_type count) {
   return {x.data + first, x.shape[0], count, outer_stride(x.shape[1])};
 }
 inline const_map whole(view<const float, 2> x) { return columns_of(x, 0, x.shape[1]); }
@@ -60,7 +60,7 @@ struct product_inputs {
 #if STRATA_HAS_ONEDNN
 /// Null where Eigen makes the product: where that was chosen, and without terms, for which oneDNN 2.6 divides by zero on some
 /// processors.
-inline onednn_products* onednn_for(cpu& backend, index terms) { return terms > 0 ? backend.onednn() : nullptr; }
+inline onednn_products* onednn_for(cpu& backend, index_type terms) { return terms > 0 ? backend.onednn() : nullptr; }
 #endif
 
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
@@ -71,7 +71,7 @@ inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_
   if (auto* const onednn = onednn_for(backend, x.shape[1])) return onednn->linear(backend, x, weight, bias, y, mode);
 #endif
   using namespace eigen_products;
-  backend.parallel(x.shape[0], weight.size(), [&, x = x, weight = weight](index begin, index end) {
+  backend.parallel(x.shape[0], weight.size(), [&, x = x, weight = weight](index_type begin, index_type end) {
     map out = whole(y.slice(begin, end - begin));
     if (bias) {
       const auto row = Eigen::Map<const Eigen::RowVectorXf>(bias.data, bias.size());
@@ -95,7 +95,7 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
     return onednn->backward_input(backend, dy, weight, dx, mode);
 #endif
   using namespace eigen_products;
-  backend.parallel(dy.shape[0], weight.size(), [&, dy = dy, weight = weight](index begin, index end) {
+  backend.parallel(dy.shape[0], weight.size(), [&, dy = dy, weight = weight](index_type begin, index_type end) {
     map out = whole(dx.slice(begin, end - begin));
     if (mode == update::add)
       out.noalias() += whole(dy.slice(begin, end - begin)) * whole(weight);
@@ -115,32 +115,32 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input
   using namespace eigen_products;
   backend.parallel(
       dweight.shape[0], x.size(),
-      [&, dy = dy, x = x](index begin, index end) {
+      [&, dy = dy, x = x](index_type begin, index_type end) {
         whole(dweight.slice(begin, end - begin)).noalias() += columns_of(dy, begin, end - begin).transpose() * whole(x);
       },
       row_grain);
 }
 
 inline void pack_bfloat16(cpu& backend, input<float, 1> x, view<bfloat16, 1> packed) {
-  backend.parallel(x.size(), 1, [&](index begin, index end) {
-    for (index n = begin; n < end; ++n) packed.data[n] = to_bfloat16(x.data[n]);
+  backend.parallel(x.size(), 1, [&](index_type begin, index_type end) {
+    for (index_type n = begin; n < end; ++n) packed.data[n] = to_bfloat16(x.data[n]);
   });
 }
 
 inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2> packed, output<float, 1> scale) {
-  const index depth = weight.shape[1];
-  backend.parallel(weight.shape[0], 8 * depth, [&](index begin, index end) {
-    for (index n = begin; n < end; ++n) {
+  const index_type depth = weight.shape[1];
+  backend.parallel(weight.shape[0], 8 * depth, [&](index_type begin, index_type end) {
+    for (index_type n = begin; n < end; ++n) {
       const float* const row = weight.data + n * depth;
       float largest = 0;
       bool finite = true;
-      for (index k = 0; k < depth; ++k) {
+      for (index_type k = 0; k < depth; ++k) {
         finite = finite && std::isfinite(row[k]);
         largest = std::max(largest, std::abs(row[k]));
       }
       const float own = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
       scale(n) = own;
-      for (index k = 0; k < depth; ++k)
+      for (index_type k = 0; k < depth; ++k)
         packed.data[n * depth + k] =
             own > 0 ? static_cast<std::int8_t>(std::clamp(std::nearbyint(row[k] / own), -127.f, 127.f))
                     : std::int8_t{0};
@@ -152,14 +152,14 @@ inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2>
 template <class Weight>
 void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
                    input<float, 1> bias, output<float, 2> y, update mode) {
-  const index rows = x.shape[0];
+  const index_type rows = x.shape[0];
   if (rows >= many_rows) {
     const view<float, 2> weight{backend.weight_memory(packed.size()), packed.shape};
     unpack(backend, packed, scale, weight);
     return linear(backend, x, weight, bias, y, mode);
   }
-  for (index first = 0; first < rows; first += few_rows) {
-    const index count = std::min(few_rows, rows - first);
+  for (index_type first = 0; first < rows; first += few_rows) {
+    const index_type count = std::min(few_rows, rows - first);
     linear_few_rows(backend, x.slice(first, count), packed, scale, bias, y.slice(first, count), mode);
   }
 }

@@ -23,7 +23,7 @@ void omp_set_num_threads(int);
 int omp_get_max_threads();
 }
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 class onednn_products {
  public:
@@ -40,7 +40,7 @@ class onednn_products {
   void linear(cpu& backend, view<const float, 2> x, view<const float, 2> weight, view<const float, 1> bias,
               view<float, 2> y, update mode) {
     const auto [rows, depth] = x.shape;
-    const index width = y.shape[1];
+    const index_type width = y.shape[1];
     multiply(backend, {rows, width, depth, depth, 1, 1, depth, width, bool(bias), mode == update::add}, x.data,
              weight.data, bias.data, y.data);
   }
@@ -48,14 +48,14 @@ class onednn_products {
   void backward_input(cpu& backend, view<const float, 2> dy, view<const float, 2> weight, view<float, 2> dx,
                       update mode) {
     const auto [rows, depth] = dy.shape;
-    const index width = dx.shape[1];
+    const index_type width = dx.shape[1];
     multiply(backend, {rows, width, depth, depth, 1, width, 1, width, false, mode == update::add}, dy.data, weight.data,
              nullptr, dx.data);
   }
   /// dweight[N,K] += dy[R,N]^T x[R,K]
   void backward_weight(cpu& backend, view<const float, 2> dy, view<const float, 2> x, view<float, 2> dweight) {
     const auto [depth, rows] = dy.shape;
-    const index width = x.shape[1];
+    const index_type width = x.shape[1];
     multiply(backend, {rows, width, depth, 1, rows, width, 1, width, false, true}, dy.data, x.data, nullptr,
              dweight.data);
   }
@@ -65,7 +65,7 @@ class onednn_products {
 
   /// c[M,N] = or += a[M,K] b[K,N] + bias[N], with the distances between rows and between columns.
   struct key {
-    index m, n, k, a_row, a_column, b_row, b_column, c_row;
+    index_type m, n, k, a_row, a_column, b_row, b_column, c_row;
     bool bias, add;
     auto operator<=>(const key&) const = default;
   };
@@ -85,7 +85,7 @@ class onednn_products {
   struct operand {
     memory given, wanted;
     call<dnnl::reorder> packing;  // empty where it is used as it lies
-    index packed_floats = 0;
+    index_type packed_floats = 0;
   };
   /// Each thread has its own.
   struct product {
@@ -127,7 +127,7 @@ class onednn_products {
     sigset_t outer_;
   };
 
-  static memory::desc plain(index rows, index columns, index row_step, index column_step) {
+  static memory::desc plain(index_type rows, index_type columns, index_type row_step, index_type column_step) {
     return {{rows, columns}, memory::data_type::f32, {row_step, column_step}};
   }
 
@@ -141,8 +141,8 @@ class onednn_products {
   /// are from products of 64 to 2048 in each direction.
   static bool wants_space(const key& k) { return k.m * k.n <= 512 * 512 && (k.n >= 256 || k.a_row == 1); }
   /// [R,C] with distances between rows and columns of which one is 1.
-  static memory::desc spaced(index rows, index columns, index row_step, index column_step) {
-    const auto next = [](index length, index step) {
+  static memory::desc spaced(index_type rows, index_type columns, index_type row_step, index_type column_step) {
+    const auto next = [](index_type length, index_type step) {
       return step % 128 != 0 ? step : length % 128 == 0 ? length + 16 : length;
     };
     return plain(rows, columns, next(columns, row_step), next(rows, column_step));
@@ -182,7 +182,7 @@ class onednn_products {
     own.packing.primitive = dnnl::reorder(own.given, own.wanted);
     own.packing.arguments = {{DNNL_ARG_FROM, own.given.get()}, {DNNL_ARG_TO, own.wanted.get()}};
     // Whole cache lines, so that what follows it is aligned too.
-    own.packed_floats = (static_cast<index>(wanted.get_size() / sizeof(float)) + 32) / 16 * 16;
+    own.packed_floats = (static_cast<index_type>(wanted.get_size() / sizeof(float)) + 32) / 16 * 16;
     return own;
   }
 
@@ -215,15 +215,16 @@ class onednn_products {
   /// they share rows, so that all of c, b and bias are dense, as oneDNN's kernels for it may want them.
   void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
     const bool by_columns = whole.n >= whole.m && !avx512_;
-    const index count = by_columns ? whole.n : whole.m;
-    backend.parallel_numbered(count, whole.m * whole.n / count * whole.k, [&](int thread, index begin, index end) {
-      key part = whole;
-      (by_columns ? part.n : part.m) = end - begin;
-      if (by_columns)
-        run(backend, thread, part, a, b + begin * whole.b_column, bias ? bias + begin : nullptr, c + begin);
-      else
-        run(backend, thread, part, a + begin * whole.a_row, b, bias, c + begin * whole.c_row);
-    });
+    const index_type count = by_columns ? whole.n : whole.m;
+    backend.parallel_numbered(
+        count, whole.m * whole.n / count * whole.k, [&](int thread, index_type begin, index_type end) {
+          key part = whole;
+          (by_columns ? part.n : part.m) = end - begin;
+          if (by_columns)
+            run(backend, thread, part, a, b + begin * whole.b_column, bias ? bias + begin : nullptr, c + begin);
+          else
+            run(backend, thread, part, a + begin * whole.a_row, b, bias, c + begin * whole.c_row);
+        });
   }
 
   void run(cpu& backend, int thread, const key& k, const float* a, const float* b, const float* bias, float* c) {

@@ -14,7 +14,7 @@
 #include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 class thread_pool {
  public:

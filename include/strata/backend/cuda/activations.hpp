@@ -5,7 +5,7 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// How likely a normal number is below x, and 1 / (1 + exp(-x)).

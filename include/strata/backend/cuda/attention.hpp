@@ -13,7 +13,7 @@
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/products.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 __device__ __forceinline__ void load_vector(const float* from, float (&to)[2]) {
@@ -61,7 +61,7 @@ struct attention_tile {
     bool finite = true;
     for (int row = static_cast<int>(threadIdx.x) / quads; row < rows_to_load; row += threads / quads) {
       float* const out = to + row * stride;
-      const index i = first + row;
+      const index_type i = first + row;
       two_fours own{};
       if (e < half.columns) {
         if (i < sequence.count) own = from.pairs(i, e);
@@ -82,7 +82,7 @@ struct attention_tile {
     const int e = 4 * (static_cast<int>(threadIdx.x) % quads);
     if (e >= to.half.columns) return;
     for (int row = static_cast<int>(threadIdx.x) / quads; row < rows; row += threads / quads) {
-      const index i = first + row;
+      const index_type i = first + row;
       if (i >= sequence.count) return;
       to.put_pairs(i, e, to.both_halves(from + row * stride, e));
     }
@@ -386,7 +386,7 @@ struct row_parts {
   }
   /// The sum over the groups of factor(group) times channels e, e + 1, ..
   template <class Factor>
-  __device__ __forceinline__ float4 sum(index e, Factor factor) const {
+  __device__ __forceinline__ float4 sum(index_type e, Factor factor) const {
     float4 total = make_float4(0, 0, 0, 0);
     for (int group = 0; group < Groups; ++group) {
       const float own = factor(group);
@@ -415,7 +415,7 @@ __device__ void write_softmax(const softmax_part<Width>& own, const fours& memor
   const float base = exponent_base(most), kept = add ? expf(before - base) : 0;
   float total = kept;
   for (int part = 0; part < groups; ++part) total += expf(largest[part] - base) * sum[part];
-  for (index e = 4 * static_cast<index>(threadIdx.x); e < memory.columns; e += 4 * Threads) {
+  for (index_type e = 4 * static_cast<index_type>(threadIdx.x); e < memory.columns; e += 4 * Threads) {
     float4 value = mixed.sum(e, [&](int part) { return expf(largest[part] - base); });
     if (add) value = map_four([=](float now, float old) { return now + kept * old; }, value, memory.load(y, e));
     memory.store(y, e, map_four([=](float now) { return now / total; }, value));
@@ -428,17 +428,18 @@ __device__ void write_softmax(const softmax_part<Width>& own, const fours& memor
 /// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E]. A lane
 /// that shares a row has channels e and e + E/2, which the table turns together.
 template <int Width, int Threads>
-__global__ void attention_step_kernel(attention_shape shape, index newest, index seen, float scale, fours whole,
-                                      fours half, const float* qkv, const float* table, float* keys, float* values,
-                                      float* y) {
+__global__ void attention_step_kernel(attention_shape shape, index_type newest, index_type seen, float scale,
+                                      fours whole, fours half, const float* qkv, const float* table, float* keys,
+                                      float* values, float* y) {
   constexpr int groups = Threads / row_lanes;
   using channels_of_half = lane_channels<Width / 2>;
-  const index head = static_cast<index>(blockIdx.x) % shape.heads, b = static_cast<index>(blockIdx.x) / shape.heads;
-  const index dim = static_cast<index>(shape.heads) * shape.head_dim, channel = head * shape.head_dim;
+  const index_type head = static_cast<index_type>(blockIdx.x) % shape.heads,
+                   b = static_cast<index_type>(blockIdx.x) / shape.heads;
+  const index_type dim = static_cast<index_type>(shape.heads) * shape.head_dim, channel = head * shape.head_dim;
   const float* const query = qkv + 3 * b * dim + channel;
   keys += b * shape.span * dim + channel;
   values += b * shape.span * dim + channel;
-  for (index e = 4 * static_cast<int>(threadIdx.x); e < shape.head_dim; e += 4 * Threads) {
+  for (index_type e = 4 * static_cast<int>(threadIdx.x); e < shape.head_dim; e += 4 * Threads) {
     whole.store(keys + newest * dim, e, whole.load(query + dim, e));
     whole.store(values + newest * dim, e, whole.load(query + 2 * dim, e));
   }
@@ -452,8 +453,8 @@ __global__ void attention_step_kernel(attention_shape shape, index newest, index
     return (q1 * k1 + q2 * k2) * c + (q1 * k2 - q2 * k1) * s;
   };
   softmax_part<Width> part;
-  for (index from = 0; from < seen; from += groups) {
-    const index distance = from + group, slot = newest - distance + (newest < distance ? shape.span : 0);
+  for (index_type from = 0; from < seen; from += groups) {
+    const index_type distance = from + group, slot = newest - distance + (newest < distance ? shape.span : 0);
     const bool exists = distance < seen;
     float score = 0;
     if (exists) {
@@ -522,7 +523,7 @@ inline void attention_backward(cuda& backend, const attention_shape& shape, inpu
   });
 }
 
-inline void attention_step(cuda& backend, const attention_shape& shape, index count, input<float, 2> qkv,
+inline void attention_step(cuda& backend, const attention_shape& shape, index_type count, input<float, 2> qkv,
                            input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
   constexpr int threads = device::threads_of_steps;
   device::with_head_width(shape.head_dim, [&](auto width) {

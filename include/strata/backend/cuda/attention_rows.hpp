@@ -12,7 +12,7 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Neighbouring lanes that share a row, where there are no tensor cores. What a row needs of its other lanes then never leaves the warp.
 inline constexpr int row_lanes = 8;
@@ -94,13 +94,13 @@ struct attention_arguments {
   int span;  ///< not beyond the sequence
   float scale;
   const float* table;
-  index positions;  ///< of the table
-  fours half;       ///< half a head, in all arrays
+  index_type positions;  ///< of the table
+  fours half;            ///< half a head, in all arrays
 
   /// `which`: 0 for queries, 1 for keys.
   __device__ __forceinline__ turning turning_of(int which) const {
     if (table == nullptr) return {};
-    const index size = positions * (shape.head_dim / 2);
+    const index_type size = positions * (shape.head_dim / 2);
     return {table + 2 * which * size, table + (2 * which + 1) * size};
   }
   __device__ __forceinline__ bool sees(int query, int key) const { return key <= query && query - key < span; }
@@ -118,7 +118,7 @@ struct attention_arguments {
 template <class T>
 struct head_rows {
   T* first;
-  index step;
+  index_type step;
   turning by;
   const fours& half;  ///< the channels up to E/2
 
@@ -127,7 +127,7 @@ struct head_rows {
     return {half.load(row, e), half.load(row + half.columns, e)};
   }
   /// The pairs of row i from e on, turned.
-  __device__ __forceinline__ two_fours pairs(index i, int e) const {
+  __device__ __forceinline__ two_fours pairs(index_type i, int e) const {
     const two_fours own = both_halves(first + i * step, e);
     if (by.cosine == nullptr) return own;
     const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
@@ -135,7 +135,7 @@ struct head_rows {
             map_four([](float x, float y, float c, float s) { return y * c + x * s; }, own.x, own.y, cosine, sine)};
   }
   /// The pairs of row i from e on = own, turned back.
-  __device__ __forceinline__ void put_pairs(index i, int e, two_fours own) const {
+  __device__ __forceinline__ void put_pairs(index_type i, int e, two_fours own) const {
     if (by.cosine != nullptr) {
       const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
       own = {map_four([](float x, float y, float c, float s) { return x * c + y * s; }, own.x, own.y, cosine, sine),
@@ -150,16 +150,16 @@ struct head_rows {
 struct attention_sequence {
   const attention_arguments& own;
   int count, head_dim;  // indices of this sequence, E
-  index dim;            // H E
-  index row;            // of index 0 in [B n]
-  index head_row;       // of index 0 in [B,H,n]
-  index channel;        // of the head inside [H E]
+  index_type dim;       // H E
+  index_type row;       // of index 0 in [B n]
+  index_type head_row;  // of index 0 in [B,H,n]
+  index_type channel;   // of the head inside [H E]
 
-  __device__ __forceinline__ attention_sequence(const attention_arguments& arguments, index task)
-      : own(arguments), head_dim(own.shape.head_dim), dim(static_cast<index>(own.shape.heads) * head_dim) {
+  __device__ __forceinline__ attention_sequence(const attention_arguments& arguments, index_type task)
+      : own(arguments), head_dim(own.shape.head_dim), dim(static_cast<index_type>(own.shape.heads) * head_dim) {
     const attention_shape& shape = own.shape;
-    const index sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
-    const index b = task / shape.dilation / shape.heads;
+    const index_type sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
+    const index_type b = task / shape.dilation / shape.heads;
     count = static_cast<int>((shape.length - sequence + shape.dilation - 1) / shape.dilation);
     row = b * shape.length + sequence;
     head_row = (b * shape.heads + head) * shape.length + sequence;
@@ -183,8 +183,8 @@ struct attention_sequence {
     return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}, own.half};
   }
   /// Index i of it in [B,H,n].
-  __device__ __forceinline__ index in_heads(int i) const {
-    return head_row + static_cast<index>(i) * own.shape.dilation;
+  __device__ __forceinline__ index_type in_heads(int i) const {
+    return head_row + static_cast<index_type>(i) * own.shape.dilation;
   }
 };
 
@@ -215,9 +215,9 @@ inline attention_arguments arguments_of(const attention_shape& shape, const view
 template <class Tile, class... Parameters, class... Arguments>
 void launch_tiles(cuda& backend, const called_with<attention_shape>& given, std::size_t shared_bytes,
                   void (*kernel)(Parameters...), Arguments&&... arguments) {
-  constexpr index most_positions = most_blocks_in_y * Tile::rows;
+  constexpr index_type most_positions = most_blocks_in_y * Tile::rows;
   const attention_shape& shape = given.value;
-  const index positions = (shape.length + shape.dilation - 1) / shape.dilation;
+  const index_type positions = (shape.length + shape.dilation - 1) / shape.dilation;
   require(positions <= most_positions, "CUDA: attention is over up to ", most_positions, " positions, not ", positions);
   const dim3 blocks(static_cast<unsigned>(shape.batch * shape.heads * shape.dilation),
                     blocks_for(positions, Tile::rows));

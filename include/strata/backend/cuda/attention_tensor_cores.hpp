@@ -9,7 +9,7 @@
 #include <strata/backend/cuda/tensor_cores.hpp>
 #include <strata/core/weight_format.hpp>
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Weights are powers of two: exp(x) = exp2(log2_of_e x).
 inline constexpr float log2_of_e = 1.4426950408889634f, log_of_2 = 0.6931471805599453f;
@@ -54,7 +54,7 @@ struct tensor_tile {
     for (int n = static_cast<int>(threadIdx.x); n < Rows * quads; n += threads) {
       const int e = 4 * (n % quads);
       bfloat16* const out = to + n / quads * stride;
-      const index i = first + n / quads;
+      const index_type i = first + n / quads;
       if (e < half.columns) {
         const two_fours own = i < sequence.count ? from.pairs(i, e) : two_fours{};
         finite = put_rounded(half, out, e, own.x) && finite;

@@ -11,7 +11,7 @@
 #include <strata/backend/cuda/error.hpp>
 #include <strata/core/view.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// Owns `count` elements on the current device, zeroed, from the device's pool: what one frees, the next gets without asking
 /// the driver. Neither making nor freeing one belongs into a step: both wait for the device.
@@ -19,7 +19,7 @@ template <class T>
 class device_buffer {
  public:
   device_buffer() = default;
-  explicit device_buffer(index count) : size_(count) {
+  explicit device_buffer(index_type count) : size_(count) {
     if (count < 0) throw std::bad_alloc();
     if (count == 0) return;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
@@ -52,13 +52,13 @@ class device_buffer {
 
   T* data() { return data_; }
   const T* data() const { return data_; }
-  index size() const { return size_; }
+  index_type size() const { return size_; }
   strata::view<T, 1> view() { return {data_, {size_}}; }
   strata::view<const T, 1> view() const { return {data_, {size_}}; }
 
  private:
   T* data_ = nullptr;
-  index size_ = 0;
+  index_type size_ = 0;
 };
 
 /// Two pieces of pinned memory that take turns: the device copies from one while the host fills the other.

@@ -11,7 +11,7 @@
 #include <strata/backend/cuda/device.hpp>
 #include <strata/backend/cuda/error.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 class cuda_products;
 
@@ -42,9 +42,9 @@ class cuda {
 
   /// Device memory for partial results of one operation, of at least `count` floats; it stays until the next call. Grows where
   /// an operation first needs more.
-  float* scratch(index count);
+  float* scratch(index_type count);
   /// How often that memory has moved: work that was recorded before knows only the old one.
-  index scratch_changes() const { return scratch_changes_; }
+  index_type scratch_changes() const { return scratch_changes_; }
 
   /// Waits until the device has done everything, and throws what went wrong there.
   void synchronize() { STRATA_CUDA(cudaStreamSynchronize(stream_)); }
@@ -53,7 +53,7 @@ class cuda {
   cudaStream_t stream_ = nullptr;
   pinned_uploads uploads_;
   device_buffer<float> scratch_;
-  index scratch_changes_ = 0;
+  index_type scratch_changes_ = 0;
   std::unique_ptr<cuda_products> products_;
 };
 
@@ -76,10 +76,10 @@ void launch(cuda& backend, const launch_shape& shape, void (*kernel)(Parameters.
 }
 
 /// Blocks that a grid may have in y.
-inline constexpr index most_blocks_in_y = 65535;
+inline constexpr index_type most_blocks_in_y = 65535;
 
 /// Blocks of `threads` that give each of `count` elements a thread.
-constexpr unsigned blocks_for(index count, index threads) {
+constexpr unsigned blocks_for(index_type count, index_type threads) {
   return static_cast<unsigned>((count + threads - 1) / threads);
 }
 

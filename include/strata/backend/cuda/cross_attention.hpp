@@ -9,29 +9,29 @@
 #include <strata/backend/cuda/attention.hpp>
 #include <strata/backend/cuda/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// The keys that one query sees: distance d stands in row newest - d of a text, which may be a ring.
 struct seen_keys {
-  index newest, count;
+  index_type newest, count;
 };
 /// Those of a ring that all queries share.
 struct keys_of_ring {
   seen_keys all;
-  __device__ __forceinline__ seen_keys operator()(index) const { return all; }
+  __device__ __forceinline__ seen_keys operator()(index_type) const { return all; }
 };
 /// Those of query i of a sequence.
 struct keys_of_sequence {
   cross_attention_shape shape;
-  __device__ __forceinline__ seen_keys operator()(index query) const {
-    const index at_or_before = query * shape.query_stride / shape.key_stride;
-    const index newest = at_or_before < shape.keys ? at_or_before : shape.keys - 1;
+  __device__ __forceinline__ seen_keys operator()(index_type query) const {
+    const index_type at_or_before = query * shape.query_stride / shape.key_stride;
+    const index_type newest = at_or_before < shape.keys ? at_or_before : shape.keys - 1;
     return {newest, newest < shape.span ? newest + 1 : shape.span};
   }
   /// The first query whose newest key is `key` or a later one; there may be none.
-  __device__ __forceinline__ index first_query(index key) const {
-    const index first = (key * shape.key_stride + shape.query_stride - 1) / shape.query_stride;
+  __device__ __forceinline__ index_type first_query(index_type key) const {
+    const index_type first = (key * shape.key_stride + shape.query_stride - 1) / shape.query_stride;
     return key < shape.keys && first < shape.queries ? first : shape.queries;
   }
 };
@@ -39,9 +39,9 @@ struct keys_of_sequence {
 /// A block has a place in a grid of [outer,inner] blocks, a thread one among the groups of row lanes.
 struct pairs_place {
   int group;
-  index outer, inner;
-  __device__ __forceinline__ static pairs_place in(index inner_count) {
-    const index block = blockIdx.x;
+  index_type outer, inner;
+  __device__ __forceinline__ static pairs_place in(index_type inner_count) {
+    const index_type block = blockIdx.x;
     return {group_of_lanes(), block / inner_count, block % inner_count};
   }
 };
@@ -53,25 +53,25 @@ __device__ void add_parts(const lane_channels<Width>& own, row_parts<Width, Thre
   __syncthreads();  // nobody reads other parts
   parts.put(own);
   __syncthreads();
-  for (index e = 4 * static_cast<index>(threadIdx.x); e < memory.columns; e += 4 * Threads)
+  for (index_type e = 4 * static_cast<index_type>(threadIdx.x); e < memory.columns; e += 4 * Threads)
     memory.put(to, e, parts.sum(e, [=](int) { return factor; }), true);
 }
 
 /// One query of one head a block: [B nq, H] of them. A text has `rows` keys, a ring as many as it holds.
 template <int Width, int Threads, class Keys>
-__global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index rows, float scale, fours memory,
-                                       const float* query, const float* key_value, const float* bias, float* y,
-                                       float* log_sum_exp, bool add) {
+__global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index_type rows, float scale,
+                                       fours memory, const float* query, const float* key_value, const float* bias,
+                                       float* y, float* log_sum_exp, bool add) {
   constexpr int groups = Threads / row_lanes;
   const int head_dim = shape.head_dim;
-  const index dim = static_cast<index>(shape.heads) * head_dim;
+  const index_type dim = static_cast<index_type>(shape.heads) * head_dim;
   const auto [group, row, head] = pairs_place::in(shape.heads);
-  const index b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
+  const index_type b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
   const seen_keys seen = keys(i);
   const auto own = lane_channels<Width>::load(query + row * dim + channel, memory);
   softmax_part<Width> part;
-  for (index from = 0; from < seen.count; from += groups) {
-    const index distance = from + group, j = seen.newest - distance + (seen.newest < distance ? rows : 0);
+  for (index_type from = 0; from < seen.count; from += groups) {
+    const index_type distance = from + group, j = seen.newest - distance + (seen.newest < distance ? rows : 0);
     const bool exists = distance < seen.count;
     const float* const key = key_value + (b * rows + j) * 2 * dim + channel;
     float score = 0;
@@ -92,16 +92,16 @@ struct cross_attention_inputs {
   const float *query, *key_value, *bias, *log_sum_exp, *dy, *along;
 
   /// Places of head `head` in rows [B nq, H E] and [B nk, 2 H E], and in [B,H,nq].
-  __device__ __forceinline__ index in_queries(index b, index i, index head) const {
+  __device__ __forceinline__ index_type in_queries(index_type b, index_type i, index_type head) const {
     return ((b * shape.queries + i) * shape.heads + head) * shape.head_dim;
   }
-  __device__ __forceinline__ index in_keys(index b, index j, index head) const {
+  __device__ __forceinline__ index_type in_keys(index_type b, index_type j, index_type head) const {
     return ((b * shape.keys + j) * 2 * shape.heads + head) * shape.head_dim;
   }
-  __device__ __forceinline__ index values_after_keys() const {
-    return static_cast<index>(shape.heads) * shape.head_dim;
+  __device__ __forceinline__ index_type values_after_keys() const {
+    return static_cast<index_type>(shape.heads) * shape.head_dim;
   }
-  __device__ __forceinline__ index in_heads(index b, index i, index head) const {
+  __device__ __forceinline__ index_type in_heads(index_type b, index_type i, index_type head) const {
     return (b * shape.heads + head) * shape.queries + i;
   }
 };
@@ -112,8 +112,8 @@ struct pair_gradient {
 
   /// Of the pair whose lanes hold these rows, or of none; every lane of the warp must come here.
   template <int Width>
-  __device__ __forceinline__ static pair_gradient of(const cross_attention_inputs& in, index b, index i, index head,
-                                                     index distance, bool exists, float along,
+  __device__ __forceinline__ static pair_gradient of(const cross_attention_inputs& in, index_type b, index_type i,
+                                                     index_type head, index_type distance, bool exists, float along,
                                                      const lane_channels<Width>& query, const lane_channels<Width>& key,
                                                      const lane_channels<Width>& value,
                                                      const lane_channels<Width>& dy) {
@@ -134,15 +134,15 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
   const auto [group, row, head] = pairs_place::in(shape.heads);
-  const index b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
+  const index_type b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
   const seen_keys seen = keys_of_sequence{shape}(i);
   const channels query = channels::load(in.query + at, in.memory);
   const channels dy = channels::load(in.dy + at, in.memory);
   const float own_along = row_sum(dy.dot(channels::load(y + at, in.memory)));
   if (threadIdx.x == 0) along[in.in_heads(b, i, head)] = own_along;
   channels sum;
-  for (index from = 0; from < seen.count; from += groups) {
-    const index distance = from + group;
+  for (index_type from = 0; from < seen.count; from += groups) {
+    const index_type distance = from + group;
     const bool exists = distance < seen.count;
     channels key, value;
     if (exists) {
@@ -164,14 +164,14 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
   const auto [group, row, head] = pairs_place::in(shape.heads);
-  const index b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
+  const index_type b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
   const channels key = channels::load(in.key_value + at, in.memory);
   const channels value = channels::load(in.key_value + at + in.values_after_keys(), in.memory);
   const keys_of_sequence keys{shape};
-  const index end = keys.first_query(j + shape.span);
+  const index_type end = keys.first_query(j + shape.span);
   channels dkey, dvalue;
-  for (index from = keys.first_query(j); from < end; from += groups) {
-    const index i = from + group;
+  for (index_type from = keys.first_query(j); from < end; from += groups) {
+    const index_type i = from + group;
     const bool exists = i < end;
     channels query, dy;
     float along = 0;
@@ -198,11 +198,11 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   const cross_attention_shape& shape = in.shape;
   const auto [group, head, distance] = pairs_place::in(shape.span);
   const keys_of_sequence keys{shape};
-  const index first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
+  const index_type first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
   float sum = 0;
-  for (index from = 0; from < count; from += groups) {
+  for (index_type from = 0; from < count; from += groups) {
     const bool exists = from + group < count;
-    index b = 0, i = 0;
+    index_type b = 0, i = 0;
     channels query, key, value, dy;
     float along = 0;
     if (exists) {
@@ -255,7 +255,7 @@ inline void cross_attention_backward(cuda& backend, const cross_attention_shape&
         .log_sum_exp = log_sum_exp.data,
         .dy = dy.data,
         .along = along};
-    const auto blocks = [](index count) { return static_cast<unsigned>(count); };
+    const auto blocks = [](index_type count) { return static_cast<unsigned>(count); };
     device::launch(backend, {blocks(log_sum_exp.size()), few},
                    device::cross_attention_backward_query_kernel<width(), few>, in, y.data, along, dquery.data);
     device::launch(backend, {blocks(shape.batch * shape.keys * shape.heads), many},
@@ -265,8 +265,8 @@ inline void cross_attention_backward(cuda& backend, const cross_attention_shape&
   });
 }
 
-inline void cross_attention_step(cuda& backend, const cross_attention_shape& shape, index count, input<float, 2> query,
-                                 input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
+inline void cross_attention_step(cuda& backend, const cross_attention_shape& shape, index_type count,
+                                 input<float, 2> query, input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
                                  output<float, 3> log_sum_exp, update mode) {
   constexpr int threads = device::threads_of_steps;
   cross_attention_shape one = shape;  // one query of each text

@@ -24,7 +24,7 @@
 #define STRATA_DYNAMIC_SHARED(T, name)                                           \
   extern __shared__ __align__(128) unsigned char strata_dynamic_shared_memory[]; \
   T* const name = reinterpret_cast<T*>(strata_dynamic_shared_memory)
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 /// Four floats that are read or written at once, whose address must be a multiple of 16.
 template <class Float>
 __device__ __forceinline__ auto& four_at(Float* x) {
@@ -52,7 +52,7 @@ void with_thrust(cudaStream_t stream, Algorithm algorithm) {
 #endif
 
 // Every kernel is a template, if only `template <class = void>`: CUDA has no inline kernels, and two files may include one.
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 inline constexpr int warp_size = 32;
 inline constexpr unsigned all_lanes = 0xffffffffu;

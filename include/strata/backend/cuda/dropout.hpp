@@ -6,7 +6,7 @@
 #include <strata/backend/cuda/loops.hpp>
 #include <strata/backend/cuda/random.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// The four elements of one random block: they lie 16 apart.
@@ -16,13 +16,13 @@ struct dropout_block {
   float scale;
   const float* x;
   float* y;
-  index count;
+  index_type count;
   bool add;
-  __device__ __forceinline__ void operator()(index block) const {
+  __device__ __forceinline__ void operator()(index_type block) const {
     const random_words drawn = draw_words(seed, stream, static_cast<std::uint64_t>(block));
     STRATA_UNROLL
     for (int part = 0; part < 4; ++part) {
-      const index n = block / 16 * 64 + part * 16 + block % 16;
+      const index_type n = block / 16 * 64 + part * 16 + block % 16;
       if (n >= count) continue;
       const float kept = drawn.word[part] >= threshold ? scale * x[n] : 0.f;
       y[n] = add ? y[n] + kept : kept;

@@ -7,7 +7,7 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 struct embed_fours {
@@ -15,25 +15,25 @@ struct embed_fours {
   const float* table;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index r, index d) const {
-    const index id = ids[r], dim = memory.columns;
+  __device__ __forceinline__ void operator()(index_type r, index_type d) const {
+    const index_type id = ids[r], dim = memory.columns;
     memory.store(y + r * dim, d, id < 0 ? make_float4(0, 0, 0, 0) : memory.load(table + id * dim, d));
   }
 };
 
 /// A tile of rows knows its smallest id and its largest, so most of them are passed over where a table has many rows.
 /// Groups of tiles are added up apart.
-inline constexpr index rows_a_tile = 512, rows_a_group_of_tiles = 4 * rows_a_tile;
+inline constexpr index_type rows_a_tile = 512, rows_a_group_of_tiles = 4 * rows_a_tile;
 
 /// smallest, largest [tiles]: of the ids that are not negative, one warp a tile.
 template <class = void>
-__global__ void bound_ids_kernel(const token* __restrict__ ids, index rows, index tiles, token* __restrict__ smallest,
-                                 token* __restrict__ largest) {
-  const index tile = row_of_warp(), end = min((tile + 1) * rows_a_tile, rows);
+__global__ void bound_ids_kernel(const token* __restrict__ ids, index_type rows, index_type tiles,
+                                 token* __restrict__ smallest, token* __restrict__ largest) {
+  const index_type tile = row_of_warp(), end = min((tile + 1) * rows_a_tile, rows);
   const int lane = lane_of_thread();
   if (tile >= tiles) return;
   token most = -1, least_negated = -INT32_MAX;
-  for (index r = tile * rows_a_tile + lane; r < end; r += warp_size) {
+  for (index_type r = tile * rows_a_tile + lane; r < end; r += warp_size) {
     if (ids[r] < 0) continue;
     most = max(most, ids[r]);
     least_negated = max(least_negated, -ids[r]);
@@ -49,21 +49,22 @@ __global__ void bound_ids_kernel(const token* __restrict__ ids, index rows, inde
 /// Adds to sums[V,D], or writes sums[groups,V,D].
 template <class = void>
 __global__ void embed_backward_kernel(const token* __restrict__ ids, const token* __restrict__ smallest,
-                                      const token* __restrict__ largest, const float* __restrict__ dy, index rows,
-                                      index rows_a_group, fours memory, float* __restrict__ sums, bool add) {
-  const index id = blockIdx.x, begin = static_cast<index>(blockIdx.y) * rows_a_group;
-  const index end = min(begin + rows_a_group, rows);
-  const index dim = memory.columns;
+                                      const token* __restrict__ largest, const float* __restrict__ dy, index_type rows,
+                                      index_type rows_a_group, fours memory, float* __restrict__ sums, bool add) {
+  const index_type id = blockIdx.x, begin = static_cast<index_type>(blockIdx.y) * rows_a_group;
+  const index_type end = min(begin + rows_a_group, rows);
+  const index_type dim = memory.columns;
   const int lane = lane_of_thread();
   // Warps have all their lanes in every turn, since they vote.
-  for (index first = 4 * (static_cast<index>(threadIdx.x) - lane); first < dim; first += 4 * threads_of_warps) {
-    const index d = first + 4 * lane;
+  for (index_type first = 4 * (static_cast<index_type>(threadIdx.x) - lane); first < dim;
+       first += 4 * threads_of_warps) {
+    const index_type d = first + 4 * lane;
     float4 sum = make_float4(0, 0, 0, 0);
     bool found = false;
-    for (index tile = begin; tile < end; tile += rows_a_tile) {
+    for (index_type tile = begin; tile < end; tile += rows_a_tile) {
       if (id < smallest[tile / rows_a_tile] || id > largest[tile / rows_a_tile]) continue;
-      const index end_of_tile = min(tile + rows_a_tile, end);
-      for (index r = tile; r < end_of_tile; r += warp_size) {
+      const index_type end_of_tile = min(tile + rows_a_tile, end);
+      for (index_type r = tile; r < end_of_tile; r += warp_size) {
         unsigned named = __ballot_sync(all_lanes, r + lane < end_of_tile && ids[r + lane] == id);
         for (; named != 0; named &= named - 1) {  // the lowest bit first: in the order of the rows
           found = true;
@@ -72,19 +73,20 @@ __global__ void embed_backward_kernel(const token* __restrict__ ids, const token
       }
     }
     if ((found || !add) && d < dim)
-      memory.put(sums + (static_cast<index>(blockIdx.y) * gridDim.x + id) * dim, d, sum, add);
+      memory.put(sums + (static_cast<index_type>(blockIdx.y) * gridDim.x + id) * dim, d, sum, add);
   }
 }
 
 /// y[N] += the sum of x[groups,N] over the groups, in order.
 struct add_groups_fours {
   const float* x;
-  index groups;
+  index_type groups;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index n) const {
+  __device__ __forceinline__ void operator()(index_type n) const {
     float4 sum = make_float4(0, 0, 0, 0);
-    for (index group = 0; group < groups; ++group) sum = sum_of_fours(sum, memory.load(x + group * memory.columns, n));
+    for (index_type group = 0; group < groups; ++group)
+      sum = sum_of_fours(sum, memory.load(x + group * memory.columns, n));
     memory.put(y, n, sum, true);
   }
 };
@@ -99,15 +101,16 @@ inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table
 
 inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
   using namespace device;
-  constexpr index most_scratch = index{1} << 24;
+  constexpr index_type most_scratch = index_type{1} << 24;
   const auto [rows, dim] = dy.shape;
   if (rows == 0 || dtable.size() == 0) return;
-  const index tiles = (rows + rows_a_tile - 1) / rows_a_tile;
-  const index most_groups = std::clamp<index>(most_scratch / dtable.size(), 1, most_blocks_in_y);
+  const index_type tiles = (rows + rows_a_tile - 1) / rows_a_tile;
+  const index_type most_groups = std::clamp<index_type>(most_scratch / dtable.size(), 1, most_blocks_in_y);
   // Whole tiles, and at most as many groups as partial sums have room for.
-  const index tiles_a_group = std::max(rows_a_group_of_tiles / rows_a_tile, (tiles + most_groups - 1) / most_groups);
-  const index groups = (tiles + tiles_a_group - 1) / tiles_a_group;
-  const index sums = groups == 1 ? 0 : groups * dtable.size();
+  const index_type tiles_a_group =
+      std::max(rows_a_group_of_tiles / rows_a_tile, (tiles + most_groups - 1) / most_groups);
+  const index_type groups = (tiles + tiles_a_group - 1) / tiles_a_group;
+  const index_type sums = groups == 1 ? 0 : groups * dtable.size();
   float* const partial = backend.scratch(sums + 2 * tiles);
   token* const smallest = reinterpret_cast<token*>(partial + sums);
   launch_warps(backend, tiles, bound_ids_kernel<>, ids.data, rows, tiles, smallest, smallest + tiles);

@@ -8,7 +8,7 @@
 
 #include <strata/core/error.hpp>
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// A place in the source, for messages; clang 14 has no std::source_location.
 struct call_site {

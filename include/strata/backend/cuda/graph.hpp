@@ -10,7 +10,7 @@
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/recording.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <>
 inline constexpr bool computes_at_once<cuda> = false;
@@ -97,7 +97,7 @@ class recording<cuda, Key> {
   }
 
   std::optional<Key> key_;  ///< of what is recorded
-  index memory_ = 0;        ///< where the scratch memory was then
+  index_type memory_ = 0;   ///< where the scratch memory was then
   bool has_run_ = false;
   cudaGraphExec_t executable_ = nullptr;
 };

@@ -17,7 +17,7 @@
 
 #include <strata/backend/cuda/context.hpp>
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 inline constexpr unsigned threads_of_warps = 128;
 /// Blocks that go through matrices have a warp for each of 8 rows.
@@ -26,7 +26,7 @@ inline constexpr int rows_a_block = 8;
 /// A Thrust algorithm over `count` elements, after everything that was launched before. It has to be one that neither
 /// allocates nor waits: elementwise ones do not, those that reduce, sort or return a number do.
 template <class Algorithm>
-void launch_thrust(cuda& backend, index count, const Algorithm& algorithm, const call_site& at) {
+void launch_thrust(cuda& backend, index_type count, const Algorithm& algorithm, const call_site& at) {
   constexpr const char* call = "launching a Thrust algorithm";
   if (count == 0) return;
   try {
@@ -39,25 +39,27 @@ void launch_thrust(cuda& backend, index count, const Algorithm& algorithm, const
 
 /// action(n) for every n below `count`.
 template <class Action>
-void for_each_element(cuda& backend, index count, const Action& action, const call_site& at = call_site::current()) {
+void for_each_element(cuda& backend, index_type count, const Action& action,
+                      const call_site& at = call_site::current()) {
   launch_thrust(
       backend, count,
-      [=](const auto& policy) { thrust::for_each_n(policy, thrust::counting_iterator<index>(0), count, action); }, at);
+      [=](const auto& policy) { thrust::for_each_n(policy, thrust::counting_iterator<index_type>(0), count, action); },
+      at);
 }
 template <class Action>
 struct every_fourth {
   Action action;
-  __device__ __forceinline__ void operator()(index n) const { action(4 * n); }
+  __device__ __forceinline__ void operator()(index_type n) const { action(4 * n); }
 };
 /// action(n) for every fourth n below `count`.
 template <class Action>
-void for_each_four(cuda& backend, index count, const Action& action, const call_site& at = call_site::current()) {
+void for_each_four(cuda& backend, index_type count, const Action& action, const call_site& at = call_site::current()) {
   for_each_element(backend, (count + 3) / 4, every_fourth<Action>{action}, at);
 }
 /// to[n] = map(from[n]) for every n below `count`. `from` is what thrust::make_zip_iterator makes of arrays, of which `to` may be
 /// one. Told that no address matters, Thrust copies the arrays in bulk where a device can.
 template <class... From, class Map>
-void transform(cuda& backend, index count, const thrust::zip_iterator<thrust::tuple<From...>>& from, float* to,
+void transform(cuda& backend, index_type count, const thrust::zip_iterator<thrust::tuple<From...>>& from, float* to,
                const Map& map, const call_site& at = call_site::current()) {
   launch_thrust(
       backend, count,
@@ -72,18 +74,18 @@ void transform(cuda& backend, index count, const thrust::zip_iterator<thrust::tu
 /// the number of the row alone is worked out once for them.
 inline constexpr int columns_a_thread = 4;
 template <class Action>
-__global__ void for_each_in_rows_kernel(index rows, index columns, Action action) {
-  const index row = static_cast<index>(blockIdx.x) * rows_a_block + threadIdx.y;
-  const index first = static_cast<index>(blockIdx.y) * (columns_a_thread * warp_size) + threadIdx.x;
+__global__ void for_each_in_rows_kernel(index_type rows, index_type columns, Action action) {
+  const index_type row = static_cast<index_type>(blockIdx.x) * rows_a_block + threadIdx.y;
+  const index_type first = static_cast<index_type>(blockIdx.y) * (columns_a_thread * warp_size) + threadIdx.x;
   if (row >= rows) return;
   STRATA_UNROLL
   for (int part = 0; part < columns_a_thread; ++part) {
-    const index column = first + part * warp_size;
+    const index_type column = first + part * warp_size;
     if (column < columns) action(row, column);
   }
 }
 template <class Action>
-void for_each_in_rows(cuda& backend, index rows, index columns, const Action& action,
+void for_each_in_rows(cuda& backend, index_type rows, index_type columns, const Action& action,
                       const call_site& at = call_site::current()) {
   launch(backend,
          {.blocks = dim3(blocks_for(rows, rows_a_block), blocks_for(columns, columns_a_thread * warp_size)),
@@ -96,27 +98,28 @@ void for_each_in_rows(cuda& backend, index rows, index columns, const Action& ac
 /// A lane has the same columns either way, so sums do not depend on where rows lie. Columns past the last one read as `past`,
 /// and are not written.
 struct fours {
-  index columns;
+  index_type columns;
   bool wide;
 
   /// `distances` are those between rows, and the first columns; arrays may be null.
-  fours(index columns_of_rows, std::initializer_list<index> distances, std::initializer_list<const float*> arrays)
+  fours(index_type columns_of_rows, std::initializer_list<index_type> distances,
+        std::initializer_list<const float*> arrays)
       : columns(columns_of_rows), wide(columns_of_rows % 4 == 0) {
-    for (const index distance : distances) wide = wide && distance % 4 == 0;
+    for (const index_type distance : distances) wide = wide && distance % 4 == 0;
     for (const float* array : arrays) wide = wide && reinterpret_cast<std::uintptr_t>(array) % sizeof(float4) == 0;
   }
 
   /// x[place(column)] and the three after it. Place -1 is a 0; if wide, the four have one place.
   template <class Place>
-  __device__ __forceinline__ float4 load_from(const float* x, index column, Place place, float past = 0) const {
-    const auto at = [&](index c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
+  __device__ __forceinline__ float4 load_from(const float* x, index_type column, Place place, float past = 0) const {
+    const auto at = [&](index_type c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
     if (!wide) return make_float4(at(column), at(column + 1), at(column + 2), at(column + 3));
-    const index first = place(column);
+    const index_type first = place(column);
     return first < 0 ? make_float4(0, 0, 0, 0) : four_at(x + first);
   }
   template <class Place>
-  __device__ __forceinline__ void store_to(float* y, index column, Place place, float4 value) const {
-    const auto at = [&](index c, float own) {
+  __device__ __forceinline__ void store_to(float* y, index_type column, Place place, float4 value) const {
+    const auto at = [&](index_type c, float own) {
       if (c < columns && place(c) >= 0) y[place(c)] = own;
     };
     if (wide) {
@@ -125,18 +128,18 @@ struct fours {
     }
     at(column, value.x), at(column + 1, value.y), at(column + 2, value.z), at(column + 3, value.w);
   }
-  __device__ __forceinline__ float4 load(const float* row, index column, float past = 0) const {
+  __device__ __forceinline__ float4 load(const float* row, index_type column, float past = 0) const {
     return load_from(
-        row, column, [](index c) { return c; }, past);
+        row, column, [](index_type c) { return c; }, past);
   }
-  __device__ __forceinline__ void store(float* row, index column, float4 value) const {
+  __device__ __forceinline__ void store(float* row, index_type column, float4 value) const {
     store_to(
-        row, column, [](index c) { return c; }, value);
+        row, column, [](index_type c) { return c; }, value);
   }
-  __device__ __forceinline__ void put(float* row, index column, float4 value, bool add) const;
+  __device__ __forceinline__ void put(float* row, index_type column, float4 value, bool add) const;
 
   /// Of the columns there are.
-  __device__ __forceinline__ float sum(index column, float4 x) const {
+  __device__ __forceinline__ float sum(index_type column, float4 x) const {
     return x.x + (column + 1 < columns ? x.y : 0.f) + (column + 2 < columns ? x.z : 0.f) +
            (column + 3 < columns ? x.w : 0.f);
   }
@@ -157,19 +160,19 @@ __device__ __forceinline__ void add_fours(two_fours& sum, const two_fours& own) 
   sum.y = sum_of_fours(sum.y, own.y);
 }
 /// row = or += value.
-__device__ __forceinline__ void fours::put(float* row, index column, float4 value, bool add) const {
+__device__ __forceinline__ void fours::put(float* row, index_type column, float4 value, bool add) const {
   store(row, column, add ? sum_of_fours(load(row, column), value) : value);
 }
 
 /// action(row, column) for every fourth column of a matrix.
 template <class Action>
-__global__ void for_each_four_in_rows_kernel(index rows, index columns, Action action) {
-  const index row = static_cast<index>(blockIdx.x) * rows_a_block + threadIdx.y;
-  const index column = 4 * (static_cast<index>(blockIdx.y) * warp_size + threadIdx.x);
+__global__ void for_each_four_in_rows_kernel(index_type rows, index_type columns, Action action) {
+  const index_type row = static_cast<index_type>(blockIdx.x) * rows_a_block + threadIdx.y;
+  const index_type column = 4 * (static_cast<index_type>(blockIdx.y) * warp_size + threadIdx.x);
   if (row < rows && column < columns) action(row, column);
 }
 template <class Action>
-void for_each_four_in_rows(cuda& backend, index rows, index columns, const Action& action,
+void for_each_four_in_rows(cuda& backend, index_type rows, index_type columns, const Action& action,
                            const call_site& at = call_site::current()) {
   launch(backend,
          {.blocks = dim3(blocks_for(rows, rows_a_block), blocks_for(columns, 4 * warp_size)),
@@ -180,14 +183,14 @@ void for_each_four_in_rows(cuda& backend, index rows, index columns, const Actio
 
 /// The kernel, with a warp for each of some rows: those past the last one have to return.
 template <class... Parameters, class... Arguments>
-void launch_warps(cuda& backend, const called_with<index>& rows, void (*kernel)(Parameters...),
+void launch_warps(cuda& backend, const called_with<index_type>& rows, void (*kernel)(Parameters...),
                   Arguments&&... arguments) {
   launch(backend,
          {.blocks = blocks_for(rows.value, threads_of_warps / warp_size), .threads = threads_of_warps, .at = rows.at},
          kernel, std::forward<Arguments>(arguments)...);
 }
-__device__ __forceinline__ index row_of_warp() {
-  return static_cast<index>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
+__device__ __forceinline__ index_type row_of_warp() {
+  return static_cast<index_type>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
 }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
 /// What a lane of a warp has of a row, four columns at a time. The first `Held` of its parts are read once and stay in registers;
@@ -196,44 +199,44 @@ template <class Part, int Held>
 struct row_of_lane {
   Part parts[Held] = {};
 
-  __device__ __forceinline__ static index column(int part) { return 4 * (lane_of_thread() + part * warp_size); }
+  __device__ __forceinline__ static index_type column(int part) { return 4 * (lane_of_thread() + part * warp_size); }
   template <class Load>
-  __device__ __forceinline__ void read(index columns, Load load) {
+  __device__ __forceinline__ void read(index_type columns, Load load) {
     STRATA_UNROLL
     for (int part = 0; part < Held; ++part)
       if (column(part) < columns) parts[part] = load(column(part));
   }
   /// action(column, part) for each of them.
   template <class Load, class Action>
-  __device__ __forceinline__ void for_each(index columns, Load load, Action action) const {
+  __device__ __forceinline__ void for_each(index_type columns, Load load, Action action) const {
     STRATA_UNROLL
     for (int part = 0; part < Held; ++part)
       if (column(part) < columns) action(column(part), parts[part]);
-    for (index c = column(Held); c < columns; c += 4 * warp_size) action(c, load(c));
+    for (index_type c = column(Held); c < columns; c += 4 * warp_size) action(c, load(c));
   }
 };
 /// action(held), a constant: rows of up to 256 and 512 columns leave registers for more warps, those of up to 1024 are still
 /// read once.
 template <class Action>
-void with_held_parts(index columns, Action action) {
+void with_held_parts(index_type columns, Action action) {
   if (columns <= 2 * 4 * warp_size) return action(std::integral_constant<int, 2>{});
   if (columns <= 4 * 4 * warp_size) return action(std::integral_constant<int, 4>{});
   action(std::integral_constant<int, 8>{});
 }
 
 /// How far apart the rows of one warp are where the warps of a smaller grid take turns.
-__device__ __forceinline__ index warps_of_grid() {
-  return static_cast<index>(gridDim.x) * (threads_of_warps / warp_size);
+__device__ __forceinline__ index_type warps_of_grid() {
+  return static_cast<index_type>(gridDim.x) * (threads_of_warps / warp_size);
 }
 
 /// Sums in double: each block leaves one, and one block adds those, always in the same order. More blocks would only make the
 /// last sum longer.
-inline constexpr index most_partial_sums = 1024;
-constexpr index blocks_of_sums(index count, index per_block) {
+inline constexpr index_type most_partial_sums = 1024;
+constexpr index_type blocks_of_sums(index_type count, index_type per_block) {
   return std::min(most_partial_sums, (count + per_block - 1) / per_block);
 }
 /// Room for `count` doubles.
-inline double* double_scratch(cuda& backend, index count) {
+inline double* double_scratch(cuda& backend, index_type count) {
   static_assert(sizeof(double) == 2 * sizeof(float));
   return reinterpret_cast<double*>(backend.scratch(2 * count));
 }
@@ -247,11 +250,11 @@ __device__ __forceinline__ void keep_partial(double own, double* partial) {
 
 /// result[1] = or += the sum of partial[count] over `divisor`, or over counted[1] if that is given; where nothing counts, 0.
 template <int Threads>
-__global__ void total_kernel(const double* partial, index count, const double* counted, double divisor, float* result,
-                             bool add) {
+__global__ void total_kernel(const double* partial, index_type count, const double* counted, double divisor,
+                             float* result, bool add) {
   STRATA_SHARED(slots, double[Threads / warp_size]);
   double sum = 0;
-  for (index n = threadIdx.x; n < count; n += Threads) sum += partial[n];
+  for (index_type n = threadIdx.x; n < count; n += Threads) sum += partial[n];
   const double total = block_sum<Threads>(sum, slots);
   if (threadIdx.x != 0) return;
   if (counted != nullptr) divisor = counted[0];
@@ -259,8 +262,8 @@ __global__ void total_kernel(const double* partial, index count, const double* c
   result[0] = add ? result[0] + own : own;
 }
 inline constexpr int threads_of_totals = 512;
-inline void total_of_partials(cuda& backend, const double* partial, index count, const double* counted, double divisor,
-                              float* result, update mode, const call_site& at = call_site::current()) {
+inline void total_of_partials(cuda& backend, const double* partial, index_type count, const double* counted,
+                              double divisor, float* result, update mode, const call_site& at = call_site::current()) {
   launch(backend, {.blocks = 1, .threads = threads_of_totals, .at = at}, total_kernel<threads_of_totals>, partial,
          count, counted, divisor, result, mode == update::add);
 }
@@ -271,15 +274,16 @@ inline constexpr int fours_a_block = 8, rows_at_once = 32;
 /// first[C], second[C] = or += the sums of terms(row, column) over the rows of a group, which are two_fours from every fourth
 /// column on; those of the next group lie `apart` behind them. `second` may be null.
 template <class Terms>
-__global__ void column_sums_kernel(index rows, index columns, index rows_a_group, Terms terms, float* first,
-                                   float* second, index apart, bool add) {
+__global__ void column_sums_kernel(index_type rows, index_type columns, index_type rows_a_group, Terms terms,
+                                   float* first, float* second, index_type apart, bool add) {
   constexpr int columns_a_block = 4 * fours_a_block;
   STRATA_SHARED(sums, float4[2][rows_at_once][fours_a_block]);
-  const index first_column = static_cast<index>(blockIdx.x) * columns_a_block, column = first_column + 4 * threadIdx.x;
-  const index begin = static_cast<index>(blockIdx.y) * rows_a_group, end = min(begin + rows_a_group, rows);
+  const index_type first_column = static_cast<index_type>(blockIdx.x) * columns_a_block,
+                   column = first_column + 4 * threadIdx.x;
+  const index_type begin = static_cast<index_type>(blockIdx.y) * rows_a_group, end = min(begin + rows_a_group, rows);
   two_fours sum{};
   if (column < columns)
-    for (index row = begin + threadIdx.y; row < end; row += rows_at_once) add_fours(sum, terms(row, column));
+    for (index_type row = begin + threadIdx.y; row < end; row += rows_at_once) add_fours(sum, terms(row, column));
   sums[0][threadIdx.y][threadIdx.x] = sum.x;
   sums[1][threadIdx.y][threadIdx.x] = sum.y;
   __syncthreads();
@@ -291,12 +295,12 @@ __global__ void column_sums_kernel(index rows, index columns, index rows_a_group
   if (result == nullptr) return;
   float total = 0;
   for (int row = 0; row < rows_at_once; ++row) total += reinterpret_cast<const float*>(sums[which][row])[own];
-  const index place = static_cast<index>(blockIdx.y) * apart + first_column + own;
+  const index_type place = static_cast<index_type>(blockIdx.y) * apart + first_column + own;
   result[place] = add ? result[place] + total : total;
 }
 template <class Terms>
-void sum_columns(cuda& backend, index rows, index columns, index rows_a_group, const Terms& terms, float* first,
-                 float* second, index apart, bool add, const call_site& at) {
+void sum_columns(cuda& backend, index_type rows, index_type columns, index_type rows_a_group, const Terms& terms,
+                 float* first, float* second, index_type apart, bool add, const call_site& at) {
   launch(backend,
          {.blocks = dim3(blocks_for(columns, 4 * fours_a_block), blocks_for(rows, rows_a_group)),
           .threads = dim3(fours_a_block, rows_at_once),
@@ -309,7 +313,7 @@ struct partial_sums {
   const float* partial;
   bool two;
   fours memory;
-  __device__ __forceinline__ two_fours operator()(index group, index column) const {
+  __device__ __forceinline__ two_fours operator()(index_type group, index_type column) const {
     const float* const own = partial + 2 * group * memory.columns;
     two_fours sums{};
     sums.x = memory.load(own, column);
@@ -318,7 +322,7 @@ struct partial_sums {
   }
 };
 /// first[C], second[C] += the sums of partial[groups,2,C] over the groups. `second` may be null.
-inline void add_partial_sums(cuda& backend, const float* partial, index groups, index columns, float* first,
+inline void add_partial_sums(cuda& backend, const float* partial, index_type groups, index_type columns, float* first,
                              float* second, const call_site& at = call_site::current()) {
   sum_columns(backend, groups, columns, groups, partial_sums{partial, second != nullptr, fours(columns, {}, {partial})},
               first, second, 0, true, at);
@@ -327,12 +331,12 @@ inline void add_partial_sums(cuda& backend, const float* partial, index groups, 
 /// first[C], second[C] += the sums of terms(row, column) over R rows, which are two_fours from every fourth column on. Each is
 /// asked for once. `second` may be null.
 template <class Terms>
-void add_column_sums(cuda& backend, index rows, index columns, const Terms& terms, float* first, float* second,
-                     const call_site& at = call_site::current()) {
-  constexpr index least_rows_a_group = 4 * rows_at_once, most_groups = 256;
+void add_column_sums(cuda& backend, index_type rows, index_type columns, const Terms& terms, float* first,
+                     float* second, const call_site& at = call_site::current()) {
+  constexpr index_type least_rows_a_group = 4 * rows_at_once, most_groups = 256;
   if (rows == 0) return;
-  const index rows_a_group = std::max(least_rows_a_group, (rows + most_groups - 1) / most_groups);
-  const index groups = (rows + rows_a_group - 1) / rows_a_group;
+  const index_type rows_a_group = std::max(least_rows_a_group, (rows + most_groups - 1) / most_groups);
+  const index_type groups = (rows + rows_a_group - 1) / rows_a_group;
   if (groups == 1) return sum_columns(backend, rows, columns, rows, terms, first, second, 0, true, at);
   float* const partial = backend.scratch(2 * groups * columns);
   sum_columns(backend, rows, columns, rows_a_group, terms, partial, second == nullptr ? nullptr : partial + columns,

@@ -5,7 +5,7 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 inline constexpr int threads_of_losses = static_cast<int>(threads_of_warps);
@@ -14,24 +14,24 @@ __device__ __forceinline__ bool is_counted(token target, token ignore) { return 
 
 /// counted[1] = how many of targets[R] count.
 template <int Threads>
-__global__ void count_targets_kernel(const token* targets, index rows, token ignore, double* counted) {
+__global__ void count_targets_kernel(const token* targets, index_type rows, token ignore, double* counted) {
   STRATA_SHARED(slots, int[Threads / warp_size]);
   int own = 0;
-  for (index r = threadIdx.x; r < rows; r += Threads) own += is_counted(targets[r], ignore) ? 1 : 0;
+  for (index_type r = threadIdx.x; r < rows; r += Threads) own += is_counted(targets[r], ignore) ? 1 : 0;
   const int total = block_sum<Threads>(own, slots);
   if (threadIdx.x == 0) counted[0] = total;
 }
 
 struct window_target {
   const token* ids;
-  index length;
+  index_type length;
   int stride;
-  index offset;
+  index_type offset;
   token* targets;  ///< [B,n,c]
-  index positions, window;
-  __device__ __forceinline__ void operator()(index n) const {
-    const index j = n % window, i = n / window % positions, b = n / window / positions;
-    const index t = i * stride + offset + j;
+  index_type positions, window;
+  __device__ __forceinline__ void operator()(index_type n) const {
+    const index_type j = n % window, i = n / window % positions, b = n / window / positions;
+    const index_type t = i * stride + offset + j;
     targets[n] = t >= 0 && t < length ? ids[b * length + t] : -1;
   }
 };
@@ -48,8 +48,8 @@ struct best_code {
 };
 
 struct quantize_shape {
-  index length, kept, rows;  ///< n, m, B m
-  int dim, width, count;     ///< D, K, C
+  index_type length, kept, rows;  ///< n, m, B m
+  int dim, width, count;          ///< D, K, C
 };
 
 /// Codes of one book for Rows rows, so that the book is read once for all of them. Dynamic shared memory: [Rows,K].
@@ -60,11 +60,11 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
   constexpr int warps = Threads / warp_size;
   STRATA_SHARED(found, best_code[warps][Rows]);
   const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = lane_of_thread();
-  const index first = static_cast<index>(blockIdx.x) * Rows, book = blockIdx.y, books = gridDim.y;
+  const index_type first = static_cast<index_type>(blockIdx.x) * Rows, book = blockIdx.y, books = gridDim.y;
   const int rows = static_cast<int>(shape.rows - first < Rows ? shape.rows - first : Rows);
 
   for (int r = warp; r < rows; r += warps) {
-    const index b = (first + r) / shape.kept, i = (first + r) % shape.kept;
+    const index_type b = (first + r) / shape.kept, i = (first + r) % shape.kept;
     const float* const row = x + (b * shape.length + i) * shape.dim;
     float mean = 0;
     for (int d = lane; d < shape.dim; d += warp_size) mean += row[d];
@@ -79,7 +79,7 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
       float sum = 0;
       if (k < left)
         for (int d = lane / columns; d < shape.dim; d += warp_size / columns)
-          sum += (row[d] - mean) * projection[static_cast<index>(d) * shape.width + first_column + k];
+          sum += (row[d] - mean) * projection[static_cast<index_type>(d) * shape.width + first_column + k];
       for (int apart = warp_size / 2; apart >= columns; apart /= 2) sum += __shfl_xor_sync(all_lanes, sum, apart);
       if (lane < left && lane < columns) projected[r * shape.width + first_column + lane] = sum;
     }
@@ -121,21 +121,21 @@ __device__ __forceinline__ float exp_below(float x, float most) { return x == -I
 /// A warp a row, read once where it fits into registers, else twice. The gradient may be the logits, or null.
 template <int Held>
 __global__ void cross_entropy_kernel(const float* logits, fours memory, const token* targets, token ignore, float scale,
-                                     index rows, const double* counted, double* partial, float* gradient) {
+                                     index_type rows, const double* counted, double* partial, float* gradient) {
   const int lane = lane_of_thread();
-  const index vocabulary = memory.columns;
+  const index_type vocabulary = memory.columns;
   double lost = 0;
-  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
+  for (index_type r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const float* const row = logits + r * vocabulary;
     const token target = targets[r];
     const bool counts = is_counted(target, ignore);
     const float wanted = counts ? row[target] : 0;
-    const auto load = [&](index v) { return memory.load(row, v, -INFINITY); };
+    const auto load = [&](index_type v) { return memory.load(row, v, -INFINITY); };
     row_of_lane<float4, Held> own;
     own.read(vocabulary, load);
     // The maximum may pass over what is not a number: the sum does not.
     float largest = -INFINITY, sum = 0;
-    own.for_each(vocabulary, load, [&](index, float4 x) {
+    own.for_each(vocabulary, load, [&](index_type, float4 x) {
       const float most = fmaxf(fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)), largest);
       const float4 e = map_four([&](float value) { return exp_below(value, most); }, x);
       sum = sum * exp_below(largest, most) + (e.x + e.y + e.z + e.w);
@@ -149,9 +149,9 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
     if (gradient == nullptr) continue;
     const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
     __syncwarp();  // all lanes have read row[target], which may be where the gradient goes
-    own.for_each(vocabulary, load, [&](index v, float4 x) {
+    own.for_each(vocabulary, load, [&](index_type v, float4 x) {
       float4 share = map_four([&](float value) { return factor * (expf(value - all) / sum); }, x);
-      const index at = target - v;
+      const index_type at = target - v;
       share.x -= at == 0 ? factor : 0, share.y -= at == 1 ? factor : 0;
       share.z -= at == 2 ? factor : 0, share.w -= at == 3 ? factor : 0;
       memory.store(gradient + r * vocabulary, v, share);
@@ -188,30 +188,31 @@ struct cosine_of_rows {
 
 /// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
 template <int Held>
-__global__ void cosine_distance_kernel(const float* prediction, const float* embedding, fours memory, index rows,
-                                       index length, float factor, double* partial, float* dprediction,
+__global__ void cosine_distance_kernel(const float* prediction, const float* embedding, fours memory, index_type rows,
+                                       index_type length, float factor, double* partial, float* dprediction,
                                        float* dembedding) {
   const int lane = lane_of_thread();
-  const index dim = memory.columns;
+  const index_type dim = memory.columns;
   double lost = 0;
-  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
-    const index at = r * dim, next = at + dim;
+  for (index_type r = row_of_warp(); r < rows; r += warps_of_grid()) {
+    const index_type at = r * dim, next = at + dim;
     if (r % length + 1 == length) {
       if (dprediction == nullptr) continue;
-      for (index d = 4 * lane; d < dim; d += 4 * warp_size) memory.store(dprediction + at, d, make_float4(0, 0, 0, 0));
+      for (index_type d = 4 * lane; d < dim; d += 4 * warp_size)
+        memory.store(dprediction + at, d, make_float4(0, 0, 0, 0));
       continue;
     }
-    const auto load = [&](index d) {
+    const auto load = [&](index_type d) {
       return two_fours{memory.load(prediction + at, d), memory.load(embedding + next, d)};
     };
     row_of_lane<two_fours, Held> row;
     row.read(dim, load);
     cosine_of_rows cosine;
-    row.for_each(dim, load, [&](index, const two_fours& own) { cosine.add(own); });
+    row.for_each(dim, load, [&](index_type, const two_fours& own) { cosine.add(own); });
     cosine.finish(1e-12f);
     lost += 1.0 - static_cast<double>(cosine.value);
     if (dprediction == nullptr) continue;
-    row.for_each(dim, load, [&](index d, const two_fours& own) {
+    row.for_each(dim, load, [&](index_type d, const two_fours& own) {
       const auto of_x = [&](float x, float y) { return factor * cosine.slope_of_x(x, y); };
       const auto of_y = [&](float before, float x, float y) { return before + factor * cosine.slope_of_y(x, y); };
       memory.store(dprediction + at, d, map_four(of_x, own.x, own.y));
@@ -222,7 +223,7 @@ __global__ void cosine_distance_kernel(const float* prediction, const float* emb
 }
 
 struct embedding_distance_shape {
-  index rows, length, embeddings, first;       ///< B m, m, n of the embedding
+  index_type rows, length, embeddings, first;  ///< B m, m, n of the embedding
   float squared, smooth, along, share, decay;  ///< the first two over channels
 };
 
@@ -233,19 +234,19 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
                                           const double* counted, double* partial, float* lost, float* dprediction,
                                           float* dembedding) {
   const int lane = lane_of_thread();
-  const index dim = memory.columns;
+  const index_type dim = memory.columns;
   double total = 0;
-  for (index r = row_of_warp(); r < shape.rows; r += warps_of_grid()) {
-    const index at = r * dim;
-    const index other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * dim;
-    const auto load = [&](index d) {
+  for (index_type r = row_of_warp(); r < shape.rows; r += warps_of_grid()) {
+    const index_type at = r * dim;
+    const index_type other = (r / shape.length * shape.embeddings + shape.first + r % shape.length) * dim;
+    const auto load = [&](index_type d) {
       return two_fours{memory.load(prediction + at, d), memory.load(embedding + other, d)};
     };
     row_of_lane<two_fours, Held> row;
     row.read(dim, load);
     cosine_of_rows cosine;
     float distance = 0;
-    row.for_each(dim, load, [&](index, const two_fours& own) {
+    row.for_each(dim, load, [&](index_type, const two_fours& own) {
       const float4 each = map_four(
           [&](float x, float y) {
             const float apart = fabsf(x - y);
@@ -268,7 +269,7 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
       const float apart = x - y, clamped = apart < -1 ? -1.f : apart > 1 ? 1.f : apart;
       return 2 * shape.squared * apart + shape.smooth * clamped;
     };
-    row.for_each(dim, load, [&](index d, const two_fours& own) {
+    row.for_each(dim, load, [&](index_type d, const two_fours& own) {
       const auto of_x = [&](float x, float y) { return factor * (pull(x, y) - shape.along * cosine.slope_of_x(x, y)); };
       const auto of_y = [&](float old, float x, float y) {
         return old - factor * (pull(x, y) + shape.along * cosine.slope_of_y(x, y));
@@ -283,12 +284,13 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
 
 /// partial[3,blocks]: of the loss, of dlog_scale and of dbias; without `gradient` only the first.
 template <int Threads>
-__global__ void sigmoid_pairs_kernel(float* cosines, index count, index columns, index first, const float* log_scale,
-                                     const float* bias, float factor, bool gradient, double* partial) {
+__global__ void sigmoid_pairs_kernel(float* cosines, index_type count, index_type columns, index_type first,
+                                     const float* log_scale, const float* bias, float factor, bool gradient,
+                                     double* partial) {
   const float slope = expf(log_scale[0]), shift = bias[0];
   double sums[3] = {};
-  for (index n = static_cast<index>(blockIdx.x) * Threads + threadIdx.x; n < count;
-       n += static_cast<index>(gridDim.x) * Threads) {
+  for (index_type n = static_cast<index_type>(blockIdx.x) * Threads + threadIdx.x; n < count;
+       n += static_cast<index_type>(gridDim.x) * Threads) {
     const float cosine = cosines[n], label = first + n / columns == n % columns ? 1.f : -1.f;
     const float z = -label * (slope * cosine + shift), small = expf(-fabsf(z));
     sums[0] += static_cast<double>((z < 0 ? 0 : z) + log1pf(small));  // softplus(z)
@@ -299,7 +301,7 @@ __global__ void sigmoid_pairs_kernel(float* cosines, index count, index columns,
     cosines[n] = dlogit * slope;
   }
   for (int which = 0; which < (gradient ? 3 : 1); ++which)
-    keep_partial<Threads>(sums[which], partial + which * static_cast<index>(gridDim.x));
+    keep_partial<Threads>(sums[which], partial + which * static_cast<index_type>(gridDim.x));
 }
 
 inline void count_targets(cuda& backend, const view<const token, 1>& targets, token ignore, double* counted) {
@@ -309,7 +311,8 @@ inline void count_targets(cuda& backend, const view<const token, 1>& targets, to
 
 }  // namespace device
 
-inline void window_targets(cuda& backend, view<const token, 2> ids, int stride, index offset, view<token, 3> targets) {
+inline void window_targets(cuda& backend, view<const token, 2> ids, int stride, index_type offset,
+                           view<token, 3> targets) {
   device::for_each_element(
       backend, targets.size(),
       device::window_target{ids.data, ids.shape[1], stride, offset, targets.data, targets.shape[1], targets.shape[2]});
@@ -337,8 +340,8 @@ inline void quantize(cuda& backend, input<float, 3> x, input<float, 3> projectio
 inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const token, 1> targets, token ignore,
                           float scale, output<float, 1> loss, output<float, 2> gradient) {
   constexpr int threads = device::threads_of_losses;
-  const index rows = logits.shape[0], vocabulary = logits.shape[1];
-  const index blocks = device::blocks_of_sums(rows, threads / device::warp_size);
+  const index_type rows = logits.shape[0], vocabulary = logits.shape[1];
+  const index_type blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   double* const counted = device::double_scratch(backend, 1 + blocks);
   double* const partial = counted + 1;
   device::count_targets(backend, targets, ignore, counted);
@@ -353,8 +356,8 @@ inline void cross_entropy(cuda& backend, input<float, 2> logits, view<const toke
 inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<float, 3> embedding, float scale,
                             output<float, 1> loss, output<float, 3> dprediction, output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
-  const index batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
-  const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
+  const index_type batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
+  const index_type rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const double pairs = static_cast<double>(batch * (length - 1));
   double* const partial = device::double_scratch(backend, blocks);
   device::with_held_parts(dim, [&](auto held) {
@@ -367,12 +370,12 @@ inline void cosine_distance(cuda& backend, input<float, 3> prediction, input<flo
 }
 
 inline void embedding_distance(cuda& backend, const distance_settings& settings, input<float, 3> prediction,
-                               input<float, 3> embedding, index first, view<const token, 1> targets, token ignore,
+                               input<float, 3> embedding, index_type first, view<const token, 1> targets, token ignore,
                                float scale, output<float, 1> loss, output<float, 1> lost, output<float, 3> dprediction,
                                output<float, 3> dembedding) {
   constexpr int threads = device::threads_of_losses;
-  const index batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
-  const index rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
+  const index_type batch = prediction.shape[0], length = prediction.shape[1], dim = prediction.shape[2];
+  const index_type rows = batch * length, blocks = device::blocks_of_sums(rows, threads / device::warp_size);
   const device::embedding_distance_shape shape{
       rows,
       length,
@@ -396,11 +399,11 @@ inline void embedding_distance(cuda& backend, const distance_settings& settings,
   device::total_of_partials(backend, partial, blocks, counted, 0, loss.data, update::add);
 }
 
-inline void sigmoid_pairs(cuda& backend, output<float, 2> cosines, index first, input<float, 1> log_scale,
+inline void sigmoid_pairs(cuda& backend, output<float, 2> cosines, index_type first, input<float, 1> log_scale,
                           input<float, 1> bias, float scale, output<float, 1> loss, output<float, 1> dlog_scale,
                           output<float, 1> dbias) {
   constexpr int threads = device::threads_of_losses;
-  const index columns = cosines.shape[1], count = cosines.size(), blocks = device::blocks_of_sums(count, threads);
+  const index_type columns = cosines.shape[1], count = cosines.size(), blocks = device::blocks_of_sums(count, threads);
   double* const partial = device::double_scratch(backend, 3 * blocks);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sigmoid_pairs_kernel<threads>, cosines.data,
                  count, columns, first, log_scale.data, bias.data, scale / static_cast<float>(columns), bool(dbias),

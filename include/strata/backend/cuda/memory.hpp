@@ -10,7 +10,7 @@
 #include <strata/backend/cuda/loops.hpp>
 #include <strata/backend/cuda/products.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 /// Waits: `host` may go at once, and the runtime does not promise that it has read pageable memory when it returns.
 inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device) {
   STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(float),

@@ -7,50 +7,50 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// Where the elements of one row of token_shift(x) lie in x; -1 for the zeros before the start.
 struct shifted_row {
-  index own, earlier, kept;
-  __device__ __forceinline__ index operator()(index d) const {
+  index_type own, earlier, kept;
+  __device__ __forceinline__ index_type operator()(index_type d) const {
     return d < kept ? own + d : earlier < 0 ? -1 : earlier + d;
   }
 };
 struct token_shift {
-  index length, dim, shift, kept;
-  token_shift(const std::array<index, 3>& shape, int by)
+  index_type length, dim, shift, kept;
+  token_shift(const std::array<index_type, 3>& shape, int by)
       : length(shape[1]), dim(shape[2]), shift(by), kept(by == 0 ? dim : (dim + 1) / 2) {}
   fours memory(std::initializer_list<const float*> arrays) const { return {dim, {kept}, arrays}; }
-  __device__ __forceinline__ shifted_row row(index r) const {
+  __device__ __forceinline__ shifted_row row(index_type r) const {
     return {r * dim, shift == 0 || r % length < shift ? -1 : (r - shift) * dim, kept};
   }
 };
 
 /// One warp a row. Without a mean, bias and mean are not used.
 template <bool Centred, int Held>
-__global__ void norm_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
+__global__ void norm_kernel(index_type rows, token_shift shape, fours memory, const float* __restrict__ x,
                             const float* __restrict__ gain, const float* __restrict__ bias, float* __restrict__ y,
                             float* __restrict__ factor, float* __restrict__ mean) {
-  const index r = row_of_warp();
+  const index_type r = row_of_warp();
   if (r >= rows) return;
-  const index dim = shape.dim;
+  const index_type dim = shape.dim;
   const float width = static_cast<float>(dim);
   const shifted_row place = shape.row(r);
-  const auto load = [&](index d) { return memory.load_from(x, d, place); };
+  const auto load = [&](index_type d) { return memory.load_from(x, d, place); };
   row_of_lane<float4, Held> row;
   row.read(dim, load);
   float m = 0, squares = 0;
   if constexpr (Centred) {
-    row.for_each(dim, load, [&](index d, float4 own) { m += memory.sum(d, own); });
+    row.for_each(dim, load, [&](index_type d, float4 own) { m += memory.sum(d, own); });
     m = warp_sum(m) / width;
   }
-  row.for_each(dim, load, [&](index d, float4 own) {
+  row.for_each(dim, load, [&](index_type d, float4 own) {
     squares += memory.sum(d, map_four([&](float value) { return (value - m) * (value - m); }, own));
   });
   squares = warp_sum(squares);
   const float f = Centred ? 1 / sqrtf(squares / width + 1e-5f) : sqrtf(width) / fmaxf(sqrtf(squares), 1e-12f);
-  row.for_each(dim, load, [&](index d, float4 own) {
+  row.for_each(dim, load, [&](index_type d, float4 own) {
     float4 normed = map_four([&](float value, float g) { return (value - m) * f * g; }, own, memory.load(gain, d));
     if constexpr (Centred)
       normed = map_four([](float value, float b) { return value + b; }, normed, memory.load(bias, d));
@@ -69,35 +69,35 @@ __device__ __forceinline__ two_fours norm_terms(const two_fours& own) {
 /// dx, and partial[blocks,2,D]: of the rows of each block the sums that are its part of dgain and, if Centred, of dbias. Warps
 /// take turns at rows. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
 template <bool Centred, int Held>
-__global__ void norm_backward_kernel(index rows, token_shift shape, fours memory, const float* __restrict__ x,
+__global__ void norm_backward_kernel(index_type rows, token_shift shape, fours memory, const float* __restrict__ x,
                                      const float* __restrict__ gain, const float* __restrict__ factor,
                                      const float* __restrict__ mean, const float* __restrict__ dy,
                                      float* __restrict__ dx, float* __restrict__ partial) {
   constexpr int warps = static_cast<int>(threads_of_warps) / warp_size;
   using own_row = row_of_lane<two_fours, Held>;
   STRATA_SHARED(parts, float4[warps][Held][warp_size]);
-  const index dim = shape.dim;
+  const index_type dim = shape.dim;
   const float width = static_cast<float>(dim);
   // The normed input of row r and the slope of its output; past the last column the latter is 0.
-  const auto load_of = [&](index r) {
+  const auto load_of = [&](index_type r) {
     const shifted_row place = shape.row(r);
     const float f = factor[r], m = Centred ? mean[r] : 0.f;
-    return [=, &memory](index d) {
+    return [=, &memory](index_type d) {
       return two_fours{map_four([=](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
                        memory.load(dy + r * dim, d)};
     };
   };
-  const auto upper_of = [&](index d, const two_fours& own) {
+  const auto upper_of = [&](index_type d, const two_fours& own) {
     return map_four([](float slope, float g) { return slope * g; }, own.y, memory.load(gain, d));
   };
 
   two_fours sums[Held] = {};
-  for (index r = row_of_warp(); r < rows; r += warps_of_grid()) {
+  for (index_type r = row_of_warp(); r < rows; r += warps_of_grid()) {
     const auto load = load_of(r);
     own_row row;
     row.read(dim, load);
     float pull = 0, push = 0;
-    row.for_each(dim, load, [&](index d, const two_fours& own) {
+    row.for_each(dim, load, [&](index_type d, const two_fours& own) {
       const float4 upper = upper_of(d, own);
       pull += memory.sum(d, map_four([](float normed, float up) { return normed * up; }, own.x, upper));
       if constexpr (Centred) push += memory.sum(d, upper);
@@ -106,7 +106,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
     if constexpr (Centred) push = warp_sum(push) / width;
     const float f = factor[r];
     const shifted_row place = shape.row(r);
-    row.for_each(dim, load, [&](index d, const two_fours& own) {
+    row.for_each(dim, load, [&](index_type d, const two_fours& own) {
       const auto change = [&](float before, float normed, float up) {
         return before + f * (up - push - normed * pull);
       };
@@ -117,7 +117,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
   }
 
   const int warp = static_cast<int>(threadIdx.x) / warp_size, lane = lane_of_thread();
-  float* const own_partial = partial + 2 * static_cast<index>(blockIdx.x) * dim;
+  float* const own_partial = partial + 2 * static_cast<index_type>(blockIdx.x) * dim;
   STRATA_UNROLL
   for (int which = 0; which < (Centred ? 2 : 1); ++which) {
     __syncthreads();  // nobody reads the sums before
@@ -132,10 +132,10 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
     }
   }
   // Columns that no lane holds: a warp has some of them in all rows of the block.
-  for (index d = own_row::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
+  for (index_type d = own_row::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
     two_fours sum{};
-    for (index first = static_cast<index>(blockIdx.x) * warps; first < rows; first += warps_of_grid())
-      for (index r = first; r < min(first + warps, rows); ++r) add_fours(sum, norm_terms(load_of(r)(d)));
+    for (index_type first = static_cast<index_type>(blockIdx.x) * warps; first < rows; first += warps_of_grid())
+      for (index_type r = first; r < min(first + warps, rows); ++r) add_fours(sum, norm_terms(load_of(r)(d)));
     memory.store(own_partial, d, sum.x);
     if constexpr (Centred) memory.store(own_partial + dim, d, sum.y);
   }
@@ -144,7 +144,7 @@ __global__ void norm_backward_kernel(index rows, token_shift shape, fours memory
 template <bool Centred>
 void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const float* bias, int shift, float* y,
           float* factor, float* mean) {
-  const index rows = x.shape[0] * x.shape[1];
+  const index_type rows = x.shape[0] * x.shape[1];
   const token_shift shape(x.shape, shift);
   with_held_parts(shape.dim, [&](auto held) {
     launch_warps(backend, rows, norm_kernel<Centred, held()>, rows, shape, shape.memory({x.data, gain, bias, y}),
@@ -154,11 +154,11 @@ void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
-  constexpr index most_blocks = 512;  // fill devices, and partial sums stay few beside many rows
+  constexpr index_type most_blocks = 512;  // fill devices, and partial sums stay few beside many rows
   const token_shift shape(x.shape, shift);
-  const index rows = x.shape[0] * x.shape[1];
+  const index_type rows = x.shape[0] * x.shape[1];
   if (rows == 0) return;
-  const index blocks = std::min<index>(blocks_for(rows, threads_of_warps / warp_size), most_blocks);
+  const index_type blocks = std::min<index_type>(blocks_for(rows, threads_of_warps / warp_size), most_blocks);
   float* const partial = backend.scratch(2 * blocks * shape.dim);
   with_held_parts(shape.dim, [&](auto held) {
     launch(backend, {static_cast<unsigned>(blocks), threads_of_warps}, norm_backward_kernel<Centred, held()>, rows,

@@ -7,15 +7,15 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// partial[blocks] = the squares that each block sums; blocks take turns.
 template <int Threads>
 __global__ void sum_squares_kernel(const float* x, fours memory, double* partial) {
   double sum = 0;
-  for (index n = 4 * (static_cast<index>(blockIdx.x) * Threads + threadIdx.x); n < memory.columns;
-       n += 4 * static_cast<index>(gridDim.x) * Threads) {
+  for (index_type n = 4 * (static_cast<index_type>(blockIdx.x) * Threads + threadIdx.x); n < memory.columns;
+       n += 4 * static_cast<index_type>(gridDim.x) * Threads) {
     const float4 own = memory.load(x, n);
     const double a = own.x, b = own.y, c = own.z, d = own.w;
     sum += a * a + b * b + c * c + d * d;
@@ -25,25 +25,25 @@ __global__ void sum_squares_kernel(const float* x, fours memory, double* partial
 
 /// clip[1] = the factor of the gradient, not a number where nothing may change. By one thread: double is slow.
 template <class = void>
-__global__ void clip_kernel(const float* measures, index count, double max_norm, float* clip) {
+__global__ void clip_kernel(const float* measures, index_type count, double max_norm, float* clip) {
   const double squares = measures[0];
   const double factor = max_norm > 0 && squares > max_norm * max_norm ? max_norm / sqrt(squares) : 1.0;
   bool finite = true;
-  for (index n = 0; n < count; ++n) finite = finite && fabsf(measures[n]) <= FLT_MAX;
+  for (index_type n = 0; n < count; ++n) finite = finite && fabsf(measures[n]) <= FLT_MAX;
   clip[0] = finite ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
 }
 
 /// How weights and their moments change.
 struct adam_fours {
   const float* clip;
-  index decayed;
+  index_type decayed;
   float coupled, decoupled;  ///< the decay of the first `decayed`, of which one is 0
   float beta1, rest1, beta2, rest2, rate, correction1, root_correction2, epsilon;
   const float* gradient;
   float *weight, *first_moment, *second_moment;
   fours memory;
 
-  __device__ __forceinline__ void change(index n, float g, float& w, float& mean, float& square) const {
+  __device__ __forceinline__ void change(index_type n, float g, float& w, float& mean, float& square) const {
     const bool decays = n < decayed;
     if (decays) g += coupled * w;
     mean = beta1 * mean + rest1 * g;
@@ -51,7 +51,7 @@ struct adam_fours {
     const float direction = mean * correction1 / (sqrtf(square) * root_correction2 + epsilon);
     w -= rate * (decays ? direction + decoupled * w : direction);
   }
-  __device__ __forceinline__ void operator()(index n) const {
+  __device__ __forceinline__ void operator()(index_type n) const {
     const float factor = clip[0];
     if (factor != factor) return;
     const float4 g = map_four([=](float own) { return own * factor; }, memory.load(gradient, n));
@@ -70,8 +70,8 @@ struct adam_fours {
 
 inline void squared_norm(cuda& backend, input<float, 1> x, output<float, 1> result) {
   constexpr int threads = 256;
-  constexpr index elements_a_thread = 16;
-  const index blocks = device::blocks_of_sums(x.size(), threads * elements_a_thread);
+  constexpr index_type elements_a_thread = 16;
+  const index_type blocks = device::blocks_of_sums(x.size(), threads * elements_a_thread);
   double* const partial = device::double_scratch(backend, blocks);
   device::launch(backend, {static_cast<unsigned>(blocks), threads}, device::sum_squares_kernel<threads>, x.data,
                  device::fours(x.size(), {}, {x.data}), partial);

@@ -15,18 +15,18 @@
 #include <strata/backend/cuda/loops.hpp>
 #include <strata/backend/cuda/tensor_cores.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 /// One product of cuBLASLt, which sees matrices by columns: to it our row-major [R,C] is [C,R].
 /// c[n,m] = or += (transpose_b ? b^T : b) (transpose_a ? a^T : a), in its words c = op(a) op(b) with m x n results and k terms.
 struct cuda_product {
   bool transpose_a = false, transpose_b = false, add = false, bias = false;
-  index m = 0, n = 0, k = 0;
+  index_type m = 0, n = 0, k = 0;
   /// Of a and b as our row-major matrices: how many rows they have, and of how many elements.
-  index rows_of_a() const { return transpose_a ? m : k; }
-  index width_of_a() const { return transpose_a ? k : m; }
-  index rows_of_b() const { return transpose_b ? k : n; }
-  index width_of_b() const { return transpose_b ? n : k; }
+  index_type rows_of_a() const { return transpose_a ? m : k; }
+  index_type width_of_a() const { return transpose_a ? k : m; }
+  index_type rows_of_b() const { return transpose_b ? k : n; }
+  index_type width_of_b() const { return transpose_b ? n : k; }
 };
 
 /// What the algorithm of a product depends on: its shape, and what all its arrays are aligned to.
@@ -56,7 +56,9 @@ class cuda_products {
   cuda_precision precision() const { return precision_; }
 
   /// Elements from one row of a or b to the next. Tensor cores want rows of bfloat16 that start on 16 bytes.
-  index stride(index width) const { return precision_ == cuda_precision::bfloat16 ? (width + 7) / 8 * 8 : width; }
+  index_type stride(index_type width) const {
+    return precision_ == cuda_precision::bfloat16 ? (width + 7) / 8 * 8 : width;
+  }
 
   /// `a` and `b` are floats, or with cuda_precision::bfloat16 such numbers; their rows lie stride(width) apart.
   void multiply(const cuda_product& shape, const void* a, const void* b, const float* bias, float* c,
@@ -114,7 +116,8 @@ class cuda_products {
     set(own.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
     // The choice of an algorithm takes the alignment of the bias from its address: one that has no more than the key says.
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, std::uintptr_t{key.alignment});
-    const auto layout = [](cublasLtMatrixLayout_t& made, cudaDataType_t type, index rows, index width, index stride) {
+    const auto layout = [](cublasLtMatrixLayout_t& made, cudaDataType_t type, index_type rows, index_type width,
+                           index_type stride) {
       STRATA_CUDA(cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(width),
                                              static_cast<std::uint64_t>(rows), stride));
     };
@@ -185,7 +188,7 @@ inline cuda::~cuda() {
   cudaStreamDestroy(stream_);
 }
 
-inline float* cuda::scratch(index count) {
+inline float* cuda::scratch(index_type count) {
   if (scratch_.size() < count) {
     synchronize();  // what runs may still read the old memory
     scratch_ = device_buffer<float>();
@@ -201,8 +204,8 @@ namespace device {
 struct round_row_pairs {
   const float* x;
   unsigned* rounded;
-  index width, stride;
-  __device__ __forceinline__ void operator()(index row, index pair) const {
+  index_type width, stride;
+  __device__ __forceinline__ void operator()(index_type row, index_type pair) const {
     const float* const own = x + row * width + 2 * pair;
     rounded[row * (stride / 2) + pair] = round_to_bfloat16(own[0], 2 * pair + 1 < width ? own[1] : 0);
   }
@@ -212,9 +215,9 @@ struct round_row_pairs {
 struct add_no_terms {
   const float* bias;
   float* y;
-  index columns;
+  index_type columns;
   bool add;
-  __device__ __forceinline__ void operator()(index row, index column) const {
+  __device__ __forceinline__ void operator()(index_type row, index_type column) const {
     float& place = y[row * columns + column];
     place = (add ? place : 0) + (bias == nullptr ? 0 : bias[column]);
   }
@@ -232,11 +235,11 @@ inline void multiply(cuda& backend, const cuda_product& shape, const float* a, c
   cuda_products& products = backend.products();
   if (products.precision() != cuda_precision::bfloat16)
     return products.multiply(shape, a, b, bias, c, backend.stream());
-  const index stride_of_a = products.stride(shape.width_of_a()), stride_of_b = products.stride(shape.width_of_b());
-  const index floats_of_a = shape.rows_of_a() * stride_of_a / 2, floats_of_b = shape.rows_of_b() * stride_of_b / 2;
+  const index_type stride_of_a = products.stride(shape.width_of_a()), stride_of_b = products.stride(shape.width_of_b());
+  const index_type floats_of_a = shape.rows_of_a() * stride_of_a / 2, floats_of_b = shape.rows_of_b() * stride_of_b / 2;
   auto* const rounded_a = reinterpret_cast<unsigned*>(backend.scratch(floats_of_a + floats_of_b));
   unsigned* const rounded_b = rounded_a + floats_of_a;
-  const auto round = [&](const float* from, unsigned* to, index rows, index width, index stride) {
+  const auto round = [&](const float* from, unsigned* to, index_type rows, index_type width, index_type stride) {
     for_each_in_rows(backend, rows, (width + 1) / 2, round_row_pairs{from, to, width, stride});
   };
   round(a, rounded_a, shape.rows_of_a(), shape.width_of_a(), stride_of_a);
@@ -248,7 +251,7 @@ inline void multiply(cuda& backend, const cuda_product& shape, const float* a, c
 struct rows_of_gradients {
   const float* dy;
   fours memory;
-  __device__ __forceinline__ two_fours operator()(index row, index column) const {
+  __device__ __forceinline__ two_fours operator()(index_type row, index_type column) const {
     return {memory.load(dy + row * memory.columns, column), {}};
   }
 };
@@ -270,13 +273,13 @@ struct int8_weight {
 template <class Weight, int Rows>
 __global__ void packed_linear_kernel(const float* __restrict__ x, const typename Weight::type* __restrict__ packed,
                                      const float* __restrict__ scale, const float* __restrict__ bias,
-                                     float* __restrict__ y, index rows, index in, index out, bool add) {
-  const index n = row_of_warp();
+                                     float* __restrict__ y, index_type rows, index_type in, index_type out, bool add) {
+  const index_type n = row_of_warp();
   if (n >= out) return;
-  const index first = static_cast<index>(blockIdx.y) * Rows;
+  const index_type first = static_cast<index_type>(blockIdx.y) * Rows;
   const int lane = lane_of_thread();
   float sum[Rows] = {};
-  for (index k = lane; k < in; k += warp_size) {
+  for (index_type k = lane; k < in; k += warp_size) {
     const float weight = Weight::value(packed[n * in + k]);
     STRATA_UNROLL
     for (int r = 0; r < Rows; ++r)
@@ -295,7 +298,7 @@ __global__ void packed_linear_kernel(const float* __restrict__ x, const typename
 struct pack_bfloat16_element {
   const float* x;
   bfloat16* packed;
-  __device__ __forceinline__ void operator()(index n) const {
+  __device__ __forceinline__ void operator()(index_type n) const {
     const unsigned bits = __float_as_uint(x[n]);
     const bool is_number = x[n] == x[n];
     packed[n].bits =
@@ -306,13 +309,13 @@ struct pack_bfloat16_element {
 /// One warp a row.
 template <class = void>
 __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* __restrict__ packed,
-                                 float* __restrict__ scale, index rows, index width) {
-  const index row = row_of_warp();
+                                 float* __restrict__ scale, index_type rows, index_type width) {
+  const index_type row = row_of_warp();
   if (row >= rows) return;
   const int lane = lane_of_thread();
   float largest = 0;
   int finite = 1;
-  for (index k = lane; k < width; k += warp_size) {
+  for (index_type k = lane; k < width; k += warp_size) {
     const float size = fabsf(weight[row * width + k]);
     finite = finite && size <= FLT_MAX;
     largest = fmaxf(largest, size);
@@ -320,7 +323,7 @@ __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* 
   finite = __all_sync(all_lanes, finite);
   const float own = finite ? warp_max(largest) / 127 : __uint_as_float(0x7fc00000u);
   if (lane == 0) scale[row] = own;
-  for (index k = lane; k < width; k += warp_size)  // a scale may have been rounded to 0, or far down
+  for (index_type k = lane; k < width; k += warp_size)  // a scale may have been rounded to 0, or far down
     packed[row * width + k] =
         own > 0 ? static_cast<std::int8_t>(fminf(fmaxf(rintf(weight[row * width + k] / own), -127.f), 127.f))
                 : std::int8_t{0};
@@ -330,11 +333,11 @@ template <class Weight>
 void packed_linear(cuda& backend, const view<const float, 2>& x, const typename Weight::type* packed,
                    const float* scale, const float* bias, const view<float, 2>& y, update mode) {
   constexpr int rows_a_warp = 4;
-  constexpr index rows_a_launch = rows_a_warp * most_blocks_in_y;
+  constexpr index_type rows_a_launch = rows_a_warp * most_blocks_in_y;
   const auto [rows, out] = y.shape;
-  const index in = x.shape[1];
-  for (index first = 0; first < rows; first += rows_a_launch) {
-    const index own = std::min(rows - first, rows_a_launch);
+  const index_type in = x.shape[1];
+  for (index_type first = 0; first < rows; first += rows_a_launch) {
+    const index_type own = std::min(rows - first, rows_a_launch);
     launch(backend,
            {dim3(blocks_for(out, threads_of_warps / warp_size), blocks_for(own, rows_a_warp)), threads_of_warps},
            packed_linear_kernel<Weight, rows_a_warp>, x.data + first * in, packed, scale, bias, y.data + first * out,

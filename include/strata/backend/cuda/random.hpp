@@ -6,7 +6,7 @@
 #include <strata/backend/cuda/device.hpp>
 #include <strata/core/random.hpp>
 
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 struct random_words {
   std::uint32_t word[4];

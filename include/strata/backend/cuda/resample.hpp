@@ -6,26 +6,28 @@
 
 #include <strata/backend/cuda/loops.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
-__device__ __forceinline__ index divided_up(index x, index by) { return (x + by - 1) / by; }
+__device__ __forceinline__ index_type divided_up(index_type x, index_type by) { return (x + by - 1) / by; }
 
 /// Positions of a level, each with the window of the `compression` tokens that end at first + i stride.
 struct windows {
-  index tokens, positions, dim;
+  index_type tokens, positions, dim;
   int compression, stride;
-  index first;
-  __device__ __forceinline__ index start(index i) const { return first + i * stride - (compression - 1); }
+  index_type first;
+  __device__ __forceinline__ index_type start(index_type i) const { return first + i * stride - (compression - 1); }
   /// The positions whose windows hold token t: those from first_with(t) on, up to before end_with(t).
-  __device__ __forceinline__ index first_with(index t) const { return t <= first ? 0 : divided_up(t - first, stride); }
-  __device__ __forceinline__ index end_with(index t) const {
-    const index ahead = t - first + compression - 1;
+  __device__ __forceinline__ index_type first_with(index_type t) const {
+    return t <= first ? 0 : divided_up(t - first, stride);
+  }
+  __device__ __forceinline__ index_type end_with(index_type t) const {
+    const index_type ahead = t - first + compression - 1;
     return ahead < 0 ? 0 : min(ahead / stride + 1, positions);
   }
   /// How many tokens of the text the window of i has, where first is 0.
-  __device__ __forceinline__ float count(index i) const {
-    return static_cast<float>(min(static_cast<index>(compression), i * stride + 1));
+  __device__ __forceinline__ float count(index_type i) const {
+    return static_cast<float>(min(static_cast<index_type>(compression), i * stride + 1));
   }
 };
 
@@ -48,7 +50,7 @@ struct window_rows {
 
   /// Tokens first, first + 1, .. of the channels d, d + 1, .. <-> the row `own`. Where a channel has one or two tokens, several
   /// channels lie in 16 bytes.
-  __device__ __forceinline__ void store(float* own, index d, int first, const token_block& block) const {
+  __device__ __forceinline__ void store(float* own, index_type d, int first, const token_block& block) const {
     const auto& [a, b, c, e] = block.tokens;
     if (shape.compression == 1) return row.store(own, d, a);
     if (shape.compression == 2) {
@@ -61,7 +63,7 @@ struct window_rows {
     for (int k = 0; k < 4; ++k)
       if (d + k < shape.dim) channel.store(own + (d + k) * shape.compression, first, channels.tokens[k]);
   }
-  __device__ __forceinline__ token_block load(const float* own, index d, int first) const {
+  __device__ __forceinline__ token_block load(const float* own, index_type d, int first) const {
     token_block block{};
     auto& [a, b, c, e] = block.tokens;
     if (shape.compression == 1) {
@@ -87,14 +89,14 @@ struct unfold_fours {
   const float* x;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
+  __device__ __forceinline__ void operator()(index_type row, index_type d) const {
     const windows& shape = rows.shape;
-    const index b = row / shape.positions, start = shape.start(row % shape.positions);
+    const index_type b = row / shape.positions, start = shape.start(row % shape.positions);
     for (int first = 0; first < shape.compression; first += 4) {
       token_block block{};
       STRATA_UNROLL
       for (int j = 0; j < 4; ++j) {
-        const index t = start + first + j;
+        const index_type t = start + first + j;
         if (first + j < shape.compression && t >= 0 && t < shape.tokens)
           block.tokens[j] = memory.load(x + (b * shape.tokens + t) * shape.dim, d);
       }
@@ -108,21 +110,21 @@ struct unfold_backward_fours {
   const float* dy;
   float* dx;
   fours memory;
-  index groups;  ///< of four tokens, of which the first may begin before the text
+  index_type groups;  ///< of four tokens, of which the first may begin before the text
 
   unfold_backward_fours(const window_rows& own, const float* from, const view<float, 3>& to)
       : rows(own), dy(from), dx(to.data), memory(own.shape.dim, {}, {to.data}), groups((to.shape[1] + 6) / 4) {}
 
-  __device__ __forceinline__ void operator()(index group, index d) const {
+  __device__ __forceinline__ void operator()(index_type group, index_type d) const {
     const windows& shape = rows.shape;
-    const index b = group / groups;
-    const index begin = 4 * (group % groups) - 3 + ((shape.first - shape.compression) & 3);
-    const index own_end = min(begin + 4, shape.tokens), end = shape.end_with(own_end - 1);
+    const index_type b = group / groups;
+    const index_type begin = 4 * (group % groups) - 3 + ((shape.first - shape.compression) & 3);
+    const index_type own_end = min(begin + 4, shape.tokens), end = shape.end_with(own_end - 1);
     float4 sum[4] = {};
-    for (index i = shape.first_with(max(begin, index{0})); i < end; ++i) {
+    for (index_type i = shape.first_with(max(begin, index_type{0})); i < end; ++i) {
       const float* const row = dy + (b * shape.positions + i) * shape.dim * shape.compression;
-      const index start = shape.start(i), last = min(static_cast<index>(shape.compression), own_end - start);
-      for (int first = static_cast<int>(max(begin - start, index{0})) & ~3; first < last; first += 4) {
+      const index_type start = shape.start(i), last = min(static_cast<index_type>(shape.compression), own_end - start);
+      for (int first = static_cast<int>(max(begin - start, index_type{0})) & ~3; first < last; first += 4) {
         const token_block block = rows.load(row, d, first);
         const int ahead = static_cast<int>(start + first - begin);
         STRATA_UNROLL
@@ -143,11 +145,11 @@ struct window_mean_fours {
   const float* x;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / shape.positions, i = row % shape.positions, last = i * shape.stride;
+  __device__ __forceinline__ void operator()(index_type row, index_type d) const {
+    const index_type b = row / shape.positions, i = row % shape.positions, last = i * shape.stride;
     const float share = 1 / shape.count(i);
     float4 sum = make_float4(0, 0, 0, 0);
-    for (index t = max(index{0}, shape.start(i)); t <= last; ++t)
+    for (index_type t = max(index_type{0}, shape.start(i)); t <= last; ++t)
       sum = sum_of_fours(sum, memory.load(x + (b * shape.tokens + t) * shape.dim, d));
     memory.store(y + row * shape.dim, d, map_four([=](float own) { return own * share; }, sum));
   }
@@ -157,10 +159,10 @@ struct window_mean_backward_fours {
   const float* dy;
   float* dx;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
+  __device__ __forceinline__ void operator()(index_type row, index_type d) const {
+    const index_type b = row / shape.tokens, t = row % shape.tokens, end = shape.end_with(t);
     float4 sum = make_float4(0, 0, 0, 0);
-    for (index i = shape.first_with(t); i < end; ++i) {
+    for (index_type i = shape.first_with(t); i < end; ++i) {
       const float share = 1 / shape.count(i);
       const float4 own = memory.load(dy + (b * shape.positions + i) * shape.dim, d);
       sum = sum_of_fours(sum, map_four([=](float upper) { return upper * share; }, own));
@@ -172,8 +174,8 @@ struct window_mean_backward_fours {
 /// Columns of x[B,n,..] and y[B,m,..] that meet. repeat and subsample are such maps, too.
 struct met_columns {
   column_range range;
-  index length, width;        ///< of x
-  index to_length, to_width;  ///< of y
+  index_type length, width;        ///< of x
+  index_type to_length, to_width;  ///< of y
 };
 struct take_fours {
   met_columns shape;
@@ -181,10 +183,10 @@ struct take_fours {
   float* y;
   bool add;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index column) const {
+  __device__ __forceinline__ void operator()(index_type row, index_type column) const {
     const column_range& range = shape.range;
-    const index b = row / shape.to_length, i = row % shape.to_length;
-    const index from = b * shape.length + i * range.to_stride / range.from_stride;
+    const index_type b = row / shape.to_length, i = row % shape.to_length;
+    const index_type from = b * shape.length + i * range.to_stride / range.from_stride;
     memory.put(y + row * shape.to_width + range.to_column, column,
                memory.load(x + from * shape.width + range.from_column, column), add);
   }
@@ -195,13 +197,13 @@ struct take_backward_fours {
   float* dx;
   bool add;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index column) const {
+  __device__ __forceinline__ void operator()(index_type row, index_type column) const {
     const column_range& range = shape.range;
-    const index b = row / shape.length, j = row % shape.length;
+    const index_type b = row / shape.length, j = row % shape.length;
     // Positions of y with j = i to_stride / from_stride.
-    const index end = min(divided_up((j + 1) * range.from_stride, range.to_stride), shape.to_length);
+    const index_type end = min(divided_up((j + 1) * range.from_stride, range.to_stride), shape.to_length);
     float4 sum = make_float4(0, 0, 0, 0);
-    for (index i = divided_up(j * range.from_stride, range.to_stride); i < end; ++i)
+    for (index_type i = divided_up(j * range.from_stride, range.to_stride); i < end; ++i)
       sum = sum_of_fours(sum, memory.load(dy + (b * shape.to_length + i) * shape.to_width + range.to_column, column));
     memory.put(dx + row * shape.width + range.from_column, column, sum, add);
   }
@@ -226,7 +228,7 @@ inline void take_backward(cuda& backend, const view<const float, 3>& dy, const c
 }
 
 struct depthwise_shape {
-  index tokens, positions, dim, stride;
+  index_type tokens, positions, dim, stride;
 };
 struct depthwise_fours {
   depthwise_shape shape;
@@ -236,8 +238,8 @@ struct depthwise_fours {
   float* y;
   bool add;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / shape.tokens, i = row % shape.tokens / shape.stride;
+  __device__ __forceinline__ void operator()(index_type row, index_type d) const {
+    const index_type b = row / shape.tokens, i = row % shape.tokens / shape.stride;
     const float4 shift = bias == nullptr ? make_float4(0, 0, 0, 0) : memory.load(bias, d);
     memory.put(y + row * shape.dim, d,
                map_four([](float w, float own, float c) { return w * own + c; }, memory.load(weight, d),
@@ -253,12 +255,12 @@ struct depthwise_backward_fours {
   const float* dy;
   float* dx;
   fours memory;
-  __device__ __forceinline__ two_fours operator()(index row, index d) const {
+  __device__ __forceinline__ two_fours operator()(index_type row, index_type d) const {
     constexpr auto multiply = [](float a, float b) { return a * b; };
-    const index b = row / shape.positions, first = row % shape.positions * shape.stride;
-    const index end = min(first + shape.stride, shape.tokens);
+    const index_type b = row / shape.positions, first = row % shape.positions * shape.stride;
+    const index_type end = min(first + shape.stride, shape.tokens);
     float4 sum = make_float4(0, 0, 0, 0);
-    for (index t = first; t < end; ++t)
+    for (index_type t = first; t < end; ++t)
       sum = sum_of_fours(sum, memory.load(dy + (b * shape.tokens + t) * shape.dim, d));
     memory.put(dx + row * shape.dim, d, map_four(multiply, memory.load(weight, d), sum), true);
     return {map_four(multiply, memory.load(x + row * shape.dim, d), sum), sum};
@@ -268,13 +270,13 @@ struct depthwise_backward_fours {
 /// Of each text [n,..] the rows `start`, start + apart, .. go to slots number, number + 1, .. of its ring [span,D].
 struct keep_fours {
   const float* x;
-  index length, width, column, start, apart;
-  index kept, number;
+  index_type length, width, column, start, apart;
+  index_type kept, number;
   float* ring;
-  index span;
+  index_type span;
   fours memory;
-  __device__ __forceinline__ void operator()(index row, index d) const {
-    const index b = row / kept, n = row % kept;
+  __device__ __forceinline__ void operator()(index_type row, index_type d) const {
+    const index_type b = row / kept, n = row % kept;
     memory.store(ring + (b * span + (number + n) % span) * memory.columns, d,
                  memory.load(x + (b * length + start + n * apart) * width + column, d));
   }
@@ -285,8 +287,8 @@ struct shift_step_fours {
   float* previous;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index b, index d) const {
-    const index dim = memory.columns, kept = (dim + 1) / 2;
+  __device__ __forceinline__ void operator()(index_type b, index_type d) const {
+    const index_type dim = memory.columns, kept = (dim + 1) / 2;
     const float4 now = memory.load(x + b * dim, d), before = memory.load(previous + b * dim, d);
     memory.store(y + b * dim, d,
                  make_float4(d < kept ? now.x : before.x, d + 1 < kept ? now.y : before.y,
@@ -297,13 +299,14 @@ struct shift_step_fours {
 
 }  // namespace device
 
-inline void unfold(cuda& backend, input<float, 3> x, int compression, int stride, index first, output<float, 3> y) {
+inline void unfold(cuda& backend, input<float, 3> x, int compression, int stride, index_type first,
+                   output<float, 3> y) {
   const auto [batch, tokens, dim] = x.shape;
   const device::window_rows rows({tokens, y.shape[1], dim, compression, stride, first}, y.data);
   device::for_each_four_in_rows(backend, batch * y.shape[1], dim,
                                 device::unfold_fours{rows, x.data, y.data, device::fours(dim, {}, {x.data})});
 }
-inline void unfold_backward(cuda& backend, input<float, 3> dy, int compression, int stride, index first,
+inline void unfold_backward(cuda& backend, input<float, 3> dy, int compression, int stride, index_type first,
                             output<float, 3> dx) {
   const auto [batch, tokens, dim] = dx.shape;
   const device::window_rows rows({tokens, dy.shape[1], dim, compression, stride, first}, dy.data);
@@ -334,16 +337,16 @@ inline void take_columns(cuda& backend, input<float, 3> x, const column_range& r
 inline void take_columns_backward(cuda& backend, input<float, 3> dy, const column_range& range, output<float, 3> dx) {
   device::take_backward(backend, dy, range, dx, update::add);
 }
-inline void repeat(cuda& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+inline void repeat(cuda& backend, input<float, 3> x, int stride, index_type column, output<float, 3> y) {
   device::take(backend, x, {stride, 0, 1, column, x.shape[2]}, y, update::replace);
 }
-inline void repeat_backward(cuda& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+inline void repeat_backward(cuda& backend, input<float, 3> dy, int stride, index_type column, output<float, 3> dx) {
   device::take_backward(backend, dy, {stride, 0, 1, column, dx.shape[2]}, dx, update::add);
 }
-inline void subsample(cuda& backend, input<float, 3> x, int stride, index column, output<float, 3> y) {
+inline void subsample(cuda& backend, input<float, 3> x, int stride, index_type column, output<float, 3> y) {
   device::take(backend, x, {1, column, stride, 0, y.shape[2]}, y, update::add);
 }
-inline void subsample_backward(cuda& backend, input<float, 3> dy, int stride, index column, output<float, 3> dx) {
+inline void subsample_backward(cuda& backend, input<float, 3> dy, int stride, index_type column, output<float, 3> dx) {
   device::take_backward(backend, dy, {1, column, stride, 0, dy.shape[2]}, dx, update::replace);
 }
 
@@ -374,11 +377,12 @@ inline void depthwise_backward(cuda& backend, input<float, 3> x, int stride, inp
       dweight.data, dbias.data);
 }
 
-inline void keep_last(cuda& backend, input<float, 3> x, int sequence, int dilation, index column,
+inline void keep_last(cuda& backend, input<float, 3> x, int sequence, int dilation, index_type column,
                       output<float, 3> ring) {
   const auto [batch, span, dim] = ring.shape;
-  const index count = (x.shape[1] - sequence + dilation - 1) / dilation, first = std::max<index>(0, count - span);
-  const index kept = std::max<index>(0, count - first);
+  const index_type count = (x.shape[1] - sequence + dilation - 1) / dilation,
+                   first = std::max<index_type>(0, count - span);
+  const index_type kept = std::max<index_type>(0, count - first);
   device::for_each_four_in_rows(backend, batch * kept, dim,
                                 device::keep_fours{.x = x.data,
                                                    .length = x.shape[1],
@@ -392,7 +396,7 @@ inline void keep_last(cuda& backend, input<float, 3> x, int sequence, int dilati
                                                    .span = span,
                                                    .memory = {dim, {x.shape[2], column}, {x.data, ring.data}}});
 }
-inline void keep_row(cuda& backend, input<float, 2> x, index position, output<float, 3> ring) {
+inline void keep_row(cuda& backend, input<float, 2> x, index_type position, output<float, 3> ring) {
   const auto [batch, span, dim] = ring.shape;
   device::for_each_four_in_rows(backend, batch, dim,
                                 device::keep_fours{.x = x.data,

@@ -6,7 +6,7 @@
 #include <strata/backend/cuda/loops.hpp>
 #include <strata/backend/cuda/memory.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// What positions make of a budget: left -> max(left + change, least). One such map after another is again one.
@@ -15,24 +15,24 @@ struct budget_map {
 };
 
 /// routing_budget, as the device computes it.
-__device__ __forceinline__ index budget_of_positions(double capacity, index count) {
-  return static_cast<index>(ceil(capacity * static_cast<double>(count)));
+__device__ __forceinline__ index_type budget_of_positions(double capacity, index_type count) {
+  return static_cast<index_type>(ceil(capacity * static_cast<double>(count)));
 }
 
 /// One warp a text, a position a lane: of a budget, which is whole, a score above 0 makes max(left + raise - 1, 0).
 template <class = void>
-__global__ void route_kernel(double capacity, int dilation, index first, const float* __restrict__ scores, index batch,
-                             index positions, float* __restrict__ budget, index most, token* __restrict__ rows,
-                             float* __restrict__ gate) {
-  const index b = row_of_warp();
+__global__ void route_kernel(double capacity, int dilation, index_type first, const float* __restrict__ scores,
+                             index_type batch, index_type positions, float* __restrict__ budget, index_type most,
+                             token* __restrict__ rows, float* __restrict__ gate) {
+  const index_type b = row_of_warp();
   if (b >= batch) return;
   const int lane = lane_of_thread();
-  index selected = b * most;
+  index_type selected = b * most;
   for (int sequence = 0; sequence < dilation; ++sequence) {
     float left = budget[sequence * batch + b];
-    const index length = (positions - sequence + dilation - 1) / dilation;
-    for (index begin = 0; begin < length; begin += warp_size) {
-      const index j = begin + lane, place = b * positions + sequence + j * dilation;
+    const index_type length = (positions - sequence + dilation - 1) / dilation;
+    for (index_type begin = 0; begin < length; begin += warp_size) {
+      const index_type j = begin + lane, place = b * positions + sequence + j * dilation;
       const float score = j < length ? scores[place] : 0.f;
       const float raise = j < length ? static_cast<float>(budget_of_positions(capacity, first + j + 1) -
                                                           budget_of_positions(capacity, first + j))
@@ -54,7 +54,7 @@ __global__ void route_kernel(double capacity, int dilation, index first, const f
       const bool selects = score > 0 && (lane == 0 ? left : before) + raise >= 1;
       const unsigned chosen = __ballot_sync(all_lanes, selects);
       if (selects) {
-        const index own = selected + __popc(chosen & ((1u << lane) - 1));
+        const index_type own = selected + __popc(chosen & ((1u << lane) - 1));
         rows[own] = static_cast<token>(place);
         gate[own] = tanhf(score);
       }
@@ -63,7 +63,7 @@ __global__ void route_kernel(double capacity, int dilation, index first, const f
     }
     if (lane == 0) budget[sequence * batch + b] = left;
   }
-  for (index own = selected + lane; own < (b + 1) * most; own += warp_size) {
+  for (index_type own = selected + lane; own < (b + 1) * most; own += warp_size) {
     rows[own] = -1;
     gate[own] = 0;
   }
@@ -75,7 +75,7 @@ struct add_routed_fours {
   const float* x;
   float* y;
   fours memory;
-  __device__ __forceinline__ void operator()(index r, index d) const {
+  __device__ __forceinline__ void operator()(index_type r, index_type d) const {
     if (rows[r] < 0) return;
     float* const to = y + rows[r] * memory.columns;
     const float weight = gate[r];
@@ -87,16 +87,16 @@ struct add_routed_fours {
 
 /// One warp a row. dx may be x.
 template <class = void>
-__global__ void add_routed_backward_kernel(index count, fours memory, const token* __restrict__ rows,
+__global__ void add_routed_backward_kernel(index_type count, fours memory, const token* __restrict__ rows,
                                            const float* __restrict__ gate, const float* x, const float* __restrict__ dy,
                                            float* dx, float* __restrict__ dscore) {
-  const index r = row_of_warp(), dim = memory.columns;
+  const index_type r = row_of_warp(), dim = memory.columns;
   if (r >= count) return;
   const int lane = lane_of_thread();
-  const index row = rows[r];
+  const index_type row = rows[r];
   const float weight = gate[r];
   float dgate = 0;
-  for (index d = 4 * lane; d < dim; d += 4 * warp_size) {
+  for (index_type d = 4 * lane; d < dim; d += 4 * warp_size) {
     const float4 slope = row < 0 ? make_float4(0, 0, 0, 0) : memory.load(dy + row * dim, d);
     const float4 products =
         map_four([](float own, float upper) { return own * upper; }, memory.load(x + r * dim, d), slope);
@@ -109,7 +109,7 @@ __global__ void add_routed_backward_kernel(index count, fours memory, const toke
 
 }  // namespace device
 
-inline void route(cuda& backend, double capacity, int dilation, index first, input<float, 2> scores,
+inline void route(cuda& backend, double capacity, int dilation, index_type first, input<float, 2> scores,
                   output<float, 2> budget, view<token, 2> rows, output<float, 2> gate) {
   const auto [batch, most] = rows.shape;
   device::launch_warps(backend, batch, device::route_kernel<>, capacity, dilation, first, scores.data, batch,

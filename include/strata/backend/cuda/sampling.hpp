@@ -8,7 +8,7 @@
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/random.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace device {
 
 /// The largest of the values of all threads of a block, in every thread; as `block_sum`.
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(Threads)
                   const float* __restrict__ logits, token* __restrict__ ids) {
   STRATA_SHARED(counts, int[Threads / warp_size]);
   STRATA_SHARED(numbers, double[Threads / warp_size]);
-  const index b = blockIdx.x;
+  const index_type b = blockIdx.x;
   const int first = static_cast<int>(threadIdx.x), vocabulary = shape.vocabulary;
   const float* const row = logits + b * vocabulary;
 
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(Threads)
 inline void sample(cuda& backend, const sampling_options& options, std::uint64_t counter, input<float, 2> logits,
                    view<token, 1> ids) {
   using namespace device;
-  const index vocabulary = logits.shape[1];
+  const index_type vocabulary = logits.shape[1];
   const sampling_shape shape = {static_cast<int>(vocabulary),
                                 static_cast<int>(std::bit_width(static_cast<std::uint64_t>(vocabulary - 1))),
                                 static_cast<int>(options.candidates(vocabulary))};

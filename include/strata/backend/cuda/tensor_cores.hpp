@@ -6,7 +6,7 @@
 #include <strata/backend/cuda/device.hpp>
 
 #if defined(__CUDACC__)
-namespace strata::device {
+namespace strata::inline STRATA_ABI::device {
 
 /// Both rounded to bfloat16, to nearest, ties to even; `low` in the lower half. A NaN stays one.
 __device__ __forceinline__ unsigned round_to_bfloat16(float low, float high) {

@@ -8,16 +8,16 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class S>
 void gelu(reference<S>&, input<S, 1> x, output<S, 1> y) {
-  for (index n = 0; n < y.size(); ++n) y(n) = x(n) * (1 + std::erf(x(n) / std::numbers::sqrt2_v<S>)) / 2;
+  for (index_type n = 0; n < y.size(); ++n) y(n) = x(n) * (1 + std::erf(x(n) / std::numbers::sqrt2_v<S>)) / 2;
 }
 
 template <class S>
 void gelu_backward(reference<S>&, input<S, 1> x, input<S, 1> dy, output<S, 1> dx) {
-  for (index n = 0; n < dx.size(); ++n) {
+  for (index_type n = 0; n < dx.size(); ++n) {
     const S cumulative = (1 + std::erf(x(n) / std::numbers::sqrt2_v<S>)) / 2;
     const S density = std::exp(-x(n) * x(n) / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
     dx(n) = dy(n) * (cumulative + x(n) * density);
@@ -26,12 +26,12 @@ void gelu_backward(reference<S>&, input<S, 1> x, input<S, 1> dy, output<S, 1> dx
 
 template <class S>
 void silu(reference<S>&, input<S, 1> x, output<S, 1> y) {
-  for (index n = 0; n < y.size(); ++n) y(n) = x(n) / (1 + std::exp(-x(n)));
+  for (index_type n = 0; n < y.size(); ++n) y(n) = x(n) / (1 + std::exp(-x(n)));
 }
 
 template <class S>
 void silu_backward(reference<S>&, input<S, 1> x, input<S, 1> dy, output<S, 1> dx) {
-  for (index n = 0; n < dx.size(); ++n) {
+  for (index_type n = 0; n < dx.size(); ++n) {
     const S sigmoid = 1 / (1 + std::exp(-x(n)));
     dx(n) = dy(n) * sigmoid * (1 + x(n) * (1 - sigmoid));
   }

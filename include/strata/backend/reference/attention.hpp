@@ -11,18 +11,18 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace reference_detail {
 
 /// Turns the pairs (x[e], x[e + E/2]) of every query and key; `sign` -1 is the transposed map.
 template <class S>
 void turn(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int sign) {
-  const index half = shape.head_dim / 2;
-  for (index r = 0; r < qkv.shape[0]; ++r) {
-    const index position = r % shape.length / shape.dilation;
-    for (index which = 0; which < 2; ++which)
-      for (index h = 0; h < shape.heads; ++h)
-        for (index e = 0; e < half; ++e) {
+  const index_type half = shape.head_dim / 2;
+  for (index_type r = 0; r < qkv.shape[0]; ++r) {
+    const index_type position = r % shape.length / shape.dilation;
+    for (index_type which = 0; which < 2; ++which)
+      for (index_type h = 0; h < shape.heads; ++h)
+        for (index_type e = 0; e < half; ++e) {
           S& first = qkv(r, which * shape.dim() + h * shape.head_dim + e);
           S& second = qkv(r, which * shape.dim() + h * shape.head_dim + e + half);
           const S cosine = table(2 * which, position, e);
@@ -50,26 +50,27 @@ void attention(reference<S>&, const attention_shape& shape, input<S, 3> table, i
   const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
   const view<const S, 2> qkv{memory.data(), unturned.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
-  const index dim = shape.dim();
+  const index_type dim = shape.dim();
   std::vector<S> score(static_cast<std::size_t>(shape.length / shape.dilation + 1));
-  for (index b = 0; b < shape.batch; ++b)
-    for (index h = 0; h < shape.heads; ++h)
-      for (index i = 0; i < shape.length; ++i) {
-        const index row = b * shape.length + i, channel = h * shape.head_dim;
-        const index keys = std::min(i / shape.dilation + 1, shape.span);
+  for (index_type b = 0; b < shape.batch; ++b)
+    for (index_type h = 0; h < shape.heads; ++h)
+      for (index_type i = 0; i < shape.length; ++i) {
+        const index_type row = b * shape.length + i, channel = h * shape.head_dim;
+        const index_type keys = std::min(i / shape.dilation + 1, shape.span);
         S largest = -std::numeric_limits<S>::infinity();
-        for (index j = 0; j < keys; ++j) {
+        for (index_type j = 0; j < keys; ++j) {
           S dot = 0;
-          for (index e = 0; e < shape.head_dim; ++e)
+          for (index_type e = 0; e < shape.head_dim; ++e)
             dot += qkv(row, channel + e) * qkv(row - j * shape.dilation, dim + channel + e);
           score[j] = dot * scale;
           largest = std::max(largest, score[j]);
         }
         S sum = 0;
-        for (index j = 0; j < keys; ++j) sum += score[j] = std::exp(score[j] - largest);
-        for (index e = 0; e < shape.head_dim; ++e) {
+        for (index_type j = 0; j < keys; ++j) sum += score[j] = std::exp(score[j] - largest);
+        for (index_type e = 0; e < shape.head_dim; ++e) {
           S mixed = 0;
-          for (index j = 0; j < keys; ++j) mixed += score[j] * qkv(row - j * shape.dilation, 2 * dim + channel + e);
+          for (index_type j = 0; j < keys; ++j)
+            mixed += score[j] * qkv(row - j * shape.dilation, 2 * dim + channel + e);
           y(row, channel + e) = mixed / sum;
         }
         log_sum_exp(b, h, i) = largest + std::log(sum);
@@ -82,25 +83,25 @@ void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3>
   const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
   const view<const S, 2> qkv{memory.data(), unturned.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
-  const index dim = shape.dim();
+  const index_type dim = shape.dim();
   std::fill(dqkv.data, dqkv.data + dqkv.size(), S{0});
-  for (index b = 0; b < shape.batch; ++b)
-    for (index h = 0; h < shape.heads; ++h)
-      for (index i = 0; i < shape.length; ++i) {
-        const index row = b * shape.length + i, channel = h * shape.head_dim;
-        const index keys = std::min(i / shape.dilation + 1, shape.span);
+  for (index_type b = 0; b < shape.batch; ++b)
+    for (index_type h = 0; h < shape.heads; ++h)
+      for (index_type i = 0; i < shape.length; ++i) {
+        const index_type row = b * shape.length + i, channel = h * shape.head_dim;
+        const index_type keys = std::min(i / shape.dilation + 1, shape.span);
         S along = 0;  // sum over keys of weight times its gradient
-        for (index e = 0; e < shape.head_dim; ++e) along += y(row, channel + e) * dy(row, channel + e);
-        for (index j = 0; j < keys; ++j) {
-          const index other = row - j * shape.dilation;
+        for (index_type e = 0; e < shape.head_dim; ++e) along += y(row, channel + e) * dy(row, channel + e);
+        for (index_type j = 0; j < keys; ++j) {
+          const index_type other = row - j * shape.dilation;
           S dot = 0, dweight = 0;
-          for (index e = 0; e < shape.head_dim; ++e) {
+          for (index_type e = 0; e < shape.head_dim; ++e) {
             dot += qkv(row, channel + e) * qkv(other, dim + channel + e);
             dweight += dy(row, channel + e) * qkv(other, 2 * dim + channel + e);
           }
           const S weight = std::exp(dot * scale - log_sum_exp(b, h, i));
           const S dscore = weight * (dweight - along) * scale;
-          for (index e = 0; e < shape.head_dim; ++e) {
+          for (index_type e = 0; e < shape.head_dim; ++e) {
             dqkv(row, channel + e) += dscore * qkv(other, dim + channel + e);
             dqkv(other, dim + channel + e) += dscore * qkv(row, channel + e);
             dqkv(other, 2 * dim + channel + e) += weight * dy(row, channel + e);
@@ -111,33 +112,33 @@ void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3>
 }
 
 template <class S>
-void attention_step(reference<S>&, const attention_shape& shape, index count, input<S, 2> qkv, input<S, 3> table,
+void attention_step(reference<S>&, const attention_shape& shape, index_type count, input<S, 2> qkv, input<S, 3> table,
                     output<S, 3> keys, output<S, 3> values, output<S, 2> y) {
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
-  const index dim = shape.dim(), half = shape.head_dim / 2, seen = std::min(count + 1, shape.span);
+  const index_type dim = shape.dim(), half = shape.head_dim / 2, seen = std::min(count + 1, shape.span);
   std::vector<S> score(static_cast<std::size_t>(seen));
-  for (index b = 0; b < shape.batch; ++b) {
-    for (index d = 0; d < dim; ++d) {
+  for (index_type b = 0; b < shape.batch; ++b) {
+    for (index_type d = 0; d < dim; ++d) {
       keys(b, count % shape.span, d) = qkv(b, dim + d);
       values(b, count % shape.span, d) = qkv(b, 2 * dim + d);
     }
-    for (index h = 0; h < shape.heads; ++h) {
-      const index channel = h * shape.head_dim;
+    for (index_type h = 0; h < shape.heads; ++h) {
+      const index_type channel = h * shape.head_dim;
       S largest = -std::numeric_limits<S>::infinity(), sum = 0;
-      for (index j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
-        const index slot = (count - j) % shape.span;
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
+        const index_type slot = (count - j) % shape.span;
         S dot = 0;
-        for (index e = channel; e < channel + half; ++e) {
+        for (index_type e = channel; e < channel + half; ++e) {
           const S q1 = qkv(b, e), q2 = qkv(b, e + half), k1 = keys(b, slot, e), k2 = keys(b, slot, e + half);
           dot += (q1 * k1 + q2 * k2) * table(0, j, e - channel) + (q1 * k2 - q2 * k1) * table(1, j, e - channel);
         }
         score[j] = dot * scale;
         largest = std::max(largest, score[j]);
       }
-      for (index j = 0; j < seen; ++j) sum += score[j] = std::exp(score[j] - largest);
-      for (index e = channel; e < channel + shape.head_dim; ++e) {
+      for (index_type j = 0; j < seen; ++j) sum += score[j] = std::exp(score[j] - largest);
+      for (index_type e = channel; e < channel + shape.head_dim; ++e) {
         S mixed = 0;
-        for (index j = 0; j < seen; ++j) mixed += score[j] * values(b, (count - j) % shape.span, e);
+        for (index_type j = 0; j < seen; ++j) mixed += score[j] * values(b, (count - j) % shape.span, e);
         y(b, e) = mixed / sum;
       }
     }

@@ -6,7 +6,7 @@
 #include <strata/backend/backend.hpp>
 #include <strata/core/buffer.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class Scalar>
 struct reference {

@@ -5,18 +5,18 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class S>
 void embed(reference<S>&, view<const token, 1> ids, input<S, 2> table, output<S, 2> y) {
-  for (index r = 0; r < y.shape[0]; ++r)
-    for (index d = 0; d < y.shape[1]; ++d) y(r, d) = ids(r) < 0 ? S{0} : table(ids(r), d);
+  for (index_type r = 0; r < y.shape[0]; ++r)
+    for (index_type d = 0; d < y.shape[1]; ++d) y(r, d) = ids(r) < 0 ? S{0} : table(ids(r), d);
 }
 
 template <class S>
 void embed_backward(reference<S>&, view<const token, 1> ids, input<S, 2> dy, output<S, 2> dtable) {
-  for (index r = 0; r < dy.shape[0]; ++r)
-    for (index d = 0; d < dy.shape[1]; ++d)
+  for (index_type r = 0; r < dy.shape[0]; ++r)
+    for (index_type d = 0; d < dy.shape[1]; ++d)
       if (ids(r) >= 0) dtable(ids(r), d) += dy(r, d);
 }
 

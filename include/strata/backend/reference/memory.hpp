@@ -5,11 +5,11 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class S>
 void copy(reference<S>&, input<S, 1> x, output<S, 1> y) {
-  for (index n = 0; n < y.size(); ++n) y(n) = x(n);
+  for (index_type n = 0; n < y.size(); ++n) y(n) = x(n);
 }
 template <class S>
 void upload(reference<S>& backend, input<S, 1> host, output<S, 1> device) {
@@ -17,7 +17,7 @@ void upload(reference<S>& backend, input<S, 1> host, output<S, 1> device) {
 }
 template <class S>
 void upload_tokens(reference<S>&, view<const token, 1> host, view<token, 1> device) {
-  for (index n = 0; n < device.size(); ++n) device(n) = host(n);
+  for (index_type n = 0; n < device.size(); ++n) device(n) = host(n);
 }
 template <class S>
 void download(reference<S>& backend, input<S, 1> device, output<S, 1> host) {
@@ -29,11 +29,11 @@ void download_tokens(reference<S>& backend, view<const token, 1> device, view<to
 }
 template <class S>
 void fill(reference<S>&, std::type_identity_t<S> value, output<S, 1> y) {
-  for (index n = 0; n < y.size(); ++n) y(n) = value;
+  for (index_type n = 0; n < y.size(); ++n) y(n) = value;
 }
 template <class S>
 void add(reference<S>&, input<S, 1> x, output<S, 1> y) {
-  for (index n = 0; n < y.size(); ++n) y(n) += x(n);
+  for (index_type n = 0; n < y.size(); ++n) y(n) += x(n);
 }
 
 }  // namespace strata

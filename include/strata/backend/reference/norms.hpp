@@ -9,23 +9,23 @@
 #include <strata/backend/reference/context.hpp>
 
 // Sums over channels are in double: in float those of wide rows lose the last digits.
-namespace strata {
+namespace strata::inline STRATA_ABI {
 namespace reference_detail {
 
 /// The position whose channel `d` a token-shifted position `i` shows, or -1 for the zeros before the start.
-inline index shifted_position(index i, index d, index dim, index shift) {
+inline index_type shifted_position(index_type i, index_type d, index_type dim, index_type shift) {
   return shift == 0 || d < (dim + 1) / 2 ? i : (i >= shift ? i - shift : -1);
 }
 
 template <class S>
-S shifted(input<S, 3> x, index b, index i, index d, index shift) {
-  const index source = shifted_position(i, d, x.shape[2], shift);
+S shifted(input<S, 3> x, index_type b, index_type i, index_type d, index_type shift) {
+  const index_type source = shifted_position(i, d, x.shape[2], shift);
   return source < 0 ? S{0} : x(b, source, d);
 }
 
 template <class S>
-void add_shifted(output<S, 3> dx, index b, index i, index d, index shift, S value) {
-  const index source = shifted_position(i, d, dx.shape[2], shift);
+void add_shifted(output<S, 3> dx, index_type b, index_type i, index_type d, index_type shift, S value) {
+  const index_type source = shifted_position(i, d, dx.shape[2], shift);
   if (source >= 0) dx(b, source, d) += value;
 }
 
@@ -35,15 +35,15 @@ template <class S>
 void rms_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift, output<S, 3> y, output<S, 1> factor) {
   using reference_detail::shifted;
   const auto [batch, length, dim] = x.shape;
-  for (index b = 0; b < batch; ++b)
-    for (index i = 0; i < length; ++i) {
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type i = 0; i < length; ++i) {
       double squares = 0;
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         const double value = static_cast<double>(shifted<S>(x, b, i, d, shift));
         squares += value * value;
       }
       const S f = std::sqrt(static_cast<S>(dim)) / std::max(static_cast<S>(std::sqrt(squares)), S(1e-12));
-      for (index d = 0; d < dim; ++d) y(b, i, d) = shifted<S>(x, b, i, d, shift) * f * gain(d);
+      for (index_type d = 0; d < dim; ++d) y(b, i, d) = shifted<S>(x, b, i, d, shift) * f * gain(d);
       factor(b * length + i) = f;
     }
 }
@@ -53,14 +53,14 @@ void rms_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shift
                        output<S, 3> dx, output<S, 1> dgain) {
   using reference_detail::shifted;
   const auto [batch, length, dim] = x.shape;
-  for (index b = 0; b < batch; ++b)
-    for (index i = 0; i < length; ++i) {
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type i = 0; i < length; ++i) {
       const S f = factor(b * length + i);
       double exact = 0;
-      for (index d = 0; d < dim; ++d)
+      for (index_type d = 0; d < dim; ++d)
         exact += static_cast<double>(dy(b, i, d) * gain(d) * shifted<S>(x, b, i, d, shift));
       const S along = static_cast<S>(exact);
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         const S value = shifted<S>(x, b, i, d, shift);
         const S gradient = f * (dy(b, i, d) * gain(d) - value * along * f * f / static_cast<S>(dim));
         reference_detail::add_shifted<S>(dx, b, i, d, shift, gradient);
@@ -74,17 +74,17 @@ void layer_norm(reference<S>&, input<S, 3> x, input<S, 1> gain, input<S, 1> bias
                 output<S, 1> factor, output<S, 1> mean) {
   using reference_detail::shifted;
   const auto [batch, length, dim] = x.shape;
-  for (index b = 0; b < batch; ++b)
-    for (index i = 0; i < length; ++i) {
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type i = 0; i < length; ++i) {
       double sum = 0, squares = 0;
-      for (index d = 0; d < dim; ++d) sum += static_cast<double>(shifted<S>(x, b, i, d, shift));
+      for (index_type d = 0; d < dim; ++d) sum += static_cast<double>(shifted<S>(x, b, i, d, shift));
       const S m = static_cast<S>(sum / static_cast<double>(dim));
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         const double centred = static_cast<double>(shifted<S>(x, b, i, d, shift) - m);
         squares += centred * centred;
       }
       const S f = 1 / std::sqrt(static_cast<S>(squares / static_cast<double>(dim)) + S(1e-5));
-      for (index d = 0; d < dim; ++d) y(b, i, d) = (shifted<S>(x, b, i, d, shift) - m) * f * gain(d) + bias(d);
+      for (index_type d = 0; d < dim; ++d) y(b, i, d) = (shifted<S>(x, b, i, d, shift) - m) * f * gain(d) + bias(d);
       factor(b * length + i) = f;
       mean(b * length + i) = m;
     }
@@ -95,16 +95,16 @@ void layer_norm_backward(reference<S>&, input<S, 3> x, input<S, 1> gain, int shi
                          input<S, 1> mean, input<S, 3> dy, output<S, 3> dx, output<S, 1> dgain, output<S, 1> dbias) {
   using reference_detail::shifted;
   const auto [batch, length, dim] = x.shape;
-  for (index b = 0; b < batch; ++b)
-    for (index i = 0; i < length; ++i) {
+  for (index_type b = 0; b < batch; ++b)
+    for (index_type i = 0; i < length; ++i) {
       const S f = factor(b * length + i), m = mean(b * length + i);
       double exact_sum = 0, exact_along = 0;
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         exact_sum += static_cast<double>(dy(b, i, d) * gain(d));
         exact_along += static_cast<double>(dy(b, i, d) * gain(d) * (shifted<S>(x, b, i, d, shift) - m) * f);
       }
       const S sum = static_cast<S>(exact_sum), along = static_cast<S>(exact_along);
-      for (index d = 0; d < dim; ++d) {
+      for (index_type d = 0; d < dim; ++d) {
         const S normed = (shifted<S>(x, b, i, d, shift) - m) * f;
         const S gradient = f * (dy(b, i, d) * gain(d) - (sum + normed * along) / static_cast<S>(dim));
         reference_detail::add_shifted<S>(dx, b, i, d, shift, gradient);

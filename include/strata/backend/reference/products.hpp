@@ -9,17 +9,17 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 namespace reference_detail {
 
 /// y[R,N] = or += x[R,K] weight^T + bias[N], where weight(n, k) is one number.
 template <class S, class Weight>
 void multiply(input<S, 2> x, Weight weight, input<S, 1> bias, output<S, 2> y, update mode) {
-  for (index r = 0; r < y.shape[0]; ++r)
-    for (index n = 0; n < y.shape[1]; ++n) {
+  for (index_type r = 0; r < y.shape[0]; ++r)
+    for (index_type n = 0; n < y.shape[1]; ++n) {
       S sum = bias ? bias(n) : S{0};
-      for (index k = 0; k < x.shape[1]; ++k) sum += x(r, k) * weight(n, k);
+      for (index_type k = 0; k < x.shape[1]; ++k) sum += x(r, k) * weight(n, k);
       y(r, n) = mode == update::add ? y(r, n) + sum : sum;
     }
 }
@@ -33,39 +33,39 @@ void linear(reference<S>&, input<S, 2> x, input<S, 2> weight, input<S, 1> bias, 
 
 template <class S>
 void linear_backward_input(reference<S>&, input<S, 2> dy, input<S, 2> weight, output<S, 2> dx, update mode) {
-  for (index r = 0; r < dx.shape[0]; ++r)
-    for (index k = 0; k < dx.shape[1]; ++k) {
+  for (index_type r = 0; r < dx.shape[0]; ++r)
+    for (index_type k = 0; k < dx.shape[1]; ++k) {
       S sum = 0;
-      for (index n = 0; n < dy.shape[1]; ++n) sum += dy(r, n) * weight(n, k);
+      for (index_type n = 0; n < dy.shape[1]; ++n) sum += dy(r, n) * weight(n, k);
       dx(r, k) = mode == update::add ? dx(r, k) + sum : sum;
     }
 }
 
 template <class S>
 void linear_backward_weight(reference<S>&, input<S, 2> dy, input<S, 2> x, output<S, 2> dweight, output<S, 1> dbias) {
-  for (index r = 0; r < dy.shape[0]; ++r)
-    for (index n = 0; n < dy.shape[1]; ++n) {
-      for (index k = 0; k < x.shape[1]; ++k) dweight(n, k) += dy(r, n) * x(r, k);
+  for (index_type r = 0; r < dy.shape[0]; ++r)
+    for (index_type n = 0; n < dy.shape[1]; ++n) {
+      for (index_type k = 0; k < x.shape[1]; ++k) dweight(n, k) += dy(r, n) * x(r, k);
       if (dbias) dbias(n) += dy(r, n);
     }
 }
 
 template <class S>
 void pack_bfloat16(reference<S>&, input<S, 1> x, view<bfloat16, 1> packed) {
-  for (index n = 0; n < x.size(); ++n) packed(n) = to_bfloat16(static_cast<float>(x(n)));
+  for (index_type n = 0; n < x.size(); ++n) packed(n) = to_bfloat16(static_cast<float>(x(n)));
 }
 
 template <class S>
 void pack_int8(reference<S>&, input<S, 2> weight, view<std::int8_t, 2> packed, output<S, 1> scale) {
-  for (index n = 0; n < weight.shape[0]; ++n) {
+  for (index_type n = 0; n < weight.shape[0]; ++n) {
     S largest = 0;
     bool finite = true;
-    for (index k = 0; k < weight.shape[1]; ++k) {
+    for (index_type k = 0; k < weight.shape[1]; ++k) {
       finite = finite && std::isfinite(weight(n, k));
       largest = std::max(largest, std::abs(weight(n, k)));
     }
     scale(n) = finite ? largest / 127 : std::numeric_limits<S>::quiet_NaN();
-    for (index k = 0; k < weight.shape[1]; ++k)  // a scale may have been rounded to 0, or far down
+    for (index_type k = 0; k < weight.shape[1]; ++k)  // a scale may have been rounded to 0, or far down
       packed(n, k) = scale(n) > 0
                          ? static_cast<std::int8_t>(std::clamp<S>(std::nearbyint(weight(n, k) / scale(n)), -127, 127))
                          : std::int8_t{0};
@@ -75,14 +75,14 @@ void pack_int8(reference<S>&, input<S, 2> weight, view<std::int8_t, 2> packed, o
 template <class S>
 void linear_bfloat16(reference<S>&, input<S, 2> x, view<const bfloat16, 2> packed, input<S, 1> bias, output<S, 2> y,
                      update mode) {
-  const auto weight = [&](index n, index k) { return static_cast<S>(to_float(packed(n, k))); };
+  const auto weight = [&](index_type n, index_type k) { return static_cast<S>(to_float(packed(n, k))); };
   reference_detail::multiply<S>(x, weight, bias, y, mode);
 }
 
 template <class S>
 void linear_int8(reference<S>&, input<S, 2> x, view<const std::int8_t, 2> packed, input<S, 1> scale, input<S, 1> bias,
                  output<S, 2> y, update mode) {
-  const auto weight = [&](index n, index k) { return static_cast<S>(packed(n, k)) * scale(n); };
+  const auto weight = [&](index_type n, index_type k) { return static_cast<S>(packed(n, k)) * scale(n); };
   reference_detail::multiply<S>(x, weight, bias, y, mode);
 }
 

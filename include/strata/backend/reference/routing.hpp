@@ -8,16 +8,16 @@
 
 #include <strata/backend/reference/context.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class S>
-void route(reference<S>&, double capacity, int dilation, index first, input<S, 2> scores, output<S, 2> budget,
+void route(reference<S>&, double capacity, int dilation, index_type first, input<S, 2> scores, output<S, 2> budget,
            view<token, 2> rows, output<S, 2> gate) {
-  const index positions = scores.shape[1];
-  for (index b = 0; b < rows.shape[0]; ++b) {
-    index selected = 0;
+  const index_type positions = scores.shape[1];
+  for (index_type b = 0; b < rows.shape[0]; ++b) {
+    index_type selected = 0;
     for (int sequence = 0; sequence < dilation; ++sequence)
-      for (index i = sequence, j = first; i < positions; i += dilation, ++j) {
+      for (index_type i = sequence, j = first; i < positions; i += dilation, ++j) {
         // What is left is kept, not what was used: it stays exact in a float, or stops at 2^24, however long the text is.
         S& left = budget(sequence, b);
         left += static_cast<S>(routing_budget(capacity, j + 1) - routing_budget(capacity, j));
@@ -35,8 +35,8 @@ void route(reference<S>&, double capacity, int dilation, index first, input<S, 2
 
 template <class S>
 void add_routed(reference<S>&, view<const token, 1> rows, input<S, 1> gate, input<S, 2> x, output<S, 2> y) {
-  for (index r = 0; r < x.shape[0]; ++r)
-    for (index d = 0; d < x.shape[1]; ++d)
+  for (index_type r = 0; r < x.shape[0]; ++r)
+    for (index_type d = 0; d < x.shape[1]; ++d)
       if (rows(r) >= 0) y(rows(r), d) += gate(r) * x(r, d);
 }
 
@@ -44,9 +44,9 @@ template <class S>
 void add_routed_backward(reference<S>&, view<const token, 1> rows, input<S, 1> gate, input<S, 2> x, input<S, 2> dy,
                          output<S, 2> dx, output<S, 1> dscore) {
   std::fill_n(dscore.data, dscore.size(), S{0});
-  for (index r = 0; r < x.shape[0]; ++r) {
+  for (index_type r = 0; r < x.shape[0]; ++r) {
     S dgate = 0;
-    for (index d = 0; d < x.shape[1]; ++d) {
+    for (index_type d = 0; d < x.shape[1]; ++d) {
       const S slope = rows(r) < 0 ? S{0} : dy(rows(r), d);
       dgate += x(r, d) * slope;
       dx(r, d) = gate(r) * slope;

@@ -12,14 +12,14 @@
 #include <strata/backend/reference/context.hpp>
 #include <strata/core/random.hpp>
 
-namespace strata {
+namespace strata::inline STRATA_ABI {
 
 template <class S>
 void sample(reference<S>&, const sampling_options& options, std::uint64_t counter, input<S, 2> logits,
             view<token, 1> ids) {
   const random_source random(options.seed);
   std::vector<token> likely(static_cast<std::size_t>(logits.shape[1]));
-  for (index b = 0; b < ids.size(); ++b) {
+  for (index_type b = 0; b < ids.size(); ++b) {
     const auto row = logits[b];
     ids(b) = -1;
     if (std::any_of(row.data, row.data + row.size(), [](S x) { return std::isnan(x); })) continue;
@@ -28,7 +28,7 @@ void sample(reference<S>&, const sampling_options& options, std::uint64_t counte
               [&](token v, token w) { return row(v) != row(w) ? row(v) > row(w) : v < w; });
     const double most = static_cast<double>(row(likely[0]));
     double best = -std::numeric_limits<double>::infinity();
-    for (index n = 0; n < options.candidates(row.size()); ++n) {
+    for (index_type n = 0; n < options.candidates(row.size()); ++n) {
       const token v = likely[static_cast<std::size_t>(n)];
       const double x = static_cast<double>(row(v));
       const double score =

@@ -26,19 +26,19 @@ void on_every_bfloat16(Body body) {
 }
 
 /// Numbers with 8 significant bits, which bfloat16 holds exactly.
-std::vector<float> short_numbers(strata::index count) {
+std::vector<float> short_numbers(strata::index_type count) {
   std::vector<float> values(static_cast<std::size_t>(count));
   for (std::size_t n = 0; n < values.size(); ++n)
     values[n] = std::ldexp(static_cast<float>(static_cast<int>(n * 7919 % 511) - 255), static_cast<int>(n % 5) - 8);
   return values;
 }
 
-strata::view<float, 2> matrix(std::vector<float>& values, strata::index rows, strata::index columns) {
+strata::view<float, 2> matrix(std::vector<float>& values, strata::index_type rows, strata::index_type columns) {
   return {values.data(), {rows, columns}};
 }
 
 /// y, dx and dweight, one after the other, of inputs that rounding does not change.
-std::vector<double> all_products(cpu& backend, strata::index rows, strata::index in, strata::index out) {
+std::vector<double> all_products(cpu& backend, strata::index_type rows, strata::index_type in, strata::index_type out) {
   auto x = short_numbers(rows * in), weight = short_numbers(out * in), bias = short_numbers(out);
   auto dy = short_numbers(rows * out), y = short_numbers(rows * out), dx = short_numbers(rows * in);
   auto dweight = short_numbers(out * in), dbias = short_numbers(out);
@@ -55,8 +55,8 @@ std::vector<double> all_products(cpu& backend, strata::index rows, strata::index
 }  // namespace
 
 TEST_CASE("bfloat16: products of numbers that it holds are those of float") {
-  for (const auto& [rows, in, out] :
-       std::vector<std::array<strata::index, 3>>{{5, 1, 1}, {6, 10, 33}, {70, 67, 130}, {300, 131, 5}, {64, 128, 256}})
+  for (const auto& [rows, in, out] : std::vector<std::array<strata::index_type, 3>>{
+           {5, 1, 1}, {6, 10, 33}, {70, 67, 130}, {300, 131, 5}, {64, 128, 256}})
     on_every_bfloat16([&, rows = rows, in = in, out = out](cpu& backend) {
       CAPTURE(rows, in, out);
       cpu exact({.threads = 1});

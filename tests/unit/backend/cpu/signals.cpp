@@ -54,9 +54,9 @@ class signal_storm {
 }  // namespace
 
 TEST_CASE("signals: a handler runs on the stack of its thread, never in the memory of a product") {
-  using strata::index, strata::view;
-  const index rows = 128, in = 64, out = 256;
-  const auto zeros = [](index count) { return std::vector<float>(static_cast<std::size_t>(count)); };
+  using strata::index_type, strata::view;
+  const index_type rows = 128, in = 64, out = 256;
+  const auto zeros = [](index_type count) { return std::vector<float>(static_cast<std::size_t>(count)); };
   auto x = zeros(rows * in), y = zeros(rows * out), weight = zeros(out * in), bias = zeros(out);
   const view<float, 2> inputs(x.data(), {rows, in}), outputs(y.data(), {rows, out}), weights(weight.data(), {out, in});
   strata::cpu backend({.threads = 1});

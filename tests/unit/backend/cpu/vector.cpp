@@ -77,10 +77,10 @@ TEST_CASE("vector: whole vectors load and store at any address") {
 }
 
 TEST_CASE("vector: for_each visits every element once and none beyond") {
-  for (strata::index count = 0; count < 3 * vector::lanes + 2; ++count) {
+  for (strata::index_type count = 0; count < 3 * vector::lanes + 2; ++count) {
     std::vector<float> x(static_cast<std::size_t>(count), 1.f), y(static_cast<std::size_t>(count) + 1, 7.f);
-    vector::for_each(count,
-                     [&](strata::index n, auto load, auto store) { store(y.data() + n, load(x.data() + n) + 1.f); });
+    vector::for_each(
+        count, [&](strata::index_type n, auto load, auto store) { store(y.data() + n, load(x.data() + n) + 1.f); });
     CHECK(std::count(y.begin(), y.end(), 2.f) == count);
     CHECK(y.back() == 7.f);
   }

@@ -2,15 +2,15 @@
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
 /// y[n] = f(x[n])
 template <class Function>
 void map(cpu& backend, input<float, 1> x, output<float, 1> y, Function f) {
   backend.parallel(
       y.size(), 8,
-      [&](index begin, index end) {
-        vector::for_each(end - begin, [&](index n, auto load, auto store) {
+      [&](index_type begin, index_type end) {
+        vector::for_each(end - begin, [&](index_type n, auto load, auto store) {
           store(y.data + begin + n, f(load(x.data + begin + n)));
         });
       },
@@ -22,8 +22,8 @@ template <class Derivative>
 void map_backward(cpu& backend, input<float, 1> x, input<float, 1> dy, output<float, 1> dx, Derivative derivative) {
   backend.parallel(
       dx.size(), 8,
-      [&](index begin, index end) {
-        vector::for_each(end - begin, [&](index n, auto load, auto store) {
+      [&](index_type begin, index_type end) {
+        vector::for_each(end - begin, [&](index_type n, auto load, auto store) {
           store(dx.data + begin + n, load(dy.data + begin + n) * derivative(load(x.data + begin + n)));
         });
       },

@@ -3,21 +3,24 @@
 // Source: FlashAttention, arXiv 2205.14135: 16 queries at a time meet the keys of their windows in blocks whose scores fit
 // in the first cache; the softmax is corrected from block to block, and backward computes the scores again.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-inline constexpr index round_up(index count, index multiple) { return (count + multiple - 1) / multiple * multiple; }
+inline constexpr index_type round_up(index_type count, index_type multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
 
 /// c[Rows, Vectors lanes] = or += sum over k of a(i,k) b[k,:], where a(i,k) = a[i a_row + k a_step] and
 /// vector j of row k of b is at b + k b_step + j b_vector.
 template <int Rows, int Vectors, update Mode>
-STRATA_ALWAYS_INLINE void product_tile(index depth, const float* a, index a_row, index a_step, const float* b,
-                                       index b_step, index b_vector, float* c, index c_row) {
+STRATA_ALWAYS_INLINE void product_tile(index_type depth, const float* a, index_type a_row, index_type a_step,
+                                       const float* b, index_type b_step, index_type b_vector, float* c,
+                                       index_type c_row) {
   using namespace vector;
   floats total[Rows][Vectors];
   STRATA_UNROLL
   for (int i = 0; i < Rows; ++i) STRATA_UNROLL
   for (int j = 0; j < Vectors; ++j) total[i][j] = Mode == update::add ? load(c + i * c_row + j * lanes) : floats{};
-  for (index k = 0; k < depth; ++k) {
+  for (index_type k = 0; k < depth; ++k) {
     floats column[Vectors];
     STRATA_UNROLL
     for (int j = 0; j < Vectors; ++j) {
@@ -41,19 +44,20 @@ STRATA_ALWAYS_INLINE void product_tile(index depth, const float* a, index a_row,
 inline constexpr int tile_rows = vector::lanes == 16 ? 8 : 4;
 inline constexpr int tile_vectors = 3;
 /// Keys come in groups that are whole vectors and whole tiles.
-inline constexpr index key_group = std::max(vector::lanes, 8);
-inline constexpr index query_tile = 16, key_block = 128;
+inline constexpr index_type key_group = std::max(vector::lanes, 8);
+inline constexpr index_type query_tile = 16, key_block = 128;
 
 /// product_tile over `rows` (a multiple of tile_rows) and `vectors`, without a last tile of one vector where two of two do.
 template <update Mode>
-inline void small_product(index rows, index vectors, index depth, const float* a, index a_row, index a_step,
-                          const float* b, index b_step, index b_vector, float* c, index c_row) {
-  for (index i = 0; i < rows; i += tile_rows) {
+inline void small_product(index_type rows, index_type vectors, index_type depth, const float* a, index_type a_row,
+                          index_type a_step, const float* b, index_type b_step, index_type b_vector, float* c,
+                          index_type c_row) {
+  for (index_type i = 0; i < rows; i += tile_rows) {
     const float* a_tile = a + i * a_row;
     float* c_tile = c + i * c_row;
-    for (index j = 0, take; j < vectors; j += take) {
-      const index left = vectors - j;
-      take = left == 4 || left == 2 ? 2 : std::min<index>(left, tile_vectors);
+    for (index_type j = 0, take; j < vectors; j += take) {
+      const index_type left = vectors - j;
+      take = left == 4 || left == 2 ? 2 : std::min<index_type>(left, tile_vectors);
       const float* b_tile = b + j * b_vector;
       float* c_part = c_tile + j * vector::lanes;
       if (take == 3)
@@ -72,21 +76,21 @@ struct turning {
   const float* sine = nullptr;
 };
 /// `which`: 0 for queries, 1 for keys.
-inline turning turning_of(input<float, 3> table, int which, index position) {
+inline turning turning_of(input<float, 3> table, int which, index_type position) {
   if (!table) return {};
-  const index half = table.shape[2];
+  const index_type half = table.shape[2];
   return {table.data + (2 * which * table.shape[1] + position) * half,
           table.data + ((2 * which + 1) * table.shape[1] + position) * half};
 }
 /// to[E] = factor times the turned from[E]; `direction` -1 is the transposed map.
-inline void turn(turning by, float direction, float factor, const float* from, float* to, index width) {
+inline void turn(turning by, float direction, float factor, const float* from, float* to, index_type width) {
   if (!by.cosine) {
-    vector::for_each(width, [&](index e, auto load, auto store) { store(to + e, load(from + e) * factor); });
+    vector::for_each(width, [&](index_type e, auto load, auto store) { store(to + e, load(from + e) * factor); });
     return;
   }
-  const index half = width / 2;
+  const index_type half = width / 2;
   const float sign = direction * factor;
-  vector::for_each(half, [&](index e, auto load, auto store) {
+  vector::for_each(half, [&](index_type e, auto load, auto store) {
     const vector::floats x = load(from + e), y = load(from + half + e);
     const vector::floats c = load(by.cosine + e) * factor, s = load(by.sine + e) * sign;
     store(to + e, x * c - y * s);
@@ -95,24 +99,24 @@ inline void turn(turning by, float direction, float factor, const float* from, f
 }
 
 /// How many rows before their use rows are asked for.
-inline constexpr index rows_ahead = 8;
+inline constexpr index_type rows_ahead = 8;
 
 /// One interleaved sequence of one head: where its rows lie, and how it is laid out in a thread's memory.
 struct head_sequence {
-  index count;         // m: indices of this sequence
-  index padded_count;  // whole key groups, with one query tile to spare
-  index width;         // E
-  index padded_width;  // whole vectors
-  index span;          // keys that a query sees
-  index row_step;      // from one index to the next, in rows
-  index first_row;     // row of index 0
-  index channel;       // of this head inside [H E]
-  float scale;         // of the scores
+  index_type count;         // m: indices of this sequence
+  index_type padded_count;  // whole key groups, with one query tile to spare
+  index_type width;         // E
+  index_type padded_width;  // whole vectors
+  index_type span;          // keys that a query sees
+  index_type row_step;      // from one index to the next, in rows
+  index_type first_row;     // row of index 0
+  index_type channel;       // of this head inside [H E]
+  float scale;              // of the scores
 
   /// `task` counts batch, heads and interleaved sequences.
-  head_sequence(const attention_shape& shape, index task) {
-    const index sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
-    const index b = task / shape.dilation / shape.heads;
+  head_sequence(const attention_shape& shape, index_type task) {
+    const index_type sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
+    const index_type b = task / shape.dilation / shape.heads;
     count = (shape.length - sequence + shape.dilation - 1) / shape.dilation;
     padded_count = round_up(count + query_tile, key_group);
     width = shape.head_dim;
@@ -123,23 +127,23 @@ struct head_sequence {
     channel = head * shape.head_dim;
     scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
   }
-  index row(index i) const { return first_row + i * row_step; }
-  index packed_size() const { return padded_count * padded_width; }
+  index_type row(index_type i) const { return first_row + i * row_step; }
+  index_type packed_size() const { return padded_count * padded_width; }
   /// Asks for the rows of `count` indices from `first` on: the processor does not foresee such far steps by itself.
   template <int ToWrite>
-  STRATA_ALWAYS_INLINE void prefetch(const float* from, index stride, index first, index rows) const {
-    constexpr index line = 16;
-    for (index i = first; i < std::min(first + rows, count); ++i)
-      for (index e = 0; e < width; e += line) __builtin_prefetch(from + row(i) * stride + e, ToWrite);
+  STRATA_ALWAYS_INLINE void prefetch(const float* from, index_type stride, index_type first, index_type rows) const {
+    constexpr index_type line = 16;
+    for (index_type i = first; i < std::min(first + rows, count); ++i)
+      for (index_type e = 0; e < width; e += line) __builtin_prefetch(from + row(i) * stride + e, ToWrite);
   }
 
   /// to[rows, padded_width] = `rows` indices from `first` on, zeros around them. `from` is column 0 of a [rows, stride]
   /// matrix; `row_of(to, from, i)` writes one row.
   template <class Row>
-  void gather(const float* from, index stride, index first, index rows, float* to, Row row_of) const {
-    for (index i = 0; i < rows; ++i) {
+  void gather(const float* from, index_type stride, index_type first, index_type rows, float* to, Row row_of) const {
+    for (index_type i = 0; i < rows; ++i) {
       float* out = to + i * padded_width;
-      index written = 0;
+      index_type written = 0;
       prefetch<0>(from, stride, first + i + rows_ahead, 1);
       if (first + i < count) {
         row_of(out, from + row(first + i) * stride, first + i);
@@ -148,32 +152,32 @@ struct head_sequence {
       std::fill(out + written, out + padded_width, 0.f);
     }
   }
-  void gather_rows(const float* from, index stride, index first, index rows, float* to) const {
+  void gather_rows(const float* from, index_type stride, index_type first, index_type rows, float* to) const {
     gather(from, stride, first, rows, to,
-           [this](float* out, const float* in, index) { turn({}, 1, 1, in, out, width); });
+           [this](float* out, const float* in, index_type) { turn({}, 1, 1, in, out, width); });
   }
   /// Queries are scaled here, so that their products with keys are the scores.
-  void gather_queries(input<float, 3> table, const float* from, index stride, index first, float* to) const {
+  void gather_queries(input<float, 3> table, const float* from, index_type stride, index_type first, float* to) const {
     gather(from, stride, first, query_tile, to,
-           [&](float* out, const float* in, index i) { turn(turning_of(table, 0, i), 1, scale, in, out, width); });
+           [&](float* out, const float* in, index_type i) { turn(turning_of(table, 0, i), 1, scale, in, out, width); });
   }
-  void gather_keys(input<float, 3> table, const float* from, index stride, float* to) const {
+  void gather_keys(input<float, 3> table, const float* from, index_type stride, float* to) const {
     gather(from, stride, 0, padded_count, to,
-           [&](float* out, const float* in, index i) { turn(turning_of(table, 1, i), 1, 1, in, out, width); });
+           [&](float* out, const float* in, index_type i) { turn(turning_of(table, 1, i), 1, 1, in, out, width); });
   }
   /// From gathered rows to groups of `lanes` indices: [padded_count / lanes, padded_width, lanes].
   void transpose(const float* rows, float* to) const {
-    constexpr index lanes = vector::lanes;
-    for (index i = 0; i < padded_count; i += lanes)
-      for (index e = 0; e < padded_width; e += lanes) {
+    constexpr index_type lanes = vector::lanes;
+    for (index_type i = 0; i < padded_count; i += lanes)
+      for (index_type e = 0; e < padded_width; e += lanes) {
         vector::floats square[lanes];
-        for (index k = 0; k < lanes; ++k) square[k] = vector::load(rows + (i + k) * padded_width + e);
+        for (index_type k = 0; k < lanes; ++k) square[k] = vector::load(rows + (i + k) * padded_width + e);
         vector::transpose(square);
-        for (index k = 0; k < lanes; ++k) vector::store(to + i * padded_width + (e + k) * lanes, square[k]);
+        for (index_type k = 0; k < lanes; ++k) vector::store(to + i * padded_width + (e + k) * lanes, square[k]);
       }
   }
   /// out[query_tile, keys] = rows[query_tile, padded_width] times the `keys` transposed columns from `first_key` on.
-  void product_with_transposed(const float* rows, const float* transposed, index first_key, index keys,
+  void product_with_transposed(const float* rows, const float* transposed, index_type first_key, index_type keys,
                                float* out) const {
     small_product<update::replace>(query_tile, keys / vector::lanes, width, rows, padded_width, 1,
                                    transposed + first_key * padded_width, vector::lanes, vector::lanes * padded_width,
@@ -182,10 +186,10 @@ struct head_sequence {
   /// Calls body(first_key, keys) on blocks of the keys that queries first .. first + query_tile - 1 may see, whole groups,
   /// the last block first: there every query finds itself.
   template <class Body>
-  void for_each_block(index first, Body body) const {
-    const index begin = std::max<index>(first - span + 1, 0) / key_group * key_group;
-    for (index end = round_up(first + query_tile, key_group); end > begin; end -= key_block) {
-      const index from = std::max(end - key_block, begin);
+  void for_each_block(index_type first, Body body) const {
+    const index_type begin = std::max<index_type>(first - span + 1, 0) / key_group * key_group;
+    for (index_type end = round_up(first + query_tile, key_group); end > begin; end -= key_block) {
+      const index_type from = std::max(end - key_block, begin);
       body(from, end - from);
     }
   }
@@ -194,23 +198,24 @@ struct head_sequence {
 /// Which columns of a block's row a query sees: after `before`, up to `last`.
 struct seen_columns {
   int before, last;
-  seen_columns(const head_sequence& s, index query, index first_key)
-      : before(static_cast<int>(std::max(query - s.span - first_key, index{-1}))),
+  seen_columns(const head_sequence& s, index_type query, index_type first_key)
+      : before(static_cast<int>(std::max(query - s.span - first_key, index_type{-1}))),
         last(static_cast<int>(query - first_key)) {}
-  seen_columns(index first, index final) : before(static_cast<int>(first) - 1), last(static_cast<int>(final)) {}
-  bool all_of(index keys) const { return before < 0 && last >= keys - 1; }
+  seen_columns(index_type first, index_type final)
+      : before(static_cast<int>(first) - 1), last(static_cast<int>(final)) {}
+  bool all_of(index_type keys) const { return before < 0 && last >= keys - 1; }
   /// x in the columns that are seen, a number whose exponential is 0 in the others; `column` is the first of them.
-  STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index column) const {
+  STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index_type column) const {
     const vector::ints columns = vector::count_up() + static_cast<int>(column);
     return ((columns <= last) & (columns > before)) ? x : vector::all(-1e30f);
   }
 };
 
 /// Masks one row of a block's scores and returns the largest.
-inline float mask_row(const seen_columns& seen, index keys, float* row) {
+inline float mask_row(const seen_columns& seen, index_type keys, float* row) {
   vector::floats most = vector::all(-1e30f);
   const bool whole = seen.all_of(keys);
-  for (index j = 0; j < keys; j += vector::lanes) {
+  for (index_type j = 0; j < keys; j += vector::lanes) {
     vector::floats x = vector::load(row + j);
     if (!whole) {
       x = seen.masked(x, j);
@@ -222,9 +227,9 @@ inline float mask_row(const seen_columns& seen, index keys, float* row) {
 }
 
 /// row[keys] = exp(row - largest); returns the sum.
-inline float exponentials(float largest, index keys, float* row) {
+inline float exponentials(float largest, index_type keys, float* row) {
   vector::floats total{};
-  for (index j = 0; j < keys; j += vector::lanes) {
+  for (index_type j = 0; j < keys; j += vector::lanes) {
     const vector::floats e = vector::exp(vector::load(row + j) - largest);
     total += e;
     vector::store(row + j, e);
@@ -234,10 +239,10 @@ inline float exponentials(float largest, index keys, float* row) {
 
 /// Turns one row of scores into weights again, and the gradients of the weights into those of the scores. `along` is the
 /// sum of each weight times its gradient.
-inline void softmax_row_backward(const seen_columns& seen, float log_sum_exp, float along, index keys, float* row,
+inline void softmax_row_backward(const seen_columns& seen, float log_sum_exp, float along, index_type keys, float* row,
                                  float* gradient) {
   const bool whole = seen.all_of(keys);
-  for (index j = 0; j < keys; j += vector::lanes) {
+  for (index_type j = 0; j < keys; j += vector::lanes) {
     vector::floats score = vector::load(row + j) - log_sum_exp;
     if (!whole) score = seen.masked(score, j);
     const vector::floats weight = vector::exp(score);
@@ -246,26 +251,26 @@ inline void softmax_row_backward(const seen_columns& seen, float log_sum_exp, fl
   }
 }
 
-inline void scale_row(float factor, index count, float* row) {
-  for (index n = 0; n < count; n += vector::lanes) vector::store(row + n, vector::load(row + n) * factor);
+inline void scale_row(float factor, index_type count, float* row) {
+  for (index_type n = 0; n < count; n += vector::lanes) vector::store(row + n, vector::load(row + n) * factor);
 }
 
-inline float dot(const float* x, const float* y, index whole_vectors) {
+inline float dot(const float* x, const float* y, index_type whole_vectors) {
   vector::floats total{};
-  for (index n = 0; n < whole_vectors; n += vector::lanes) total += vector::load(x + n) * vector::load(y + n);
+  for (index_type n = 0; n < whole_vectors; n += vector::lanes) total += vector::load(x + n) * vector::load(y + n);
   return vector::sum(total);
 }
 
 inline void attention(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
                       output<float, 2> y, output<float, 3> log_sum_exp) {
-  const index dim = shape.dim(), stride = 3 * dim;
-  const index tasks = shape.batch * shape.heads * shape.dilation;
-  const index cost = 4 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
-  backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
-    for (index task = begin; task < end; ++task) {
+  const index_type dim = shape.dim(), stride = 3 * dim;
+  const index_type tasks = shape.batch * shape.heads * shape.dilation;
+  const index_type cost = 4 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
+  backend.parallel_numbered(tasks, cost, [&](int thread, index_type begin, index_type end) {
+    for (index_type task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index packed = s.packed_size(), tile = query_tile * s.padded_width,
-                  vectors = s.padded_width / vector::lanes;
+      const index_type packed = s.packed_size(), tile = query_tile * s.padded_width,
+                       vectors = s.padded_width / vector::lanes;
       const auto [keys, values, transposed, queries, mixed, scores] =
           backend.thread_pieces(thread, std::array{packed, packed, packed, tile, tile, query_tile * key_block});
       s.gather_keys(table, qkv.data + dim + s.channel, stride, keys);
@@ -273,7 +278,7 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 3
       s.transpose(keys, transposed);
       float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
-      for (index first = 0; first < s.count; first += query_tile) {
+      for (index_type first = 0; first < s.count; first += query_tile) {
         s.gather_queries(table, qkv.data + s.channel, stride, first, queries);
         float largest[query_tile], sum[query_tile];
         std::fill_n(largest, query_tile, -1e30f);
@@ -282,9 +287,9 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 3
         s.prefetch<0>(qkv.data + s.channel, stride, first + query_tile, query_tile);
         s.prefetch<1>(y.data + s.channel, dim, first, query_tile);
         s.for_each_block(first, [&, transposed = transposed, values = values, queries = queries, mixed = mixed,
-                                 scores = scores](index first_key, index block) {
+                                 scores = scores](index_type first_key, index_type block) {
           s.product_with_transposed(queries, transposed, first_key, block, scores);
-          for (index i = 0; i < query_tile; ++i) {
+          for (index_type i = 0; i < query_tile; ++i) {
             float* row = scores + i * block;
             const float in_block = mask_row(seen_columns(s, first + i, first_key), block, row);
             if (!(in_block <= largest[i])) {
@@ -298,7 +303,7 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 3
           small_product<update::add>(query_tile, vectors, block, scores, block, 1, values + first_key * s.padded_width,
                                      s.padded_width, vector::lanes, mixed, s.padded_width);
         });
-        for (index i = 0; i < std::min(query_tile, s.count - first); ++i) {
+        for (index_type i = 0; i < std::min(query_tile, s.count - first); ++i) {
           normaliser[(first + i) * shape.dilation] = largest[i] + std::log(sum[i]);
           turn({}, 1, 1 / sum[i], mixed + i * s.padded_width, y.data + s.row(first + i) * dim + s.channel, s.width);
         }
@@ -310,15 +315,16 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 3
 inline void attention_backward(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
                                input<float, 2> y, input<float, 3> log_sum_exp, input<float, 2> dy,
                                output<float, 2> dqkv) {
-  const index dim = shape.dim(), stride = 3 * dim;
-  const index tasks = shape.batch * shape.heads * shape.dilation;
-  const index cost = 10 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
-  backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
-    for (index task = begin; task < end; ++task) {
+  const index_type dim = shape.dim(), stride = 3 * dim;
+  const index_type tasks = shape.batch * shape.heads * shape.dilation;
+  const index_type cost =
+      10 * (shape.length / shape.dilation + 1) * std::min(shape.span, shape.length) * shape.head_dim;
+  backend.parallel_numbered(tasks, cost, [&](int thread, index_type begin, index_type end) {
+    for (index_type task = begin; task < end; ++task) {
       const head_sequence s(shape, task);
-      const index packed = s.packed_size(), tile = query_tile * s.padded_width,
-                  vectors = s.padded_width / vector::lanes;
-      const index scores = query_tile * key_block;
+      const index_type packed = s.packed_size(), tile = query_tile * s.padded_width,
+                       vectors = s.padded_width / vector::lanes;
+      const index_type scores = query_tile * key_block;
       const auto [keys, dkeys, dvalues, keys_transposed, values_transposed, queries, dmixed, mixed, dqueries, weights,
                   dscores] = backend.thread_pieces(thread, std::array{packed, packed, packed, packed, packed, tile,
                                                                       tile, tile, tile, scores, scores});
@@ -330,8 +336,8 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
       std::fill_n(dvalues, packed, 0.f);
       const float* normaliser = log_sum_exp.data + task / shape.dilation * shape.length + task % shape.dilation;
 
-      for (index first = 0; first < s.count; first += query_tile) {
-        const index queries_left = std::min(query_tile, s.count - first);
+      for (index_type first = 0; first < s.count; first += query_tile) {
+        const index_type queries_left = std::min(query_tile, s.count - first);
         s.gather_queries(table, qkv.data + s.channel, stride, first, queries);
         s.gather_rows(dy.data + s.channel, dim, first, query_tile, dmixed);
         s.gather_rows(y.data + s.channel, dim, first, query_tile, mixed);
@@ -341,20 +347,20 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
         s.prefetch<0>(y.data + s.channel, dim, first + query_tile, query_tile);
         s.prefetch<1>(dqkv.data + s.channel, stride, first, query_tile);
         float along[query_tile];
-        for (index i = 0; i < queries_left; ++i)
+        for (index_type i = 0; i < queries_left; ++i)
           along[i] = dot(mixed + i * s.padded_width, dmixed + i * s.padded_width, s.padded_width);
         s.for_each_block(
             first, [&, keys = keys, dkeys = dkeys, dvalues = dvalues, keys_transposed = keys_transposed,
                     values_transposed = values_transposed, queries = queries, dmixed = dmixed, dqueries = dqueries,
-                    weights = weights, dscores = dscores](index first_key, index block) {
+                    weights = weights, dscores = dscores](index_type first_key, index_type block) {
               s.product_with_transposed(queries, keys_transposed, first_key, block, weights);
               s.product_with_transposed(dmixed, values_transposed, first_key, block, dscores);
-              for (index i = 0; i < queries_left; ++i)
+              for (index_type i = 0; i < queries_left; ++i)
                 softmax_row_backward(seen_columns(s, first + i, first_key), normaliser[(first + i) * shape.dilation],
                                      along[i], block, weights + i * block, dscores + i * block);
               std::fill_n(weights + queries_left * block, (query_tile - queries_left) * block, 0.f);
               std::fill_n(dscores + queries_left * block, (query_tile - queries_left) * block, 0.f);
-              const index key_rows = first_key * s.padded_width;
+              const index_type key_rows = first_key * s.padded_width;
               small_product<update::add>(query_tile, vectors, block, dscores, block, 1, keys + key_rows, s.padded_width,
                                          vector::lanes, dqueries, s.padded_width);
               small_product<update::add>(block, vectors, query_tile, dscores, 1, block, queries, s.padded_width,
@@ -362,11 +368,11 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
               small_product<update::add>(block, vectors, query_tile, weights, 1, block, dmixed, s.padded_width,
                                          vector::lanes, dvalues + key_rows, s.padded_width);
             });
-        for (index i = 0; i < queries_left; ++i)
+        for (index_type i = 0; i < queries_left; ++i)
           turn(turning_of(table, 0, first + i), -1, s.scale, dqueries + i * s.padded_width,
                dqkv.data + s.row(first + i) * stride + s.channel, s.width);
       }
-      for (index i = 0; i < s.count; ++i) {
+      for (index_type i = 0; i < s.count; ++i) {
         float* out = dqkv.data + s.row(i) * stride + s.channel;
         s.prefetch<1>(dqkv.data + dim + s.channel, stride, i + rows_ahead, 1);
         s.prefetch<1>(dqkv.data + 2 * dim + s.channel, stride, i + rows_ahead, 1);
@@ -377,28 +383,28 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
   });
 }
 
-inline void attention_step(cpu& backend, const attention_shape& shape, index count, input<float, 2> qkv,
+inline void attention_step(cpu& backend, const attention_shape& shape, index_type count, input<float, 2> qkv,
                            input<float, 3> table, output<float, 3> keys, output<float, 3> values, output<float, 2> y) {
   const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
-  const index dim = shape.dim(), half = shape.head_dim / 2, span = shape.span, seen = std::min(count + 1, span);
+  const index_type dim = shape.dim(), half = shape.head_dim / 2, span = shape.span, seen = std::min(count + 1, span);
   float* score = backend.thread_memory(0, seen);
-  for (index b = 0; b < shape.batch; ++b) {
+  for (index_type b = 0; b < shape.batch; ++b) {
     const float* row = qkv.data + b * 3 * dim;
     float* own_keys = keys.data + b * span * dim;
     float* own_values = values.data + b * span * dim;
     std::copy_n(row + dim, dim, own_keys + count % span * dim);
     std::copy_n(row + 2 * dim, dim, own_values + count % span * dim);
-    for (index h = 0; h < shape.heads; ++h) {
+    for (index_type h = 0; h < shape.heads; ++h) {
       const float* q1 = row + h * shape.head_dim;
       const float* q2 = q1 + half;
       float largest = -std::numeric_limits<float>::infinity(), sum = 0;
-      for (index j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
         const float* k1 = own_keys + (count - j) % span * dim + h * shape.head_dim;
         const float* k2 = k1 + half;
         const float* cosine = table.data + j * half;
         const float* sine = table.data + (span + j) * half;
         vector::floats total{};
-        vector::for_each(half, [&](index e, auto load, auto) {
+        vector::for_each(half, [&](index_type e, auto load, auto) {
           total += (load(q1 + e) * load(k1 + e) + load(q2 + e) * load(k2 + e)) * load(cosine + e) +
                    (load(q1 + e) * load(k2 + e) - load(q2 + e) * load(k1 + e)) * load(sine + e);
         });
@@ -407,11 +413,11 @@ inline void attention_step(cpu& backend, const attention_shape& shape, index cou
       }
       float* out = y.data + b * dim + h * shape.head_dim;
       std::fill_n(out, shape.head_dim, 0.f);
-      for (index j = 0; j < seen; ++j) sum += score[j] = std::exp(score[j] - largest);
-      for (index j = 0; j < seen; ++j) {
+      for (index_type j = 0; j < seen; ++j) sum += score[j] = std::exp(score[j] - largest);
+      for (index_type j = 0; j < seen; ++j) {
         const float* value = own_values + (count - j) % span * dim + h * shape.head_dim;
         const float weight = score[j] / sum;
-        vector::for_each(shape.head_dim, [&](index e, auto load, auto store) {
+        vector::for_each(shape.head_dim, [&](index_type e, auto load, auto store) {
           store(out + e, load(out + e) + weight * load(value + e));
         });
       }

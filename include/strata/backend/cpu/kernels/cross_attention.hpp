@@ -3,47 +3,47 @@
 // Source: FlashAttention, arXiv 2205.14135. A few queries at a time meet the keys that any of them sees; a thread owns
 // whole heads of whole texts, so sums have a fixed order.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
 /// One head of one text on both sides.
 struct head_pair {
-  static constexpr index tile = 8;  // queries at a time
+  static constexpr index_type tile = 8;  // queries at a time
   const cross_attention_shape& shape;
   head_sequence queries, keys;
 
   /// `task` counts batch and heads.
-  head_pair(const cross_attention_shape& own, index task)
+  head_pair(const cross_attention_shape& own, index_type task)
       : shape(own),
         queries({own.batch, own.queries, own.heads, own.head_dim, own.span, 1}, task),
         keys({own.batch, own.keys, own.heads, own.head_dim, own.span, 1}, task) {}
 
   /// Columns of scores that a tile needs at most.
-  index most_columns() const {
-    const index seen = (tile - 1) * shape.query_stride / shape.key_stride + 1 + shape.span;
+  index_type most_columns() const {
+    const index_type seen = (tile - 1) * shape.query_stride / shape.key_stride + 1 + shape.span;
     return std::min(seen + 2 * vector::lanes, keys.padded_count);
   }
   /// The bias in the order of the keys, with zeros around it: whole vectors are read.
-  static index padded_bias(index span) { return span + 2 * vector::lanes; }
+  static index_type padded_bias(index_type span) { return span + 2 * vector::lanes; }
   void reverse(const float* bias, float* to) const {
     std::fill_n(to, padded_bias(shape.span), 0.f);
     std::reverse_copy(bias, bias + shape.span, to + vector::lanes);
   }
-  void gather(const float* from, index stride, index first, float factor, float* to) const {
+  void gather(const float* from, index_type stride, index_type first, float factor, float* to) const {
     queries.gather(from, stride, first, tile, to,
-                   [&](float* out, const float* in, index) { turn({}, 1, factor, in, out, queries.width); });
+                   [&](float* out, const float* in, index_type) { turn({}, 1, factor, in, out, queries.width); });
   }
   /// Calls body(first, rows, first_key, columns) on every tile of queries; keys come in whole vectors.
   template <class Body>
   void for_each_tile(Body body) const {
-    for (index first = 0; first < queries.count; first += tile) {
-      const index rows = std::min(tile, queries.count - first);
-      const index first_key = shape.oldest(first) / vector::lanes * vector::lanes;
-      const index end = round_up(shape.newest(first + rows - 1) + 1, vector::lanes);
+    for (index_type first = 0; first < queries.count; first += tile) {
+      const index_type rows = std::min(tile, queries.count - first);
+      const index_type first_key = shape.oldest(first) / vector::lanes * vector::lanes;
+      const index_type end = round_up(shape.newest(first + rows - 1) + 1, vector::lanes);
       body(first, rows, first_key, end - first_key);
     }
   }
   /// out[tile, columns] = rows[tile, padded_width] times the transposed columns from `first_key` on.
-  void product_with_transposed(const float* rows, const float* transposed, index first_key, index columns,
+  void product_with_transposed(const float* rows, const float* transposed, index_type first_key, index_type columns,
                                float* out) const {
     small_product<update::replace>(tile, columns / vector::lanes, keys.width, rows, keys.padded_width, 1,
                                    transposed + first_key * keys.padded_width, vector::lanes,
@@ -53,24 +53,24 @@ struct head_pair {
 
 /// The columns of one query's row of scores that hold what it sees, in whole vectors.
 struct query_columns {
-  index begin, count;
-  seen_columns seen;    // counts from `begin`
-  index first_of_bias;  // where in the reversed bias that of column `begin` lies
+  index_type begin, count;
+  seen_columns seen;         // counts from `begin`
+  index_type first_of_bias;  // where in the reversed bias that of column `begin` lies
 
-  query_columns(const cross_attention_shape& shape, index query, index first_key)
+  query_columns(const cross_attention_shape& shape, index_type query, index_type first_key)
       : begin((shape.oldest(query) - first_key) / vector::lanes * vector::lanes),
         count(round_up(shape.newest(query) + 1 - first_key, vector::lanes) - begin),
         seen(shape.oldest(query) - first_key - begin, shape.newest(query) - first_key - begin),
         first_of_bias(vector::lanes + first_key + begin - shape.newest(query) + shape.span - 1) {}
   void add_bias(const float* reversed, float* row) const { add_row(reversed + first_of_bias, row + begin, count); }
-  void clear_others(index columns, float* row) const {
+  void clear_others(index_type columns, float* row) const {
     std::fill(row, row + begin, 0.f);
     std::fill(row + begin + count, row + columns, 0.f);
   }
 };
 
 /// Writes one head of one query: mixed[E] over the sum of weights exp(score - largest), merged with what is there.
-inline void write_mixed(const float* mixed, float largest, float sum, index width, float* y, float& log_sum_exp,
+inline void write_mixed(const float* mixed, float largest, float sum, index_type width, float* y, float& log_sum_exp,
                         update mode) {
   const float own = largest + std::log(sum);
   if (mode == update::replace) {
@@ -81,19 +81,20 @@ inline void write_mixed(const float* mixed, float largest, float sum, index widt
   const float together = most + std::log(std::exp(log_sum_exp - most) + std::exp(own - most));
   const float before = std::exp(log_sum_exp - together), share = std::exp(own - together) / sum;
   log_sum_exp = together;
-  vector::for_each(
-      width, [&](index e, auto load, auto store) { store(y + e, load(y + e) * before + load(mixed + e) * share); });
+  vector::for_each(width, [&](index_type e, auto load, auto store) {
+    store(y + e, load(y + e) * before + load(mixed + e) * share);
+  });
 }
 
 inline void cross_attention(cpu& backend, const cross_attention_shape& shape, input<float, 2> query,
                             input<float, 2> key_value, input<float, 2> bias, output<float, 2> y,
                             output<float, 3> log_sum_exp, update mode) {
-  const index dim = shape.dim();
-  const index cost = 4 * shape.head_dim * (shape.queries * std::min(shape.span, shape.keys) + shape.keys);
-  backend.parallel_numbered(shape.batch * shape.heads, cost, [&](int thread, index begin, index end) {
-    for (index task = begin; task < end; ++task) {
+  const index_type dim = shape.dim();
+  const index_type cost = 4 * shape.head_dim * (shape.queries * std::min(shape.span, shape.keys) + shape.keys);
+  backend.parallel_numbered(shape.batch * shape.heads, cost, [&](int thread, index_type begin, index_type end) {
+    for (index_type task = begin; task < end; ++task) {
       const head_pair p(shape, task);
-      const index packed = p.keys.packed_size(), width = p.keys.padded_width, tile = head_pair::tile * width;
+      const index_type packed = p.keys.packed_size(), width = p.keys.padded_width, tile = head_pair::tile * width;
       const auto [keys, values, transposed, queries, mixed, scores, reversed] = backend.thread_pieces(
           thread, std::array{packed, packed, packed, tile, tile, head_pair::tile * p.most_columns(),
                              head_pair::padded_bias(shape.span)});
@@ -103,25 +104,26 @@ inline void cross_attention(cpu& backend, const cross_attention_shape& shape, in
       p.reverse(bias.data + task % shape.heads * shape.span, reversed);
       float* normaliser = log_sum_exp.data + task * shape.queries;
 
-      p.for_each_tile([&, transposed = transposed, values = values, queries = queries, mixed = mixed, scores = scores,
-                       reversed = reversed](index first, index rows, index first_key, index columns) {
-        p.gather(query.data + p.queries.channel, dim, first, p.queries.scale, queries);
-        p.product_with_transposed(queries, transposed, first_key, columns, scores);
-        float largest[head_pair::tile], sum[head_pair::tile];
-        for (index i = 0; i < rows; ++i) {
-          float* row = scores + i * columns;
-          const query_columns own(shape, first + i, first_key);
-          own.add_bias(reversed, row);
-          largest[i] = mask_row(own.seen, own.count, row + own.begin);
-          sum[i] = exponentials(largest[i], own.count, row + own.begin);
-          own.clear_others(columns, row);
-        }
-        small_product<update::replace>(head_pair::tile, width / vector::lanes, columns, scores, columns, 1,
-                                       values + first_key * width, width, vector::lanes, mixed, width);
-        for (index i = 0; i < rows; ++i)
-          write_mixed(mixed + i * width, largest[i], sum[i], p.queries.width,
-                      y.data + p.queries.row(first + i) * dim + p.queries.channel, normaliser[first + i], mode);
-      });
+      p.for_each_tile(
+          [&, transposed = transposed, values = values, queries = queries, mixed = mixed, scores = scores,
+           reversed = reversed](index_type first, index_type rows, index_type first_key, index_type columns) {
+            p.gather(query.data + p.queries.channel, dim, first, p.queries.scale, queries);
+            p.product_with_transposed(queries, transposed, first_key, columns, scores);
+            float largest[head_pair::tile], sum[head_pair::tile];
+            for (index_type i = 0; i < rows; ++i) {
+              float* row = scores + i * columns;
+              const query_columns own(shape, first + i, first_key);
+              own.add_bias(reversed, row);
+              largest[i] = mask_row(own.seen, own.count, row + own.begin);
+              sum[i] = exponentials(largest[i], own.count, row + own.begin);
+              own.clear_others(columns, row);
+            }
+            small_product<update::replace>(head_pair::tile, width / vector::lanes, columns, scores, columns, 1,
+                                           values + first_key * width, width, vector::lanes, mixed, width);
+            for (index_type i = 0; i < rows; ++i)
+              write_mixed(mixed + i * width, largest[i], sum[i], p.queries.width,
+                          y.data + p.queries.row(first + i) * dim + p.queries.channel, normaliser[first + i], mode);
+          });
     }
   });
 }
@@ -130,15 +132,15 @@ inline void cross_attention_backward(cpu& backend, const cross_attention_shape& 
                                      input<float, 2> key_value, input<float, 2> bias, input<float, 2> y,
                                      input<float, 3> log_sum_exp, input<float, 2> dy, output<float, 2> dquery,
                                      output<float, 2> dkey_value, output<float, 2> dbias) {
-  const index dim = shape.dim(), tasks = shape.batch * shape.heads, padded = head_pair::padded_bias(shape.span);
-  const index cost = 10 * shape.head_dim * (shape.queries * std::min(shape.span, shape.keys) + shape.keys);
+  const index_type dim = shape.dim(), tasks = shape.batch * shape.heads, padded = head_pair::padded_bias(shape.span);
+  const index_type cost = 10 * shape.head_dim * (shape.queries * std::min(shape.span, shape.keys) + shape.keys);
   float* dbias_of_tasks = backend.shared_memory(tasks * padded);  // each reversed, with space around it
   std::fill_n(dbias_of_tasks, tasks * padded, 0.f);
-  backend.parallel_numbered(tasks, cost, [&](int thread, index begin, index end) {
-    for (index task = begin; task < end; ++task) {
+  backend.parallel_numbered(tasks, cost, [&](int thread, index_type begin, index_type end) {
+    for (index_type task = begin; task < end; ++task) {
       const head_pair p(shape, task);
-      const index packed = p.keys.packed_size(), width = p.keys.padded_width, tile = head_pair::tile * width;
-      const index vectors = width / vector::lanes, table = head_pair::tile * p.most_columns();
+      const index_type packed = p.keys.packed_size(), width = p.keys.padded_width, tile = head_pair::tile * width;
+      const index_type vectors = width / vector::lanes, table = head_pair::tile * p.most_columns();
       const auto [keys, dkeys, dvalues, keys_transposed, values_transposed, queries, dmixed, mixed, dqueries, weights,
                   dscores, reversed] =
           backend.thread_pieces(
@@ -155,14 +157,14 @@ inline void cross_attention_backward(cpu& backend, const cross_attention_shape& 
 
       p.for_each_tile([&, keys = keys, dkeys = dkeys, dvalues = dvalues, keys_transposed = keys_transposed,
                        values_transposed = values_transposed, queries = queries, dmixed = dmixed, mixed = mixed,
-                       dqueries = dqueries, weights = weights, dscores = dscores,
-                       reversed = reversed](index first, index rows, index first_key, index columns) {
+                       dqueries = dqueries, weights = weights, dscores = dscores, reversed = reversed](
+                          index_type first, index_type rows, index_type first_key, index_type columns) {
         p.gather(query.data + p.queries.channel, dim, first, p.queries.scale, queries);
         p.gather(dy.data + p.queries.channel, dim, first, 1, dmixed);
         p.gather(y.data + p.queries.channel, dim, first, 1, mixed);
         p.product_with_transposed(queries, keys_transposed, first_key, columns, weights);
         p.product_with_transposed(dmixed, values_transposed, first_key, columns, dscores);
-        for (index i = 0; i < rows; ++i) {
+        for (index_type i = 0; i < rows; ++i) {
           float* row = weights + i * columns;
           float* gradient = dscores + i * columns;
           const query_columns own(shape, first + i, first_key);
@@ -175,59 +177,60 @@ inline void cross_attention_backward(cpu& backend, const cross_attention_shape& 
         }
         std::fill_n(weights + rows * columns, (head_pair::tile - rows) * columns, 0.f);
         std::fill_n(dscores + rows * columns, (head_pair::tile - rows) * columns, 0.f);
-        const index key_rows = first_key * width;
+        const index_type key_rows = first_key * width;
         small_product<update::replace>(head_pair::tile, vectors, columns, dscores, columns, 1, keys + key_rows, width,
                                        vector::lanes, dqueries, width);
         small_product<update::add>(columns, vectors, head_pair::tile, dscores, 1, columns, queries, width,
                                    vector::lanes, dkeys + key_rows, width);
         small_product<update::add>(columns, vectors, head_pair::tile, weights, 1, columns, dmixed, width, vector::lanes,
                                    dvalues + key_rows, width);
-        for (index i = 0; i < rows; ++i) {
+        for (index_type i = 0; i < rows; ++i) {
           scale_row(p.queries.scale, width, dqueries + i * width);
           add_row(dqueries + i * width, dquery.data + p.queries.row(first + i) * dim + p.queries.channel,
                   p.queries.width);
         }
       });
-      for (index j = 0; j < p.keys.count; ++j) {
+      for (index_type j = 0; j < p.keys.count; ++j) {
         float* out = dkey_value.data + p.keys.row(j) * 2 * dim + p.keys.channel;
         add_row(dkeys + j * width, out, p.keys.width);
         add_row(dvalues + j * width, out + dim, p.keys.width);
       }
     }
   });
-  for (index task = 0; task < tasks; ++task) {
+  for (index_type task = 0; task < tasks; ++task) {
     const float* last = dbias_of_tasks + task * padded + vector::lanes + shape.span - 1;
     float* own = dbias.data + task % shape.heads * shape.span;
-    for (index distance = 0; distance < shape.span; ++distance) own[distance] += last[-distance];
+    for (index_type distance = 0; distance < shape.span; ++distance) own[distance] += last[-distance];
   }
 }
 
-inline void cross_attention_step(cpu& backend, const cross_attention_shape& shape, index count, input<float, 2> query,
-                                 input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
+inline void cross_attention_step(cpu& backend, const cross_attention_shape& shape, index_type count,
+                                 input<float, 2> query, input<float, 3> ring, input<float, 2> bias, output<float, 2> y,
                                  output<float, 3> log_sum_exp, update mode) {
   const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
-  const index dim = shape.dim(), width = shape.head_dim, seen = std::min(count, shape.span);
+  const index_type dim = shape.dim(), width = shape.head_dim, seen = std::min(count, shape.span);
   const auto [score, mixed] = backend.thread_pieces(0, std::array{seen, width});
-  for (index b = 0; b < shape.batch; ++b)
-    for (index h = 0; h < shape.heads; ++h) {
+  for (index_type b = 0; b < shape.batch; ++b)
+    for (index_type h = 0; h < shape.heads; ++h) {
       const float* own_query = query.data + b * dim + h * width;
-      const auto key = [&](index distance) {
+      const auto key = [&](index_type distance) {
         return ring.data + (b * shape.span + (count - 1 - distance) % shape.span) * 2 * dim + h * width;
       };
       float largest = -std::numeric_limits<float>::infinity(), sum = 0;
-      for (index j = 0; j < seen; ++j) {
+      for (index_type j = 0; j < seen; ++j) {
         const float* own_key = key(j);
         vector::floats total{};
-        vector::for_each(width, [&](index e, auto load, auto) { total += load(own_query + e) * load(own_key + e); });
+        vector::for_each(width,
+                         [&](index_type e, auto load, auto) { total += load(own_query + e) * load(own_key + e); });
         score[j] = vector::sum(total) * scale + bias.data[h * shape.span + j];
         largest = std::max(largest, score[j]);
       }
       std::fill_n(mixed, width, 0.f);
-      for (index j = 0; j < seen; ++j) {
+      for (index_type j = 0; j < seen; ++j) {
         const float weight = std::exp(score[j] - largest);
         const float* value = key(j) + dim;
         sum += weight;
-        vector::for_each(width, [&, mixed = mixed](index e, auto load, auto store) {
+        vector::for_each(width, [&, mixed = mixed](index_type e, auto load, auto store) {
           store(mixed + e, load(mixed + e) + weight * load(value + e));
         });
       }

@@ -2,7 +2,7 @@
 // Shapes: [N] in, [N] out; random words in groups of 64, those of 16 blocks.
 // Source: backend/backend.hpp; the generator is that of core/random.hpp, on vectors.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
 /// A word in the lower half of each lane; what the upper half holds does not count.
 using wide_words = std::uint64_t __attribute__((vector_size(STRATA_VECTOR_BYTES)));
@@ -40,7 +40,7 @@ STRATA_ALWAYS_INLINE void philox_of(wide_words (&counter)[4], std::uint64_t seed
 }
 
 /// Group `group` of the words that decide: 16 first words, 16 second ones, and so on.
-STRATA_ALWAYS_INLINE void draw_words(const dropout_mask& mask, index group, std::uint32_t (&drawn)[64]) {
+STRATA_ALWAYS_INLINE void draw_words(const dropout_mask& mask, index_type group, std::uint32_t (&drawn)[64]) {
   for (int part = 0; part < 16; part += vector::lanes) {
     const std::uint64_t first = static_cast<std::uint64_t>(group) * 16 + static_cast<std::uint64_t>(part);
     wide_words block{};
@@ -58,17 +58,17 @@ STRATA_ALWAYS_INLINE void draw_words(const dropout_mask& mask, index group, std:
 }
 
 inline void dropout(cpu& backend, const dropout_mask& mask, input<float, 1> x, output<float, 1> y, update mode) {
-  constexpr index group = 64;
+  constexpr index_type group = 64;
   const float scale = static_cast<float>(mask.scale());
   const std::uint32_t threshold = mask.threshold();
   const bool adds = mode == update::add;
-  backend.parallel((y.size() + group - 1) / group, 4 * group, [&](index begin, index end) {
-    for (index g = begin; g < end; ++g) {
+  backend.parallel((y.size() + group - 1) / group, 4 * group, [&](index_type begin, index_type end) {
+    for (index_type g = begin; g < end; ++g) {
       std::uint32_t drawn[group];
       draw_words(mask, g, drawn);
       const float* from = x.data + g * group;
       float* to = y.data + g * group;
-      vector::for_each(std::min(group, y.size() - g * group), [&](index n, auto load, auto store) {
+      vector::for_each(std::min(group, y.size() - g * group), [&](index_type n, auto load, auto store) {
         words decide;
         std::memcpy(&decide, drawn + n, sizeof decide);
         const vector::floats kept = decide >= threshold ? load(from + n) * scale : vector::floats{};

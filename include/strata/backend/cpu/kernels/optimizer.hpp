@@ -2,16 +2,17 @@
 // Shapes: [N] flat buffers.
 // Source: backend/backend.hpp.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
 inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> result) {
-  constexpr index block = 4096;  // short sums in float, long ones in double
+  constexpr index_type block = 4096;  // short sums in float, long ones in double
   thread_sums sums(backend);
-  backend.parallel_numbered((x.size() + block - 1) / block, block, [&](int thread, index begin, index end) {
-    for (index b = begin; b < end; ++b) {
+  backend.parallel_numbered((x.size() + block - 1) / block, block, [&](int thread, index_type begin, index_type end) {
+    for (index_type b = begin; b < end; ++b) {
       const float* from = x.data + b * block;
-      sums[thread] += static_cast<double>(sum_over(
-          std::min(block, x.size() - b * block), [&](index n, auto load) { return load(from + n) * load(from + n); }));
+      sums[thread] += static_cast<double>(sum_over(std::min(block, x.size() - b * block), [&](index_type n, auto load) {
+        return load(from + n) * load(from + n);
+      }));
     }
   });
   result(0) = static_cast<float>(sums.total());
@@ -19,7 +20,7 @@ inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> resul
 
 inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,
                  output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
-  for (index n = 0; n < measures.size(); ++n)
+  for (index_type n = 0; n < measures.size(); ++n)
     if (!std::isfinite(measures(n))) return;
   const adam_constants constants(settings, static_cast<double>(measures(0)));
   const float beta1 = static_cast<float>(settings.beta1), beta2 = static_cast<float>(settings.beta2);
@@ -33,11 +34,11 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
   const float coupled = settings.decoupled ? 0.f : static_cast<float>(settings.weight_decay);
   const float decoupled = settings.decoupled ? static_cast<float>(settings.weight_decay) : 0.f;
 
-  const auto update_range = [&](index first, index count, float coupled_decay, float decoupled_decay) {
+  const auto update_range = [&](index_type first, index_type count, float coupled_decay, float decoupled_decay) {
     backend.parallel(
         count, 16,
-        [=](index begin, index end) {
-          vector::for_each(end - begin, [=](index n, auto load, auto store) {
+        [=](index_type begin, index_type end) {
+          vector::for_each(end - begin, [=](index_type n, auto load, auto store) {
             float* w = weight.data + first + begin + n;
             float* m = first_moment.data + first + begin + n;
             float* v = second_moment.data + first + begin + n;

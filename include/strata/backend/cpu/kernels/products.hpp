@@ -2,36 +2,36 @@
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N]; dy [R,N] -> dbias [N].
 // Source: own.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-inline constexpr index read_ahead = 4096;  // bytes
+inline constexpr index_type read_ahead = 4096;  // bytes
 
 /// y[r, first..last) = or += scale[n] (x[r] . weight[n]) + bias[n], for `Rows` rows; no scale is 1. One weight after the
 /// other, so that memory is read in its order.
 template <int Rows, class Weight>
 inline void dot_rows(view<const float, 2> x, view<const Weight, 2> weight, view<const float, 1> scale,
-                     view<const float, 1> bias, view<float, 2> y, update mode, index first, index last) {
-  const index depth = x.shape[1], width = y.shape[1];
+                     view<const float, 1> bias, view<float, 2> y, update mode, index_type first, index_type last) {
+  const index_type depth = x.shape[1], width = y.shape[1];
   constexpr int chains = Rows == 1 ? 4 : 2;                                      // sums that do not wait for each other
   constexpr int line = 64 / (vector::lanes * static_cast<int>(sizeof(Weight)));  // vectors of weights
   constexpr int steps = line > chains ? line : chains;
-  for (index n = first; n < last; ++n) {
+  for (index_type n = first; n < last; ++n) {
     const Weight* w = weight.data + n * depth;
     vector::floats total[Rows][chains]{};
-    index k = 0;
+    index_type k = 0;
     for (; k + steps * vector::lanes <= depth; k += steps * vector::lanes) {
       // Floats come fast enough as it is; conversions leave the processor too little time to look ahead.
       if constexpr (sizeof(Weight) < sizeof(float))
         __builtin_prefetch(reinterpret_cast<const char*>(w + k) + read_ahead);
       STRATA_UNROLL
       for (int step = 0; step < steps; ++step) {
-        const index at = k + step * vector::lanes;
+        const index_type at = k + step * vector::lanes;
         const vector::floats value = vector::load(w + at);
         STRATA_UNROLL
         for (int r = 0; r < Rows; ++r) total[r][step % chains] += value * vector::load(x.data + r * depth + at);
       }
     }
-    vector::for_each(depth - k, [&](index rest, auto load, auto) {
+    vector::for_each(depth - k, [&](index_type rest, auto load, auto) {
       const vector::floats value = load(w + k + rest);
       STRATA_UNROLL
       for (int r = 0; r < Rows; ++r) total[r][0] += value * load(x.data + r * depth + k + rest);
@@ -48,7 +48,7 @@ inline void dot_rows(view<const float, 2> x, view<const Weight, 2> weight, view<
 template <class Weight>
 inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const Weight, 2> weight,
                             view<const float, 1> scale, view<const float, 1> bias, view<float, 2> y, update mode) {
-  backend.parallel(weight.shape[0], weight.shape[1], [&](index begin, index end) {
+  backend.parallel(weight.shape[0], weight.shape[1], [&](index_type begin, index_type end) {
     switch (x.shape[0]) {
       case 0:
         return;
@@ -67,10 +67,10 @@ inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const Wei
 /// y[N,K] = scale[n] weight[N,K]; no scale is 1.
 template <class Weight>
 inline void unpack(cpu& backend, view<const Weight, 2> weight, view<const float, 1> scale, view<float, 2> y) {
-  const index depth = weight.shape[1];
-  backend.parallel(weight.shape[0], depth, [&](index begin, index end) {
-    for (index n = begin; n < end; ++n)
-      vector::for_each(depth, [&](index k, auto load, auto store) {
+  const index_type depth = weight.shape[1];
+  backend.parallel(weight.shape[0], depth, [&](index_type begin, index_type end) {
+    for (index_type n = begin; n < end; ++n)
+      vector::for_each(depth, [&](index_type k, auto load, auto store) {
         store(y.data + n * depth + k, load(weight.data + n * depth + k) * (scale ? scale(n) : 1.f));
       });
   });
@@ -81,12 +81,12 @@ inline void add_column_sums(cpu& backend, view<const float, 2> dy, view<float, 1
   const auto [rows, width] = dy.shape;
   backend.parallel(
       width, rows,
-      [&, rows = rows, width = width](index begin, index end) {
-        for (index r = 0; r < rows; ++r) {
+      [&, rows = rows, width = width](index_type begin, index_type end) {
+        for (index_type r = 0; r < rows; ++r) {
           const float* from = dy.data + r * width + begin;
           float* to = dbias.data + begin;
           vector::for_each(end - begin,
-                           [&](index n, auto load, auto store) { store(to + n, load(to + n) + load(from + n)); });
+                           [&](index_type n, auto load, auto store) { store(to + n, load(to + n) + load(from + n)); });
         }
       },
       vector::lanes);
@@ -96,8 +96,8 @@ inline void add_column_sums(cpu& backend, view<const float, 2> dy, view<float, 1
 inline void round_to_bfloat16(cpu& backend, input<float, 1> x, output<float, 1> y) {
   backend.parallel(
       y.size(), 2,
-      [&](index begin, index end) {
-        vector::for_each(end - begin, [&](index n, auto load, auto store) {
+      [&](index_type begin, index_type end) {
+        vector::for_each(end - begin, [&](index_type n, auto load, auto store) {
           store(y.data + begin + n, vector::nearest_bfloat16(load(x.data + begin + n)));
         });
       },

@@ -2,7 +2,7 @@
 // Shapes: `lanes` floats.
 // Source: compilers' vector extensions; exp after Cephes' expf, erf by the rational approximation that Eigen uses.
 
-namespace strata::kernels::STRATA_INSTRUCTIONS::vector {
+namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS::vector {
 
 inline constexpr int lanes = STRATA_VECTOR_BYTES / static_cast<int>(sizeof(float));
 using floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES)));
@@ -41,12 +41,12 @@ STRATA_ALWAYS_INLINE floats load(const std::int8_t* from) {
 }
 /// The first `count` lanes; the others are 0.
 template <class T>
-STRATA_ALWAYS_INLINE floats load_part(const T* from, index count) {
+STRATA_ALWAYS_INLINE floats load_part(const T* from, index_type count) {
   T x[lanes]{};
   std::memcpy(x, from, static_cast<std::size_t>(count) * sizeof(T));
   return load(x);
 }
-STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index count) {
+STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index_type count) {
   std::memcpy(to, &x, static_cast<std::size_t>(count) * sizeof(float));
 }
 STRATA_ALWAYS_INLINE floats all(float x) { return x - floats{}; }
@@ -179,23 +179,23 @@ struct store_whole {
   STRATA_ALWAYS_INLINE void operator()(float* to, floats x) const { store(to, x); }
 };
 struct load_first {
-  index count;
+  index_type count;
   template <class T>
   STRATA_ALWAYS_INLINE floats operator()(const T* from) const {
     return load_part(from, count);
   }
 };
 struct store_first {
-  index count;
+  index_type count;
   STRATA_ALWAYS_INLINE void operator()(float* to, floats x) const { store_part(to, x, count); }
 };
 
 /// Calls `body(offset, load, store)` over [0, count): whole vectors first, then one part.
 template <class Body>
-STRATA_ALWAYS_INLINE void for_each(index count, Body body) {
-  index n = 0;
+STRATA_ALWAYS_INLINE void for_each(index_type count, Body body) {
+  index_type n = 0;
   for (; n + lanes <= count; n += lanes) body(n, load_whole{}, store_whole{});
-  if (const index rest = count - n; rest > 0) body(n, load_first{rest}, store_first{rest});
+  if (const index_type rest = count - n; rest > 0) body(n, load_first{rest}, store_first{rest});
 }
 
 }  // namespace strata::kernels::STRATA_INSTRUCTIONS::vector
