@@ -46,6 +46,11 @@ std::string readable_name(const char* mangled) {
                                                          &std::free);
   constexpr std::string_view result = "void ", ours = "strata::", device = "device::", nothing = "<void>";
   std::string name = text == nullptr ? "" : text.get();
+  // The inline namespace is named by the flags of the compiler.
+  for (std::size_t at = 0; (at = name.find(ours, at)) != std::string::npos;) {
+    at += ours.size();
+    name.erase(at, name.find("::", at) + 2 - at);
+  }
   if (!name.starts_with(std::string(result) + std::string(ours) + std::string(device))) return "";
   // The parameters are what the last closing bracket ends.
   std::size_t begin = name.rfind(')');
