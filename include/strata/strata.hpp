@@ -5,7 +5,7 @@
 
 // clang-format off
 #include <strata/config/level.hpp>
-#include <strata/config/model_defaults.hpp>
+#include <strata/config/description.hpp>
 #include <strata/config/rules.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/config/presets.hpp>

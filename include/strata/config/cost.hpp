@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <tuple>
 
 #include <strata/config/facts.hpp>
 #include <strata/model/activations.hpp>
@@ -14,9 +13,11 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Config>
+/// Of the model that `D` describes, learning from `Learns`: a list of losses, or `inference`.
+template <const auto& D, class Learns = default_losses>
 struct cost {
-  using F = facts<Config>;
+  using F = facts<D>;
+  using losses_type = losses_of<Learns>;
 
  private:
   static constexpr double compress_flops(const level_facts& level) {
@@ -57,7 +58,7 @@ struct cost {
 
  public:
   /// Numbers that training learns.
-  static constexpr index_type parameters = strata::parameters<Config>::count;
+  static constexpr index_type parameters = strata::parameters<D, Learns>::count;
 
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out; `merge` as in
   /// `forward_options`.
@@ -75,23 +76,23 @@ struct cost {
     }
     if (F::hourglass && merge)
       flops += static_cast<double>(batch) * upsample_flops(F::levels[F::coarse], F::embedding_dim, tokens);
-    if (F::merges && merge) flops += F::depth * chosen_merge<Config>.forward_flops(batch, tokens);
+    if (F::merges && merge) flops += F::depth * chosen_merge<D>.forward_flops(batch, tokens);
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
 
   /// FLOPs of one training step with all losses of the description; backward takes twice those of forward, but for losses.
-  static constexpr double training_flops(index_type batch, index_type tokens, bool merge = true) {
-    const double losses = []<class... Loss>(std::tuple<Loss...>*, index_type b, index_type t) {
-      return (0.0 + ... + Loss::head_flops(b, t));
-    }(static_cast<loss_list<Config>*>(nullptr), batch, tokens);
-    return 3 * forward_flops(batch, tokens, merge) + losses;
+  static constexpr double training_flops(index_type batch, index_type tokens, bool merge = true,
+                                         const losses_type& losses = {}) {
+    double flops = 3 * forward_flops(batch, tokens, merge);
+    losses.of_model(F::model).for_each([&](const auto& loss) { flops += loss.head_flops(batch, tokens); });
+    return flops;
   }
   static constexpr double training_flops_per_token =
       training_flops(1, F::max_length) / static_cast<double>(F::max_length);
 
   /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
   static constexpr double inference_flops_per_token = [] {
-    double flops = head_flops() + (F::merges ? F::depth * chosen_merge<Config>.step_flops() : 0);
+    double flops = head_flops() + (F::merges ? F::depth * chosen_merge<D>.step_flops() : 0);
     if (F::hourglass) flops += upsample_step_flops(F::levels[F::coarse], F::embedding_dim);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
@@ -107,15 +108,16 @@ struct cost {
   /// Bytes of activations (scratch and token ids included) that a model holds for this batch and length.
   static constexpr std::size_t activation_bytes(index_type batch, index_type tokens,
                                                 activation_use use = activation_use::training,
-                                                std::size_t scalar_bytes = sizeof(float)) {
-    const auto plan = plan_activations<Config>(batch, tokens, use);
+                                                std::size_t scalar_bytes = sizeof(float),
+                                                const losses_type& losses = {}, dropout_rates dropout = {}) {
+    const auto plan = plan_activations<D>(losses.of_model(F::model), batch, tokens, use, dropout);
     return static_cast<std::size_t>(plan.memory_size + plan.scratch_size) * scalar_bytes +
            static_cast<std::size_t>(plan.targets_size + 2 * batch * tokens) * sizeof(token);
   }
 
   /// Bytes that incremental generation of `batch` texts remembers, whatever their length.
   static constexpr std::size_t cache_bytes(index_type batch, std::size_t scalar_bytes = sizeof(float)) {
-    return static_cast<std::size_t>(plan_cache<Config>(batch).size) * scalar_bytes;
+    return static_cast<std::size_t>(plan_cache<D>(batch).size) * scalar_bytes;
   }
 };
 

@@ -6,17 +6,16 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <iterator>
+#include <span>
 #include <string_view>
 
+#include <strata/config/description.hpp>
 #include <strata/config/level.hpp>
-#include <strata/config/model_defaults.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
 
-/// One level with every default resolved. Layers take this, so they compile once a backend and not once a
-/// model.
+/// One level with every default resolved. Layers take this, so they compile once a backend and not once a model.
 struct level_facts {
   int compression = 1;
   int stride = 1;
@@ -35,7 +34,6 @@ struct level_facts {
   int first_channel = 0;            ///< where this level starts in the concatenation of all levels
   bool receives = false;            ///< whether the merge after every layer adds to this level
   int attention_of = 0;             ///< the level whose attention weights this one uses; itself unless they are shared
-  double attention_dropout = 0, feed_forward_dropout = 0;
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
@@ -48,40 +46,137 @@ struct level_facts {
   constexpr bool routed() const { return heavy_hidden > 0; }
 };
 
-/// The constants of a model description.
-template <class Config>
-struct facts {
-  static constexpr int level_count = static_cast<int>(std::size(Config::levels));
-  static constexpr int depth = Config::depth;
-  static constexpr int vocabulary = Config::vocabulary;
-  static constexpr int max_length = Config::max_length;
-  static constexpr int ignore_index = Config::ignore_index;
-  static constexpr bool logits_from_all = Config::logits == logits_source::all_levels;
-  static constexpr bool drops =
-      Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0;
+/// One entry a level, in parts that compile once for all models.
+template <class T>
+using each_level = std::array<T, most_levels>;
 
-  /// Whether the description names this loss; cross-entropy needs no name.
-  static constexpr bool names_loss(std::string_view name) {
-    return std::find(std::begin(Config::losses), std::end(Config::losses), name) != std::end(Config::losses);
+/// What merges and losses know of the model. The library fills it in.
+struct model_facts {
+  std::span<const level_facts> levels = {};
+  int vocabulary = 0;
+  int embedding_dim = 0;                          ///< D, the width of the token embedding
+  std::span<const std::string_view> losses = {};  ///< names of all losses that the model learns from
+
+  /// Widths of all levels together.
+  constexpr index_type concatenated_dim() const { return levels.back().first_channel + levels.back().dim; }
+  /// Whether level `l` receives at token `position`, where a strided level may have no position.
+  constexpr bool receives_at(std::size_t l, index_type position) const {
+    return levels[l].receives && position % levels[l].stride == 0;
   }
+  constexpr bool has_loss(std::string_view name) const {
+    return std::find(losses.begin(), losses.end(), name) != losses.end();
+  }
+};
 
-  /// In an hourglass layers run on one level each, elsewhere on all, with a merge after each layer.
-  static constexpr bool hourglass = Config::fine_layers.any();
-  static constexpr bool merges = level_count > 1 && !hourglass;
-  static constexpr bool upsamples_by_attention = Config::fine_layers.upsampling == upsampling_kind::attention;
+/// What follows from a description, at compile time or at run time. Every function stays within bounds whatever the description
+/// says, so that a broken rule is the only error.
+namespace derived {
+
+template <class Merge>
+constexpr int level_count(const basic_description<Merge>& d) {
+  return std::clamp(d.levels.size(), 1, most_levels);
+}
+/// In an hourglass every layer runs on one level, elsewhere on all levels, with a merge after each layer.
+template <class Merge>
+constexpr bool hourglass(const basic_description<Merge>& d) {
+  return d.fine_layers.any();
+}
+template <class Merge>
+constexpr bool merges(const basic_description<Merge>& d) {
+  return level_count(d) > 1 && !hourglass(d);
+}
+/// The compressed level of an hourglass.
+template <class Merge>
+constexpr int coarse(const basic_description<Merge>& d) {
+  return hourglass(d) && d.levels[0].compression == 1 ? 1 : 0;
+}
+template <class Merge>
+constexpr int predicting_level(const basic_description<Merge>& d) {
+  if (d.predicting_level >= 0) return std::min(d.predicting_level, level_count(d) - 1);
+  int best = 0;
+  for (int l = 1; l < level_count(d); ++l)
+    if (d.levels[l].compression < d.levels[best].compression) best = l;
+  return best;
+}
+/// D, the width of the token embedding: that of the widest level, in an hourglass of the fine one.
+template <class Merge>
+constexpr int embedding_dim(const basic_description<Merge>& d) {
+  if (hourglass(d)) return d.levels[1 - coarse(d)].dim;
+  int widest = 0;
+  for (const level& each : d.levels) widest = std::max(widest, each.dim);
+  return widest;
+}
+/// Whether the merge after every layer adds to level `l`.
+template <class Merge>
+constexpr bool receives(const basic_description<Merge>& d, int l) {
+  for (const int chosen : d.receiving_levels)
+    if (chosen == l || chosen == every_level || (chosen == the_predicting_level && l == predicting_level(d)))
+      return true;
+  return false;
+}
+/// The first level whose attention weights level `l` uses.
+template <class Merge>
+constexpr int attention_of(const basic_description<Merge>& d, int l) {
+  for (int earlier = 0; d.share_attention && earlier < l; ++earlier)
+    if (d.levels[earlier].can_share_attention(d.levels[l])) return earlier;
+  return l;
+}
+template <class Merge>
+constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
+  each_level<level_facts> result{};
+  int channel = 0;
+  for (int l = 0; l < level_count(d); ++l) {
+    const level& given = d.levels[l];
+    const int compression = std::max(1, given.compression), stride = std::max(1, given.stride);
+    const int own_length = d.max_length / compression;
+    const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
+    const bool full = given.window == full_attention || given.window > own_length, routed = given.routing.capacity > 0;
+    const int span = full ? (d.max_length + compression - 1) / compression : (window == 0 ? 0 : window + 1);
+    const bool upsamples_by_attention = d.fine_layers.upsampling == upsampling_kind::attention && given.compression > 1;
+    result[static_cast<std::size_t>(l)] = {
+        .compression = compression,
+        .stride = stride,
+        .dilation = compression / stride,
+        .dim = given.dim,
+        .heads = given.heads,
+        .head_dim = given.head_dim,
+        .span = span,
+        .linear_compression = hourglass(d) && given.compression > 1 && given.compressor != compressor_kind::attention,
+        .pools = given.compressor == compressor_kind::attention,
+        .upsample_span = upsamples_by_attention ? (span > 0 ? span : 1) : 0,
+        .full = full,
+        .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
+        .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
+        .capacity = given.routing.capacity,
+        .first_channel = channel,
+        .receives = receives(d, l),
+        .attention_of = attention_of(d, l)};
+    channel += given.dim;
+  }
+  return result;
+}
+
+}  // namespace derived
+
+/// The constants of the model that `D` describes.
+template <const auto& D>
+struct facts {
+  static constexpr int level_count = derived::level_count(D);
+  static constexpr int depth = D.depth;
+  static constexpr int vocabulary = D.vocabulary;
+  static constexpr int max_length = D.max_length;
+  static constexpr bool logits_from_all = D.logits == logits_source::all_levels;
+  static constexpr bool hourglass = derived::hourglass(D);
+  static constexpr bool merges = derived::merges(D);
   /// Where the fine stream takes up the coarse one; -1 where there is none.
-  static constexpr int upsample_layer = hourglass ? depth - Config::fine_layers.after : -1;
-  static constexpr int coarse = [] {
-    int l = 0;
-    while (hourglass && Config::levels[l].compression == 1) ++l;
-    return l;
-  }();
+  static constexpr int upsample_layer = hourglass ? depth - D.fine_layers.after : -1;
+  static constexpr int coarse = derived::coarse(D);
   static constexpr int fine = hourglass ? 1 - coarse : 0;
   /// The first layer that runs on level `l`.
-  static constexpr int first_layer(int l) { return hourglass && l == coarse ? Config::fine_layers.before : 0; }
+  static constexpr int first_layer(int l) { return hourglass && l == coarse ? D.fine_layers.before : 0; }
   static constexpr bool runs(int layer, int l) {
     if (!hourglass) return true;
-    return (l == coarse) == (layer >= Config::fine_layers.before && layer < upsample_layer);
+    return (l == coarse) == (layer >= D.fine_layers.before && layer < upsample_layer);
   }
   /// How many layers run on level `l`.
   static constexpr int layers_of(int l) {
@@ -90,70 +185,20 @@ struct facts {
     return count;
   }
 
-  static constexpr int predicting_level = [] {
-    if (Config::predicting_level >= 0) return static_cast<int>(Config::predicting_level);
-    int best = 0;
-    for (int l = 1; l < level_count; ++l)
-      if (Config::levels[l].compression < Config::levels[best].compression) best = l;
-    return best;
-  }();
-  /// D, the width of the token embedding: that of the widest level, in an hourglass of the fine one.
-  static constexpr int embedding_dim = [] {
-    if (hourglass) return Config::levels[fine].dim;
-    int widest = 0;
-    for (const level& each : Config::levels) widest = each.dim > widest ? each.dim : widest;
-    return widest;
-  }();
+  static constexpr int predicting_level = derived::predicting_level(D);
+  static constexpr int embedding_dim = derived::embedding_dim(D);
   static constexpr int concatenated_dim = [] {
     int total = 0;
-    for (const level& each : Config::levels) total += each.dim;
+    for (const level& each : D.levels) total += each.dim;
     return total;
   }();
-  static constexpr int first_that_shares(int l) {
-    for (int earlier = 0; Config::share_attention && earlier < l; ++earlier)
-      if (Config::levels[earlier].can_share_attention(Config::levels[l])) return earlier;
-    return l;
-  }
-  /// Whether the merge after every layer adds to level `l`.
-  static constexpr bool receives(int l) {
-    for (int chosen : Config::receiving_levels)
-      if (chosen == l || chosen == every_level || (chosen == the_predicting_level && l == predicting_level))
-        return true;
-    return false;
-  }
   static constexpr std::array<level_facts, level_count> levels = [] {
-    std::array<level_facts, level_count> result{};
-    int channel = 0;
-    for (int l = 0; l < level_count; ++l) {
-      const level& given = Config::levels[l];
-      const int own_length = max_length / given.compression;
-      const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
-      const bool full = given.attends_to_all(max_length), routed = given.routing.capacity > 0;
-      const int span = full ? given.reach(max_length) : (window == 0 ? 0 : window + 1);
-      result[l] = {
-          .compression = given.compression,
-          .stride = given.stride,
-          .dilation = given.compression / given.stride,
-          .dim = given.dim,
-          .heads = given.heads,
-          .head_dim = given.head_dim,
-          .span = span,
-          .linear_compression = hourglass && given.compression > 1 && given.compressor != compressor_kind::attention,
-          .pools = given.compressor == compressor_kind::attention,
-          .upsample_span = upsamples_by_attention && given.compression > 1 ? (span > 0 ? span : 1) : 0,
-          .full = full,
-          .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),
-          .heavy_hidden = routed ? given.dim * given.feed_forward_multiple : 0,
-          .capacity = given.routing.capacity,
-          .first_channel = channel,
-          .receives = receives(l),
-          .attention_of = first_that_shares(l),
-          .attention_dropout = Config::attention_dropout,
-          .feed_forward_dropout = Config::feed_forward_dropout};
-      channel += given.dim;
-    }
-    return result;
+    const each_level<level_facts> all = derived::levels(D);
+    std::array<level_facts, level_count> own;
+    for (std::size_t l = 0; l < own.size(); ++l) own[l] = all[l];
+    return own;
   }();
+  static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim};
   static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
   /// Tokens that the longest convolution reads.

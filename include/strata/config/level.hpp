@@ -3,6 +3,9 @@
 // Source: docs/model.md.
 #pragma once
 
+#include <array>
+#include <string_view>
+
 #include <strata/core/platform.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -18,10 +21,12 @@ inline constexpr int automatic_window = -2;  ///< half of the level's own sequen
 struct feed_forward_routing {
   int light_multiple = 1;  ///< hidden width of the light branch over `dim`
   double capacity = 0;     ///< the part of the positions that may be selected, up to 1; 0: no routing
+  constexpr bool operator==(const feed_forward_routing&) const = default;
 };
 
 /// How a level's positions are made from the tokens they summarise.
 enum class compressor_kind { convolution, attention };
+constexpr std::array<std::string_view, 2> names_of(compressor_kind) { return {"convolution", "attention"}; }
 
 /// Describes one level. Everything is a compile-time constant of the model.
 struct level {
@@ -35,6 +40,7 @@ struct level {
   feed_forward_routing routing = {};
   compressor_kind compressor = compressor_kind::convolution;
 
+  constexpr bool operator==(const level&) const = default;
   /// Whether the attention is full: asked for, or a window that is longer than the level's own sequence.
   constexpr bool attends_to_all(int max_length) const {
     return window == full_attention || window > max_length / compression;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,7 @@ class parameter_plan {
     constexpr name(const char*) {}
     constexpr name operator+(const char*) const { return *this; }
     constexpr name operator+(int) const { return *this; }
+    constexpr name operator+(std::size_t) const { return *this; }
   };
 
   constexpr explicit parameter_plan(parameter_regions regions = {})
@@ -119,6 +121,7 @@ class parameter_table {
     name(std::string text) : std::string(std::move(text)) {}
     name operator+(const char* text) const { return static_cast<const std::string&>(*this) + std::string(text); }
     name operator+(int number) const { return static_cast<const std::string&>(*this) + std::to_string(number); }
+    name operator+(std::size_t number) const { return static_cast<const std::string&>(*this) + std::to_string(number); }
   };
 
   explicit parameter_table(parameter_regions regions) : plan_(regions) {}

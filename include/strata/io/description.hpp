@@ -1,74 +1,406 @@
-// A model description as one line of text, for checkpoints and messages.
-// Shapes: none.
-// Source: own.
+// A description as JSON, as C++, and read back; and what differs between the description of a file and that of a program.
+// Source: the keys are the names of the fields; docs/files.md.
 #pragma once
 
+#include <concepts>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
 #include <strata/config/facts.hpp>
 #include <strata/core/error.hpp>
+#include <strata/io/json.hpp>
 #include <strata/merges/merges.hpp>
 
 namespace strata::inline STRATA_ABI {
 
+// Fields as JSON ----------------------------------------------------------------------------------------------------
+
+/// An enumeration of which names_of(value) lists the names.
+template <class Kind>
+concept named_kind = std::is_enum_v<Kind> && requires(Kind kind) {
+  names_of(kind);
+};
+
+template <named_kind Kind>
+std::string_view name_of(Kind kind) {
+  return names_of(kind)[static_cast<std::size_t>(kind)];
+}
+
+/// The JSON of one field.
+template <class Field>
+nlohmann::json field_to_json(const Field& field) {
+  if constexpr (named_kind<Field>)
+    return std::string(name_of(field));
+  else
+    return field;
+}
+
+/// Reads one field; throws with `source`, the key and the value where it does not fit.
+template <class Field>
+void field_from_json(const nlohmann::json& value, std::string_view key, const std::string& source, Field& field) {
+  if constexpr (named_kind<Field>) {
+    const auto names = names_of(field);
+    std::string known;
+    for (std::size_t n = 0; n < names.size(); ++n) {
+      if (value.is_string() && value.get_ref<const std::string&>() == names[n]) {
+        field = static_cast<Field>(n);
+        return;
+      }
+      known.append(n == 0 ? "" : ", ").append(names[n]);
+    }
+    fail(source, ": ", detail::printable(key), " is ", detail::value_text(value), ", but must be one of ", known);
+  } else if constexpr (std::same_as<Field, bool>) {
+    require(value.is_boolean(), source, ": ", detail::printable(key), " is ", detail::value_text(value),
+            ", but must be true or false");
+    field = value.get<bool>();
+  } else {
+    field = to_number<Field>(value, key, source);
+  }
+}
+
+/// The options of a merge or a loss as a JSON object.
+template <class Part>
+nlohmann::json options_to_json(const Part& part) {
+  nlohmann::json object = nlohmann::json::object();
+  if constexpr (requires { Part::for_each_option(part, [](const char*, const auto&) {}); })
+    Part::for_each_option(part, [&](const char* key, const auto& value) { object[key] = field_to_json(value); });
+  return object;
+}
+/// Reads the options that `object` has; the others stay as they are.
+template <class Part>
+void options_from_json(const nlohmann::json& object, const std::string& source, Part& part) {
+  if constexpr (requires { Part::for_each_option(part, [](const char*, auto&) {}); })
+    Part::for_each_option(part, [&](const char* key, auto& value) {
+      if (const auto found = object.find(key); found != object.end()) field_from_json(*found, key, source, value);
+    });
+}
+
 namespace detail {
 
-template <class Facts>
-std::string receiving_levels() {
-  if (!Facts::merges) return "none";
-  std::string indices;
-  int count = 0;
-  for (int l = 0; l < Facts::level_count; ++l)
-    if (Facts::receives(l)) {
-      indices += to_text(" ", l);
-      ++count;
-    }
-  if (count == Facts::level_count) return "all";
-  return count == 1 && Facts::predicting.receives ? "predicting" : "levels" + indices;
+/// Numbers with a meaning of their own stand in JSON as words.
+struct named_number {
+  int number;
+  const char* json;
+  const char* cpp;
+};
+inline constexpr named_number windows[] = {{full_attention, "full", "strata::full_attention"},
+                                           {automatic_window, "automatic", "strata::automatic_window"}};
+inline constexpr named_number receivers[] = {{the_predicting_level, "predicting", "strata::the_predicting_level"},
+                                             {every_level, "every", "strata::every_level"}};
+inline constexpr named_number predictors[] = {{least_compressed, "least_compressed", "strata::least_compressed"}};
+
+template <class Names>
+nlohmann::json number_to_json(int number, const Names& names) {
+  for (const named_number& each : names)
+    if (each.number == number) return each.json;
+  return number;
+}
+template <class Names>
+int number_from_json(const nlohmann::json& value, std::string_view key, const std::string& source, const Names& names) {
+  std::string known;
+  for (const named_number& each : names) {
+    if (value.is_string() && value.get_ref<const std::string&>() == each.json) return each.number;
+    known.append(", ").append(printable(each.json));
+  }
+  require(value.is_number_integer(), source, ": ", printable(key), " is ", value_text(value), ", but must be a number",
+          known);
+  return to_number<int>(value, key, source, 0);
+}
+template <class Names>
+std::string number_to_cpp(int number, const Names& names) {
+  for (const named_number& each : names)
+    if (each.number == number) return each.cpp;
+  return std::to_string(number);
+}
+
+/// Calls visit(key, field) for every field of a level whose type says what it holds.
+template <class Level, class Visit>
+void for_each_field_of_level(Level& own, Visit visit) {
+  visit("compression", own.compression);
+  visit("stride", own.stride);
+  visit("dim", own.dim);
+  visit("heads", own.heads);
+  visit("head_dim", own.head_dim);
+  visit("feed_forward_multiple", own.feed_forward_multiple);
+  visit("compressor", own.compressor);
+}
+template <class Description, class Visit>
+void for_each_field_of_description(Description& own, Visit visit) {
+  visit("vocabulary", own.vocabulary);
+  visit("max_length", own.max_length);
+  visit("depth", own.depth);
+  visit("logits", own.logits);
+  visit("share_attention", own.share_attention);
+}
+template <class Object, class Fields, class Visit>
+void read_fields(const nlohmann::json& object, const std::string& source, Object& own, Fields fields, Visit more) {
+  require(object.is_object(), source, ": must be a JSON object, but is ", value_text(object));
+  const auto read = [&](const char* key, auto& field) {
+    if (const auto found = object.find(key); found != object.end()) field_from_json(*found, key, source, field);
+  };
+  fields(own, read);
+  more([&](const char* key, auto use) {
+    if (const auto found = object.find(key); found != object.end()) use(*found);
+  });
+}
+
+inline nlohmann::json level_to_json(const level& own) {
+  nlohmann::json object = nlohmann::json::object();
+  for_each_field_of_level(own, [&](const char* key, const auto& field) { object[key] = field_to_json(field); });
+  object["window"] = number_to_json(own.window, windows);
+  object["routing"] = {{"light_multiple", own.routing.light_multiple}, {"capacity", own.routing.capacity}};
+  return object;
+}
+inline level level_from_json(const nlohmann::json& object, const std::string& source) {
+  level own;
+  read_fields(
+      object, source, own, [](auto& level, auto visit) { for_each_field_of_level(level, visit); },
+      [&](auto found) {
+        found("window", [&](const auto& value) { own.window = number_from_json(value, "window", source, windows); });
+        found("routing", [&](const auto& value) {
+          read_fields(
+              value, source + ": routing", own.routing,
+              [](auto& routing, auto visit) {
+                visit("light_multiple", routing.light_multiple);
+                visit("capacity", routing.capacity);
+              },
+              [](auto) {});
+        });
+      });
+  // Products of these stay far from the largest int.
+  const auto check = [&](const char* key, int value, int most) {
+    require(value >= 0 && value <= most, source, ": ", printable(key), " is ", value, ", but must be from 0 to ", most);
+  };
+  check("compression", own.compression, 1 << 24);
+  check("stride", own.stride, 1 << 24);
+  check("dim", own.dim, 1 << 15);
+  check("heads", own.heads, 1 << 15);
+  check("head_dim", own.head_dim, 1 << 15);
+  check("feed_forward_multiple", own.feed_forward_multiple, 1 << 15);
+  check("routing.light_multiple", own.routing.light_multiple, 1 << 15);
+  return own;
+}
+
+inline std::string cpp_identifier(std::string_view name) {
+  std::string result;
+  for (const char each : name) {
+    const bool letter = (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || each == '_';
+    const bool digit = each >= '0' && each <= '9';
+    result += letter || (digit && !result.empty()) ? each : '_';
+  }
+  return result.empty() ? "model" : result;
 }
 
 }  // namespace detail
 
-/// Everything that changes what a model computes, the sizes of its tensors included.
-template <class Config>
-std::string describe() {
-  using F = facts<Config>;
-  std::string text = to_text("vocabulary ", F::vocabulary, ", max_length ", F::max_length, ", depth ", F::depth,
-                             ", predicting level ", F::predicting_level, ", merge into ", detail::receiving_levels<F>(),
-                             ", logits from ", F::logits_from_all ? "all" : "predicting");
-  if (F::merges && Config::merge != concatenate_merge::name)
-    text += to_text(", merge ", Config::merge, chosen_merge<Config>.options());
-  for (const level_facts& level : F::levels) {
-    text += to_text("; compression ", level.compression, ", stride ", level.stride, ", dim ", level.dim, ", heads ",
-                    level.heads, "x", level.head_dim, ", window ");
-    text += level.full ? "full" : std::to_string(level.span == 0 ? 0 : level.span - 1);
-    text += to_text(", hidden ", level.hidden);
-    if (level.pools) text += ", compressor attention";
-    if (level.routed()) text += to_text(", routed hidden ", level.heavy_hidden, ", capacity ", level.capacity);
+template <class Merge>
+nlohmann::json to_json(const basic_description<Merge>& own) {
+  nlohmann::json object = nlohmann::json::object();
+  detail::for_each_field_of_description(
+      own, [&](const char* key, const auto& field) { object[key] = field_to_json(field); });
+  object["merge"] = options_to_json(own.merge);
+  object["merge"]["name"] = std::string(Merge::name);
+  object["levels"] = nlohmann::json::array();
+  for (const level& each : own.levels) object["levels"].push_back(detail::level_to_json(each));
+  object["predicting_level"] = detail::number_to_json(own.predicting_level, detail::predictors);
+  object["receiving_levels"] = nlohmann::json::array();
+  for (const int each : own.receiving_levels)
+    object["receiving_levels"].push_back(detail::number_to_json(each, detail::receivers));
+  object["fine_layers"] = {{"before", own.fine_layers.before},
+                           {"after", own.fine_layers.after},
+                           {"upsampling", std::string(name_of(own.fine_layers.upsampling))}};
+  return object;
+}
+
+/// The name of the merge in the JSON of a description.
+inline std::string merge_name(const nlohmann::json& object) {
+  const auto merge = object.find("merge");
+  if (merge == object.end() || !merge->is_object()) return std::string(concatenate::name);
+  const auto name = merge->find("name");
+  return name != merge->end() && name->is_string() ? name->get<std::string>() : std::string(concatenate::name);
+}
+
+/// Reads a description whose merge is that of `Description`. Unknown keys are ignored; fields without a key keep their default.
+/// Throws with `source` where a value does not fit.
+template <class Description = description>
+Description description_from_json(const nlohmann::json& object, const std::string& source = "description") {
+  using namespace detail;
+  Description own;
+  using merge_type = std::remove_cvref_t<decltype(own.merge)>;
+  read_fields(
+      object, source, own, [](auto& description, auto visit) { for_each_field_of_description(description, visit); },
+      [&](auto found) {
+        found("merge", [&](const auto& value) {
+          require(value.is_object(), source, ": \"merge\" must be a JSON object, but is ", value_text(value));
+          require(merge_name(object) == merge_type::name, source, ": merge is '", merge_name(object), "', but '",
+                  merge_type::name, "' is asked for");
+          options_from_json(value, source + ": merge", own.merge);
+        });
+        found("levels", [&](const auto& value) {
+          require(value.is_array() && value.size() >= 1 && value.size() <= most_levels, source,
+                  ": \"levels\" must be an array of 1 to ", most_levels, " levels");
+          for (std::size_t l = 0; l < value.size(); ++l)
+            own.levels.push_back(level_from_json(value[l], to_text(source, ": level ", l)));
+        });
+        found("predicting_level", [&](const auto& value) {
+          own.predicting_level = number_from_json(value, "predicting_level", source, predictors);
+        });
+        found("receiving_levels", [&](const auto& value) {
+          require(value.is_array() && value.size() <= most_levels, source,
+                  ": \"receiving_levels\" must be an array of at most ", most_levels);
+          own.receiving_levels = {};
+          for (const auto& each : value)
+            own.receiving_levels.push_back(number_from_json(each, "receiving_levels", source, receivers));
+        });
+        found("fine_layers", [&](const auto& value) {
+          read_fields(
+              value, source + ": fine_layers", own.fine_layers,
+              [](auto& layers, auto visit) {
+                visit("before", layers.before);
+                visit("after", layers.after);
+                visit("upsampling", layers.upsampling);
+              },
+              [](auto) {});
+        });
+      });
+  require(own.max_length >= 1 && own.max_length <= 1 << 30, source, ": \"max_length\" is ", own.max_length,
+          ", but must be from 1 to ", 1 << 30);
+  return own;
+}
+
+// As C++ ------------------------------------------------------------------------------------------------------------
+
+/// The JSON of a description as C++ to paste into a program. Fields with their default are left out.
+inline std::string to_cpp(const nlohmann::json& object, std::string_view name = "model") {
+  using namespace detail;
+  // The merge may be one that this program does not know: its options are written as they stand in the file.
+  nlohmann::json plain = object;
+  plain.erase("merge");
+  const auto own = description_from_json<description>(plain);
+  const description defaults;
+  std::string merge = merge_name(object), text;
+  std::string fields;
+  const auto add = [&](std::string_view key, const std::string& value) {
+    fields.append(fields.empty() ? "\n    ." : ",\n    .").append(key).append(" = ").append(value);
+  };
+  if (own.vocabulary != defaults.vocabulary) add("vocabulary", std::to_string(own.vocabulary));
+  add("max_length", std::to_string(own.max_length));
+  add("depth", std::to_string(own.depth));
+  if (const auto found = object.find("merge"); found != object.end() && found->is_object()) {
+    std::string options;
+    for (const auto& [key, value] : found->items()) {
+      if (key == "name") continue;
+      const bool kind = value.is_string() && merge == level_attention::name && key == "direction";
+      options.append(options.empty() ? "" : "; ");
+      options.append(key).append(" ").append(kind ? value.get<std::string>() : value.dump());
+    }
+    if (merge == level_attention::name) {
+      level_attention given;
+      options_from_json(*found, "merge", given);
+      add("merge", to_text("{.window = ", given.window, ", .heads = ", given.heads, ", .head_dim = ", given.head_dim,
+                           ", .direction = strata::level_direction::", name_of(given.direction), "}"));
+    } else if (merge == level_shift::name) {
+      level_shift given;
+      options_from_json(*found, "merge", given);
+      add("merge", to_text("{.feed_forward_multiple = ", given.feed_forward_multiple, "}"));
+    } else if (!options.empty()) {
+      add("merge", "{/* " + options + " */}");
+    }
   }
-  if (F::names_loss("prophet_quantized")) {
-    constexpr prophet_quantized_options options = Config::prophet_quantized;
-    text += to_text("; prophet_quantized: ", options.books, " books of ", options.codes, " codes of width ",
-                    options.code_dim, ", of ",
-                    options.source == quantized_source::final_embeddings ? "final embeddings" : "compressed tokens");
+  std::string levels;
+  for (const level& each : own.levels) {
+    const level plain_level;
+    std::string inside;
+    const auto field = [&](const char* key, const std::string& value) {
+      inside.append(inside.empty() ? "." : ", .").append(key).append(" = ").append(value);
+    };
+    if (each.compression != 1) field("compression", std::to_string(each.compression));
+    if (each.stride != 1) field("stride", std::to_string(each.stride));
+    field("dim", std::to_string(each.dim));
+    field("heads", std::to_string(each.heads));
+    field("head_dim", std::to_string(each.head_dim));
+    if (each.window != automatic_window) field("window", number_to_cpp(each.window, windows));
+    if (each.feed_forward_multiple != plain_level.feed_forward_multiple)
+      field("feed_forward_multiple", std::to_string(each.feed_forward_multiple));
+    if (each.routing != plain_level.routing)
+      field("routing", to_text("{.light_multiple = ", each.routing.light_multiple,
+                               ", .capacity = ", digits(each.routing.capacity), "}"));
+    if (each.compressor != plain_level.compressor)
+      field("compressor", to_text("strata::compressor_kind::", name_of(each.compressor)));
+    levels.append(levels.empty() ? "" : ",\n               ").append("{").append(inside).append("}");
   }
-  if (F::hourglass)
-    text += to_text("; hourglass of ", Config::fine_layers.before, " + ", Config::fine_layers.after, " fine layers",
-                    F::upsamples_by_attention ? ", lengthened by attention" : "");
-  if (Config::share_attention) text += "; attention weights shared";
-  if (Config::embedding_dropout > 0 || Config::attention_dropout > 0 || Config::feed_forward_dropout > 0)
-    text += to_text("; dropout of embeddings ", Config::embedding_dropout, ", attention ", Config::attention_dropout,
-                    ", feed-forward ", Config::feed_forward_dropout);
-  constexpr next_latent_options latent = Config::next_latent;
-  if (latent != next_latent_options{}) {
-    const char* const distances[] = {"squared", "smooth_l1", "squared_and_cosine"};
-    const char* const learn[] = {"learn", "detached"};
-    text += to_text("; next_latent by ", distances[static_cast<int>(latent.distance)], ", rollouts ", latent.rollouts,
-                    ", decay ", latent.rollout_decay, ", summaries ", learn[latent.detach_summaries], ", targets ",
-                    learn[latent.detach_targets]);
+  add("levels", "{" + levels + "}");
+  if (own.predicting_level != defaults.predicting_level)
+    add("predicting_level", number_to_cpp(own.predicting_level, predictors));
+  if (own.receiving_levels != defaults.receiving_levels) {
+    std::string receiving;
+    for (const int each : own.receiving_levels)
+      receiving.append(receiving.empty() ? "" : ", ").append(number_to_cpp(each, receivers));
+    add("receiving_levels", "{" + receiving + "}");
   }
-  if (Config::sigmoid_contrastive.detach_targets) text += "; sigmoid_contrastive with detached targets";
-  return text;
+  if (own.logits != defaults.logits) add("logits", to_text("strata::logits_source::", name_of(own.logits)));
+  if (own.fine_layers != defaults.fine_layers)
+    add("fine_layers", to_text("{.before = ", own.fine_layers.before, ", .after = ", own.fine_layers.after,
+                               ", .upsampling = strata::upsampling_kind::", name_of(own.fine_layers.upsampling), "}"));
+  if (own.share_attention) add("share_attention", "true");
+
+  const bool ours = merge == level_attention::name || merge == level_shift::name || merge == separable::name;
+  const std::string type = merge == concatenate::name
+                               ? "strata::description"
+                               : "strata::basic_description<" + (ours ? "strata::" + merge : merge) + ">";
+  return "inline constexpr " + type + " " + cpp_identifier(name) + "{" + fields + "};\n";
+}
+
+// What differs ------------------------------------------------------------------------------------------------------
+
+/// The first difference that changes what the network computes, as a sentence, or nothing. Fields that lead to the same network
+/// do not differ: an automatic window and its number, or another `max_length` where all windows are numbers.
+template <class Merge>
+std::string difference(const basic_description<Merge>& file, const basic_description<Merge>& program) {
+  std::string found;
+  const auto compare = [&](std::string_view what, const auto& there, const auto& here) {
+    if (found.empty() && !(there == here))
+      found = to_text(what, " is ", there, " in the file, but ", here, " in the model");
+  };
+  compare("vocabulary", file.vocabulary, program.vocabulary);
+  compare("depth", file.depth, program.depth);
+  compare("the number of levels", derived::level_count(file), derived::level_count(program));
+  if (!found.empty()) return found;
+  const auto there = derived::levels(file), here = derived::levels(program);
+  for (std::size_t l = 0; l < static_cast<std::size_t>(derived::level_count(file)); ++l) {
+    const std::string level = to_text("level ", l, ": ");
+    const auto window = [](const level_facts& facts) {
+      return facts.full ? std::string("full") : std::to_string(facts.span == 0 ? 0 : facts.span - 1);
+    };
+    const auto compressor = [](const level_facts& facts) {
+      return name_of(facts.pools ? compressor_kind::attention : compressor_kind::convolution);
+    };
+    compare(level + "compression", there[l].compression, here[l].compression);
+    compare(level + "stride", there[l].stride, here[l].stride);
+    compare(level + "dim", there[l].dim, here[l].dim);
+    compare(level + "heads", there[l].heads, here[l].heads);
+    compare(level + "head_dim", there[l].head_dim, here[l].head_dim);
+    compare(level + "window", window(there[l]), window(here[l]));
+    if (there[l].full) compare(level + "attention is full, and max_length", file.max_length, program.max_length);
+    compare(level + "the hidden width of the feed-forward", there[l].hidden, here[l].hidden);
+    compare(level + "the hidden width of the routed feed-forward", there[l].heavy_hidden, here[l].heavy_hidden);
+    compare(level + "routing.capacity", there[l].capacity, here[l].capacity);
+    compare(level + "compressor", compressor(there[l]), compressor(here[l]));
+  }
+  compare("predicting_level", derived::predicting_level(file), derived::predicting_level(program));
+  compare("logits", name_of(file.logits), name_of(program.logits));
+  compare("share_attention", file.share_attention, program.share_attention);
+  compare("fine_layers.before", file.fine_layers.before, program.fine_layers.before);
+  compare("fine_layers.after", file.fine_layers.after, program.fine_layers.after);
+  compare("fine_layers.upsampling", name_of(file.fine_layers.upsampling), name_of(program.fine_layers.upsampling));
+  if (!derived::merges(program)) return found;
+  for (int l = 0; l < derived::level_count(file); ++l)
+    compare(to_text("whether level ", l, " receives the merge"), derived::receives(file, l),
+            derived::receives(program, l));
+  compare("the options of the merge", options_to_json(file.merge).dump(), options_to_json(program.merge).dump());
+  return found;
 }
 
 }  // namespace strata

@@ -29,6 +29,7 @@
 #include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 #include <strata/io/file.hpp>
+#include <strata/io/json.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -89,13 +90,6 @@ namespace detail {
 
 /// The limit of the official implementation; real headers are far smaller.
 inline constexpr std::uint64_t safetensors_header_limit = 100'000'000;
-
-/// Text from a file as it may stand in a message: quoted, escaped, and not too long.
-inline std::string printable(std::string_view text, std::size_t longest = 120) {
-  const std::string start(text.substr(0, longest));
-  return nlohmann::json(start).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-         (text.size() > longest ? "..." : "");
-}
 
 /// "[2, 3]".
 template <class Number>

@@ -1,8 +1,9 @@
-// Weights to and from safetensors files under the reference package's state-dict names.
+// Weights to and from safetensors files under the reference package's state-dict names, with the description of the model.
 // Shapes: each tensor as the reference package holds it.
 // Source: simple-hierarchical-transformer 0.2.0; its rotary tables are constants, written for it and ignored on reading.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -10,17 +11,33 @@
 #include <vector>
 
 #include <strata/io/description.hpp>
+#include <strata/io/description_0_1.hpp>
 #include <strata/io/safetensors.hpp>
 #include <strata/layers/rotary.hpp>
 #include <strata/model/parameters.hpp>
 
 namespace strata::inline STRATA_ABI {
 
-/// Prefix of what a file holds beside weights: the moments of the optimizer.
+/// The key of our own metadata: a JSON object with the keys `format` and `description`, and in checkpoints more.
+inline constexpr const char* metadata_key = "strata";
+/// The number under `format`. A release reads all numbers up to its own.
+inline constexpr int file_format = 1;
+/// The key of the description in files of version 0.1.
+inline constexpr const char* description_key_0_1 = "strata.model";
+/// Prefix of tensors that are no weights: the moments of the optimizer.
 inline constexpr std::string_view optimizer_prefix = "optimizer.";
-/// Prefix of the constants of `prophet_quantized`; the reference package has them at levels, and of kinds, that no loss reads.
-inline constexpr std::string_view quantizer_prefix = "rand_proj_quantizers.";
-inline constexpr const char* description_key = "strata.model";
+
+/// `strict` takes a file of this model only. `matching` takes every tensor that fits.
+enum class load_mode { strict, matching };
+
+/// What did not fit. With `load_mode::strict` only heads of losses can be in it.
+struct load_report {
+  std::vector<std::string> missing;  ///< tensors that the file lacks: they keep their values
+  std::vector<std::string>
+      mismatched;                   ///< tensors of another shape in the file, with both shapes: they keep their values
+  std::vector<std::string> unused;  ///< tensors of the file that the model lacks
+  std::string difference;           ///< between the descriptions, as a sentence
+};
 
 namespace detail {
 
@@ -31,9 +48,9 @@ struct derived_tensor {
 };
 
 /// The rotary frequencies, and the bases of xPos where a level has full attention.
-template <class Config>
+template <const auto& D>
 std::vector<derived_tensor> derived_tensors() {
-  using F = facts<Config>;
+  using F = facts<D>;
   std::vector<derived_tensor> all;
   for (int i = 0; i < F::depth; ++i)
     for (int l = 0; l < F::level_count; ++l) {
@@ -53,86 +70,176 @@ std::vector<derived_tensor> derived_tensors() {
   return all;
 }
 
+/// Whether the reference package or this library has a tensor of this name for a loss alone.
+inline bool is_head_of_loss(std::string_view name) {
+  constexpr std::string_view prefixes[] = {"to_hierarchical_preds.", "rand_proj_quantizers.", "to_contrastive_preds.",
+                                           "chunk_summarizers.", "latent_dynamics."};
+  return std::any_of(std::begin(prefixes), std::end(prefixes), [&](auto each) { return name.starts_with(each); }) ||
+         (name.starts_with("compressors.") &&
+          (name.find(".to_recon.") != name.npos || name.find(".to_prophet") != name.npos));
+}
+
+inline std::string shapes_differ(const parameter_entry& entry, const safetensors_entry& found) {
+  return to_text("tensor '", entry.name, "' has shape ", bracketed(std::span<const index_type>(found.shape)),
+                 " in the file, but the model has ", bracketed(std::span<const index_type>(entry.shape)));
+}
+
 }  // namespace detail
+
+/// The metadata that this library wrote into a file, in the form of today. An empty object where another program wrote it.
+inline nlohmann::json read_metadata(const safetensors_file& file) {
+  const auto& all = file.metadata();
+  if (const auto found = all.find(metadata_key); found != all.end()) {
+    const std::string source = to_text(file.source(), ": metadata '", metadata_key, "'");
+    nlohmann::json object = parse_json(found->second, source);
+    const int format = read_number<int>(object, "format", source, 1);
+    require(format <= file_format, file.source(), ": the file has format ", format,
+            " and needs a newer version of strata; this version reads formats up to ", file_format);
+    return object;
+  }
+  nlohmann::json object = nlohmann::json::object();
+  const auto found = all.find(description_key_0_1);
+  if (found == all.end()) return object;
+  description_of_0_1 old = read_description_of_0_1(found->second, file.source());
+  object["format"] = file_format;
+  object["description"] = std::move(old.description);
+  const auto parse = [&](const char* key) {
+    return parse_json(file.metadata(key), to_text(file.source(), ": metadata '", key, "'"));
+  };
+  if (!all.contains("strata.step")) return object;
+  object["step"] = parse("strata.step");
+  object["options"] = parse("strata.training_options");
+  object["options"].update(old.options);
+  object["losses"] = std::move(old.losses);
+  const nlohmann::json weights = parse("strata.loss_weights");
+  for (const auto& [name, weight] : weights.items()) object["losses"][name]["weight"] = weight;
+  object["note"] = parse("strata.note");
+  return object;
+}
+
+/// The description in a file, as JSON; null where it has none.
+inline nlohmann::json description_in(const safetensors_file& file) {
+  return read_metadata(file).value("description", nlohmann::json());
+}
+
+/// Why the description in the file is not that of the model `D`, as a sentence. Empty where they agree, or the file has none.
+template <const auto& D>
+std::string difference_to(const safetensors_file& file) {
+  const nlohmann::json stored = description_in(file);
+  if (stored.is_null()) return "";
+  if (facts<D>::merges && merge_name(stored) != merge_of<D>::name)
+    return to_text("merge is '", merge_name(stored), "' in the file, but '", merge_of<D>::name, "' in the model");
+  nlohmann::json comparable = stored;
+  if (!facts<D>::merges) comparable.erase("merge");
+  using described = std::remove_cvref_t<decltype(D)>;
+  return difference(description_from_json<described>(comparable, file.source()), D);
+}
 
 /// A flat buffer in the layout of the parameters, on the host.
 template <class Scalar>
 using parameter_values = std::vector<Scalar>;
 
 /// Adds every parameter of `values` to a file under `prefix` + its name. `values` must live until the file is written.
-template <class Config, class Scalar>
+template <class Parameters, class Scalar>
 void add_parameters(safetensors_writer& writer, const std::string& prefix, const parameter_values<Scalar>& values) {
-  for (const parameter_entry& entry : parameters<Config>::entries())
+  for (const parameter_entry& entry : Parameters::entries())
     writer.add(prefix + entry.name, entry.shape, values.data() + entry.offset);
 }
 
-/// Reads every parameter from `prefix` + its name; throws with the name and both shapes where one does not fit.
-template <class Config, class Scalar>
-parameter_values<Scalar> read_parameters(const safetensors_file& file, const std::string& prefix) {
-  parameter_values<Scalar> values(static_cast<std::size_t>(parameters<Config>::buffer_size));
-  for (const parameter_entry& entry : parameters<Config>::entries())
-    file.copy_to(prefix + entry.name,
-                 std::span<Scalar>(values.data() + entry.offset, static_cast<std::size_t>(entry.size)),
-                 std::span<const index_type>(entry.shape));
-  return values;
+/// Reads every parameter from `prefix` + its name into `values`; leaves those that `keeps(entry)` holds for.
+template <class Parameters, class Scalar, class Keeps>
+void read_parameters(const safetensors_file& file, const std::string& prefix, parameter_values<Scalar>& values,
+                     Keeps keeps) {
+  for (const parameter_entry& entry : Parameters::entries())
+    if (!keeps(entry))
+      file.copy_to(prefix + entry.name,
+                   std::span<Scalar>(values.data() + entry.offset, static_cast<std::size_t>(entry.size)),
+                   std::span<const index_type>(entry.shape));
 }
 
-/// Throws unless the file holds the weights of this model and nothing that it does not know.
-template <class Config>
-void check_model_of(const safetensors_file& file) {
+/// What of the model `D` with `Parameters` fits the file. With `strict` throws at what does not, but for heads of losses that
+/// only one of them has.
+template <const auto& D, class Parameters>
+load_report compare_with(const safetensors_file& file, load_mode mode) {
+  load_report report;
+  const bool strict = mode == load_mode::strict;
+  report.difference = difference_to<D>(file);
+  require(!strict || report.difference.empty(), file.source(), ": the file is of another model: ", report.difference);
   std::set<std::string, std::less<>> known;
-  for (const parameter_entry& entry : parameters<Config>::entries()) {
+  index_type of_network = 0;
+  for (const parameter_entry& entry : Parameters::entries()) {
     known.insert(entry.name);
-    const safetensors_entry& found = file.entry(entry.name);
-    require(found.shape == entry.shape, file.source(), ": tensor '", entry.name, "' has shape ",
-            detail::bracketed(std::span<const index_type>(found.shape)), " in the file, but the model has ",
-            detail::bracketed(std::span<const index_type>(entry.shape)));
+    const bool network = of_network++ < Parameters::network_entries();
+    if (!file.contains(entry.name)) {
+      require(!strict || !network, file.source(), ": has no tensor '", entry.name, "'",
+              file.metadata().empty() ? "; the file names no model: another program wrote it" : "");
+      report.missing.push_back(entry.name);
+    } else if (const safetensors_entry& found = file.entry(entry.name); found.shape != entry.shape) {
+      require(!strict, file.source(), ": ", detail::shapes_differ(entry, found));
+      report.mismatched.push_back(detail::shapes_differ(entry, found));
+    }
   }
-  for (const detail::derived_tensor& derived : detail::derived_tensors<Config>()) known.insert(derived.name);
-  for (const safetensors_entry& entry : file.entries())
-    require(known.contains(entry.name) || entry.name.starts_with(optimizer_prefix) ||
-                entry.name.starts_with(quantizer_prefix),
-            file.source(), ": tensor '", entry.name, "' with shape ",
-            detail::bracketed(std::span<const index_type>(entry.shape)), " is not one of the model");
-  if (const auto found = file.metadata().find(description_key); found != file.metadata().end())
-    require(found->second == describe<Config>(), file.source(), ": the file is of the model '", found->second,
-            "', not of '", describe<Config>(), "'");
+  for (const detail::derived_tensor& derived : detail::derived_tensors<D>()) known.insert(derived.name);
+  const bool described = !description_in(file).is_null();
+  for (const safetensors_entry& entry : file.entries()) {
+    if (known.contains(entry.name) || entry.name.starts_with(optimizer_prefix)) continue;
+    // Where the descriptions agree, what else is in the file belongs to its losses.
+    require(!strict || described || detail::is_head_of_loss(entry.name), file.source(), ": tensor '", entry.name,
+            "' with shape ", detail::bracketed(std::span<const index_type>(entry.shape)), " is not one of the model");
+    report.unused.push_back(entry.name);
+  }
+  return report;
 }
 
 /// A host copy of the model's weights.
 template <class Model>
 parameter_values<typename Model::scalar> weights_of(const Model& model) {
-  parameter_values<typename Model::scalar> values(static_cast<std::size_t>(model.weights().size()));
-  download(model.backend(), model.weights(), view<typename Model::scalar, 1>{values.data(), model.weights().shape});
+  const auto weights = model.weights();
+  parameter_values<typename Model::scalar> values(static_cast<std::size_t>(weights.size()));
+  download(model.backend(), weights, view<typename Model::scalar, 1>{values.data(), weights.shape});
   return values;
 }
 
 template <class Model>
 void set_weights(Model& model, const parameter_values<typename Model::scalar>& values) {
-  upload(model.backend(), view<const typename Model::scalar, 1>{values.data(), model.weights().shape}, model.weights());
+  const auto weights = model.weights();
+  upload(model.backend(), view<const typename Model::scalar, 1>{values.data(), weights.shape}, weights);
 }
 
 /// Writes the weights so that the reference package loads them (strictly), replacing `path` as a whole.
 template <class Model>
 void save_weights(const Model& model, const std::filesystem::path& path) {
-  using config = typename Model::config;
   const auto values = weights_of(model);
-  const auto derived = detail::derived_tensors<config>();
+  const auto derived = detail::derived_tensors<Model::description>();
   safetensors_writer writer;
-  writer.set_metadata(description_key, describe<config>());
-  add_parameters<config>(writer, "", values);
+  writer.set_metadata(metadata_key,
+                      nlohmann::json{{"format", file_format}, {"description", to_json(Model::description)}}.dump());
+  add_parameters<typename Model::parameters_type>(writer, "", values);
   for (const detail::derived_tensor& each : derived)
     writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
   writer.write(path);
 }
 
-/// Reads weights that the reference package, `save_weights` or a checkpoint holds. The model changes only if all fit.
+/// Reads weights that the reference package, `save_weights` or a checkpoint holds. With `strict` the model changes only if the
+/// file is of this model; heads of losses that only one of them has are left alone. With `matching` it takes every tensor of
+/// equal name and shape. Returns what did not fit.
 template <class Model>
-void load_weights(Model& model, const std::filesystem::path& path) {
-  using config = typename Model::config;
+load_report load_weights(Model& model, const std::filesystem::path& path, load_mode mode = load_mode::strict) {
+  using parameters_type = typename Model::parameters_type;
   const safetensors_file file = safetensors_file::read(path);
-  check_model_of<config>(file);
-  set_weights(model, read_parameters<config, typename Model::scalar>(file, ""));
+  load_report report = compare_with<Model::description, parameters_type>(file, mode);
+  const auto keeps = [&](const parameter_entry& entry) {
+    return !file.contains(entry.name) || file.entry(entry.name).shape != entry.shape;
+  };
+  // Where all weights come from the file, none have to be drawn first.
+  const bool keeps_some = !report.missing.empty() || !report.mismatched.empty();
+  if (keeps_some && !model.has_weights()) model.initialise(0);
+  auto values = keeps_some
+                    ? weights_of(model)
+                    : parameter_values<typename Model::scalar>(static_cast<std::size_t>(parameters_type::buffer_size));
+  read_parameters<parameters_type>(file, "", values, keeps);
+  set_weights(model, values);
+  return report;
 }
 
 }  // namespace strata

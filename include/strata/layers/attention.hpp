@@ -61,7 +61,7 @@ constexpr attention_activations plan_attention(activation_plan& plan, const leve
     own.dmixed = scratch.add<2>(own.mixed.shape);
   }
   plan.scratch_used(scratch);
-  own.dropout = plan.add_dropout(level.attention_dropout);
+  own.dropout = plan.add_dropout(plan.dropout.attention);
   return own;
 }
 

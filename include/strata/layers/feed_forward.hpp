@@ -41,7 +41,7 @@ constexpr feed_forward_activations plan_feed_forward(activation_plan& plan, cons
   own.normed = scratch.add<3>({batch, positions, level.dim});
   own.every = plan_perceptron(plan.memory, scratch, batch * positions, level.hidden);
   if (level.routed()) own.routed = plan_routed(plan, scratch, level, batch, positions);
-  own.dropout = plan.add_dropout(level.feed_forward_dropout);
+  own.dropout = plan.add_dropout(plan.dropout.feed_forward);
   if (plan.training && own.dropout.rate > 0) own.dbranch = scratch.add<3>(own.normed.shape);
   plan.scratch_used(scratch);
   return own;

@@ -9,6 +9,7 @@
 
 #include <strata/backend/backend.hpp>
 #include <strata/backend/recording.hpp>
+#include <strata/core/error.hpp>
 #include <strata/core/tensor_table.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -45,6 +46,21 @@ void linear(const pass<Backend>& p, input<S, 2> x, const tensor<2>& weight, cons
   }
 }
 
+/// How likely training drops an element of the tokens' embeddings, of the output of attention, of the output of feed-forward.
+struct dropout_rates {
+  double embedding = 0, attention = 0, feed_forward = 0;
+  constexpr bool any() const { return embedding > 0 || attention > 0 || feed_forward > 0; }
+  constexpr bool operator==(const dropout_rates&) const = default;
+};
+inline void check(const dropout_rates& rates) {
+  const auto share_below_1 = [](const char* name, double rate) {
+    require(rate >= 0 && rate < 1, "dropout.", name, " must be in [0, 1), not ", rate);
+  };
+  share_below_1("embedding", rates.embedding);
+  share_below_1("attention", rates.attention);
+  share_below_1("feed_forward", rates.feed_forward);
+}
+
 /// Where the model has dropout: how likely an element is dropped, and the stream of random numbers of this place alone.
 struct dropout_place {
   double rate = 0;
@@ -56,6 +72,7 @@ struct activation_plan {
   memory_plan memory, targets;
   index_type scratch_size = 0;
   bool training = true;
+  dropout_rates dropout = {};
   std::uint64_t dropouts = 0;
 
   /// Every place has a stream of its own, in the order in which they are planned.

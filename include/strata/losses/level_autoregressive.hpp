@@ -10,33 +10,33 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Config>
-struct level_autoregressive_loss {
-  using F = facts<Config>;
+struct level_autoregressive {
+  double weight = 0.25;
+  model_facts model = {};
+
   static constexpr std::string_view name = "level_autoregressive";
-  static constexpr double default_weight = 0.25;
   struct level_activations {
     tensor<3> prediction, dprediction;  // scratch [B,n,d]
   };
-  using parameters = std::array<linear_map, F::level_count>;  // [d,d]
-  using activations = std::array<level_activations, F::level_count>;
+  using parameters = each_level<linear_map>;  // [d,d]
+  using activations = each_level<level_activations>;
 
   template <class Table>
-  static constexpr parameters declare(Table& table) {
+  constexpr parameters declare(Table& table) const {
     using name_type = typename Table::name;
     parameters own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const index_type dim = F::levels[l].dim;
-      if (!F::levels[l].compressed()) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const index_type dim = model.levels[l].dim;
+      if (!model.levels[l].compressed()) continue;
       own[l] = declare_linear_map(table, name_type("to_hierarchical_preds.") + l, dim, dim, linear_start(dim));
     }
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const level_facts& level = model.levels[l];
       if (!level.compressed()) continue;
       memory_plan scratch;
       own[l].prediction = scratch.add<3>({batch, level.positions(tokens), level.dim});
@@ -46,21 +46,21 @@ struct level_autoregressive_loss {
     return own;
   }
 
-  static constexpr double head_flops(index_type batch, index_type tokens) {
-    return linear_head_flops<Config>(batch, tokens, [](const level_facts& level) { return level.dim; });
+  constexpr double head_flops(index_type batch, index_type tokens) const {
+    return linear_head_flops(model, batch, tokens, [](const level_facts& level) { return level.dim; });
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
-                       double weight, output<S, 1> loss) {
+  void evaluate(const loss_context<Backend>& context, const parameters& own, const activations& acts, double scale,
+                output<S, 1> loss) const {
     const auto& p = context.p;
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!F::levels[l].compressed()) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].compressed()) continue;
       const auto embedding = context.embeddings[l];
       const auto prediction = p.scratch[acts[l].prediction];
       const auto dprediction = p.scratch[acts[l].dprediction];
       linear_map_forward(p, own[l], embedding.rows(), prediction.rows(), update::replace);
-      cosine_distance(p.backend, prediction, embedding, static_cast<S>(weight), loss,
+      cosine_distance(p.backend, prediction, embedding, static_cast<S>(scale), loss,
                       context.gradients ? dprediction : view<S, 3>{}, context.dembeddings[l]);
       if (context.gradients)
         linear_map_backward(p, own[l], embedding.rows(), dprediction.rows(), context.dembeddings[l].rows(),

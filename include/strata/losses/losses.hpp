@@ -1,11 +1,13 @@
-// The list of all losses, their weights and their report. A new loss is one file and one line here.
+// The losses that a model learns from: a list of types, their options and weights, and their report. Each loss of the library
+// is one file beside this one; docs/extending.md says how to write another one anywhere.
 // Shapes: one number a loss.
 // Source: docs/model.md.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <iterator>
+#include <cmath>
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -13,9 +15,9 @@
 #include <utility>
 
 #include <strata/core/error.hpp>
-#include <strata/losses/cross_entropy.hpp>
 #include <strata/losses/level_autoregressive.hpp>
 #include <strata/losses/next_latent.hpp>
+#include <strata/losses/next_token.hpp>
 #include <strata/losses/prophet_quantized.hpp>
 #include <strata/losses/prophet_tokens.hpp>
 #include <strata/losses/reconstruction.hpp>
@@ -23,54 +25,196 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Config>
-using all_losses =
-    std::tuple<cross_entropy_loss<Config>, reconstruction_loss<Config>, level_autoregressive_loss<Config>,
-               prophet_tokens_loss<Config>, prophet_quantized_loss<Config>, sigmoid_contrastive_loss<Config>,
-               next_latent_loss<Config>>;
+/// In the place of `losses`: a model that only runs. It has no gradients and no heads of losses.
+struct inference {};
+
+/// What a model learns from: the next token, and `Loss...`.
+///
+///     strata::losses<strata::reconstruction, strata::next_latent> chosen;
+///     chosen.get<strata::next_latent>() = {.weight = 0.5, .rollouts = 2};
+template <class... Loss>
+class losses {
+ public:
+  using all = std::tuple<next_token, Loss...>;
+  static constexpr std::size_t count = 1 + sizeof...(Loss);
+  static constexpr std::array<std::string_view, count> names{next_token::name, Loss::name...};
+
+  token ignore_index = ignore_nothing;  ///< a token that no loss counts
+
+  constexpr losses() = default;
+  constexpr explicit losses(const Loss&... chosen) requires(sizeof...(Loss) > 0) : losses_(next_token(), chosen...) {}
+
+  template <class Wanted>
+  constexpr Wanted& get() {
+    return std::get<Wanted>(losses_);
+  }
+  template <class Wanted>
+  constexpr const Wanted& get() const {
+    return std::get<Wanted>(losses_);
+  }
+  template <std::size_t I>
+  constexpr const auto& at() const {
+    return std::get<I>(losses_);
+  }
+  /// The weight of the loss called `name`.
+  double& weight(std::string_view name) {
+    double* found = nullptr;
+    for_each([&](auto& loss) {
+      if (loss.name == name) found = &loss.weight;
+    });
+    if (found == nullptr) fail_unknown(name);
+    return *found;
+  }
+  double weight(std::string_view name) const { return const_cast<losses*>(this)->weight(name); }
+
+  /// Calls visit(loss) for every loss, the next token first.
+  template <class Visit>
+  constexpr void for_each(Visit visit) {
+    std::apply([&](auto&... loss) { (visit(loss), ...); }, losses_);
+  }
+  template <class Visit>
+  constexpr void for_each(Visit visit) const {
+    std::apply([&](const auto&... loss) { (visit(loss), ...); }, losses_);
+  }
+  /// Throws unless all options and weights make sense.
+  void check(int vocabulary) const {
+    require(ignore_index >= ignore_nothing && ignore_index < vocabulary, "ignore_index ", ignore_index,
+            " is not a token of the vocabulary of ", vocabulary, " and not ignore_nothing (", ignore_nothing, ")");
+    for_each([](const auto& loss) {
+      require(std::isfinite(loss.weight) && loss.weight >= 0, "the weight of loss '", loss.name,
+              "' must not be negative, but is ", loss.weight);
+      if constexpr (requires { loss.check(); }) loss.check();
+    });
+  }
+  /// A copy whose losses know the model.
+  constexpr losses of_model(model_facts model) const {
+    losses own = *this;
+    model.losses = names;
+    own.for_each([&](auto& loss) { loss.model = model; });
+    return own;
+  }
+
+  [[noreturn]] static void fail_unknown(std::string_view name) {
+    std::string known;
+    for (const std::string_view each : names) known.append(" ").append(each);
+    fail("this model has no loss called '", name, "'; it has:", known);
+  }
+
+ private:
+  all losses_{};
+};
+
+using default_losses = losses<reconstruction, level_autoregressive>;
 
 namespace detail {
 
-template <class Config>
-constexpr bool chooses_loss(std::string_view name) {
-  return name == cross_entropy_loss<Config>::name || facts<Config>::names_loss(name);
-}
-template <class Config, class All = all_losses<Config>>
-struct chosen_losses;
-template <class Config, class... Loss>
-struct chosen_losses<Config, std::tuple<Loss...>> {
-  static constexpr bool exist = std::all_of(std::begin(Config::losses), std::end(Config::losses),
-                                            [](std::string_view name) { return ((name == Loss::name) || ...); });
-  static_assert(exist, "strata: losses names one that does not exist; the list is in losses/losses.hpp");
-  using type = decltype(std::tuple_cat(
-      std::conditional_t<chooses_loss<Config>(Loss::name), std::tuple<Loss>, std::tuple<>>()...));
+template <class Learns>
+struct losses_of {
+  static_assert(!std::is_same_v<Learns, Learns>,
+                "strata: a model is for strata::inference or learns from strata::losses<..>");
 };
+template <class... Loss>
+struct losses_of<losses<Loss...>> {
+  using type = losses<Loss...>;
+};
+template <>
+struct losses_of<inference> {
+  using type = losses<>;
+};
+
+template <class Loss>
+concept loss_has_name = requires {
+  { Loss::name } -> std::convertible_to<std::string_view>;
+};
+template <class Loss>
+concept loss_has_weight = requires(Loss own) {
+  own.weight = 0.5;
+};
+template <class Loss>
+concept loss_has_model = requires(Loss own) {
+  own.model = model_facts();
+};
+template <class Loss>
+concept loss_has_places = requires {
+  typename Loss::parameters;
+  typename Loss::activations;
+};
+template <class Loss>
+concept loss_has_declare = requires(const Loss own, parameter_plan table) {
+  { own.declare(table) } -> std::same_as<typename Loss::parameters>;
+};
+template <class Loss>
+concept loss_has_plan = requires(const Loss own, activation_plan plan, index_type size) {
+  { own.plan(plan, size, size) } -> std::same_as<typename Loss::activations>;
+};
+template <class Loss>
+concept loss_has_flops = requires(const Loss own, index_type size) {
+  { own.head_flops(size, size) } -> std::convertible_to<double>;
+};
+template <class Loss, class Backend>
+concept loss_has_evaluate = requires(const Loss own, const loss_context<Backend> context,
+                                     const typename Loss::parameters places, const typename Loss::activations acts,
+                                     view<typename Backend::scalar, 1> loss) {
+  own.evaluate(context, places, acts, 1.0, loss);
+};
+
+/// True, or a sentence that names the member that `Loss` lacks.
+template <class Loss>
+constexpr bool check_loss() {
+  static_assert(loss_has_name<Loss>, "strata: the loss lacks 'static constexpr std::string_view name'");
+  static_assert(loss_has_weight<Loss>, "strata: the loss lacks the field 'double weight'");
+  static_assert(loss_has_model<Loss>, "strata: the loss lacks the field 'strata::model_facts model = {}'");
+  static_assert(loss_has_places<Loss>, "strata: the loss lacks the type 'parameters' or 'activations'");
+  static_assert(loss_has_declare<Loss>, "strata: the loss lacks 'parameters declare(Table& table) const'");
+  static_assert(
+      loss_has_plan<Loss>,
+      "strata: the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
+  static_assert(loss_has_flops<Loss>,
+                "strata: the loss lacks 'double head_flops(index_type batch, index_type tokens) const'");
+  return true;
+}
+constexpr bool all_differ(std::span<const std::string_view> names) {
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (std::find(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(i), names[i]) !=
+        names.begin() + static_cast<std::ptrdiff_t>(i))
+      return false;
+  return true;
+}
 
 }  // namespace detail
 
-/// The losses that the description `Config` chooses, cross-entropy first.
-template <class Config>
-using loss_list = typename detail::chosen_losses<Config>::type;
+/// The losses of a model that learns from `Learns`: none beside the next token where it is `inference`.
+template <class Learns>
+using losses_of = typename detail::losses_of<Learns>::type;
 
-/// One number a loss, read and written by the loss's name. Starts as the default weights: the reference package's, where it
-/// has the loss by default.
-template <class Config>
+/// True, or a sentence that says what is wrong with one of the losses.
+template <class... Loss>
+constexpr bool check_losses(const losses<Loss...>*) {
+  static_assert((detail::check_loss<Loss>() && ...));
+  static_assert(detail::all_differ(losses<Loss...>::names), "strata: two losses have the same name");
+  return true;
+}
+template <class Backend, class... Loss>
+constexpr bool check_loss_operations(const losses<Loss...>*) {
+  static_assert((detail::loss_has_evaluate<Loss, Backend> && ...),
+                "strata: a loss lacks 'void evaluate(context, own, acts, scale, loss) const'");
+  return true;
+}
+
+/// One number a loss, read and written by the loss's name.
+template <class Losses>
 class loss_values {
  public:
-  static constexpr std::size_t count = std::tuple_size_v<loss_list<Config>>;
-  static constexpr std::array<std::string_view, count> names = []<std::size_t... I>(std::index_sequence<I...>) {
-    return std::array<std::string_view, count>{std::tuple_element_t<I, loss_list<Config>>::name...};
-  }
-  (std::make_index_sequence<count>());
+  static constexpr std::size_t count = Losses::count;
+  static constexpr const std::array<std::string_view, count>& names = Losses::names;
 
-  static constexpr loss_values default_weights() {
-    loss_values result;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((result.values_[I] = std::tuple_element_t<I, loss_list<Config>>::default_weight), ...);
-    }
-    (std::make_index_sequence<count>());
-    return result;
+  constexpr loss_values() = default;
+  /// The weights of `chosen`.
+  constexpr explicit loss_values(const Losses& chosen) {
+    std::size_t j = 0;
+    chosen.for_each([&](const auto& loss) { values_[j++] = loss.weight; });
   }
+  static constexpr loss_values default_weights() { return loss_values(Losses()); }
 
   double& operator[](std::string_view name) { return values_[position(name)]; }
   double operator[](std::string_view name) const { return values_[position(name)]; }
@@ -81,27 +225,22 @@ class loss_values {
  private:
   static std::size_t position(std::string_view name) {
     const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) {
-      std::string known;
-      for (const std::string_view each : names) known.append(" ").append(each);
-      fail("this model has no loss called '", name, "'; it has:", known);
-    }
+    if (found == names.end()) Losses::fail_unknown(name);
     return static_cast<std::size_t>(found - names.begin());
   }
   std::array<double, count> values_{};
 };
 
-/// What one evaluation gives: the weighted total and each unweighted loss; a loss of weight 0 is not
-/// computed.
-template <class Config>
+/// The result of one evaluation: the weighted total and each unweighted loss. A loss of weight 0 is not computed.
+template <class Losses>
 struct loss_report {
   double total = 0;
-  loss_values<Config> values;
+  loss_values<Losses> values;
 
-  /// From what `evaluate_losses` leaves, each 16 elements apart, times `share`.
+  /// From the numbers that `evaluate_losses` leaves, each 16 elements apart, times `share`.
   template <class S>
-  loss_report(view<const S, 1> losses, const loss_values<Config>& weights, double share) {
-    for (std::size_t j = 0; j < loss_values<Config>::count; ++j) {
+  loss_report(view<const S, 1> losses, const loss_values<Losses>& weights, double share) {
+    for (std::size_t j = 0; j < loss_values<Losses>::count; ++j) {
       values[j] = share * static_cast<double>(losses(index_type{16} * static_cast<index_type>(j)));
       total += weights[j] * values[j];
     }

@@ -4,13 +4,23 @@
 // Source: docs/model.md; simple-hierarchical-transformer 0.4.0.
 #pragma once
 
+#include <array>
+#include <cmath>
+#include <limits>
 #include <string_view>
 
+#include <strata/core/error.hpp>
 #include <strata/layers/linear_map.hpp>
 #include <strata/layers/norm.hpp>
 #include <strata/losses/context.hpp>
 
 namespace strata::inline STRATA_ABI {
+
+/// How `next_latent` measures a prediction: means over channels, the last one 0.1 squared + 0.9 (1 - cos).
+enum class latent_distance { squared, smooth_l1, squared_and_cosine };
+constexpr std::array<std::string_view, 3> names_of(latent_distance) {
+  return {"squared", "smooth_l1", "squared_and_cosine"};
+}
 
 struct latent_parameters {
   linear_map projection;    // [d,D], [d]; only where the widths differ
@@ -34,7 +44,7 @@ struct latent_activations {
 };
 
 template <class Table>
-constexpr latent_parameters declare_latent(Table& table, const level_facts& level, int number,
+constexpr latent_parameters declare_latent(Table& table, const level_facts& level, std::size_t number,
                                            index_type embedding_dim) {
   using name = typename Table::name;
   const index_type dim = level.dim;
@@ -50,8 +60,73 @@ constexpr latent_parameters declare_latent(Table& table, const level_facts& leve
   return own;
 }
 
+struct next_latent;
 constexpr latent_activations plan_latent(activation_plan& plan, const level_facts& level, index_type embedding_dim,
-                                         const next_latent_options& options, index_type batch, index_type tokens) {
+                                         const next_latent& options, index_type batch, index_type tokens);
+constexpr double latent_flops(const level_facts& level, index_type embedding_dim, const next_latent& options,
+                              index_type batch, index_type tokens);
+
+struct next_latent {
+  double weight = 0.25;
+  latent_distance distance = latent_distance::squared_and_cosine;
+  int rollouts = 1;              ///< steps from every embedding, each from the prediction before it
+  double rollout_decay = 1;      ///< a step counts exp(-rollout_decay x), with x the distances of the steps before it
+  bool detach_summaries = true;  ///< the token embeddings that a step is told about learn nothing from this loss
+  bool detach_targets = true;    ///< nor do the embeddings that it predicts
+  model_facts model = {};
+
+  static constexpr std::string_view name = "next_latent";
+  template <class Own, class Visit>
+  static constexpr void for_each_option(Own& own, Visit visit) {
+    visit("distance", own.distance);
+    visit("rollouts", own.rollouts);
+    visit("rollout_decay", own.rollout_decay);
+    visit("detach_summaries", own.detach_summaries);
+    visit("detach_targets", own.detach_targets);
+  }
+  void check() const {
+    require(rollouts >= 1, "next_latent: rollouts must be positive, not ", rollouts);
+    require(rollout_decay >= 0 && rollout_decay <= std::numeric_limits<float>::max(),
+            "next_latent: rollout_decay must be finite and not negative, but is ", rollout_decay);
+  }
+  using parameters = each_level<latent_parameters>;
+  using activations = each_level<latent_activations>;
+
+  template <class Table>
+  constexpr parameters declare(Table& table) const {
+    parameters own;
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      own[l] = declare_latent(table, model.levels[l], l, model.embedding_dim);
+    return own;
+  }
+
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
+    activations own;
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      own[l] = plan_latent(plan, model.levels[l], model.embedding_dim, *this, batch, tokens);
+    return own;
+  }
+
+  constexpr double head_flops(index_type batch, index_type tokens) const {
+    double flops = 0;
+    for (const level_facts& level : model.levels)
+      flops += latent_flops(level, model.embedding_dim, *this, batch, tokens);
+    return flops;
+  }
+
+  template <class Backend, class S = typename Backend::scalar>
+  void evaluate(const loss_context<Backend>& context, const parameters& own, const activations& acts, double scale,
+                output<S, 1> loss) const {
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (acts[l].latent)
+        latent_level(context.p, model.levels[l], *this, own[l], acts[l], context.inputs, context.ignore_index,
+                     context.tokens, context.embeddings[l], static_cast<S>(scale), loss, context.dtokens,
+                     context.dembeddings[l]);
+  }
+};
+
+constexpr latent_activations plan_latent(activation_plan& plan, const level_facts& level, index_type embedding_dim,
+                                         const next_latent& options, index_type batch, index_type tokens) {
   const index_type positions = level.positions(tokens), rollouts = options.rollouts, predicting = positions - rollouts;
   const index_type dim = level.dim;
   latent_activations own;
@@ -83,7 +158,7 @@ constexpr latent_activations plan_latent(activation_plan& plan, const level_fact
   return own;
 }
 
-constexpr double latent_flops(const level_facts& level, index_type embedding_dim, const next_latent_options& options,
+constexpr double latent_flops(const level_facts& level, index_type embedding_dim, const next_latent& options,
                               index_type batch, index_type tokens) {
   const double dim = level.dim, positions = static_cast<double>(level.positions(tokens)), rollouts = options.rollouts;
   if (positions <= rollouts) return 0;
@@ -93,7 +168,7 @@ constexpr double latent_flops(const level_facts& level, index_type embedding_dim
   return static_cast<double>(batch) * (projection + 3 * 2 * rollouts * (positions - rollouts) * 4 * dim * dim);
 }
 
-constexpr distance_settings settings_of(const next_latent_options& options) {
+constexpr distance_settings settings_of(const next_latent& options) {
   distance_settings settings{.share = 1.0 / options.rollouts, .decay = options.rollout_decay};
   switch (options.distance) {
     case latent_distance::squared:
@@ -169,7 +244,7 @@ void latent_backward(const pass<Backend>& p, const latent_parameters& own, const
 
 /// Adds the loss of one level, and where `dembedding` is not empty its gradient times `scale`.
 template <class Backend, class S = typename Backend::scalar>
-void latent_level(const pass<Backend>& p, const level_facts& level, const next_latent_options& options,
+void latent_level(const pass<Backend>& p, const level_facts& level, const next_latent& options,
                   const latent_parameters& own, const latent_activations& acts, view<const token, 2> ids, token ignore,
                   input<S, 3> tokens, input<S, 3> embedding, std::type_identity_t<S> scale, output<S, 1> loss,
                   output<S, 3> dtokens, output<S, 3> dembedding) {
@@ -208,45 +283,5 @@ void latent_level(const pass<Backend>& p, const level_facts& level, const next_l
                           update::replace);
   window_mean_backward(p.backend, dpooled, level.compression, level.stride, dtokens);
 }
-
-template <class Config>
-struct next_latent_loss {
-  using F = facts<Config>;
-  static constexpr std::string_view name = "next_latent";
-  static constexpr double default_weight = 0.25;
-  using parameters = std::array<latent_parameters, F::level_count>;
-  using activations = std::array<latent_activations, F::level_count>;
-
-  template <class Table>
-  static constexpr parameters declare(Table& table) {
-    parameters own;
-    for (int l = 0; l < F::level_count; ++l) own[l] = declare_latent(table, F::levels[l], l, F::embedding_dim);
-    return own;
-  }
-
-  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
-    activations own;
-    for (int l = 0; l < F::level_count; ++l)
-      own[l] = plan_latent(plan, F::levels[l], F::embedding_dim, Config::next_latent, batch, tokens);
-    return own;
-  }
-
-  static constexpr double head_flops(index_type batch, index_type tokens) {
-    double flops = 0;
-    for (const level_facts& level : F::levels)
-      flops += latent_flops(level, F::embedding_dim, Config::next_latent, batch, tokens);
-    return flops;
-  }
-
-  template <class Backend, class S = typename Backend::scalar>
-  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
-                       double weight, output<S, 1> loss) {
-    for (int l = 0; l < F::level_count; ++l)
-      if (acts[l].latent)
-        latent_level(context.p, F::levels[l], Config::next_latent, own[l], acts[l], context.inputs,
-                     token{Config::ignore_index}, context.tokens, context.embeddings[l], static_cast<S>(weight), loss,
-                     context.dtokens, context.dembeddings[l]);
-  }
-};
 
 }  // namespace strata

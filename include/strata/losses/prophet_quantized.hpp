@@ -4,6 +4,7 @@
 // Source: docs/model.md; BEST-RQ, arXiv 2202.01855.
 #pragma once
 
+#include <array>
 #include <string_view>
 
 #include <strata/losses/context.hpp>
@@ -11,12 +12,27 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Config>
-struct prophet_quantized_loss {
-  using F = facts<Config>;
-  static constexpr prophet_quantized_options options = Config::prophet_quantized;
+/// What the codes are made from: a level's compressed tokens before their norm, or its final embeddings.
+enum class quantized_source { compressed_tokens, final_embeddings };
+constexpr std::array<std::string_view, 2> names_of(quantized_source) {
+  return {"compressed_tokens", "final_embeddings"};
+}
+
+/// Each position has one code of each of `Books` books, which have `Codes` codes of width `CodeDim`.
+template <int Books = 4, int Codes = 1024, int CodeDim = 16>
+struct basic_prophet_quantized {
+  static_assert(Books >= 1 && Codes >= 2 && CodeDim >= 1,
+                "strata: prophet_quantized needs at least 1 book of 2 codes of code_dim 1");
+  static constexpr index_type books = Books, codes = Codes, code_dim = CodeDim;
+  double weight = 0.5;
+  quantized_source source = quantized_source::compressed_tokens;
+  model_facts model = {};
+
   static constexpr std::string_view name = "prophet_quantized";
-  static constexpr double default_weight = 0.5;
+  template <class Own, class Visit>
+  static constexpr void for_each_option(Own& own, Visit visit) {
+    visit("source", own.source);
+  }
   struct level_parameters {
     tensor<2> head;         // [books codes, d]
     tensor<3> projections;  // [books, d, code_dim], constant
@@ -24,31 +40,29 @@ struct prophet_quantized_loss {
   };
   struct level_activations {
     tensor<2> logits;   // scratch [B n, books codes]
-    tensor<3> codes;    // [B,m,books]
+    tensor<3> chosen;   // [B,m,books], codes
     tensor<3> targets;  // [B,n,books]
   };
-  using parameters = std::array<level_parameters, F::level_count>;
-  using activations = std::array<level_activations, F::level_count>;
+  using parameters = each_level<level_parameters>;
+  using activations = each_level<level_activations>;
 
   template <class Table>
-  static constexpr parameters declare(Table& table) {
+  constexpr parameters declare(Table& table) const {
     using name_type = typename Table::name;
     // The reference package has one prophet loss at a time and one name for its head.
-    const char* const head = F::names_loss(prophet_tokens_loss<Config>::name) ? ".to_prophet_codes.weight"
-                                                                              : prophet_tokens_loss<Config>::head;
+    const char* const head =
+        model.has_loss(prophet_tokens::name) ? ".to_prophet_codes.weight" : tokens_after_position::head;
     parameters own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const index_type dim = F::levels[l].dim;
-      if (!F::levels[l].compressed()) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const index_type dim = model.levels[l].dim;
+      if (!model.levels[l].compressed()) continue;
       const name_type quantizer = name_type("rand_proj_quantizers.") + l;
-      own[l].head = table.template add<2>(name_type("compressors.") + l + head,
-                                          {index_type{options.books} * options.codes, dim}, linear_start(dim));
+      own[l].head =
+          table.template add<2>(name_type("compressors.") + l + head, {books * codes, dim}, linear_start(dim));
       // Only directions count: the deviation merely keeps numbers near 1.
-      own[l].projections =
-          table.template add_constant<3>(quantizer + ".rand_projs", {options.books, dim, options.code_dim},
-                                         {initial::kind::normal, linear_start(dim).scale});
-      own[l].codebooks = table.template add_constant<3>(quantizer + ".vq._codebook.embed",
-                                                        {options.books, options.codes, options.code_dim},
+      own[l].projections = table.template add_constant<3>(quantizer + ".rand_projs", {books, dim, code_dim},
+                                                          {initial::kind::normal, linear_start(dim).scale});
+      own[l].codebooks = table.template add_constant<3>(quantizer + ".vq._codebook.embed", {books, codes, code_dim},
                                                         {initial::kind::directions, 1});
     }
     return own;
@@ -59,49 +73,51 @@ struct prophet_quantized_loss {
     return level.positions(tokens) / level.dilation * level.dilation;
   }
 
-  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const level_facts& level = model.levels[l];
       if (!level.compressed()) continue;
       const index_type positions = level.positions(tokens);
       memory_plan scratch;
-      own[l].logits = scratch.add<2>({batch * positions, index_type{options.books} * options.codes});
-      own[l].codes = plan.targets.add<3>({batch, coded_positions(level, tokens), options.books});
-      own[l].targets = plan.targets.add<3>({batch, positions, options.books});
+      own[l].logits = scratch.add<2>({batch * positions, books * codes});
+      own[l].chosen = plan.targets.add<3>({batch, coded_positions(level, tokens), books});
+      own[l].targets = plan.targets.add<3>({batch, positions, books});
       plan.scratch_used(scratch);
     }
     return own;
   }
 
   /// The head's, and those of the quantiser, through which no gradient passes: projections, and products with all codes.
-  static constexpr double head_flops(index_type batch, index_type tokens) {
-    double flops = linear_head_flops<Config>(batch, tokens,
-                                             [](const level_facts&) { return double{options.books} * options.codes; });
-    for (const level_facts& level : F::levels)
+  constexpr double head_flops(index_type batch, index_type tokens) const {
+    double flops =
+        linear_head_flops(model, batch, tokens, [](const level_facts&) { return static_cast<double>(books) * codes; });
+    for (const level_facts& level : model.levels)
       if (level.compressed())
-        flops += 2.0 * static_cast<double>(batch * coded_positions(level, tokens)) * options.books * options.code_dim *
-                 (level.dim + options.codes);
+        flops +=
+            2.0 * static_cast<double>(batch * coded_positions(level, tokens)) * books * code_dim * (level.dim + codes);
     return flops;
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
-                       double weight, output<S, 1> loss) {
+  void evaluate(const loss_context<Backend>& context, const parameters& own, const activations& acts, double scale,
+                output<S, 1> loss) const {
     const auto& p = context.p;
-    for (int l = 0; l < F::level_count; ++l) {
-      const level_facts& level = F::levels[l];
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const level_facts& level = model.levels[l];
       if (!level.compressed()) continue;
-      const auto codes = p.targets[acts[l].codes], targets = p.targets[acts[l].targets];
-      const auto source =
-          options.source == quantized_source::final_embeddings ? context.embeddings[l] : context.compressed[l];
-      quantize(p.backend, source, p.weights[own[l].projections], p.weights[own[l].codebooks], codes);
+      const auto chosen = p.targets[acts[l].chosen], targets = p.targets[acts[l].targets];
+      const auto quantized =
+          source == quantized_source::final_embeddings ? context.embeddings[l] : context.compressed[l];
+      quantize(p.backend, quantized, p.weights[own[l].projections], p.weights[own[l].codebooks], chosen);
       // Those of the next index of the same interleaved sequence.
-      window_targets(p.backend, codes.template reshape<2>({codes.shape[0], codes.shape[1] * options.books}),
-                     options.books, index_type{level.dilation} * options.books, targets);
-      predict_blocks(context, l, own[l].head, p.scratch[acts[l].logits], targets, weight, loss);
+      window_targets(p.backend, chosen.template reshape<2>({chosen.shape[0], chosen.shape[1] * books}), books,
+                     index_type{level.dilation} * books, targets);
+      predict_blocks(context, l, own[l].head, p.scratch[acts[l].logits], targets, scale, loss);
     }
   }
 };
+
+using prophet_quantized = basic_prophet_quantized<>;
 
 }  // namespace strata

@@ -93,21 +93,26 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   unfold_backward(p.backend, dtarget, 1, 1, index_type{1}, dembedding);
 }
 
-template <class Config>
-struct sigmoid_contrastive_loss {
-  using F = facts<Config>;
+struct sigmoid_contrastive {
+  double weight = 0.1;
+  bool detach_targets = false;  ///< the embeddings to be recognised learn nothing from this loss
+  model_facts model = {};
+
   static constexpr std::string_view name = "sigmoid_contrastive";
-  static constexpr double default_weight = 0.1;
-  using parameters = std::array<contrast_parameters, F::level_count>;
-  using activations = std::array<contrast_activations, F::level_count>;
+  template <class Own, class Visit>
+  static constexpr void for_each_option(Own& own, Visit visit) {
+    visit("detach_targets", own.detach_targets);
+  }
+  using parameters = each_level<contrast_parameters>;
+  using activations = each_level<contrast_activations>;
 
   template <class Table>
-  static constexpr parameters declare(Table& table) {
+  constexpr parameters declare(Table& table) const {
     using name_type = typename Table::name;
     parameters own;
-    for (int l = 0; l < F::level_count; ++l) {
-      const index_type dim = F::levels[l].dim;
-      if (!F::levels[l].compressed()) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const index_type dim = model.levels[l].dim;
+      if (!model.levels[l].compressed()) continue;
       const name_type prefix = name_type("to_contrastive_preds.") + l;
       own[l].predict = declare_linear_map(table, prefix, dim, dim, linear_start(dim));
       own[l].log_scale = table.template add<1>(prefix + ".log_scale", {1}, {initial::kind::constant, log_10});
@@ -116,34 +121,33 @@ struct sigmoid_contrastive_loss {
     return own;
   }
 
-  static constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) {
+  constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
-    for (int l = 0; l < F::level_count; ++l)
-      if (F::levels[l].compressed()) own[l] = plan_contrast(plan, F::levels[l], batch, tokens, detached);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (model.levels[l].compressed()) own[l] = plan_contrast(plan, model.levels[l], batch, tokens, detach_targets);
     return own;
   }
 
-  static constexpr double head_flops(index_type batch, index_type tokens) {
+  constexpr double head_flops(index_type batch, index_type tokens) const {
     double flops = 0;
-    for (const level_facts& level : F::levels) {
+    for (const level_facts& level : model.levels) {
       if (!level.compressed()) continue;
       const double pairs = static_cast<double>(batch * (level.positions(tokens) - 1)), dim = level.dim;
-      flops += 3 * 2 * pairs * dim * dim + (detached ? 2 : 3) * 2 * pairs * pairs * dim;
+      flops += 3 * 2 * pairs * dim * dim + (detach_targets ? 2 : 3) * 2 * pairs * pairs * dim;
     }
     return flops;
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  static void evaluate(const loss_context<Config, Backend>& context, const parameters& own, const activations& acts,
-                       double weight, output<S, 1> loss) {
-    for (int l = 0; l < F::level_count; ++l)
+  void evaluate(const loss_context<Backend>& context, const parameters& own, const activations& acts, double scale,
+                output<S, 1> loss) const {
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
       if (acts[l].cosines)
-        contrast_level(context.p, own[l], acts[l], context.embeddings[l], static_cast<S>(weight), loss,
+        contrast_level(context.p, own[l], acts[l], context.embeddings[l], static_cast<S>(scale), loss,
                        context.dembeddings[l]);
   }
 
  private:
-  static constexpr bool detached = Config::sigmoid_contrastive.detach_targets;
   static constexpr double log_10 = 2.302585092994045684;
 };
 

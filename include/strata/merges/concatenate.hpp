@@ -10,7 +10,9 @@
 
 namespace strata::inline STRATA_ABI {
 
-struct concatenate_merge : merge_of_levels {
+struct concatenate {
+  model_facts model = {};
+
   static constexpr std::string_view name = "concatenate";
   struct parameters {
     norm_parameters norm;
@@ -29,23 +31,19 @@ struct concatenate_merge : merge_of_levels {
     tensor<3> dconcatenated;  // scratch
   };
 
-  template <class Config>
-  static constexpr concatenate_merge of() {
-    return {{facts<Config>::levels}};
-  }
   /// Widths of the receiving levels together.
   constexpr index_type out_dim() const {
     index_type total = 0;
-    for (const level_facts& level : levels) total += level.receives ? level.dim : 0;
+    for (const level_facts& level : model.levels) total += level.receives ? level.dim : 0;
     return total;
   }
 
   /// The only receiving level where it has all positions, to which the result is added straight, or -1.
   constexpr int straight_onto() const {
     int only = -1;
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
-      if (only >= 0 || levels[l].stride > 1) return -1;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].receives) continue;
+      if (only >= 0 || model.levels[l].stride > 1) return -1;
       only = static_cast<int>(l);
     }
     return only;
@@ -55,7 +53,7 @@ struct concatenate_merge : merge_of_levels {
   constexpr parameters declare(Table& table, int layer) const {
     using name_type = typename Table::name;
     const name_type prefix = name_type("hierarchical_merges.") + layer + ".net";
-    const index_type in = concatenated_dim(), out = out_dim();
+    const index_type in = model.concatenated_dim(), out = out_dim();
     parameters own;
     own.norm = declare_rms_norm(table, prefix + ".0", in);
     own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
@@ -68,7 +66,7 @@ struct concatenate_merge : merge_of_levels {
   constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     const index_type out = out_dim();
     activations own;
-    own.concatenated = plan.memory.add<3>({batch, tokens, concatenated_dim()});
+    own.concatenated = plan.memory.add<3>({batch, tokens, model.concatenated_dim()});
     own.norm = plan_norm(plan.memory, batch * tokens);
     own.hidden = plan.memory.add<2>({batch * tokens, 2 * out});
     memory_plan scratch;
@@ -84,7 +82,7 @@ struct concatenate_merge : merge_of_levels {
     return static_cast<double>(batch * tokens) * step_flops();
   }
   constexpr double step_flops() const {
-    const double in = static_cast<double>(concatenated_dim()), out = static_cast<double>(out_dim());
+    const double in = static_cast<double>(model.concatenated_dim()), out = static_cast<double>(out_dim());
     return 2 * (2 * in * out + 2 * out * out);
   }
 
@@ -95,16 +93,17 @@ struct concatenate_merge : merge_of_levels {
 
   template <class Backend, class S = typename Backend::scalar>
   void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat(p.backend, x[l], levels[l].stride, index_type{levels[l].first_channel}, p.memory[acts.concatenated]);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      repeat(p.backend, x[l], model.levels[l].stride, index_type{model.levels[l].first_channel},
+             p.memory[acts.concatenated]);
     const auto normed = p.scratch[acts.normed];
     norm_forward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, normed);
     linear(p, normed.rows(), own.up, own.up_bias, p.memory[acts.hidden], update::replace);
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
+            level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
@@ -115,7 +114,7 @@ struct concatenate_merge : merge_of_levels {
     const view<S, 3> dpooled = only < 0 ? p.scratch[acts.pooled] : dx[static_cast<std::size_t>(only)];
     if (only < 0)
       for_each_receiver([&](std::size_t l, index_type column) {
-        subsample_backward(p.backend, dx[l], levels[l].stride, column, dpooled);
+        subsample_backward(p.backend, dx[l], model.levels[l].stride, column, dpooled);
       });
     const auto activated = p.scratch[acts.activated], dhidden = activated;
     const auto normed = p.scratch[acts.normed], dnormed = normed;
@@ -129,8 +128,9 @@ struct concatenate_merge : merge_of_levels {
     const auto dconcatenated = p.scratch[acts.dconcatenated];
     fill(p.backend, S{0}, dconcatenated.flat());
     norm_backward(p, own.norm, acts.norm, p.memory[acts.concatenated], 0, dnormed, dconcatenated);
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      repeat_backward(p.backend, dconcatenated, levels[l].stride, index_type{levels[l].first_channel}, dx[l]);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      repeat_backward(p.backend, dconcatenated, model.levels[l].stride, index_type{model.levels[l].first_channel},
+                      dx[l]);
   }
 
  private:
@@ -138,10 +138,10 @@ struct concatenate_merge : merge_of_levels {
   template <class Body>
   void for_each_receiver(Body body) const {
     index_type column = 0;
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].receives) continue;
       body(l, column);
-      column += levels[l].dim;
+      column += model.levels[l].dim;
     }
   }
   /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
@@ -156,7 +156,7 @@ struct concatenate_merge : merge_of_levels {
     const auto pooled = p.scratch[acts.pooled];
     linear(p, activated, own.down, own.down_bias, pooled.rows(), update::replace);
     for_each_receiver([&](std::size_t l, index_type column) {
-      if (receives_at(l, position)) subsample(p.backend, pooled, levels[l].stride, column, x[l]);
+      if (model.receives_at(l, position)) subsample(p.backend, pooled, model.levels[l].stride, column, x[l]);
     });
   }
 };

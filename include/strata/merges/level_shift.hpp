@@ -1,24 +1,26 @@
 // Token shift across levels and a feed-forward: a receiving level sees some of its channels replaced by channels of the
-// other levels.
+// other model.levels.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
 
-#include <string>
 #include <string_view>
 
-#include <strata/config/merge_options.hpp>
-#include <strata/core/error.hpp>
 #include <strata/layers/norm.hpp>
 #include <strata/layers/perceptron.hpp>
 #include <strata/merges/context.hpp>
 
 namespace strata::inline STRATA_ABI {
 
-struct level_shift_merge : merge_of_levels {
-  level_shift_options chosen;
+struct level_shift {
+  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over the receiving level's
+  model_facts model = {};
 
   static constexpr std::string_view name = "level_shift";
+  template <class Own, class Visit>
+  static constexpr void for_each_option(Own& own, Visit visit) {
+    visit("feed_forward_multiple", own.feed_forward_multiple);
+  }
   struct parameters {
     each_level<norm_parameters> norm;
     each_level<perceptron_parameters> feed_forward;
@@ -31,29 +33,22 @@ struct level_shift_merge : merge_of_levels {
     each_level<tensor<3>> normed;    // scratch [B,n,d], one level after another; in backward also its gradient
   };
 
-  template <class Config>
-  static constexpr level_shift_merge of() {
-    return {{facts<Config>::levels}, Config::level_shift};
-  }
-  template <class Config>
+  template <const auto& Own>
   static constexpr bool check() {
-    constexpr bool positive = Config::level_shift.feed_forward_multiple > 0;
+    constexpr bool positive = Own.feed_forward_multiple > 0;
     static_assert(positive, "strata: level_shift: feed_forward_multiple must be positive");
-    constexpr level_shift_merge own = of<Config>();
-    constexpr bool wide_enough = own.every_share([](index_type share, const level_facts&) { return share > 0; });
+    constexpr bool wide_enough = Own.every_share([](index_type share, const level_facts&) { return share > 0; });
     static_assert(wide_enough,
                   "strata: level_shift: a receiving level is too narrow for a channel of every other level");
     constexpr bool can_give =
-        own.every_share([](index_type share, const level_facts& giver) { return share <= giver.dim; });
+        Own.every_share([](index_type share, const level_facts& giver) { return share <= giver.dim; });
     static_assert(can_give, "strata: level_shift: a level is narrower than what a receiving level takes of it");
     return true;
   }
-  std::string options() const { return to_text(", hidden ", chosen.feed_forward_multiple, " times the width"); }
-
-  constexpr index_type hidden(std::size_t l) const { return index_type{levels[l].dim} * chosen.feed_forward_multiple; }
+  constexpr index_type hidden(std::size_t l) const { return index_type{model.levels[l].dim} * feed_forward_multiple; }
   /// Channels that receiving level `l` takes of every other level.
   constexpr index_type share(std::size_t l) const {
-    return levels[l].dim / 2 / (static_cast<index_type>(levels.size()) - 1);
+    return model.levels[l].dim / 2 / (static_cast<index_type>(model.levels.size()) - 1);
   }
 
   template <class Table>
@@ -61,12 +56,12 @@ struct level_shift_merge : merge_of_levels {
     using name_type = typename Table::name;
     const name_type prefix = name_type("hierarchical_merges.") + layer;
     parameters own;
-    for (int n = 0; n < static_cast<int>(levels.size()); ++n) {
+    for (int n = 0; n < static_cast<int>(model.levels.size()); ++n) {
       const auto l = static_cast<std::size_t>(n);
-      if (!levels[l].receives) continue;
-      own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, levels[l].dim);
+      if (!model.levels[l].receives) continue;
+      own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, model.levels[l].dim);
       own.feed_forward[l] =
-          declare_perceptron(table, prefix + ".up." + n, prefix + ".down." + n, levels[l].dim, hidden(l));
+          declare_perceptron(table, prefix + ".up." + n, prefix + ".down." + n, model.levels[l].dim, hidden(l));
     }
     return own;
   }
@@ -74,17 +69,17 @@ struct level_shift_merge : merge_of_levels {
   constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
     memory_plan scratch;
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
-      own.shifted[l] = plan.memory.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
-      own.norm[l] = plan_norm(plan.memory, batch * levels[l].positions(tokens));
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].receives) continue;
+      own.shifted[l] = plan.memory.add<3>({batch, model.levels[l].positions(tokens), model.levels[l].dim});
+      own.norm[l] = plan_norm(plan.memory, batch * model.levels[l].positions(tokens));
       if (plan.training) own.dshifted[l] = scratch.add<3>(own.shifted[l].shape);
     }
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].receives) continue;
       memory_plan place = scratch;
       own.normed[l] = place.add<3>(own.shifted[l].shape);
-      own.feed_forward[l] = plan_perceptron(plan.memory, place, batch * levels[l].positions(tokens), hidden(l));
+      own.feed_forward[l] = plan_perceptron(plan.memory, place, batch * model.levels[l].positions(tokens), hidden(l));
       plan.scratch_used(place);
     }
     return own;
@@ -92,13 +87,13 @@ struct level_shift_merge : merge_of_levels {
 
   constexpr double forward_flops(index_type batch, index_type tokens) const {
     double flops = 0;
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      flops += static_cast<double>(batch * levels[l].positions(tokens)) * position_flops(l);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      flops += static_cast<double>(batch * model.levels[l].positions(tokens)) * position_flops(l);
     return flops;
   }
   constexpr double step_flops() const {
     double flops = 0;
-    for (std::size_t l = 0; l < levels.size(); ++l) flops += position_flops(l) / levels[l].stride;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) flops += position_flops(l) / model.levels[l].stride;
     return flops;
   }
 
@@ -110,23 +105,23 @@ struct level_shift_merge : merge_of_levels {
   template <class Backend, class S = typename Backend::scalar>
   void recompute(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
     shift(p, acts, 0, x);
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      if (levels[l].receives)
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (model.levels[l].receives)
         linear(p, norm(p, own, acts, l).rows(), own.feed_forward[l].up, {}, p.memory[acts.feed_forward[l].hidden],
                update::replace);
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
+            level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
   template <class Backend, class S = typename Backend::scalar>
   void backward(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S>,
                 level_streams<S> dx) const {
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      if (!levels[l].receives) continue;
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].receives) continue;
       const auto normed = norm(p, own, acts, l), dnormed = normed;
       const auto dshifted = p.scratch[acts.dshifted[l]];
       perceptron_backward(p, own.feed_forward[l], acts.feed_forward[l], normed.rows(), dx[l].rows(), dnormed.rows());
@@ -141,28 +136,28 @@ struct level_shift_merge : merge_of_levels {
 
  private:
   constexpr double position_flops(std::size_t l) const {
-    return levels[l].receives ? 4 * static_cast<double>(levels[l].dim * hidden(l)) : 0;
+    return model.levels[l].receives ? 4 * static_cast<double>(model.levels[l].dim * hidden(l)) : 0;
   }
   /// Whether rule(share, giver) holds for what every receiving level takes of every other level.
   template <class Rule>
   constexpr bool every_share(Rule rule) const {
-    for (std::size_t r = 0; r < levels.size(); ++r)
-      for (std::size_t l = 0; l < levels.size(); ++l)
-        if (levels[r].receives && l != r && !rule(share(r), levels[l])) return false;
+    for (std::size_t r = 0; r < model.levels.size(); ++r)
+      for (std::size_t l = 0; l < model.levels.size(); ++l)
+        if (model.levels[r].receives && l != r && !rule(share(r), model.levels[l])) return false;
     return true;
   }
   /// Calls body(receiver, level, columns) for every level whose columns a receiving level sees: first its own.
   template <class Body>
   void for_each_share(Body body) const {
-    for (std::size_t r = 0; r < levels.size(); ++r) {
-      if (!levels[r].receives) continue;
-      const int stride = levels[r].stride;
+    for (std::size_t r = 0; r < model.levels.size(); ++r) {
+      if (!model.levels[r].receives) continue;
+      const int stride = model.levels[r].stride;
       const index_type taken = share(r);
-      index_type column = levels[r].dim - taken * (static_cast<index_type>(levels.size()) - 1);
+      index_type column = model.levels[r].dim - taken * (static_cast<index_type>(model.levels.size()) - 1);
       body(r, r, column_range{stride, 0, stride, 0, column});
-      for (std::size_t l = 0; l < levels.size(); ++l) {
+      for (std::size_t l = 0; l < model.levels.size(); ++l) {
         if (l == r) continue;
-        body(r, l, column_range{levels[l].stride, levels[l].dim - taken, stride, column, taken});
+        body(r, l, column_range{model.levels[l].stride, model.levels[l].dim - taken, stride, column, taken});
         column += taken;
       }
     }
@@ -171,7 +166,8 @@ struct level_shift_merge : merge_of_levels {
   template <class Backend, class S = typename Backend::scalar>
   void shift(const pass<Backend>& p, const activations& acts, index_type position, level_streams<S> from) const {
     for_each_share([&](std::size_t receiver, std::size_t l, const column_range& range) {
-      if (receives_at(receiver, position)) take_columns(p.backend, from[l], range, p.memory[acts.shifted[receiver]]);
+      if (model.receives_at(receiver, position))
+        take_columns(p.backend, from[l], range, p.memory[acts.shifted[receiver]]);
     });
   }
   template <class Backend, class S = typename Backend::scalar>
@@ -185,8 +181,8 @@ struct level_shift_merge : merge_of_levels {
   void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {
     shift(p, acts, position, from);
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      if (receives_at(l, position))
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (model.receives_at(l, position))
         perceptron_forward(p, own.feed_forward[l], acts.feed_forward[l], norm(p, own, acts, l).rows(), x[l].rows(),
                            update::add);
   }

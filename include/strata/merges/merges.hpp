@@ -1,12 +1,12 @@
-// The list of all merges, and the one that a description chooses. A new merge is one file and one line here.
+// The merge of a description, and what a merge may leave out. Each merge of the library is one file beside this one;
+// docs/extending.md says how to write another one anywhere.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
 
-#include <algorithm>
-#include <array>
+#include <concepts>
 #include <string_view>
-#include <tuple>
+#include <type_traits>
 
 #include <strata/merges/concatenate.hpp>
 #include <strata/merges/level_attention.hpp>
@@ -15,36 +15,149 @@
 
 namespace strata::inline STRATA_ABI {
 
-using all_merges = std::tuple<concatenate_merge, separable_merge, level_attention_merge, level_shift_merge>;
+template <const auto& D>
+using merge_of = std::remove_cvref_t<decltype(D.merge)>;
+
+/// The merge that `D` describes. It knows the levels.
+template <const auto& D>
+inline constexpr merge_of<D> chosen_merge = [] {
+  merge_of<D> own = D.merge;
+  own.model = facts<D>::model;
+  return own;
+}();
+
+struct nothing_kept {};
+
+/// What generation remembers for a merge, besides the streams.
+template <class Merge>
+struct merge_cache {
+  using type = nothing_kept;
+  static constexpr bool exists = false;
+};
+template <class Merge>
+requires requires { typename Merge::cache; }
+struct merge_cache<Merge> {
+  using type = typename Merge::cache;
+  static constexpr bool exists = true;
+};
 
 namespace detail {
 
-/// Where nothing is merged no rule can be broken.
-template <class Config, class Merge>
-constexpr bool keeps_merge_rules() {
-  if constexpr (facts<Config>::merges) return Merge::template check<Config>();
-  return true;
-}
+template <class Merge>
+concept has_name = requires {
+  { Merge::name } -> std::convertible_to<std::string_view>;
+};
+template <class Merge>
+concept has_model = requires(Merge own) {
+  own.model = model_facts();
+};
+template <class Merge>
+concept has_places = requires {
+  typename Merge::parameters;
+  typename Merge::activations;
+};
+template <class Merge>
+concept has_declare = requires(const Merge own, parameter_plan table) {
+  { own.declare(table, 0) } -> std::same_as<typename Merge::parameters>;
+};
+template <class Merge>
+concept has_plan = requires(const Merge own, activation_plan plan, index_type size) {
+  { own.plan(plan, size, size) } -> std::same_as<typename Merge::activations>;
+};
+template <class Merge>
+concept has_flops = requires(const Merge own, index_type size) {
+  { own.forward_flops(size, size) } -> std::convertible_to<double>;
+  { own.step_flops() } -> std::convertible_to<double>;
+};
 
-template <class Config, class All = all_merges>
-struct merge_by_name;
-template <class Config, class... Merge>
-struct merge_by_name<Config, std::tuple<Merge...>> {
-  static constexpr std::array<std::string_view, sizeof...(Merge)> names{Merge::name...};
-  static constexpr std::size_t position =
-      static_cast<std::size_t>(std::find(names.begin(), names.end(), Config::merge) - names.begin());
-  static constexpr bool exists = position < names.size();
-  static_assert(exists, "strata: merge names one that does not exist; the list is in merges/merges.hpp");
-  using type = std::tuple_element_t<exists ? position : 0, std::tuple<Merge...>>;
-  static_assert(keeps_merge_rules<Config, type>());
+template <class Backend>
+using streams_of = level_streams<typename Backend::scalar>;
+template <class Merge, class Backend>
+concept has_forward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+                               const typename Merge::activations acts, streams_of<Backend> x) {
+  own.forward(p, places, acts, x);
+};
+template <class Merge, class Backend>
+concept has_recompute = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+                                 const typename Merge::activations acts, streams_of<Backend> x) {
+  own.recompute(p, places, acts, x);
+};
+template <class Merge, class Backend>
+concept has_backward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+                                const typename Merge::activations acts, streams_of<Backend> x) {
+  own.backward(p, places, acts, x, x);
+};
+template <class Merge, class Backend>
+concept has_step = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+                            const typename Merge::activations acts, streams_of<Backend> x,
+                            const typename merge_cache<Merge>::type kept,
+                            const tensor_memory<typename Backend::scalar> memory) {
+  requires merge_cache<Merge>::exists || requires { own.step(p, places, acts, index_type{}, x, x); };
+  requires !merge_cache<Merge>::exists || requires {
+    own.step(p, places, acts, kept, memory, index_type{}, x, x);
+    own.keep(p, acts, kept, memory);
+  };
 };
 
 }  // namespace detail
 
-/// The merge that the description `Config` chooses.
-template <class Config>
-inline constexpr auto chosen_merge = detail::merge_by_name<Config>::type::template of<Config>();
-template <class Config>
-using merge_of = typename detail::merge_by_name<Config>::type;
+/// True, or a sentence that names the member that `Merge` lacks.
+template <class Merge>
+constexpr bool check_merge() {
+  using namespace detail;
+  static_assert(has_name<Merge>, "strata: the merge lacks 'static constexpr std::string_view name'");
+  static_assert(has_model<Merge>, "strata: the merge lacks the field 'strata::model_facts model = {}'");
+  static_assert(has_places<Merge>, "strata: the merge lacks the type 'parameters' or 'activations'");
+  static_assert(has_declare<Merge>, "strata: the merge lacks 'parameters declare(Table& table, int layer) const'");
+  static_assert(
+      has_plan<Merge>,
+      "strata: the merge lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
+  static_assert(has_flops<Merge>,
+                "strata: the merge lacks 'double forward_flops(index_type batch, index_type tokens) const' or "
+                "'double step_flops() const'");
+  return true;
+}
+template <class Merge, class Backend>
+constexpr bool check_merge_operations() {
+  using namespace detail;
+  static_assert(has_forward<Merge, Backend>, "strata: the merge lacks 'void forward(p, own, acts, x) const'");
+  static_assert(has_recompute<Merge, Backend>, "strata: the merge lacks 'void recompute(p, own, acts, x) const'");
+  static_assert(has_backward<Merge, Backend>, "strata: the merge lacks 'void backward(p, own, acts, x, dx) const'");
+  static_assert(has_step<Merge, Backend>,
+                "strata: the merge lacks 'void step(p, own, acts, position, current, x) const', or with a cache "
+                "'keep(p, acts, kept, memory)' or 'step(p, own, acts, kept, memory, position, current, x)'");
+  return true;
+}
+
+/// True, or the sentence of a rule of the merge itself. Where nothing is merged, no rule can be broken.
+template <const auto& D>
+constexpr bool check_rules_of_merge() {
+  if constexpr (facts<D>::merges && requires { merge_of<D>::template check<chosen_merge<D>>(); })
+    return merge_of<D>::template check<chosen_merge<D>>();
+  return true;
+}
+
+template <class Merge>
+constexpr typename merge_cache<Merge>::type plan_merge_cache(const Merge& own, memory_plan& plan, index_type batch) {
+  if constexpr (merge_cache<Merge>::exists) return own.plan_cache(plan, batch);
+  return {};
+}
+/// After a `forward` from the start of the texts.
+template <class Merge, class Backend, class S = typename Backend::scalar>
+void keep_merge_cache(const Merge& own, const pass<Backend>& p, const typename Merge::activations& acts,
+                      const typename merge_cache<Merge>::type& kept, const tensor_memory<S>& memory) {
+  if constexpr (merge_cache<Merge>::exists) own.keep(p, acts, kept, memory);
+}
+/// One token at `position`. `current` holds the newest position of every level, and `x` the streams.
+template <class Merge, class Backend, class S = typename Backend::scalar>
+void merge_one_token(const Merge& own, const pass<Backend>& p, const typename Merge::parameters& places,
+                     const typename Merge::activations& acts, const typename merge_cache<Merge>::type& kept,
+                     const tensor_memory<S>& memory, index_type position, level_streams<S> current,
+                     level_streams<S> x) {
+  if constexpr (merge_cache<Merge>::exists)
+    own.step(p, places, acts, kept, memory, position, current, x);
+  else
+    own.step(p, places, acts, position, current, x);
+}
 
 }  // namespace strata

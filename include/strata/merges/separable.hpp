@@ -4,6 +4,7 @@
 // Source: docs/model.md; depthwise-separable convolutions: Xception, arXiv 1610.02357.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 #include <strata/layers/norm.hpp>
@@ -11,7 +12,9 @@
 
 namespace strata::inline STRATA_ABI {
 
-struct separable_merge : merge_of_levels {
+struct separable {
+  model_facts model = {};
+
   static constexpr std::string_view name = "separable";
   struct parameters {
     each_level<norm_parameters> norm;
@@ -29,29 +32,22 @@ struct separable_merge : merge_of_levels {
     tensor<3> pooled;               // scratch [B,T,d], in backward its gradient
   };
 
-  template <class Config>
-  static constexpr separable_merge of() {
-    return {{facts<Config>::levels}};
-  }
-  template <class Config>
+  template <const auto& Own>
   static constexpr bool check() {
-    constexpr bool equal = [] {
-      for (const level_facts& level : facts<Config>::levels)
-        if (level.dim != facts<Config>::embedding_dim) return false;
-      return true;
-    }();
+    constexpr bool equal = std::ranges::all_of(
+        Own.model.levels, [](const level_facts& level) { return level.dim == Own.model.embedding_dim; });
     static_assert(equal, "strata: the merge 'separable' needs levels of equal dim");
     return true;
   }
-  constexpr index_type dim() const { return levels.front().dim; }
+  constexpr index_type dim() const { return model.levels.front().dim; }
 
   template <class Table>
   constexpr parameters declare(Table& table, int layer) const {
     using name_type = typename Table::name;
     const name_type prefix = name_type("hierarchical_merges.") + layer;
-    const index_type taps = static_cast<index_type>(levels.size());
+    const index_type taps = static_cast<index_type>(model.levels.size());
     parameters own;
-    for (int l = 0; l < static_cast<int>(levels.size()); ++l) {
+    for (int l = 0; l < static_cast<int>(model.levels.size()); ++l) {
       const auto n = static_cast<std::size_t>(l);
       own.norm[n] = declare_rms_norm(table, prefix + ".norms." + l, dim());
       own.depthwise[n] = table.template add<1>(prefix + ".depthwise." + l + ".weight", {dim()}, linear_start(taps));
@@ -64,17 +60,17 @@ struct separable_merge : merge_of_levels {
 
   constexpr activations plan(activation_plan& plan, index_type batch, index_type tokens) const {
     activations own;
-    own.before.plan(plan, levels, batch, tokens);
+    own.before.plan(plan, model.levels, batch, tokens);
     memory_plan scratch;
-    for (std::size_t l = 0; l < levels.size(); ++l) {
-      const index_type positions = levels[l].positions(tokens);
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      const index_type positions = model.levels[l].positions(tokens);
       own.norm[l] = plan_norm(plan.memory, batch * positions);
       own.normed[l] = scratch.add<3>({batch, positions, dim()});
     }
     own.mixed = scratch.add<3>({batch, tokens, dim()});
     own.pooled = scratch.add<3>(own.mixed.shape);
     plan.scratch_used(scratch);
-    for (std::size_t l = 0; plan.training && l < levels.size(); ++l) {
+    for (std::size_t l = 0; plan.training && l < model.levels.size(); ++l) {
       memory_plan place = scratch;
       own.dnormed[l] = place.add<3>(own.normed[l].shape);
       plan.scratch_used(place);
@@ -99,8 +95,8 @@ struct separable_merge : merge_of_levels {
   }
 
   template <class Backend, class S = typename Backend::scalar>
-  void step(const pass<Backend>& p, const parameters& own, const activations& acts, const cache&,
-            const tensor_memory<S>&, index_type position, level_streams<S> current, level_streams<S> x) const {
+  void step(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
+            level_streams<S> current, level_streams<S> x) const {
     add_merged(p, own, acts, position, current, x);
   }
 
@@ -109,20 +105,21 @@ struct separable_merge : merge_of_levels {
                 level_streams<S> dx) const {
     const auto dpooled = p.scratch[acts.pooled];
     fill(p.backend, S{0}, dpooled.flat());
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      if (levels[l].receives) take_columns_backward(p.backend, dx[l], {1, 0, levels[l].stride, 0, dim()}, dpooled);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (model.levels[l].receives)
+        take_columns_backward(p.backend, dx[l], {1, 0, model.levels[l].stride, 0, dim()}, dpooled);
     each_level<view<S, 3>> x;
-    for (std::size_t l = 0; l < levels.size(); ++l) x[l] = acts.before.of(p, l, after);
+    for (std::size_t l = 0; l < model.levels.size(); ++l) x[l] = acts.before.of(p, l, after);
     mix(p, own, acts, x);
     const auto mixed = p.scratch[acts.mixed], dmixed = mixed;
     linear_backward_weight(p.backend, dpooled.rows(), mixed.rows(), p.gradients[own.pointwise],
                            p.gradients[own.pointwise_bias]);
     linear_backward_input(p.backend, dpooled.rows(), p.weights[own.pointwise], dmixed.rows(), update::replace);
-    for (std::size_t l = 0; l < levels.size(); ++l) {
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
       const auto dnormed = p.scratch[acts.dnormed[l]];
       fill(p.backend, S{0}, dnormed.flat());
-      depthwise_backward(p.backend, p.scratch[acts.normed[l]], levels[l].stride, p.weights[own.depthwise[l]], dmixed,
-                         dnormed, p.gradients[own.depthwise[l]],
+      depthwise_backward(p.backend, p.scratch[acts.normed[l]], model.levels[l].stride, p.weights[own.depthwise[l]],
+                         dmixed, dnormed, p.gradients[own.depthwise[l]],
                          l == 0 ? p.gradients[own.depthwise_bias] : view<S, 1>{});
       norm_backward(p, own.norm[l], acts.norm[l], x[l], 0, dnormed, dx[l]);
     }
@@ -132,11 +129,11 @@ struct separable_merge : merge_of_levels {
   /// From the streams to `acts.mixed`.
   template <class Backend, class S = typename Backend::scalar>
   void mix(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
-    for (std::size_t l = 0; l < levels.size(); ++l) {
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
       const auto normed = p.scratch[acts.normed[l]];
       norm_forward(p, own.norm[l], acts.norm[l], x[l], 0, normed);
       const view<const S, 1> bias = l == 0 ? p.weights[own.depthwise_bias] : view<const S, 1>{};
-      depthwise(p.backend, normed, levels[l].stride, p.weights[own.depthwise[l]], bias, p.scratch[acts.mixed],
+      depthwise(p.backend, normed, model.levels[l].stride, p.weights[own.depthwise[l]], bias, p.scratch[acts.mixed],
                 l == 0 ? update::replace : update::add);
     }
   }
@@ -147,8 +144,8 @@ struct separable_merge : merge_of_levels {
     mix(p, own, acts, from);
     const auto pooled = p.scratch[acts.pooled];
     linear(p, p.scratch[acts.mixed].rows(), own.pointwise, own.pointwise_bias, pooled.rows(), update::replace);
-    for (std::size_t l = 0; l < levels.size(); ++l)
-      if (receives_at(l, position)) subsample(p.backend, pooled, levels[l].stride, 0, x[l]);
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (model.receives_at(l, position)) subsample(p.backend, pooled, model.levels[l].stride, 0, x[l]);
   }
 };
 

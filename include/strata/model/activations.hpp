@@ -20,21 +20,15 @@ namespace strata::inline STRATA_ABI {
 /// between layers, from which backward computes the rest of a layer anew, with the same bits.
 enum class activation_use { inference, training, recomputing };
 
-template <class Losses>
-struct activations_of_losses;
-template <class... Loss>
-struct activations_of_losses<std::tuple<Loss...>> {
-  using type = std::tuple<typename Loss::activations...>;
-};
-
-template <class Config>
+/// Where the activations of the network lie, and the gradients of its embeddings.
+template <const auto& D>
 struct activation_layout {
-  using F = facts<Config>;
+  using F = facts<D>;
   template <class T>
   using each_level = std::array<T, F::level_count>;
   struct layer {
     each_level<block_activations> blocks;
-    typename merge_of<Config>::activations merge;
+    typename merge_of<D>::activations merge;
   };
   tensor<3> tokens;  // [B,T,D]
   dropout_place embedding_dropout;
@@ -49,8 +43,6 @@ struct activation_layout {
   each_level<norm_activations> final_norm;
   each_level<tensor<3>> embedding;  // [B,n,d], what that norm gives
   head_activations head;
-  typename activations_of_losses<loss_list<Config>>::type losses;
-  tensor<1> loss;                    // one number a loss
   each_level<tensor<3>> dembedding;  // gradient of the final embeddings, later of the compressed tokens
   each_level<tensor<3>> dstream;     // gradient of the residual stream
   tensor<3> dtokens;                 // [B,T,D]
@@ -59,23 +51,40 @@ struct activation_layout {
   index_type rows_size = 0;                                        // of the targets, at their front: rows of routing
 };
 
-template <class Config>
-constexpr activation_layout<Config> plan_activations(index_type batch, index_type tokens, activation_use use) {
-  using F = facts<Config>;
-  activation_layout<Config> own;
+template <class All>
+struct loss_activations_of;
+template <class... Loss>
+struct loss_activations_of<std::tuple<Loss...>> {
+  using type = std::tuple<typename Loss::activations...>;
+};
+
+/// And where those of the losses lie.
+template <const auto& D, class Losses>
+struct training_layout : activation_layout<D> {
+  typename loss_activations_of<typename Losses::all>::type losses;
+  tensor<1> loss;  // one number a loss, each 16 elements apart
+};
+
+/// For a pass over [batch, tokens]. `losses` are those of the model, with their options.
+template <const auto& D, class Losses>
+constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
+                                                      activation_use use, dropout_rates dropout = {}) {
+  using F = facts<D>;
+  training_layout<D, Losses> own;
   own.use = use;
   const bool training = use != activation_use::inference;
   activation_plan plan;
   plan.training = training;
+  plan.dropout = dropout;
   memory_plan& memory = plan.memory;
   const auto stream_of = [&](int l) {
     return std::array<index_type, 3>{batch, F::levels[l].positions(tokens), F::levels[l].dim};
   };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
-  own.embedding_dropout = plan.add_dropout(Config::embedding_dropout);
+  own.embedding_dropout = plan.add_dropout(dropout.embedding);
   // What enters and what leaves each layer of a level; the same where it does not run on a level. In inference two places take turns.
-  typename activation_layout<Config>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
+  typename activation_layout<D>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
     const index_type positions = level.positions(tokens);
@@ -115,7 +124,7 @@ constexpr activation_layout<Config> plan_activations(index_type batch, index_typ
       if (F::runs(i, l))
         own.layers[i].blocks[l] =
             plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[l][i], leaves[l][i]);
-    if (F::merges) own.layers[i].merge = chosen_merge<Config>.plan(plan, batch, tokens);
+    if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
   }
   own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {
@@ -124,10 +133,10 @@ constexpr activation_layout<Config> plan_activations(index_type batch, index_typ
   }
   own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
-    ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::plan(plan, batch, tokens)), ...);
+    ((std::get<I>(own.losses) = losses.template at<I>().plan(plan, batch, tokens)), ...);
   }
-  (std::make_index_sequence<loss_values<Config>::count>());
-  own.loss = memory.add<1>({index_type{loss_values<Config>::count} * 16});
+  (std::make_index_sequence<Losses::count>());
+  own.loss = memory.add<1>({index_type{Losses::count} * 16});
   if (training) {
     for (int l = 0; l < F::level_count; ++l) {
       own.dembedding[l] = memory.add<3>(stream_of(l));
@@ -139,6 +148,12 @@ constexpr activation_layout<Config> plan_activations(index_type batch, index_typ
   own.scratch_size = plan.scratch_size;
   own.targets_size = plan.targets.size();
   return own;
+}
+
+/// For generation and inference, where no loss is computed but that of the next token.
+template <const auto& D>
+constexpr training_layout<D, losses<>> plan_inference(index_type batch, index_type tokens) {
+  return plan_activations<D>(losses<>(), batch, tokens, activation_use::inference);
 }
 
 }  // namespace strata

@@ -14,9 +14,9 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Config>
+template <const auto& D>
 struct cache_layout {
-  using F = facts<Config>;
+  using F = facts<D>;
   template <class T>
   using each_level = std::array<T, F::level_count>;
   struct layer {
@@ -24,7 +24,7 @@ struct cache_layout {
     each_level<tensor<3>> before_attention, before_feed_forward;  // [dilation,B,d]
     each_level<tensor<2>> budget;                                 // [dilation,B], levels with routing
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
-    typename merge_of<Config>::cache merge;
+    typename merge_cache<merge_of<D>>::type merge;
   };
   tensor<3> window;    // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
   tensor<3> upsample;  // of an hourglass what `upsample_step` keeps
@@ -36,10 +36,10 @@ struct cache_layout {
   index_type size = 0;       // elements
 };
 
-template <class Config>
-constexpr cache_layout<Config> plan_cache(index_type batch) {
-  using F = facts<Config>;
-  cache_layout<Config> own;
+template <const auto& D>
+constexpr cache_layout<D> plan_cache(index_type batch) {
+  using F = facts<D>;
+  cache_layout<D> own;
   memory_plan plan;
   for (int l = 0; l < F::level_count; ++l)
     if (F::levels[l].span > 0) own.distance[l] = plan.add<3>({2, F::levels[l].span, F::levels[l].head_dim / 2});
@@ -65,7 +65,7 @@ constexpr cache_layout<Config> plan_cache(index_type batch) {
     }
   }
   if (F::merges)
-    for (auto& layer : own.layers) layer.merge = chosen_merge<Config>.plan_cache(plan, batch);
+    for (auto& layer : own.layers) layer.merge = plan_merge_cache(chosen_merge<D>, plan, batch);
   own.size = plan.size();
   return own;
 }

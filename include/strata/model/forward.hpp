@@ -9,38 +9,37 @@
 namespace strata::inline STRATA_ABI {
 
 /// One view a level.
-template <class S, class Config>
-using level_views = std::array<view<S, 3>, facts<Config>::level_count>;
+template <const auto& D, class S>
+using level_views = std::array<view<S, 3>, facts<D>::level_count>;
 
-template <class Config, class Backend, class S = typename Backend::scalar>
-level_views<S, Config> final_embeddings(const pass<Backend>& p, const activation_layout<Config>& acts) {
-  level_views<S, Config> views;
-  for (int l = 0; l < facts<Config>::level_count; ++l) views[l] = p.memory[acts.embedding[l]];
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+level_views<D, S> final_embeddings(const pass<Backend>& p, const activation_layout<D>& acts) {
+  level_views<D, S> views;
+  for (int l = 0; l < facts<D>::level_count; ++l) views[l] = p.memory[acts.embedding[l]];
   return views;
 }
 
 /// What enters the first layer that runs on level `l`.
-template <class Config, class Backend>
-void enter_level(const pass<Backend>& p, const activation_layout<Config>& acts, int l,
-                 const parameter_layout<Config>& own) {
-  compress_forward(p, facts<Config>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
+template <const auto& D, class Backend>
+void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l, const parameter_layout<D>& own) {
+  compress_forward(p, facts<D>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
   norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
                p.memory[acts.token_embedding[l]]);
 }
 
 /// The streams that leave layer `i`, of the levels that it runs on.
-template <class Config, class Backend, class S = typename Backend::scalar>
-level_views<S, Config> streams_after(const pass<Backend>& p, const activation_layout<Config>& acts, int i) {
-  level_views<S, Config> stream;
-  for (int l = 0; l < facts<Config>::level_count; ++l) stream[l] = p.memory.optional(acts.layers[i].blocks[l].y);
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+level_views<D, S> streams_after(const pass<Backend>& p, const activation_layout<D>& acts, int i) {
+  level_views<D, S> stream;
+  for (int l = 0; l < facts<D>::level_count; ++l) stream[l] = p.memory.optional(acts.layers[i].blocks[l].y);
   return stream;
 }
 
 /// The blocks of layer `i`; gives the streams that leave them.
-template <class Config, class Backend, class S = typename Backend::scalar>
-level_views<S, Config> blocks_forward(const pass<Backend>& p, const activation_layout<Config>& acts, int i,
-                                      const parameter_layout<Config>& own = parameters<Config>::layout) {
-  using F = facts<Config>;
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout<D>& acts,
+                                 const parameter_layout<D>& own, int i) {
+  using F = facts<D>;
   for (int l = 0; l < F::level_count; ++l)
     if (F::runs(i, l))
       block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
@@ -55,10 +54,10 @@ struct no_observer {
   void after_merge(int /*layer*/) const {}
 };
 
-template <class Config, class Backend, class Observer = no_observer, class S = typename Backend::scalar>
-void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view<const token, 2> ids, bool merge,
-             const parameter_layout<Config>& own = parameters<Config>::layout, const Observer& observer = {}) {
-  using F = facts<Config>;
+template <const auto& D, class Backend, class Observer = no_observer, class S = typename Backend::scalar>
+void forward(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own,
+             view<const token, 2> ids, bool merge, const Observer& observer = {}) {
+  using F = facts<D>;
   const auto tokens = p.memory[acts.tokens];
 
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
@@ -67,10 +66,10 @@ void forward(const pass<Backend>& p, const activation_layout<Config>& acts, view
     for (int l = 0; l < F::level_count; ++l)
       if (F::first_layer(l) == i) enter_level(p, acts, l, own);
     if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse], own.upsample, acts.upsample, merge);
-    const auto stream = blocks_forward(p, acts, i, own);
+    const auto stream = blocks_forward(p, acts, own, i);
     observer.after_blocks(i);
     if (F::merges && merge) {
-      chosen_merge<Config>.forward(p, own.layers[i].merge, acts.layers[i].merge, stream);
+      chosen_merge<D>.forward(p, own.layers[i].merge, acts.layers[i].merge, stream);
       observer.after_merge(i);
     }
   }

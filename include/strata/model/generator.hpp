@@ -34,22 +34,22 @@ struct generator_options {
 /// With weights in float32 it reads those of the model, which must outlive it, and sees every change of them. In a compact
 /// format it has its own copy, packed once: it sees no later change, and the model may go. All texts of a batch advance
 /// together.
-template <class Config, class Backend>
+template <const auto& D, class Backend>
 class generator {
  public:
   using scalar = typename Backend::scalar;
-  using F = facts<Config>;
+  using F = facts<D>;
 
-  template <purpose Purpose>
-  explicit generator(const transformer<Config, Backend, Purpose>& model, index_type batch = 1,
-                     generator_options options = {})
+  template <class Learns>
+  explicit generator(const transformer<D, Backend, Learns>& model, index_type batch = 1, generator_options options = {})
       : backend_(&model.backend()),
-        weights_(model.backend(), model.weights(), options.weights),
+        weights_(model.backend(), model.weights(), parameters<D, Learns>::layout.network,
+                 parameters<D, Learns>::regions, options.weights),
         merge_(options.merge),
         batch_(batch) {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
-    acts_ = plan_activations<Config>(batch, 1, activation_use::inference);
-    places_ = plan_cache<Config>(batch);
+    acts_ = plan_inference<D>(batch, 1);
+    places_ = plan_cache<D>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
     scratch_ = storage<scalar>(acts_.scratch_size);
     cache_ = storage<scalar>(places_.size);
@@ -190,7 +190,7 @@ class generator {
     const pass<Backend> p{
         *backend_,      batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
         {rows_.data()}, weights_.format()};
-    const parameter_layout<Config>& own = weights_.layout();
+    const parameter_layout<D>& own = weights_.layout();
     embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
     if (reads_recent) embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
     for (int i = 0; i < F::depth; ++i) {
@@ -232,14 +232,14 @@ class generator {
   /// The first tokens of every text, ids [B,T], in one forward pass that leaves behind what as many steps would.
   void read_at_once(view<const token, 2> ids) {
     const index_type tokens = ids.shape[1];
-    const activation_layout<Config> acts = plan_activations<Config>(batch_, tokens, activation_use::inference);
+    const activation_layout<D> acts = plan_inference<D>(batch_, tokens);
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
     const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
-    forward(p, acts, {inputs.data(), ids.shape}, merge_, weights_.layout(), keeper{*this, p, acts});
+    forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts});
 
     const tensor_memory<scalar> own{memory_.data()};
     if (F::hourglass && merge_) {
@@ -264,7 +264,7 @@ class generator {
   struct keeper {
     generator& own;
     const pass<Backend>& p;
-    const activation_layout<Config>& acts;
+    const activation_layout<D>& acts;
     void after_blocks(int i) const {
       for (int l = 0; l < F::level_count; ++l)
         if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
@@ -273,7 +273,7 @@ class generator {
         keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.places_.window]);
     }
     void after_merge(int i) const {
-      chosen_merge<Config>.keep(p, acts.layers[i].merge, own.places_.layers[i].merge, own.cache());
+      keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.places_.layers[i].merge, own.cache());
     }
   };
   /// Of a forward pass what later steps of block `l` in layer `i` need.
@@ -303,7 +303,7 @@ class generator {
     const level_facts& level = F::levels[l];
     const auto window = cache()[places_.window];
     const index_type width = F::largest_compression;
-    const parameter_layout<Config>& own = weights_.layout();
+    const parameter_layout<D>& own = weights_.layout();
     if (level.pools) {
       attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, position_,
                              cache()[places_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
@@ -345,17 +345,17 @@ class generator {
     auto current = stream;
     for (int l = 0; l < F::level_count; ++l)
       if (places.current[l]) current[l] = cache()[places.current[l]];
-    chosen_merge<Config>.step(p, weights_.layout().layers[i].merge, acts_.layers[i].merge, places.merge, cache(),
-                              position_, current, stream);
+    merge_one_token(chosen_merge<D>, p, weights_.layout().layers[i].merge, acts_.layers[i].merge, places.merge, cache(),
+                    position_, current, stream);
   }
 
   Backend* backend_;
-  packed_weights<Config, Backend> weights_;
+  packed_weights<D, Backend> weights_;
   bool merge_;
   index_type batch_;
   index_type position_ = 0;
-  activation_layout<Config> acts_;
-  cache_layout<Config> places_;
+  activation_layout<D> acts_;
+  cache_layout<D> places_;
   storage<scalar> memory_, scratch_, cache_;
   storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_;

@@ -54,16 +54,18 @@ class packed_table {
 };
 
 /// Weights as a pass reads them: with `float32` those of the model itself, else a packed copy.
-template <class Config, class Backend>
+template <const auto& D, class Backend>
 class packed_weights {
  public:
   using scalar = typename Backend::scalar;
 
-  packed_weights(Backend& backend, view<const scalar, 1> weights, weight_format format)
-      : format_(format), layout_(parameters<Config>::layout), plain_(weights.data) {
+  /// `layout` and `regions` say where the parameters lie in `weights`.
+  packed_weights(Backend& backend, view<const scalar, 1> weights, const parameter_layout<D>& layout,
+                 parameter_regions regions, weight_format format)
+      : format_(format), layout_(layout), plain_(weights.data) {
     if (format == weight_format::float32) return;
-    packed_table<scalar> table(parameters<Config>::regions, format);
-    layout_ = declare_network<Config>(table);
+    packed_table<scalar> table(regions, format);
+    layout_ = declare_network<D>(table);
     memory_ = storage(table.size());
     plain_ = nullptr;
     for (const auto& entry : table.entries()) {
@@ -79,13 +81,13 @@ class packed_weights {
   }
 
   weight_format format() const { return format_; }
-  const parameter_layout<Config>& layout() const { return layout_; }
+  const parameter_layout<D>& layout() const { return layout_; }
   tensor_memory<const scalar> memory() const { return {plain_ ? plain_ : memory_.data()}; }
 
  private:
   using storage = typename Backend::template storage<scalar>;
   weight_format format_;
-  parameter_layout<Config> layout_;
+  parameter_layout<D> layout_;
   const scalar* plain_;
   storage memory_;
 };

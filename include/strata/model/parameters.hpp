@@ -1,10 +1,11 @@
-// All parameters of a model: their places at compile time, their names and starts at run time.
+// All parameters of a model: their offsets at compile time, their names and initialisation at run time.
 // Shapes: one flat buffer; gradients and moments of the optimizer share its layout.
 // Source: names are those of the reference package's state dict (simple-hierarchical-transformer 0.2.0).
 #pragma once
 
 #include <array>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <strata/config/facts.hpp>
@@ -18,19 +19,13 @@
 
 namespace strata::inline STRATA_ABI {
 
-template <class Losses>
-struct parameters_of_losses;
-template <class... Loss>
-struct parameters_of_losses<std::tuple<Loss...>> {
-  using type = std::tuple<typename Loss::parameters...>;
-};
-
-template <class Config>
+/// Where the parameters of the network lie.
+template <const auto& D>
 struct parameter_layout {
-  using F = facts<Config>;
+  using F = facts<D>;
   struct layer {
     std::array<block_parameters, F::level_count> blocks;
-    typename merge_of<Config>::parameters merge;
+    typename merge_of<D>::parameters merge;
   };
   embedding_parameters embedding;
   std::array<compress_parameters, F::level_count> compress;
@@ -39,15 +34,14 @@ struct parameter_layout {
   upsample_parameters upsample;
   std::array<norm_parameters, F::level_count> final_norm;
   head_parameters head;
-  typename parameters_of_losses<loss_list<Config>>::type losses;
 };
 
-/// Adds every parameter to `table` but those of the losses, in data-flow order.
-template <class Config, class Table>
-constexpr parameter_layout<Config> declare_network(Table& table) {
-  using F = facts<Config>;
+/// Adds every parameter of the network to `table`, in data-flow order.
+template <const auto& D, class Table>
+constexpr parameter_layout<D> declare_network(Table& table) {
+  using F = facts<D>;
   using name = typename Table::name;
-  parameter_layout<Config> own;
+  parameter_layout<D> own;
   own.embedding = declare_embedding(table, F::vocabulary, F::embedding_dim);
   for (int l = 0; l < F::level_count; ++l) {
     own.compress[l] = declare_compress(table, F::levels[l], l, F::embedding_dim);
@@ -59,7 +53,7 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);
-    if (F::merges) own.layers[i].merge = chosen_merge<Config>.declare(table, i);
+    if (F::merges) own.layers[i].merge = chosen_merge<D>.declare(table, i);
   }
   for (int l = 0; l < F::level_count; ++l)
     own.final_norm[l] = declare_layer_norm(table, name("norms.") + l, F::levels[l].dim);
@@ -67,42 +61,78 @@ constexpr parameter_layout<Config> declare_network(Table& table) {
   return own;
 }
 
-/// As `declare_network`, and after them the parameters of the losses.
-template <class Config, class Table>
-constexpr parameter_layout<Config> declare_parameters(Table& table) {
-  parameter_layout<Config> own = declare_network<Config>(table);
+/// Where the parameters of each loss lie.
+template <class All>
+struct loss_parameters_of;
+template <class... Loss>
+struct loss_parameters_of<std::tuple<Loss...>> {
+  using type = std::tuple<typename Loss::parameters...>;
+};
+template <class Losses>
+using loss_parameters = typename loss_parameters_of<typename Losses::all>::type;
+
+/// Adds every parameter of the losses to `table`.
+template <const auto& D, class Losses, class Table>
+constexpr loss_parameters<Losses> declare_losses(Table& table) {
+  loss_parameters<Losses> own;
+  const Losses losses = Losses().of_model(facts<D>::model);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
-    ((std::get<I>(own.losses) = std::tuple_element_t<I, loss_list<Config>>::declare(table)), ...);
+    ((std::get<I>(own) = losses.template at<I>().declare(table)), ...);
   }
-  (std::make_index_sequence<loss_values<Config>::count>());
+  (std::make_index_sequence<Losses::count>());
   return own;
 }
 
-/// The parameters of a model description.
-template <class Config>
+/// The parameters of the model that `D` describes: of its network, and after them of what it learns from.
+template <const auto& D, class Learns = default_losses>
 struct parameters {
+  using losses_type = losses_of<Learns>;
+  struct layout_type {
+    parameter_layout<D> network;
+    loss_parameters<losses_type> losses;
+  };
+
+ private:
+  template <class Table>
+  static constexpr layout_type declare(Table& table) {
+    layout_type own;
+    own.network = declare_network<D>(table);
+    own.losses = declare_losses<D, losses_type>(table);
+    return own;
+  }
+
+ public:
   static constexpr parameter_regions regions = [] {
     parameter_plan plan;
-    declare_parameters<Config>(plan);
+    declare(plan);
     return plan.regions();
   }();
   static constexpr parameter_plan plan = [] {
     parameter_plan result(regions);
-    declare_parameters<Config>(result);
+    declare(result);
     return result;
   }();
-  static constexpr parameter_layout<Config> layout = [] {
+  static constexpr layout_type layout = [] {
     parameter_plan discarded(regions);
-    return declare_parameters<Config>(discarded);
+    return declare(discarded);
   }();
   static constexpr index_type count = plan.parameters();
   static constexpr index_type buffer_size = plan.buffer_size();
 
-  /// Names, shapes in files, places and starts, in data-flow order.
+  /// How many of `entries()` belong to the network; they are the first.
+  static index_type network_entries() {
+    static const index_type count = [] {
+      parameter_table network(regions);
+      declare_network<D>(network);
+      return static_cast<index_type>(network.entries().size());
+    }();
+    return count;
+  }
+  /// Names, shapes in files, offsets and initialisation, in data-flow order.
   static const std::vector<parameter_entry>& entries() {
     static const parameter_table table = [] {
       parameter_table result(regions);
-      declare_parameters<Config>(result);
+      declare(result);
       return result;
     }();
     return table.entries();

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <new>
 #include <optional>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <strata/backend/backend.hpp>
@@ -17,9 +19,6 @@
 #include <strata/model/backward.hpp>
 
 namespace strata::inline STRATA_ABI {
-
-/// What a model can do is part of its type: without training there is no memory for gradients.
-enum class purpose { training, inference };
 
 /// Tokens of one pass, batch times length, at most: sizes stay far from overflow.
 inline constexpr index_type most_tokens = index_type{1} << 36;
@@ -31,12 +30,12 @@ inline void require_token(token id, index_type row, index_type position, int voc
 }
 
 /// Puts the tables into the activations of a pass.
-template <class Config, class Backend, class S = typename Backend::scalar>
-void upload_rotary_tables(Backend& backend, const activation_layout<Config>& acts,
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+void upload_rotary_tables(Backend& backend, const activation_layout<D>& acts,
                           std::type_identity_t<tensor_memory<S>> memory) {
-  for (int l = 0; l < facts<Config>::level_count; ++l) {
+  for (int l = 0; l < facts<D>::level_count; ++l) {
     if (!acts.rotary[l]) continue;
-    const std::vector<S> table = rotary_table<S>(facts<Config>::levels[l], acts.rotary[l].shape[1]);
+    const std::vector<S> table = rotary_table<S>(facts<D>::levels[l], acts.rotary[l].shape[1]);
     upload(backend, view<const S, 1>{table.data(), {static_cast<index_type>(table.size())}},
            memory[acts.rotary[l]].flat());
   }
@@ -45,54 +44,83 @@ void upload_rotary_tables(Backend& backend, const activation_layout<Config>& act
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
-  /// Of the masks of dropout. None, the default: no dropout, whatever the description says.
+  /// Of the masks of dropout. None, the default: nothing is dropped.
   std::optional<std::uint64_t> dropout_seed = {};
 };
 
-/// `Config` derives from `model_defaults`; `Backend` is `strata::cpu`, `strata::cuda` or `strata::reference<S>`.
-/// Views that the model returns stay valid until its next pass.
-template <class Config, class Backend, purpose Purpose = purpose::training>
+/// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. It learns from `Learns`,
+/// a list of losses, or has neither gradients nor heads of losses where that is `inference`. Views that the model returns stay
+/// valid until its next pass.
+template <const auto& D, class Backend, class Learns = default_losses>
 class transformer {
-  static_assert(rules::check<Config>());
+  static_assert(rules::check<D>());
+  static_assert(check_merge<merge_of<D>>());
+  static_assert(check_rules_of_merge<D>());
+  static_assert(check_losses(static_cast<losses_of<Learns>*>(nullptr)));
   static_assert(check_operations<Backend>());
+  static_assert(check_merge_operations<merge_of<D>, Backend>());
+  static_assert(check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr)));
 
  public:
-  using config = Config;
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
-  using F = facts<Config>;
-  static constexpr bool trains = Purpose == purpose::training;
+  using F = facts<D>;
+  using losses_type = losses_of<Learns>;
+  using parameters_type = parameters<D, Learns>;
+  static constexpr const auto& description = D;
+  static constexpr bool trains = !std::is_same_v<Learns, inference>;
 
-  /// Weights start at random, as a function of `seed`. The backend must outlive the model.
-  explicit transformer(Backend& backend, std::uint64_t seed = 0)
+  /// Weights are drawn at random, as a function of `seed`. A model for inference draws none unless it is asked to: its weights
+  /// come from a file. The backend must outlive the model.
+  explicit transformer(Backend& backend, std::optional<std::uint64_t> seed = default_seed, losses_type losses = {})
       : backend_(&backend),
-        weights_(parameters<Config>::buffer_size),
-        gradients_(trains ? parameters<Config>::buffer_size : 0) {
-    initialise(seed);
+        weights_(parameters_type::buffer_size),
+        gradients_(trains ? parameters_type::buffer_size : 0),
+        losses_(losses.of_model(F::model)) {
+    losses_.check(F::vocabulary);
+    if (seed) initialise(*seed);
   }
 
   Backend& backend() const { return *backend_; }
-  view<scalar, 1> weights() { return weights_.view(); }
-  view<const scalar, 1> weights() const { return weights_.view(); }
+  /// To be filled by the caller: `load_weights` does, and `initialise`.
+  view<scalar, 1> weights() {
+    has_weights_ = true;
+    return weights_.view();
+  }
+  view<const scalar, 1> weights() const {
+    require(has_weights_, "the model has no weights yet: load them, or draw them with initialise(seed)");
+    return weights_.view();
+  }
   view<scalar, 1> gradients() requires trains { return gradients_.view(); }
+  bool has_weights() const { return has_weights_; }
   void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients_.view()); }
 
   /// Whether passes keep only what enters each layer, and backward computes the rest anew: less memory, more time, the
   /// same bits. Frees the memory of earlier passes.
   void recompute_activations(bool recompute) requires trains {
     use_ = recompute ? activation_use::recomputing : activation_use::training;
-    batch_ = tokens_ = 0;
-    recorded_.clear();
-    memory_ = storage<scalar>();
-    scratch_ = storage<scalar>();
+    forget_passes();
+  }
+  /// How much passes with a `dropout_seed` drop. Frees the memory of earlier passes.
+  void set_dropout(dropout_rates rates) requires trains {
+    check(rates);
+    dropout_ = rates;
+    forget_passes();
+  }
+  const losses_type& chosen_losses() const { return losses_; }
+  /// Changes the options of the losses. Frees the memory of earlier passes.
+  void set_losses(const losses_type& losses) {
+    losses.check(F::vocabulary);
+    losses_ = losses.of_model(F::model);
+    forget_passes();
   }
 
   /// Draws all weights anew.
   void initialise(std::uint64_t seed) {
     const random_source random(seed);
-    std::vector<scalar> host(static_cast<std::size_t>(parameters<Config>::buffer_size));
+    std::vector<scalar> host(static_cast<std::size_t>(parameters_type::buffer_size));
     std::uint64_t stream = 0;
-    for (const parameter_entry& entry : parameters<Config>::entries()) {
+    for (const parameter_entry& entry : parameters_type::entries()) {
       const view<scalar, 1> values{host.data() + entry.offset, {entry.size}};
       for (index_type n = 0; n < entry.size; ++n)
         values(n) = static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
@@ -101,7 +129,7 @@ class transformer {
           to_length_one(values.slice(n, entry.shape.back()));
       ++stream;
     }
-    upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights_.view());
+    upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights());
   }
 
   /// Prepares the memory for passes of this shape; a pass of another shape does so itself.
@@ -116,7 +144,7 @@ class transformer {
               F::levels[l].dilation * longest);
     batch_ = tokens_ = 0;  // until all memory is there, no shape is
     recorded_.clear();
-    acts_ = plan_activations<Config>(batch, tokens, use_);
+    acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_);
     try {
       ensure(memory_, acts_.memory_size);
       ensure(scratch_, acts_.scratch_size);
@@ -137,38 +165,41 @@ class transformer {
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     reserve(ids.shape[0], ids.shape[1]);
     take(ids, 0, inputs_);
-    strata::forward(make_pass(options), acts_, inputs(), options.merge);
+    strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
     return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
   }
 
   /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding.at(l)); }
+  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding, l); }
   /// Level `l` after the final norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding.at(l)); }
+  view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
 
-  /// ids [B,T+1]: the first T are the input, the last T the labels.
-  loss_report<Config> losses(view<const token, 2> ids,
-                             const loss_values<Config>& weights = loss_values<Config>::default_weights(),
-                             forward_options options = {}) {
+  /// ids [B,T+1]: the first T are the input, the last T the labels. Losses count as `weights` says, by default as their own
+  /// weights say.
+  loss_report<losses_type> losses(view<const token, 2> ids) { return losses(ids, loss_values(losses_)); }
+  loss_report<losses_type> losses(view<const token, 2> ids, const loss_values<losses_type>& weights,
+                                  forward_options options = {}) {
     take_both(ids);
     evaluate(weights, options, 1, false);
     return report(weights);
   }
 
   /// As `losses`; also adds the gradient of `scale` times the total to `gradients()`.
-  loss_report<Config> accumulate_gradients(view<const token, 2> ids,
-                                           const loss_values<Config>& weights = loss_values<Config>::default_weights(),
-                                           forward_options options = {}, double scale = 1) requires trains {
+  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids) requires trains {
+    return accumulate_gradients(ids, loss_values(losses_));
+  }
+  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights,
+                                                forward_options options = {}, double scale = 1) requires trains {
     add_gradients(ids, weights, options, scale);
     return report(weights);
   }
   /// As `accumulate_gradients`, but does not wait for the losses: see `losses_of_pass`.
-  void add_gradients(view<const token, 2> ids, const loss_values<Config>& weights, forward_options options,
+  void add_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights, forward_options options,
                      double scale) requires trains {
     take_both(ids);
     // Where nothing is dropped, another seed does not make another pass.
-    const pass_key key{weights, options.merge, F::drops && options.dropout_seed,
-                       F::drops ? options.dropout_seed.value_or(0) : 0, scale};
+    const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
+                       dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
     recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
   }
   /// The unweighted losses of the last pass that had losses, each 16 elements apart; a loss of weight 0 is 0.
@@ -178,6 +209,13 @@ class transformer {
   }
 
  private:
+  void forget_passes() {
+    batch_ = tokens_ = 0;
+    recorded_.clear();
+    memory_ = storage<scalar>();
+    scratch_ = storage<scalar>();
+  }
+
   static double draw(const initial& start, const random_source& random, std::uint64_t stream, std::uint64_t n) {
     switch (start.distribution) {
       case initial::kind::constant:
@@ -208,7 +246,7 @@ class transformer {
     return {*backend_,
             batch_,
             tokens_,
-            {weights_.data()},
+            {std::as_const(*this).weights().data},
             {gradients_.data()},
             {memory_.data()},
             {scratch_.data()},
@@ -219,9 +257,10 @@ class transformer {
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
 
-  view<const scalar, 3> kept(const tensor<3>& place) const {
+  view<const scalar, 3> kept(const std::array<tensor<3>, F::level_count>& of_levels, int l) const {
+    require(l >= 0 && l < F::level_count, "the model has no level ", l, ": it has ", F::level_count);
     require(batch_ > 0, "the model has no embeddings before its first pass");
-    return tensor_memory<const scalar>{memory_.data()}[place];
+    return tensor_memory<const scalar>{memory_.data()}[of_levels[static_cast<std::size_t>(l)]];
   }
 
   /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
@@ -247,22 +286,22 @@ class transformer {
     take(ids, 1, labels_);
   }
   /// Calls operations only: see `recording`.
-  void evaluate(const loss_values<Config>& weights, const forward_options& options, double scale, bool gradients) {
+  void evaluate(const loss_values<losses_type>& weights, const forward_options& options, double scale, bool gradients) {
     const pass<Backend> p = make_pass(options);
     {
       const phase<Backend> named(*backend_, "forward");
-      strata::forward(p, acts_, inputs(), options.merge);
+      strata::forward(p, acts_, layout.network, inputs(), options.merge);
     }
     {
       const phase<Backend> named(*backend_, "losses");
-      evaluate_losses(p, acts_, inputs(), labels(), weights, scale, gradients);
+      evaluate_losses(p, acts_, losses_, layout.losses, inputs(), labels(), weights, scale, gradients);
     }
     if (!gradients) return;
     const phase<Backend> named(*backend_, "backward");
-    strata::backward(p, acts_, inputs(), options.merge);
+    strata::backward(p, acts_, layout.network, inputs(), options.merge);
   }
-  loss_report<Config> report(const loss_values<Config>& weights) {
-    std::array<scalar, 16 * loss_values<Config>::count> host;
+  loss_report<losses_type> report(const loss_values<losses_type>& weights) {
+    std::array<scalar, 16 * loss_values<losses_type>::count> host;
     const view<scalar, 1> losses{host.data(), acts_.loss.shape};
     download(*backend_, losses_of_pass(), losses);
     return {view<const scalar, 1>(losses), weights, 1};
@@ -270,7 +309,7 @@ class transformer {
 
   /// What decides which operations a pass with gradients calls, beside its shape.
   struct pass_key {
-    loss_values<Config> weights;
+    loss_values<losses_type> weights;
     bool merge, drops;
     std::uint64_t dropout_seed;
     double scale;
@@ -279,12 +318,18 @@ class transformer {
 
   template <class T>
   using storage = typename Backend::template storage<T>;
+  static constexpr std::optional<std::uint64_t> default_seed =
+      trains ? std::optional<std::uint64_t>(0) : std::optional<std::uint64_t>();
+  static constexpr const auto& layout = parameters_type::layout;
   static constexpr index_type longest = rules::longest_full_attention;
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;
   std::vector<token> host_ids_;
-  activation_layout<Config> acts_;
+  losses_type losses_;
+  dropout_rates dropout_;
+  training_layout<D, losses_type> acts_;
+  bool has_weights_ = false;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index_type batch_ = 0, tokens_ = 0;
   recording<Backend, pass_key> recorded_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -29,7 +30,8 @@ struct training_options {
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
   std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
-  bool merge = true;       ///< as in `forward_options`
+  dropout_rates dropout;
+  bool merge = true;  ///< as in `forward_options`
 };
 
 /// Calls visit(name, field) for every field: the one list that files and programs share.
@@ -49,30 +51,48 @@ void for_each_option(Options& options, Visit visit) {
   visit("weight_decay", options.weight_decay);
   visit("max_norm", options.max_norm);
   visit("seed", options.seed);
+  visit("embedding_dropout", options.dropout.embedding);
+  visit("attention_dropout", options.dropout.attention);
+  visit("feed_forward_dropout", options.dropout.feed_forward);
   visit("merge", options.merge);
 }
 
+/// Steps and sizes stay below this, far from overflow.
+inline constexpr index_type most_steps = index_type{1} << 50;
+
 inline void check(const training_options& options) {
-  const auto positive = [](const char* name, auto value) {
-    require(value > 0 && std::isfinite(static_cast<double>(value)), name, " must be positive, not ", value);
+  // Rates and norms are floats in the operations.
+  const auto fits_float = [](double value) { return std::abs(value) <= std::numeric_limits<float>::max(); };
+  const auto positive = [&](const char* name, auto value) {
+    require(value > 0 && fits_float(static_cast<double>(value)), name, " must be positive and finite, not ", value);
   };
-  const auto not_negative = [](const char* name, auto value) {
-    require(value >= 0 && std::isfinite(static_cast<double>(value)), name, " must not be negative, but is ", value);
+  const auto positive_float = [&](const char* name, double value) {
+    positive(name, value);
+    require(static_cast<float>(value) > 0, name, " must be positive, but as a float ", value, " is 0");
+  };
+  const auto not_negative = [&](const char* name, auto value) {
+    require(value >= 0 && fits_float(static_cast<double>(value)), name,
+            " must not be negative and must be finite, but is ", value);
   };
   positive("batch", options.batch);
   positive("length", options.length);
   positive("accumulation", options.accumulation);
   require(options.batch <= most_tokens / options.length, "a batch of ", options.batch, " texts of ", options.length,
           " tokens is more than ", most_tokens, " tokens");
-  positive("learning_rate", options.schedule.peak);
+  require(options.accumulation <= most_tokens / (options.batch * options.length), "a step of ", options.accumulation,
+          " passes over ", options.batch * options.length, " tokens is more than ", most_tokens, " tokens");
+  positive_float("learning_rate", options.schedule.peak);
   positive("steps", options.schedule.steps);
-  positive("epsilon", options.epsilon);
+  positive_float("epsilon", options.epsilon);
   not_negative("warmup", options.schedule.warmup);
+  require(options.schedule.warmup <= most_steps, "warmup must be at most ", most_steps, " steps, not ",
+          options.schedule.warmup);
   not_negative("final_fraction", options.schedule.final_fraction);
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
   for (const double beta : {options.beta1, options.beta2})
-    require(beta >= 0 && beta < 1, "beta1 and beta2 must be in [0, 1), not ", beta);
+    require(beta >= 0 && beta < 1 && static_cast<float>(beta) < 1, "beta1 and beta2 must be in [0, 1), not ", beta);
+  check(options.dropout);
 }
 
 /// The seed of dropout in pass `pass` of the step after `step` others.
@@ -82,43 +102,53 @@ inline std::uint64_t dropout_seed(const random_source& source, index_type step, 
 }
 
 /// What one step did.
-template <class Config>
+template <class Losses>
 struct step_report {
   index_type step = 0;  ///< counts from 1
-  loss_report<Config> loss;
+  loss_report<Losses> loss;
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
 };
 
-template <class Config, class Backend>
+/// What `resume` found.
+struct resume_report {
+  nlohmann::json note;  ///< of the program that saved
+  load_report weights;  ///< heads of losses that only the file or only this trainer has
+};
+
+/// Trains the model that `D` describes to predict the next token, and what `Losses` ask for.
+template <const auto& D, class Backend, class Losses = default_losses>
 class trainer {
  public:
   using scalar = typename Backend::scalar;
-  using model_type = transformer<Config, Backend, purpose::training>;
+  using model_type = transformer<D, Backend, Losses>;
+  using parameters_type = typename model_type::parameters_type;
+  using values_type = loss_values<Losses>;
 
-  explicit trainer(Backend& backend, training_options options = {},
-                   loss_values<Config> weights = loss_values<Config>::default_weights())
+  explicit trainer(Backend& backend, training_options options = {}, Losses losses = {})
       : options_(resolved(options)),
-        loss_weights_(weights),
-        model_(backend, options.seed),
-        first_moment_(parameters<Config>::buffer_size),
-        second_moment_(parameters<Config>::buffer_size),
-        measures_(1 + losses_size) {}
+        model_(backend, options.seed, losses),
+        first_moment_(parameters_type::buffer_size),
+        second_moment_(parameters_type::buffer_size),
+        measures_(1 + losses_size) {
+    model_.set_dropout(options_.dropout);
+  }
 
   model_type& model() { return model_; }
   const training_options& options() const { return options_; }
-  const loss_values<Config>& loss_weights() const { return loss_weights_; }
+  /// The losses with their options and weights.
+  const Losses& losses() const { return model_.chosen_losses(); }
   /// Steps done so far.
   index_type step() const { return step_; }
 
   /// Sets the number of steps that the schedule leads to, for runs that first measure how long a step takes.
   void set_steps(index_type steps) {
-    require(steps > step_, "a run that did ", step_, " steps cannot end after ", steps);
+    require(steps > step_ && steps <= most_steps, "a run that did ", step_, " steps cannot end after ", steps);
     options_.schedule.steps = steps;
   }
 
   /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
-  step_report<Config> train_step(std::span<const std::uint8_t> bytes) {
+  step_report<Losses> train_step(std::span<const std::uint8_t> bytes) {
     enqueue_step(bytes);
     return finish_step();
   }
@@ -127,8 +157,8 @@ class trainer {
   double evaluate(std::span<const std::uint8_t> bytes, index_type most = 0) {
     const window_sequence windows(bytes, options_.length);
     const index_type count = most > 0 ? std::min(most, windows.count()) : windows.count();
-    loss_values<Config> only_cross_entropy;
-    only_cross_entropy["cross_entropy"] = 1;
+    values_type only_cross_entropy;
+    only_cross_entropy[0] = 1;
     double total = 0;
     for (index_type first = 0; first < count; first += options_.batch) {
       const index_type batch = std::min(options_.batch, count - first);
@@ -146,63 +176,71 @@ class trainer {
     squared_norm(backend, model_.weights(), measures_.view().slice(0, 1));
     require(std::isfinite(host_copy(measures_)[0]), "the weights are not finite after step ", step_,
             "; no checkpoint was written");
-    nlohmann::json options;
-    for_each_option(options_, [&](const char* name, const auto& value) { options[name] = value; });
-    nlohmann::json weights;
-    for (std::size_t j = 0; j < loss_values<Config>::count; ++j)
-      weights[std::string(loss_values<Config>::names[j])] = loss_weights_[j];
+    nlohmann::json object = metadata_;
+    object["format"] = file_format;
+    object["description"] = to_json(D);
+    object["step"] = step_;
+    for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
+    object["losses"]["ignore_index"] = losses().ignore_index;
+    losses().for_each([&](const auto& loss) {
+      nlohmann::json& own = object["losses"][std::string(loss.name)];
+      own["weight"] = loss.weight;
+      own.update(options_to_json(loss));
+    });
+    object["note"] = note;
 
     const auto values = weights_of(model_);
     const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
     safetensors_writer writer;
-    writer.set_metadata(description_key, describe<Config>());
-    writer.set_metadata("strata.step", std::to_string(step_));
-    writer.set_metadata("strata.training_options", options.dump());
-    writer.set_metadata("strata.loss_weights", weights.dump());
-    writer.set_metadata("strata.note", note.dump());
-    add_parameters<Config>(writer, "", values);
-    add_parameters<Config>(writer, first_prefix, first);
-    add_parameters<Config>(writer, second_prefix, second);
+    writer.set_metadata(metadata_key, object.dump());
+    add_parameters<parameters_type>(writer, "", values);
+    add_parameters<parameters_type>(writer, first_prefix, first);
+    add_parameters<parameters_type>(writer, second_prefix, second);
     writer.write(path);
   }
 
-  /// Goes on from a checkpoint as if the run had never stopped; options, loss weights and step are the checkpoint's.
-  /// Returns the note that was saved. Nothing changes if the file does not fit.
-  nlohmann::json resume(const std::filesystem::path& path) {
+  /// Goes on from a checkpoint as if the run had never stopped. Step, options and losses are the checkpoint's; a loss that the
+  /// checkpoint lacks keeps its options here, and its head starts anew. Nothing changes if the file does not fit.
+  resume_report resume(const std::filesystem::path& path) {
     const safetensors_file file = safetensors_file::read(path);
-    check_model_of<Config>(file);
-    const auto parse = [&](const char* key) {
-      const auto value = nlohmann::json::parse(file.metadata(key), nullptr, false);
-      require(!value.is_discarded(), file.source(), ": metadata '", key, "' is not JSON");
-      return value;
-    };
-    training_options options;
-    loss_values<Config> weights;
-    index_type step = 0;
-    nlohmann::json note;
+    nlohmann::json object = read_metadata(file);
+    require(!object.empty(), file.source(), ": no checkpoint of strata: its metadata names no model");
+    require(object.contains("step"), file.source(),
+            ": holds the weights of a model, but no state of a training run; load_weights reads it");
+    resume_report report{object.value("note", nlohmann::json()),
+                         compare_with<D, parameters_type>(file, load_mode::strict)};
+    training_options options = options_;
+    Losses chosen = losses();
+    const auto step = read_number<index_type>(object, "step", file.source(), 0, most_steps);
+    if (const auto found = object.find("options"); found != object.end())
+      for_each_option(options, [&](const char* name, auto& value) {
+        if (const auto stored = found->find(name); stored != found->end())
+          field_from_json(*stored, name, file.source() + ": options", value);
+      });
+    if (const auto found = object.find("losses"); found != object.end()) read_losses(*found, file.source(), chosen);
     try {
-      const auto stored = parse("strata.training_options");
-      for_each_option(options, [&](const char* name, auto& value) { stored.at(name).get_to(value); });
-      const auto stored_weights = parse("strata.loss_weights");
-      for (std::size_t j = 0; j < loss_values<Config>::count; ++j)
-        stored_weights.at(std::string(loss_values<Config>::names[j])).get_to(weights[j]);
-      parse("strata.step").get_to(step);
-      note = parse("strata.note");
-    } catch (const nlohmann::json::exception& problem) {
-      fail(file.source(), ": no checkpoint of a training run: ", problem.what());
+      options = resolved(options);
+      chosen.check(D.vocabulary);
+    } catch (const error& problem) {
+      fail(file.source(), ": ", problem.what());
     }
-    check(options);
-    const auto values = read_parameters<Config, scalar>(file, "");
-    const auto first = read_parameters<Config, scalar>(file, first_prefix);
-    const auto second = read_parameters<Config, scalar>(file, second_prefix);
+    // A head that the file lacks starts anew: its weights as they are, its moments at 0.
+    const auto keeps = [&](const parameter_entry& entry) { return !file.contains(entry.name); };
+    auto values = weights_of(model_);
+    parameter_values<scalar> first(values.size()), second(values.size());
+    read_parameters<parameters_type>(file, "", values, keeps);
+    read_parameters<parameters_type>(file, first_prefix, first, keeps);
+    read_parameters<parameters_type>(file, second_prefix, second, keeps);
 
     options_ = options;
-    loss_weights_ = weights;
     step_ = step;
+    metadata_ = std::move(object);
+    model_.set_losses(chosen);
+    model_.set_dropout(options.dropout);
     set_weights(model_, values);
     upload(model_.backend(), host_view(first), first_moment_.view());
     upload(model_.backend(), host_view(second), second_moment_.view());
-    return note;
+    return report;
   }
 
  private:
@@ -210,10 +248,25 @@ class trainer {
   using storage = typename Backend::template storage<T>;
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
-  static constexpr index_type losses_size = 16 * index_type{loss_values<Config>::count};
+  static constexpr index_type losses_size = 16 * index_type{Losses::count};
+
+  static void read_losses(const nlohmann::json& object, const std::string& source, Losses& chosen) {
+    require(object.is_object(), source, ": \"losses\" must be a JSON object");
+    if (const auto found = object.find("ignore_index"); found != object.end())
+      chosen.ignore_index = to_number<token>(*found, "ignore_index", source, ignore_nothing);
+    chosen.for_each([&](auto& loss) {
+      const auto found = object.find(std::string(loss.name));
+      if (found == object.end()) return;
+      const std::string place = source + ": loss '" + std::string(loss.name) + "'";
+      require(found->is_object(), place, " must be a JSON object");
+      if (const auto weight = found->find("weight"); weight != found->end())
+        field_from_json(*weight, "weight", place, loss.weight);
+      options_from_json(*found, place, loss);
+    });
+  }
 
   static training_options resolved(training_options options) {
-    if (options.length == 0) options.length = Config::max_length;
+    if (options.length == 0) options.length = D.max_length;
     check(options);
     return options;
   }
@@ -224,7 +277,7 @@ class trainer {
     const phase<Backend> named(backend, "training step");
     const double share = 1.0 / static_cast<double>(options_.accumulation);
     const random_source random(options_.seed);
-    const view<scalar, 1> norm = measures_.view().slice(0, 1), losses = measures_.view().slice(1, losses_size);
+    const view<scalar, 1> norm = measures_.view().slice(0, 1), of_losses = measures_.view().slice(1, losses_size);
     model_.clear_gradients();
     fill(backend, scalar{0}, measures_.view());
     ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
@@ -232,9 +285,9 @@ class trainer {
       for (index_type b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
-      model_.add_gradients(ids(options_.batch), loss_weights_,
+      model_.add_gradients(ids(options_.batch), values_type(losses()),
                            {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)}, share);
-      add(backend, model_.losses_of_pass(), losses);
+      add(backend, model_.losses_of_pass(), of_losses);
     }
     const phase<Backend> update(backend, "optimizer");
     const adam_settings own = settings();
@@ -245,12 +298,13 @@ class trainer {
     });
   }
   /// Waits for the step's losses and norm: where one is not finite, `adam` has changed nothing.
-  step_report<Config> finish_step() {
+  step_report<Losses> finish_step() {
     std::array<scalar, 1 + losses_size> measures;
     download(model_.backend(), measures_.view(), view<scalar, 1>{measures.data(), {1 + losses_size}});
     const double share = 1.0 / static_cast<double>(options_.accumulation);
-    const loss_report<Config> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, loss_weights_, share);
-    const step_report<Config> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),
+    const loss_report<Losses> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, values_type(losses()),
+                                   share);
+    const step_report<Losses> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),
                                      learning_rate(options_.schedule, step_)};
     require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);
     require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
@@ -268,7 +322,7 @@ class trainer {
             .decoupled = options_.decoupled,
             .max_norm = options_.max_norm,
             .step = step_ + 1,
-            .decayed = parameters<Config>::regions.first_vector};
+            .decayed = parameters_type::regions.first_vector};
   }
 
   std::span<token> row(index_type b) {
@@ -287,13 +341,13 @@ class trainer {
   }
 
   training_options options_;
-  loss_values<Config> loss_weights_;
   model_type model_;
   storage<scalar> first_moment_, second_moment_;
   storage<scalar> measures_;  // the gradient's squared norm, then the losses of a step's passes together
   recording<Backend, adam_settings> update_;
   std::vector<token> ids_;
   index_type step_ = 0;
+  nlohmann::json metadata_ = nlohmann::json::object();  // of the checkpoint that was resumed: unknown keys are kept
 };
 
 }  // namespace strata
