@@ -1,10 +1,7 @@
 // expect: strata: level 2: compression must not exceed max_length
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr int max_length = 16;
-  static constexpr strata::level levels[] = {
-      {.dim = 64}, {.compression = 2, .dim = 64}, {.compression = 32, .dim = 64}};
-};
+inline constexpr strata::description broken{
+    .max_length = 16, .levels = {{.dim = 64}, {.compression = 2, .dim = 64}, {.compression = 32, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

@@ -1,8 +1,6 @@
 // expect: strata: level 0: compression must be a power of two
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {{.compression = 3, .dim = 64, .heads = 2, .head_dim = 32}};
-};
+inline constexpr strata::description broken{.levels = {{.compression = 3, .dim = 64, .heads = 2, .head_dim = 32}}};
 
 static_assert(strata::rules::check<broken>());

@@ -1,10 +1,8 @@
 // expect: strata: level 1: feed_forward_multiple must be positive
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {{.dim = 64},
-                                             {.compression = 2, .dim = 64, .feed_forward_multiple = 0},
-                                             {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{.levels = {{.dim = 64},
+                                                       {.compression = 2, .dim = 64, .feed_forward_multiple = 0},
+                                                       {.compression = 4, .stride = 2, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

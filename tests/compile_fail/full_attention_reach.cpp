@@ -1,11 +1,9 @@
 // expect: strata: level 0: full attention reaches at most 65536 positions (xPos would overflow)
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr int max_length = 65537;
-  static constexpr strata::level levels[] = {{.dim = 64, .window = strata::full_attention},
-                                             {.compression = 2, .dim = 64},
-                                             {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{.max_length = 65537,
+                                            .levels = {{.dim = 64, .window = strata::full_attention},
+                                                       {.compression = 2, .dim = 64},
+                                                       {.compression = 4, .stride = 2, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

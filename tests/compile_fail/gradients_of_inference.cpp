@@ -3,4 +3,4 @@
 
 using backend = strata::reference<float>;
 
-void ask(strata::transformer<strata::presets::small, backend, strata::purpose::inference>& model) { model.gradients(); }
+void ask(strata::transformer<strata::presets::small, backend, strata::inference>& model) { model.gradients(); }

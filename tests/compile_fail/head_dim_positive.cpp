@@ -1,9 +1,7 @@
-// expect: strata: level 0: head_dim must be positive and even (rotary embeddings turn pairs)
+// expect: strata: level 0: head_dim must be positive and even (rotary embeddings rotate pairs)
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {
-      {.dim = 64, .head_dim = 0}, {.compression = 2, .dim = 64}, {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64, .head_dim = 0}, {.compression = 2, .dim = 64}, {.compression = 4, .stride = 2, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

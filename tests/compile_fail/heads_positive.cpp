@@ -1,9 +1,7 @@
 // expect: strata: level 1: heads must be positive
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {
-      {.dim = 64}, {.compression = 2, .dim = 64, .heads = 0}, {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64}, {.compression = 2, .dim = 64, .heads = 0}, {.compression = 4, .stride = 2, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

@@ -1,10 +1,8 @@
 // expect: strata: an hourglass has at least one layer before, one after and one between them (depth is all)
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr int depth = 4;
-  static constexpr strata::hourglass_layers fine_layers = {.before = 2, .after = 2};
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 4, .stride = 4, .dim = 64}};
-};
+inline constexpr strata::description broken{.depth = 4,
+                                            .levels = {{.dim = 64}, {.compression = 4, .stride = 4, .dim = 64}},
+                                            .fine_layers = {.before = 2, .after = 2}};
 
 static_assert(strata::rules::check<broken>());

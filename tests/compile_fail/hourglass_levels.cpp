@@ -1,9 +1,7 @@
 // expect: strata: an hourglass has two levels, one without compression and one whose stride is its compression
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::hourglass_layers fine_layers = {.before = 1, .after = 1};
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compression = 4, .stride = 2, .dim = 64}},
+                                            .fine_layers = {.before = 1, .after = 1}};
 
 static_assert(strata::rules::check<broken>());

@@ -2,9 +2,7 @@
 #include <strata/backend/reference/context.hpp>
 #include <strata/model/transformer.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {
-      {.dim = 64}, {.compression = 2}, {.compression = 4, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64}, {.compression = 2}, {.compression = 4, .stride = 2, .dim = 64}}};
 
 static_assert(sizeof(strata::transformer<broken, strata::reference<float>>) > 0);

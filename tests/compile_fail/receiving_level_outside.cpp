@@ -1,9 +1,7 @@
 // expect: strata: receiving_levels must be indices of levels or the_predicting_level, or every_level alone
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr int receiving_levels[] = {0, 2};
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 2, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compression = 2, .stride = 2, .dim = 64}},
+                                            .receiving_levels = {0, 2}};
 
 static_assert(strata::rules::check<broken>());

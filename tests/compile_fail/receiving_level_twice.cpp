@@ -1,9 +1,7 @@
 // expect: strata: receiving_levels names a level twice
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr int receiving_levels[] = {0, strata::the_predicting_level};
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 2, .stride = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compression = 2, .stride = 2, .dim = 64}},
+                                            .receiving_levels = {0, strata::the_predicting_level}};
 
 static_assert(strata::rules::check<broken>());

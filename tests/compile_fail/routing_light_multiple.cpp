@@ -1,9 +1,7 @@
 // expect: strata: level 0: routing.light_multiple must be positive
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {{.dim = 64, .routing = {.light_multiple = 0, .capacity = 0.5}},
-                                             {.compression = 2, .dim = 64}};
-};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64, .routing = {.light_multiple = 0, .capacity = 0.5}}, {.compression = 2, .dim = 64}}};
 
 static_assert(strata::rules::check<broken>());

@@ -1,8 +1,7 @@
 // expect: strata: two levels have the same compression
 #include <strata/config/rules.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 2, .dim = 64}, {.compression = 2, .dim = 32}};
-};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64}, {.compression = 2, .dim = 64}, {.compression = 2, .dim = 32}}};
 
 static_assert(strata::rules::check<broken>());

@@ -1,9 +1,7 @@
 // expect: strata: the merge 'separable' needs levels of equal dim
 #include <strata/strata.hpp>
 
-struct broken : strata::model_defaults {
-  static constexpr std::string_view merge = "separable";
-  static constexpr strata::level levels[] = {{.dim = 64}, {.compression = 2, .dim = 32}};
-};
+inline constexpr strata::basic_description<strata::separable> broken{
+    .levels = {{.dim = 64}, {.compression = 2, .dim = 32}}};
 
-static_assert(strata::chosen_merge<broken>.levels.size() == 2);
+static_assert(strata::check_rules_of_merge<broken>());

@@ -3,6 +3,6 @@
 
 using backend = strata::reference<float>;
 
-void ask(strata::transformer<strata::presets::small, backend, strata::purpose::inference>& model) {
+void ask(strata::transformer<strata::presets::small, backend, strata::inference>& model) {
   model.accumulate_gradients({});
 }

@@ -298,14 +298,24 @@ struct operations {
 #undef STRATA_OP
 };
 
-/// True, or a static_assert that names the missing operation.
+/// True, or false and a static_assert that says what the backend lacks.
+template <class Backend>
+constexpr bool check_backend() {
+  constexpr bool has_scalar = requires { typename Backend::scalar; };
+  static_assert(has_scalar, "strata: the backend lacks the type 'scalar'");
+  constexpr bool has_storage = requires { typename Backend::template storage<token>; };
+  static_assert(has_storage, "strata: the backend lacks the class template 'storage', which owns memory");
+  return has_scalar && has_storage;
+}
 template <class Backend>
 constexpr bool check_operations() {
 #define STRATA_OP(name, arguments) \
   static_assert(operations<Backend>::has_##name, "strata: this backend lacks the operation '" #name "'");
   STRATA_FOR_EACH_OPERATION(STRATA_OP)
 #undef STRATA_OP
-  return true;
+#define STRATA_OP(name, arguments) &&operations<Backend>::has_##name
+  return true STRATA_FOR_EACH_OPERATION(STRATA_OP);
+#undef STRATA_OP
 }
 
 }  // namespace strata

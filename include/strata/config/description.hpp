@@ -88,3 +88,5 @@ constexpr basic_description<Merge> with_merge(const basic_description<Other>& fr
 }
 
 }  // namespace strata
+
+#include <strata/merges/concatenate.hpp>  // the default merge, which uses all of the above

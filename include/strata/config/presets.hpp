@@ -3,7 +3,6 @@
 #pragma once
 
 #include <strata/config/description.hpp>
-#include <strata/merges/concatenate.hpp>
 
 namespace strata::inline STRATA_ABI::presets {
 

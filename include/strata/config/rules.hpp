@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <strata/config/description.hpp>
+#include <strata/config/facts.hpp>
 #include <strata/config/level.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -21,13 +22,11 @@ template <const auto& D, class Rule>
 constexpr bool holds(int l, Rule rule) {
   return l >= D.levels.size() || rule(D.levels[l]);
 }
-template <const auto& D>
-constexpr int predicting() {
-  if (D.predicting_level >= 0) return D.predicting_level;
-  int best = 0;
-  for (int l = 1; l < D.levels.size(); ++l)
-    if (D.levels[l].compression < D.levels[best].compression) best = l;
-  return best;
+template <const auto& D, class Rule>
+constexpr bool all_hold(Rule rule) {
+  for (int l = 0; l < D.levels.size(); ++l)
+    if (!rule(D.levels[l])) return false;
+  return true;
 }
 template <const auto& D>
 constexpr bool compressions_differ() {
@@ -58,6 +57,11 @@ constexpr bool has_layers_of_hourglass() {
   constexpr hourglass_layers fine = D.fine_layers;
   return !fine.any() || (fine.before >= 1 && fine.after >= 1 && fine.before < D.depth - fine.after);
 }
+template <const auto& D>
+constexpr bool has_no_merge_of_hourglass() {
+  return !D.fine_layers.any() || (std::is_same_v<std::remove_cvref_t<decltype(D.merge)>, concatenate> &&
+                                  D.receiving_levels.size() == 1 && D.receiving_levels[0] == the_predicting_level);
+}
 /// Whether every entry of `receiving_levels` is the index of a level or a name, and names stand where they may.
 template <const auto& D>
 constexpr bool receiving_levels_exist() {
@@ -71,7 +75,7 @@ template <const auto& D>
 constexpr bool receiving_levels_differ() {
   bool seen[most_levels]{};
   for (int chosen : D.receiving_levels) {
-    const int l = chosen == the_predicting_level ? predicting<D>() : chosen;
+    const int l = chosen == the_predicting_level ? derived::predicting_level(D) : chosen;
     if (l < 0 || l >= most_levels) continue;  // another rule's
     if (seen[l]) return false;
     seen[l] = true;
@@ -79,9 +83,10 @@ constexpr bool receiving_levels_differ() {
   return true;
 }
 
-// A sentence must be a literal, so the level's number is written out eight times. bool_constant, because
-// clang prints the condition, and a lambda in it over many lines.
-#define STRATA_LEVEL_RULE(rule, sentence)                                                    \
+// A sentence must be a literal, so the level's number is written out eight times. bool_constant, because clang prints the
+// condition, and a lambda in it over many lines.
+#define STRATA_LEVEL_RULE(name, rule, sentence)                                              \
+  static constexpr bool name = all_hold<D>(rule);                                            \
   static_assert(std::bool_constant<holds<D>(0, rule)>::value, "strata: level 0: " sentence); \
   static_assert(std::bool_constant<holds<D>(1, rule)>::value, "strata: level 1: " sentence); \
   static_assert(std::bool_constant<holds<D>(2, rule)>::value, "strata: level 2: " sentence); \
@@ -90,6 +95,9 @@ constexpr bool receiving_levels_differ() {
   static_assert(std::bool_constant<holds<D>(5, rule)>::value, "strata: level 5: " sentence); \
   static_assert(std::bool_constant<holds<D>(6, rule)>::value, "strata: level 6: " sentence); \
   static_assert(std::bool_constant<holds<D>(7, rule)>::value, "strata: level 7: " sentence)
+#define STRATA_RULE(name, rule, sentence) \
+  static constexpr bool name = rule;      \
+  static_assert(name, "strata: " sentence)
 
 /// Whether the compiler knows what `D` holds.
 template <const auto& D>
@@ -100,88 +108,104 @@ concept constant = requires {
 /// Instantiating this checks what every other rule relies on.
 template <const auto& D>
 struct check_form {
-  static_assert(constant<D>,
-                "strata: a description must be a constant: inline constexpr strata::description name{..};");
-  static constexpr bool some_levels = D.levels.size() >= 1;
-  static_assert(some_levels, "strata: a description needs at least one level: .levels = {{.dim = 128}}");
-  static_assert(D.levels.fits(), "strata: a model has at most 8 levels");
-  static_assert(D.receiving_levels.fits(), "strata: receiving_levels has at most 8 entries");
-  static constexpr bool passed = some_levels && D.levels.fits() && D.receiving_levels.fits();
+  STRATA_RULE(is_constant, constant<D>,
+              "a description must be a constant: inline constexpr strata::description name{..};");
+  static constexpr bool passed = is_constant;
+};
+template <const auto& D>
+struct check_sizes {
+  STRATA_RULE(some_levels, D.levels.size() >= 1, "a description needs at least one level: .levels = {{.dim = 128}}");
+  STRATA_RULE(not_too_many, D.levels.fits(), "a model has at most 8 levels");
+  STRATA_RULE(receivers, D.receiving_levels.fits(), "receiving_levels has at most 8 entries");
+  static constexpr bool passed = some_levels && not_too_many && receivers;
 };
 
 /// Instantiating this checks every rule that concerns one level alone.
 template <const auto& D>
 struct check_levels {
-  static_assert(D.max_length >= 1, "strata: max_length must be positive");
-  STRATA_LEVEL_RULE([](level l) { return power_of_two(l.compression); }, "compression must be a power of two");
-  STRATA_LEVEL_RULE([](level l) { return power_of_two(l.stride); }, "stride must be a power of two");
-  STRATA_LEVEL_RULE([](level l) { return l.stride <= l.compression; }, "stride must not exceed compression");
-  STRATA_LEVEL_RULE([](level l) { return l.dim > 0; }, "dim must be positive");
-  STRATA_LEVEL_RULE([](level l) { return l.heads > 0; }, "heads must be positive");
-  STRATA_LEVEL_RULE([](level l) { return l.head_dim > 0 && l.head_dim % 2 == 0; },
-                    "head_dim must be positive and even (rotary embeddings rotate pairs)");
-  STRATA_LEVEL_RULE([](level l) { return l.window >= automatic_window; },
-                    "window must be 0, positive, full_attention or automatic_window");
-  STRATA_LEVEL_RULE([](level l) { return l.feed_forward_multiple > 0; }, "feed_forward_multiple must be positive");
-  STRATA_LEVEL_RULE([](level l) { return l.routing.capacity >= 0 && l.routing.capacity <= 1; },
-                    "routing.capacity must be 0 (no routing) or a part of the positions, up to 1");
-  STRATA_LEVEL_RULE([](level l) { return l.routing.light_multiple > 0; }, "routing.light_multiple must be positive");
-  STRATA_LEVEL_RULE([](level l) { return l.compression > 1 || l.compressor == compressor_kind::convolution; },
-                    "compressor must be left out where compression is 1: there is nothing to attend to");
-  STRATA_LEVEL_RULE([](level l) { return l.compression <= D.max_length; }, "compression must not exceed max_length");
+  STRATA_RULE(length, D.max_length >= 1, "max_length must be positive");
   STRATA_LEVEL_RULE(
-      [](level l) { return !l.attends_to_all(D.max_length) || l.reach(D.max_length) <= longest_full_attention; },
+      compression, [](const level& l) { return power_of_two(l.compression); }, "compression must be a power of two");
+  STRATA_LEVEL_RULE(
+      stride, [](const level& l) { return power_of_two(l.stride); }, "stride must be a power of two");
+  STRATA_LEVEL_RULE(
+      small_stride, [](const level& l) { return l.stride <= l.compression; }, "stride must not exceed compression");
+  STRATA_LEVEL_RULE(
+      dim, [](const level& l) { return l.dim > 0; }, "dim must be positive");
+  STRATA_LEVEL_RULE(
+      heads, [](const level& l) { return l.heads > 0; }, "heads must be positive");
+  STRATA_LEVEL_RULE(
+      head_dim, [](const level& l) { return l.head_dim > 0 && l.head_dim % 2 == 0; },
+      "head_dim must be positive and even (rotary embeddings rotate pairs)");
+  STRATA_LEVEL_RULE(
+      window, [](const level& l) { return l.window >= automatic_window; },
+      "window must be 0, positive, full_attention or automatic_window");
+  STRATA_LEVEL_RULE(
+      feed_forward, [](const level& l) { return l.feed_forward_multiple > 0; },
+      "feed_forward_multiple must be positive");
+  STRATA_LEVEL_RULE(
+      capacity, [](const level& l) { return l.routing.capacity >= 0 && l.routing.capacity <= 1; },
+      "routing.capacity must be 0 (no routing) or a part of the positions, up to 1");
+  STRATA_LEVEL_RULE(
+      light, [](const level& l) { return l.routing.light_multiple > 0; }, "routing.light_multiple must be positive");
+  STRATA_LEVEL_RULE(
+      compressor, [](const level& l) { return l.compression > 1 || l.compressor == compressor_kind::convolution; },
+      "compressor must be left out where compression is 1: there is nothing to attend to");
+  STRATA_LEVEL_RULE(
+      fits, [](const level& l) { return l.compression <= D.max_length; }, "compression must not exceed max_length");
+  STRATA_LEVEL_RULE(
+      reach,
+      [](const level& l) {
+        return l.compression < 1 || !l.attends_to_all(D.max_length) || l.reach(D.max_length) <= longest_full_attention;
+      },
       "full attention reaches at most 65536 positions (xPos would overflow)");
-  static constexpr bool passed = true;
+  static constexpr bool passed = length && compression && stride && small_stride && dim && heads && head_dim &&
+                                 window && feed_forward && capacity && light && compressor && fits && reach;
 };
-#undef STRATA_LEVEL_RULE
 
 /// Instantiating this checks the rules between levels; it relies on those of single levels.
 template <const auto& D>
 struct check_model {
-  static_assert(D.vocabulary >= 2, "strata: vocabulary must be at least 2");
-  static_assert(D.depth >= 1, "strata: depth must be positive");
-  static_assert(compressions_differ<D>(), "strata: two levels have the same compression");
-  static constexpr bool levels_of_hourglass = has_levels_of_hourglass<D>();
-  static_assert(levels_of_hourglass,
-                "strata: an hourglass has two levels, one without compression and one whose stride is its compression");
-  static constexpr bool layers_of_hourglass = has_layers_of_hourglass<D>();
-  static_assert(layers_of_hourglass,
-                "strata: an hourglass has at least one layer before, one after and one between them (depth is all)");
-  static constexpr bool hourglass_without_merge =
-      !D.fine_layers.any() || (std::is_same_v<std::remove_cvref_t<decltype(D.merge)>, concatenate> &&
-                               D.receiving_levels.size() == 1 && D.receiving_levels[0] == the_predicting_level);
-  static_assert(hourglass_without_merge,
-                "strata: an hourglass has no merges, so merge and receiving_levels must stay as they are");
-  static constexpr bool hourglass_without_sharing = !D.fine_layers.any() || !D.share_attention;
-  static_assert(hourglass_without_sharing,
-                "strata: the levels of an hourglass run in different layers and cannot share attention");
-  static constexpr bool shares_attention_if_asked = !D.share_attention || can_share_attention<D>();
-  static_assert(shares_attention_if_asked,
-                "strata: share_attention needs two levels with attention and equal dim, heads and head_dim");
-  static_assert(D.predicting_level >= least_compressed && D.predicting_level < D.levels.size(),
-                "strata: predicting_level must be the index of a level or least_compressed");
-  static_assert(receiving_levels_exist<D>(),
-                "strata: receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
-  static_assert(receiving_levels_differ<D>(), "strata: receiving_levels names a level twice");
-  static constexpr bool passed = true;
+  STRATA_RULE(vocabulary, D.vocabulary >= 2, "vocabulary must be at least 2");
+  STRATA_RULE(depth, D.depth >= 1, "depth must be positive");
+  STRATA_RULE(compressions, compressions_differ<D>(), "two levels have the same compression");
+  STRATA_RULE(levels_of_hourglass, has_levels_of_hourglass<D>(),
+              "an hourglass has two levels, one without compression and one whose stride is its compression");
+  STRATA_RULE(layers_of_hourglass, has_layers_of_hourglass<D>(),
+              "an hourglass has at least one layer before, one after and one between them (depth is all)");
+  STRATA_RULE(hourglass_without_merge, has_no_merge_of_hourglass<D>(),
+              "an hourglass has no merges, so merge and receiving_levels must stay as they are");
+  STRATA_RULE(hourglass_without_sharing, (!D.fine_layers.any() || !D.share_attention),
+              "the levels of an hourglass run in different layers and cannot share attention");
+  STRATA_RULE(shares_attention_if_asked, (!D.share_attention || can_share_attention<D>()),
+              "share_attention needs two levels with attention and equal dim, heads and head_dim");
+  STRATA_RULE(predicting, (D.predicting_level >= least_compressed && D.predicting_level < D.levels.size()),
+              "predicting_level must be the index of a level or least_compressed");
+  STRATA_RULE(receivers_exist, receiving_levels_exist<D>(),
+              "receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
+  STRATA_RULE(receivers_differ, receiving_levels_differ<D>(), "receiving_levels names a level twice");
+  static constexpr bool passed = vocabulary && depth && compressions && levels_of_hourglass && layers_of_hourglass &&
+                                 hourglass_without_merge && hourglass_without_sharing && shares_attention_if_asked &&
+                                 predicting && receivers_exist && receivers_differ;
 };
 
 /// Instantiating this checks the rules about the level that predicts.
 template <const auto& D>
 struct check_predicting_level {
-  static_assert(D.levels[predicting<D>()].stride == 1,
-                "strata: the predicting level must have stride 1, it gives a prediction at every token");
-  static constexpr bool passed = true;
+  STRATA_RULE(passed, D.levels[derived::predicting_level(D)].stride == 1,
+              "the predicting level must have stride 1, it gives a prediction at every token");
 };
+#undef STRATA_LEVEL_RULE
+#undef STRATA_RULE
 
-/// True, or a static_assert that names the level and the rule. In stages, so that the first broken rule is
-/// the only message about it.
+/// True, or false and a static_assert that names the level and the rule. In stages, so that the first broken rule is the only
+/// message.
 template <const auto& D>
 constexpr bool check() {
   if constexpr (check_form<D>::passed)
-    if constexpr (check_levels<D>::passed)
-      if constexpr (check_model<D>::passed) return check_predicting_level<D>::passed;
+    if constexpr (check_sizes<D>::passed)
+      if constexpr (check_levels<D>::passed)
+        if constexpr (check_model<D>::passed) return check_predicting_level<D>::passed;
   return false;
 }
 

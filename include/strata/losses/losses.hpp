@@ -28,6 +28,13 @@ namespace strata::inline STRATA_ABI {
 /// In the place of `losses`: a model that only runs. It has no gradients and no heads of losses.
 struct inference {};
 
+/// The name of a loss; a loss without one is named by a static_assert later.
+template <class Loss>
+constexpr std::string_view name_of_loss() {
+  if constexpr (requires { std::string_view(Loss::name); }) return Loss::name;
+  return "";
+}
+
 /// What a model learns from: the next token, and `Loss...`.
 ///
 ///     strata::losses<strata::reconstruction, strata::next_latent> chosen;
@@ -37,7 +44,7 @@ class losses {
  public:
   using all = std::tuple<next_token, Loss...>;
   static constexpr std::size_t count = 1 + sizeof...(Loss);
-  static constexpr std::array<std::string_view, count> names{next_token::name, Loss::name...};
+  static constexpr std::array<std::string_view, count> names{next_token::name, name_of_loss<Loss>()...};
 
   token ignore_index = ignore_nothing;  ///< a token that no loss counts
 
@@ -112,6 +119,7 @@ template <class Learns>
 struct losses_of {
   static_assert(!std::is_same_v<Learns, Learns>,
                 "strata: a model is for strata::inference or learns from strata::losses<..>");
+  using type = losses<>;
 };
 template <class... Loss>
 struct losses_of<losses<Loss...>> {
@@ -165,13 +173,16 @@ constexpr bool check_loss() {
   static_assert(loss_has_weight<Loss>, "strata: the loss lacks the field 'double weight'");
   static_assert(loss_has_model<Loss>, "strata: the loss lacks the field 'strata::model_facts model = {}'");
   static_assert(loss_has_places<Loss>, "strata: the loss lacks the type 'parameters' or 'activations'");
-  static_assert(loss_has_declare<Loss>, "strata: the loss lacks 'parameters declare(Table& table) const'");
+  static_assert(!loss_has_places<Loss> || loss_has_declare<Loss>,
+                "strata: the loss lacks 'parameters declare(Table& table) const'");
   static_assert(
       loss_has_plan<Loss>,
       "strata: the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
   static_assert(loss_has_flops<Loss>,
                 "strata: the loss lacks 'double head_flops(index_type batch, index_type tokens) const'");
-  return true;
+  if constexpr (loss_has_name<Loss> && loss_has_weight<Loss> && loss_has_model<Loss> && loss_has_places<Loss>)
+    return loss_has_declare<Loss> && loss_has_plan<Loss> && loss_has_flops<Loss>;
+  return false;
 }
 constexpr bool all_differ(std::span<const std::string_view> names) {
   for (std::size_t i = 0; i < names.size(); ++i)
@@ -190,15 +201,18 @@ using losses_of = typename detail::losses_of<Learns>::type;
 /// True, or a sentence that says what is wrong with one of the losses.
 template <class... Loss>
 constexpr bool check_losses(const losses<Loss...>*) {
-  static_assert((detail::check_loss<Loss>() && ...));
-  static_assert(detail::all_differ(losses<Loss...>::names), "strata: two losses have the same name");
-  return true;
+  if constexpr ((detail::check_loss<Loss>() && ...)) {
+    constexpr bool differ = detail::all_differ(losses<Loss...>::names);
+    static_assert(differ, "strata: two losses have the same name");
+    return differ;
+  }
+  return false;
 }
 template <class Backend, class... Loss>
 constexpr bool check_loss_operations(const losses<Loss...>*) {
-  static_assert((detail::loss_has_evaluate<Loss, Backend> && ...),
-                "strata: a loss lacks 'void evaluate(context, own, acts, scale, loss) const'");
-  return true;
+  constexpr bool all = (detail::loss_has_evaluate<Loss, Backend> && ...);
+  static_assert(all, "strata: a loss lacks 'void evaluate(context, own, acts, scale, loss) const'");
+  return all;
 }
 
 /// One number a loss, read and written by the loss's name.

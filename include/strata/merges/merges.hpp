@@ -101,21 +101,24 @@ concept has_step = requires(const Merge own, const pass<Backend> p, const typena
 
 }  // namespace detail
 
-/// True, or a sentence that names the member that `Merge` lacks.
+/// True, or false and a sentence that names the member that `Merge` lacks.
 template <class Merge>
 constexpr bool check_merge() {
   using namespace detail;
   static_assert(has_name<Merge>, "strata: the merge lacks 'static constexpr std::string_view name'");
   static_assert(has_model<Merge>, "strata: the merge lacks the field 'strata::model_facts model = {}'");
   static_assert(has_places<Merge>, "strata: the merge lacks the type 'parameters' or 'activations'");
-  static_assert(has_declare<Merge>, "strata: the merge lacks 'parameters declare(Table& table, int layer) const'");
+  static_assert(!has_places<Merge> || has_declare<Merge>,
+                "strata: the merge lacks 'parameters declare(Table& table, int layer) const'");
   static_assert(
       has_plan<Merge>,
       "strata: the merge lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
   static_assert(has_flops<Merge>,
                 "strata: the merge lacks 'double forward_flops(index_type batch, index_type tokens) const' or "
                 "'double step_flops() const'");
-  return true;
+  if constexpr (has_name<Merge> && has_model<Merge> && has_places<Merge>)
+    return has_declare<Merge> && has_plan<Merge> && has_flops<Merge>;
+  return false;
 }
 template <class Merge, class Backend>
 constexpr bool check_merge_operations() {
@@ -126,10 +129,11 @@ constexpr bool check_merge_operations() {
   static_assert(has_step<Merge, Backend>,
                 "strata: the merge lacks 'void step(p, own, acts, position, current, x) const', or with a cache "
                 "'keep(p, acts, kept, memory)' or 'step(p, own, acts, kept, memory, position, current, x)'");
-  return true;
+  return has_forward<Merge, Backend> && has_recompute<Merge, Backend> && has_backward<Merge, Backend> &&
+         has_step<Merge, Backend>;
 }
 
-/// True, or the sentence of a rule of the merge itself. Where nothing is merged, no rule can be broken.
+/// True, or false and the sentence of a rule of the merge itself. Where nothing is merged, no rule can be broken.
 template <const auto& D>
 constexpr bool check_rules_of_merge() {
   if constexpr (facts<D>::merges && requires { merge_of<D>::template check<chosen_merge<D>>(); })

@@ -48,19 +48,33 @@ struct forward_options {
   std::optional<std::uint64_t> dropout_seed = {};
 };
 
+/// Whether the parts of a model fit together; else the compiler names what is wrong.
+template <const auto& D, class Backend, class Learns>
+constexpr bool check_parts() {
+  if constexpr (!rules::check<D>() || !check_backend<Backend>())
+    return false;
+  else if constexpr (!check_merge<merge_of<D>>() || !check_losses(static_cast<losses_of<Learns>*>(nullptr)))
+    return false;
+  else if constexpr (!check_rules_of_merge<D>() || !check_operations<Backend>())
+    return false;
+  else
+    return check_merge_operations<merge_of<D>, Backend>() &&
+           check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr));
+}
+
+/// Stands in for a model whose parts do not fit together, so that the broken rule is the only error.
+template <const auto& D, class Backend, class Learns = default_losses>
+class transformer {
+ public:
+  template <class... Any>
+  explicit transformer(Any&&...) {}
+};
+
 /// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. It learns from `Learns`,
 /// a list of losses, or has neither gradients nor heads of losses where that is `inference`. Views that the model returns stay
 /// valid until its next pass.
-template <const auto& D, class Backend, class Learns = default_losses>
-class transformer {
-  static_assert(rules::check<D>());
-  static_assert(check_merge<merge_of<D>>());
-  static_assert(check_rules_of_merge<D>());
-  static_assert(check_losses(static_cast<losses_of<Learns>*>(nullptr)));
-  static_assert(check_operations<Backend>());
-  static_assert(check_merge_operations<merge_of<D>, Backend>());
-  static_assert(check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr)));
-
+template <const auto& D, class Backend, class Learns>
+requires(check_parts<D, Backend, Learns>()) class transformer<D, Backend, Learns> {
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;

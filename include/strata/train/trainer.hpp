@@ -120,6 +120,12 @@ struct resume_report {
 template <const auto& D, class Backend, class Losses = default_losses>
 class trainer {
  public:
+  template <class... Any>
+  explicit trainer(Any&&...) {}
+};
+template <const auto& D, class Backend, class Losses>
+requires(check_parts<D, Backend, Losses>()) class trainer<D, Backend, Losses> {
+ public:
   using scalar = typename Backend::scalar;
   using model_type = transformer<D, Backend, Losses>;
   using parameters_type = typename model_type::parameters_type;
