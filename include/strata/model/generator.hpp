@@ -40,8 +40,8 @@ class generator {
   using scalar = typename Backend::scalar;
   using F = facts<D>;
 
-  template <class Learns>
-  explicit generator(const transformer<D, Backend, Learns>& model, index_type batch = 1, generator_options options = {})
+  template <class Learns, bool Fits>
+  explicit generator(const transformer<D, Backend, Learns, Fits>& model, index_type batch = 1, generator_options options = {})
       : backend_(&model.backend()),
         weights_(model.backend(), model.weights(), parameters<D, Learns>::layout.network,
                  parameters<D, Learns>::regions, options.weights),

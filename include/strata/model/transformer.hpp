@@ -62,19 +62,11 @@ constexpr bool check_parts() {
            check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr));
 }
 
-/// Stands in for a model whose parts do not fit together, so that the broken rule is the only error.
-template <const auto& D, class Backend, class Learns = default_losses>
-class transformer {
- public:
-  template <class... Any>
-  explicit transformer(Any&&...) {}
-};
-
 /// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. It learns from `Learns`,
 /// a list of losses, or has neither gradients nor heads of losses where that is `inference`. Views that the model returns stay
 /// valid until its next pass.
-template <const auto& D, class Backend, class Learns>
-requires(check_parts<D, Backend, Learns>()) class transformer<D, Backend, Learns> {
+template <const auto& D, class Backend, class Learns = default_losses, bool Fits = check_parts<D, Backend, Learns>()>
+class transformer {
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
@@ -347,6 +339,14 @@ requires(check_parts<D, Backend, Learns>()) class transformer<D, Backend, Learns
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index_type batch_ = 0, tokens_ = 0;
   recording<Backend, pass_key> recorded_;
+};
+
+/// Stands in for a model whose parts do not fit together, so that the broken rule is the only error.
+template <const auto& D, class Backend, class Learns>
+class transformer<D, Backend, Learns, false> {
+ public:
+  template <class... Any>
+  explicit transformer(Any&&...) {}
 };
 
 }  // namespace strata

@@ -117,14 +117,8 @@ struct resume_report {
 };
 
 /// Trains the model that `D` describes to predict the next token, and what `Losses` ask for.
-template <const auto& D, class Backend, class Losses = default_losses>
+template <const auto& D, class Backend, class Losses = default_losses, bool Fits = check_parts<D, Backend, Losses>()>
 class trainer {
- public:
-  template <class... Any>
-  explicit trainer(Any&&...) {}
-};
-template <const auto& D, class Backend, class Losses>
-requires(check_parts<D, Backend, Losses>()) class trainer<D, Backend, Losses> {
  public:
   using scalar = typename Backend::scalar;
   using model_type = transformer<D, Backend, Losses>;
@@ -354,6 +348,14 @@ requires(check_parts<D, Backend, Losses>()) class trainer<D, Backend, Losses> {
   std::vector<token> ids_;
   index_type step_ = 0;
   nlohmann::json metadata_ = nlohmann::json::object();  // of the checkpoint that was resumed: unknown keys are kept
+};
+
+/// Stands in where the parts of the model do not fit together: see `transformer`.
+template <const auto& D, class Backend, class Losses>
+class trainer<D, Backend, Losses, false> {
+ public:
+  template <class... Any>
+  explicit trainer(Any&&...) {}
 };
 
 }  // namespace strata
