@@ -41,7 +41,8 @@ class generator {
   using F = facts<D>;
 
   template <class Learns, bool Fits>
-  explicit generator(const transformer<D, Backend, Learns, Fits>& model, index_type batch = 1, generator_options options = {})
+  explicit generator(const transformer<D, Backend, Learns, Fits>& model, index_type batch = 1,
+                     generator_options options = {})
       : backend_(&model.backend()),
         weights_(model.backend(), model.weights(), parameters<D, Learns>::layout.network,
                  parameters<D, Learns>::regions, options.weights),

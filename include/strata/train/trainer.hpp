@@ -25,12 +25,12 @@ struct training_options {
   index_type batch = 8;         ///< texts a pass
   index_type length = 0;        ///< tokens a text; 0: the model's max_length
   index_type accumulation = 1;  ///< passes a step
-  schedule_options schedule;
+  schedule_options schedule = {};
   bool decoupled = true;  ///< AdamW, else Adam
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
   std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
-  dropout_rates dropout;
+  dropout_rates dropout = {};
   bool merge = true;  ///< as in `forward_options`
 };
 
