@@ -63,13 +63,13 @@ struct basic_description {
 };
 using description = basic_description<>;
 
-/// A copy of `description` in which `change` has changed fields:
+/// A copy of `own` in which `change` has changed fields:
 ///
 ///     inline constexpr auto wider = strata::with(shakespeare, [](auto& d) { d.levels[0].dim = 256; });
 template <class Description, class Change>
-constexpr Description with(Description description, Change change) {
-  change(description);
-  return description;
+constexpr Description with(Description own, Change change) {
+  change(own);
+  return own;
 }
 
 /// A copy of `from` whose levels are merged by `merge`.

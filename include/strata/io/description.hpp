@@ -230,7 +230,7 @@ Description description_from_json(const nlohmann::json& object, const std::strin
   Description own;
   using merge_type = std::remove_cvref_t<decltype(own.merge)>;
   read_fields(
-      object, source, own, [](auto& description, auto visit) { for_each_field_of_description(description, visit); },
+      object, source, own, [](auto& read, auto visit) { for_each_field_of_description(read, visit); },
       [&](auto found) {
         found("merge", [&](const auto& value) {
           require(value.is_object(), source, ": \"merge\" must be a JSON object, but is ", value_text(value));

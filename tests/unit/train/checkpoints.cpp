@@ -1,0 +1,252 @@
+// Checkpoints that outlive a release, and what is wrong with files that are no checkpoints.
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <strata/reference.hpp>
+
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "unit/io/scratch_directory.hpp"
+
+namespace strata {
+namespace {
+
+using nlohmann::json;
+using backend_type = reference<float>;
+
+/// The model of the files of version 0.1 in tests/golden/data.
+constexpr basic_description<level_attention> old{
+    .vocabulary = 32,
+    .max_length = 16,
+    .depth = 2,
+    .merge = {.window = 3, .heads = 2, .head_dim = 4},
+    .levels = {
+        {.dim = 8, .heads = 2, .head_dim = 4, .window = 4, .feed_forward_multiple = 2},
+        {.compression = 4, .stride = 2, .dim = 6, .heads = 1, .head_dim = 4, .window = 3, .feed_forward_multiple = 1}}};
+using quantized = basic_prophet_quantized<2, 8, 4>;
+using old_losses = losses<reconstruction, level_autoregressive, quantized, next_latent>;
+const char* const old_checkpoint = STRATA_GOLDEN_DATA "/version_0_1_checkpoint.safetensors";
+const char* const old_weights = STRATA_GOLDEN_DATA "/version_0_1_weights.safetensors";
+
+std::vector<std::uint8_t> some_text() {
+  std::vector<std::uint8_t> text(400);
+  for (std::size_t n = 0; n < text.size(); ++n) text[n] = static_cast<std::uint8_t>(n * n / 3 % 32);
+  return text;
+}
+
+/// A copy of the checkpoint `from` in which `change` has changed our metadata.
+template <class Change>
+void write_changed(const std::filesystem::path& from, const std::filesystem::path& to, Change change) {
+  const safetensors_file file = safetensors_file::read(from);
+  json object = read_metadata(file);
+  change(object);
+  safetensors_writer writer;
+  writer.set_metadata(metadata_key, object.dump());
+  std::vector<std::vector<float>> values;
+  values.reserve(file.entries().size());
+  for (const safetensors_entry& entry : file.entries()) {
+    values.push_back(file.values<float>(entry.name));
+    writer.add(entry.name, entry.shape, values.back().data());
+  }
+  writer.write(to);
+}
+
+constexpr description tiny{
+    .vocabulary = 32,
+    .max_length = 16,
+    .depth = 1,
+    .levels = {{.dim = 6, .heads = 1, .head_dim = 4, .window = 4, .feed_forward_multiple = 1},
+               {.compression = 2, .dim = 4, .heads = 1, .head_dim = 4, .window = 4, .feed_forward_multiple = 1}}};
+
+}  // namespace
+
+TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
+  backend_type backend;
+  old_losses chosen;
+  chosen.ignore_index = 3;  // stood in the program, not in the file
+  trainer<old, backend_type, old_losses> run(backend, {}, chosen);
+  const resume_report report = run.resume(old_checkpoint);
+  CHECK(report.note == json{{"mine", 7}});
+  CHECK(report.weights.missing.empty());
+  CHECK(report.weights.unused.empty());
+  CHECK(run.step() == 3);
+  CHECK(run.options().batch == 2);
+  CHECK(run.options().schedule.steps == 20);
+  CHECK(run.options().dropout == dropout_rates{.attention = 0.1});
+  CHECK(run.losses().get<next_latent>().distance == latent_distance::smooth_l1);
+  CHECK(run.losses().get<next_latent>().rollouts == 2);
+  // The numbers that version 0.1 gave after the third step.
+  const auto text = some_text();
+  CHECK(run.evaluate(text) == Approx(3.59992099).epsilon(1e-5));
+  const auto step = run.train_step(text);
+  CHECK(step.loss.total == Approx(5.67632833).epsilon(1e-5));
+  CHECK(step.loss.values["reconstruction"] == Approx(3.68822694).epsilon(1e-5));
+  CHECK(step.loss.values["next_latent"] == Approx(1.09397054).epsilon(1e-5));
+  CHECK(step.gradient_norm == Approx(1.21456366).epsilon(1e-4));
+  CHECK(run.train_step(text).loss.total == Approx(5.74290398).epsilon(1e-5));
+}
+
+TEST_CASE("weights of version 0.1 load, with and without heads of losses") {
+  backend_type backend;
+  transformer<old, backend_type, old_losses> training(backend, 5);
+  transformer<old, backend_type, inference> running(backend);
+  CHECK(load_weights(training, old_weights).unused.empty());
+  const load_report report = load_weights(running, old_weights);
+  CHECK(report.missing.empty());
+  CHECK(report.unused.size() == 24);  // the heads
+  const std::vector<token> ids{3, 1, 4, 1, 5, 9, 2, 6, 5, 3};
+  const auto expected = training.forward({ids.data(), {1, 10}}), got = running.forward({ids.data(), {1, 10}});
+  for (index_type n = 0; n < expected.size(); ++n) CHECK(expected.data[n] == got.data[n]);
+}
+
+TEST_CASE("a checkpoint goes on with other losses: heads that it lacks start anew") {
+  const scratch_directory folder;
+  const auto path = folder / "checkpoint.safetensors", second = folder / "second.safetensors";
+  backend_type backend;
+  const auto text = some_text();
+  trainer<tiny, backend_type> run(backend, {.batch = 2, .schedule = {.steps = 9}});
+  run.train_step(text);
+  run.save(path);
+  using others = losses<level_autoregressive, prophet_tokens>;
+  trainer<tiny, backend_type, others> changed(backend, {.batch = 3});
+  const resume_report report = changed.resume(path);
+  CHECK(report.weights.missing == std::vector<std::string>{"compressors.1.to_prophet.weight"});
+  CHECK(report.weights.unused == std::vector<std::string>{"compressors.1.to_recon.weight"});
+  CHECK(changed.step() == 1);
+  CHECK(changed.options().batch == 2);
+  changed.train_step(text);
+  // Options of the loss that this trainer lacks are unknown keys to it: they stay in the file.
+  changed.save(second);
+  const json object = read_metadata(safetensors_file::read(second));
+  CHECK(object["losses"].contains("reconstruction"));
+  CHECK(object["losses"].contains("prophet_tokens"));
+}
+
+TEST_CASE("unknown keys of a checkpoint are kept, missing ones have defaults") {
+  const scratch_directory folder;
+  const auto path = folder / "a", changed = folder / "b", again = folder / "c";
+  backend_type backend;
+  trainer<tiny, backend_type> run(backend, {.batch = 2});
+  run.save(path);
+  write_changed(path, changed, [](json& object) {
+    object["from the future"] = {1, 2, 3};
+    object["options"]["momentum of the future"] = 0.5;
+    object["description"]["colour"] = "red";
+    object["options"].erase("beta2");
+    object.erase("note");
+  });
+  run.resume(changed);
+  CHECK(run.options().beta2 == training_options().beta2);
+  run.save(again);
+  const json object = read_metadata(safetensors_file::read(again));
+  CHECK(object["from the future"] == json{1, 2, 3});
+  CHECK(object["options"]["momentum of the future"] == 0.5);
+  write_changed(path, changed, [](json& all) { all["format"] = file_format + 1; });
+  CHECK(missing_in(message_of([&] { run.resume(changed); }), {"format 2", "newer version"}) == "");
+}
+
+TEST_CASE("every number of a checkpoint is checked, and a file that does not fit changes nothing") {
+  const scratch_directory folder;
+  const auto path = folder / "a", broken = folder / "broken";
+  backend_type backend;
+  trainer<tiny, backend_type> run(backend, {.batch = 2});
+  run.save(path);
+  const auto before = weights_of(run.model());
+  const auto message = [&](auto change) {
+    write_changed(path, broken, change);
+    return message_of([&] { run.resume(broken); });
+  };
+  CHECK(missing_in(message([](json& o) { o["step"] = -5; }), {"step", "-5"}) == "");
+  CHECK(missing_in(message([](json& o) { o["step"] = 1.5; }), {"step", "1.5"}) == "");
+  CHECK(missing_in(message([](json& o) { o["step"] = 9223372036854775807; }), {"step", "9223372036854775807"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["batch"] = 0; }), {"batch", "0"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["batch"] = "two"; }), {"batch", "two"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["length"] = 9223372036854775807; }),
+                   {"texts of 9223372036854775807 tokens"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["accumulation"] = 9223372036854775807; }), {"step", "passes"}) ==
+        "");
+  CHECK(missing_in(message([](json& o) { o["options"]["steps"] = -1; }), {"steps", "-1"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["warmup"] = 9223372036854775807; }), {"warmup"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["epsilon"] = 1e-50; }), {"epsilon", "1e-50", "float"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["learning_rate"] = 1e300; }), {"learning_rate", "1e+300"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["beta2"] = 1; }), {"beta2", "[0, 1)"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["merge"] = 1; }), {"merge", "true or false"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["seed"] = -1; }), {"seed", "-1"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["attention_dropout"] = 1; }), {"dropout.attention", "[0, 1)"}) ==
+        "");
+  CHECK(missing_in(message([](json& o) { o["losses"]["reconstruction"]["weight"] = -1; }), {"reconstruction", "-1"}) ==
+        "");
+  CHECK(missing_in(message([](json& o) { o["losses"]["ignore_index"] = 99; }), {"ignore_index", "99"}) == "");
+  CHECK(missing_in(message([](json& o) { o["losses"] = 3; }), {"losses", "object"}) == "");
+  CHECK(missing_in(message([](json& o) { o["description"]["levels"][0]["window"] = 5; }),
+                   {"another model", "level 0: window is 5 in the file, but 4 in the model"}) == "");
+  CHECK(run.step() == 0);
+  CHECK(run.options().batch == 2);
+  CHECK(weights_of(run.model()) == before);
+}
+
+TEST_CASE("what is mixed up with a checkpoint is named") {
+  const scratch_directory folder;
+  const auto weights = folder / "weights", foreign = folder / "foreign";
+  backend_type backend;
+  trainer<tiny, backend_type> run(backend);
+  save_weights(run.model(), weights);
+  CHECK(missing_in(message_of([&] { run.resume(weights); }), {"weights of a model", "no state of a training run"}) ==
+        "");
+  safetensors_writer writer;
+  const std::vector<float> values(4);
+  writer.add("model.embed_tokens.weight", {2, 2}, values.data());
+  writer.write(foreign);
+  CHECK(missing_in(message_of([&] { run.resume(foreign); }), {"foreign", "no checkpoint of strata"}) == "");
+  CHECK(missing_in(message_of([&] { load_weights(run.model(), foreign); }), {"foreign", "no tensor"}) == "");
+}
+
+TEST_CASE("matching takes what fits and returns what did not") {
+  const scratch_directory folder;
+  const auto path = folder / "weights";
+  backend_type backend;
+  transformer<tiny, backend_type> saved(backend, 1);
+  save_weights(saved, path);
+  static constexpr description wider = with(tiny, [](auto& d) { d.levels[1].feed_forward_multiple = 2; });
+  transformer<wider, backend_type> other(backend, 2), untouched(backend, 2);
+  CHECK(missing_in(message_of([&] { load_weights(other, path); }), {"level 1: the hidden width"}) == "");
+  CHECK(weights_of(other) == weights_of(untouched));
+  const load_report report = load_weights(other, path, load_mode::matching);
+  CHECK(report.difference == "level 1: the hidden width of the feed-forward is 4 in the file, but 8 in the model");
+  CHECK(report.missing.empty());
+  CHECK(!report.mismatched.empty());
+  CHECK(missing_in(report.mismatched.front(), {"[4, 4]", "[8, 4]"}) == "");
+  const auto taken = weights_of(other), from = weights_of(saved), kept = weights_of(untouched);
+  using to = parameters<wider>;
+  std::size_t same = 0;
+  for (const parameter_entry& entry : to::entries())
+    for (const parameter_entry& source : parameters<tiny>::entries())
+      if (entry.name == source.name)
+        for (index_type n = 0; n < entry.size; ++n) {
+          const auto at = static_cast<std::size_t>(entry.offset + n),
+                     there = static_cast<std::size_t>(source.offset + n);
+          const bool fits = entry.shape == source.shape;
+          REQUIRE(taken[at] == (fits ? from[there] : kept[at]));
+          same += fits ? 1 : 0;
+        }
+  CHECK(same > 0);
+}
+
+TEST_CASE("a model for inference has no heads, and no weights before they are loaded") {
+  backend_type backend;
+  transformer<tiny, backend_type, inference> model(backend);
+  CHECK(model.has_weights() == false);
+  const std::vector<token> ids{1, 2, 3, 4};
+  CHECK(missing_in(message_of([&] { model.forward({ids.data(), {1, 4}}); }), {"no weights", "initialise"}) == "");
+  CHECK(missing_in(message_of([&] { generator writer(model); }), {"no weights"}) == "");
+  CHECK(parameters<tiny, inference>::buffer_size < parameters<tiny>::buffer_size);
+  for (const parameter_entry& entry : parameters<tiny, inference>::entries())
+    CHECK(!detail::is_head_of_loss(entry.name));
+  model.initialise(3);
+  CHECK(model.forward({ids.data(), {1, 4}}).size() == 4 * 32);
+  CHECK(missing_in(message_of([&] { model.embeddings(7); }), {"no level 7", "2"}) == "");
+}
+
+}  // namespace strata
