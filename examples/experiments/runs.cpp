@@ -104,8 +104,9 @@ std::vector<result> read_results(const settings& shared, const fs::path& folder)
     }
     const result& own = results.back();
     const configuration& today = find_configuration(among, own.configuration);
-    strata::require(own.model == today.model, path, " is of another model than ", own.configuration,
-                    " is now: ", difference(own.model, today.model), "; choose another folder with --out");
+    if (own.model != today.model)
+      strata::fail(path, " is of another model than ", own.configuration,
+                   " is now: ", difference(own.model, today.model), "; choose another folder with --out");
   }
   const auto position = [&](const result& own) { return &find_configuration(among, own.configuration); };
   std::sort(results.begin(), results.end(), [&](const result& a, const result& b) {
