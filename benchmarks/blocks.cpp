@@ -57,23 +57,22 @@ class lone_block {
   strata::buffer<strata::token> rows_;
 };
 
-/// The first level of `Config`, and the same with the given routing: its heavy branch is as wide as the feed-forward was.
-template <class Config>
+/// The first level of `D`, and the same with the given routing: its heavy branch is as wide as the feed-forward was.
+template <const auto& D>
 void routing(benchmark::State& state, index_type batch, int light_multiple, double capacity) {
   strata::cpu backend;
-  strata::level_facts plain = strata::facts<Config>::levels[0], routed = plain;
+  strata::level_facts plain = strata::facts<D>::levels[0], routed = plain;
   routed.hidden = light_multiple * plain.dim;
   routed.heavy_hidden = plain.hidden;
   routed.capacity = capacity;
-  lone_block without(backend, plain, batch, Config::max_length), with(backend, routed, batch, Config::max_length);
+  lone_block without(backend, plain, batch, D.max_length), with(backend, routed, batch, D.max_length);
   measuring::compare_in_turn(
       state, [&] { without.forward_and_backward(); }, [&] { with.forward_and_backward(); });
 }
 
-template <class Config>
+template <const auto& D>
 void add(const std::string& name, index_type batch, int light_multiple, double capacity) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [=](auto& state) { routing<Config>(state, batch, light_multiple, capacity); })
+  benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { routing<D>(state, batch, light_multiple, capacity); })
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
       ->Iterations(15);

@@ -10,7 +10,7 @@ namespace {
 
 using measuring::cpu_device, strata::index_type;
 
-template <class Config>
+template <const auto& D>
 void register_model(const std::string& name, index_type batch) {
   const auto add = [](const std::string& title, const strata::cpu_options& options, auto body) {
     benchmark::RegisterBenchmark(title.c_str(),
@@ -25,15 +25,12 @@ void register_model(const std::string& name, index_type batch) {
         ->UseRealTime()
         ->MinTime(1);
   };
-  const auto training = [=](auto& state, auto& backend) {
-    measuring::training<cpu_device, Config>(state, backend, batch);
-  };
+  const auto training = [=](auto& state, auto& backend) { measuring::training<cpu_device, D>(state, backend, batch); };
   const auto prefill = [](strata::weight_format format) {
-    return [=](auto& state, auto& backend) { measuring::prefill<cpu_device, Config>(state, backend, format); };
+    return [=](auto& state, auto& backend) { measuring::prefill<cpu_device, D>(state, backend, format); };
   };
   const auto decoding = [](strata::weight_format format, std::size_t prompt) {
-    return
-        [=](auto& state, auto& backend) { measuring::decoding<cpu_device, Config>(state, backend, format, prompt, 1); };
+    return [=](auto& state, auto& backend) { measuring::decoding<cpu_device, D>(state, backend, format, prompt, 1); };
   };
   using strata::weight_format;
   for (const int threads : {1, 2}) {
@@ -43,7 +40,7 @@ void register_model(const std::string& name, index_type batch) {
     add("training/eigen" + suffix, {.threads = threads, .products = strata::product_provider::eigen}, training);
     add("training/bfloat16" + suffix, {.threads = threads, .precision = strata::product_precision::bfloat16}, training);
     add("forward" + suffix, standard,
-        [=](auto& state, auto& backend) { measuring::forward<cpu_device, Config>(state, backend, batch); });
+        [=](auto& state, auto& backend) { measuring::forward<cpu_device, D>(state, backend, batch); });
     add("prefill" + suffix, standard, prefill(weight_format::float32));
     add("prefill/int8" + suffix, standard, prefill(weight_format::int8));
     for (const int prompt : {1, 2048})

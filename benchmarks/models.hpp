@@ -22,43 +22,41 @@ inline std::vector<std::uint8_t> some_bytes() {
   return bytes;
 }
 
-template <class Device, class Config>
+template <class Device, const auto& D>
 void training(benchmark::State& state, typename Device::backend_type& backend, index_type batch) {
   using backend_type = typename Device::backend_type;
   strata::training_options options;
   options.batch = batch;
-  strata::trainer<Config, backend_type> trainer(backend, options);
+  strata::trainer<D, backend_type> trainer(backend, options);
   const auto bytes = some_bytes();
   trainer.train_step(bytes);  // the first step touches all memory, and the second is recorded where operations are
   if (!strata::computes_at_once<backend_type>) trainer.train_step(bytes);
   for (auto _ : state) trainer.train_step(bytes);
-  state.counters["tokens/s"] = rate(static_cast<double>(batch * Config::max_length));
-  state.counters["of_peak"] =
-      rate(strata::cost<Config>::training_flops(batch, Config::max_length) / Device::peak_flops(backend));
+  state.counters["tokens/s"] = rate(static_cast<double>(batch * D.max_length));
+  state.counters["of_peak"] = rate(strata::cost<D>::training_flops(batch, D.max_length) / Device::peak_flops(backend));
 }
 
-template <class Device, class Config>
+template <class Device, const auto& D>
 void forward(benchmark::State& state, typename Device::backend_type& backend, index_type batch) {
-  strata::transformer<Config, typename Device::backend_type, strata::purpose::inference> model(backend);
-  const auto ids = some_tokens(batch * Config::max_length);
+  strata::transformer<D, typename Device::backend_type, strata::inference> model(backend, 1);
+  const auto ids = some_tokens(batch * D.max_length);
   const auto pass = [&] {
-    benchmark::DoNotOptimize(model.forward({ids.data(), {batch, Config::max_length}}).data);
+    benchmark::DoNotOptimize(model.forward({ids.data(), {batch, D.max_length}}).data);
     Device::wait(backend);
   };
   pass();
   for (auto _ : state) pass();
   state.counters["tokens/s"] = rate(static_cast<double>(ids.size()));
-  state.counters["of_peak"] =
-      rate(strata::cost<Config>::forward_flops(batch, Config::max_length) / Device::peak_flops(backend));
+  state.counters["of_peak"] = rate(strata::cost<D>::forward_flops(batch, D.max_length) / Device::peak_flops(backend));
 }
 
 /// A prompt of 512 tokens from the start of a text.
-template <class Device, class Config>
+template <class Device, const auto& D>
 void prefill(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format) {
   constexpr index_type prompt = 512;
   using backend_type = typename Device::backend_type;
-  const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
-  strata::generator<Config, backend_type> writer(model, 1, {.weights = format});
+  const strata::transformer<D, backend_type, strata::inference> model(backend, 1);
+  strata::generator writer(model, 1, {.weights = format});
   const auto ids = some_tokens(prompt);
   for (auto _ : state) {
     writer.reset();
@@ -68,21 +66,21 @@ void prefill(benchmark::State& state, typename Device::backend_type& backend, st
 }
 
 /// Bytes of weights that a token reads: with one text each is used in one multiplication and addition.
-template <class Config>
+template <const auto& D>
 double bytes_a_token(strata::weight_format format) {
-  double flops = strata::cost<Config>::inference_flops_per_token;
-  for (const auto& level : strata::facts<Config>::levels)
-    flops -= Config::depth * 4.0 * level.attention_dim() * static_cast<double>(level.span) / level.stride;
+  double flops = strata::cost<D>::inference_flops_per_token;
+  for (const auto& level : strata::facts<D>::levels)
+    flops -= D.depth * 4.0 * level.attention_dim() * static_cast<double>(level.span) / level.stride;
   return flops / 2 * (format == strata::weight_format::float32 ? 4 : format == strata::weight_format::bfloat16 ? 2 : 1);
 }
 
 /// One token of each of `texts` texts after a prompt of `prompt` tokens.
-template <class Device, class Config>
+template <class Device, const auto& D>
 void decoding(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format,
               std::size_t prompt, index_type texts) {
   using backend_type = typename Device::backend_type;
-  const strata::transformer<Config, backend_type, strata::purpose::inference> model(backend);
-  strata::generator<Config, backend_type> writer(model, texts, {.weights = format});
+  const strata::transformer<D, backend_type, strata::inference> model(backend, 1);
+  strata::generator writer(model, texts, {.weights = format});
   const std::vector<std::vector<token>> prompts(static_cast<std::size_t>(texts), std::vector<token>(prompt, 1));
   while (state.KeepRunningBatch(state.max_iterations)) {
     state.PauseTiming();  // until the prompt is read and its first token is there
@@ -92,7 +90,7 @@ void decoding(benchmark::State& state, typename Device::backend_type& backend, s
       started = true;
     });
   }
-  const double bytes = bytes_a_token<Config>(format);
+  const double bytes = bytes_a_token<D>(format);
   state.counters["tokens/s"] = rate(static_cast<double>(texts));
   state.counters["of_bandwidth"] = rate(bytes / Device::read_bandwidth(backend, bytes));
 }

@@ -10,7 +10,7 @@ namespace {
 
 using measuring::cuda_device, strata::index_type, strata::weight_format;
 
-template <class Config>
+template <const auto& D>
 void register_model(const std::string& name, index_type few_texts, index_type many_texts) {
   const auto add = [](const std::string& title, const cuda_device::setup& setup, auto body) {
     benchmark::RegisterBenchmark(title.c_str(),
@@ -30,13 +30,12 @@ void register_model(const std::string& name, index_type few_texts, index_type ma
     for (const index_type texts : {few_texts, many_texts}) {
       const std::string of_texts = suffix + "/texts:" + std::to_string(texts);
       add("training" + of_texts, setup,
-          [=](auto& state, auto& backend) { measuring::training<cuda_device, Config>(state, backend, texts); });
+          [=](auto& state, auto& backend) { measuring::training<cuda_device, D>(state, backend, texts); });
       add("forward" + of_texts, setup,
-          [=](auto& state, auto& backend) { measuring::forward<cuda_device, Config>(state, backend, texts); });
+          [=](auto& state, auto& backend) { measuring::forward<cuda_device, D>(state, backend, texts); });
     }
-    add("prefill" + suffix, setup, [](auto& state, auto& backend) {
-      measuring::prefill<cuda_device, Config>(state, backend, weight_format::float32);
-    });
+    add("prefill" + suffix, setup,
+        [](auto& state, auto& backend) { measuring::prefill<cuda_device, D>(state, backend, weight_format::float32); });
   }
   struct named_format {
     const char* name;
@@ -48,11 +47,11 @@ void register_model(const std::string& name, index_type few_texts, index_type ma
     const std::string suffix = std::string(weights.name) + "/" + name;
     if (weights.format != weight_format::float32)
       add("prefill" + suffix, cuda_device::standard,
-          [=](auto& state, auto& backend) { measuring::prefill<cuda_device, Config>(state, backend, weights.format); });
+          [=](auto& state, auto& backend) { measuring::prefill<cuda_device, D>(state, backend, weights.format); });
     for (const index_type texts : {1, 64})
       add("decoding" + suffix + "/texts:" + std::to_string(texts), cuda_device::standard,
           [=](auto& state, auto& backend) {
-            measuring::decoding<cuda_device, Config>(state, backend, weights.format, 1, texts);
+            measuring::decoding<cuda_device, D>(state, backend, weights.format, 1, texts);
           });
   }
 }

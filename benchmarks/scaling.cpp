@@ -13,39 +13,36 @@ using strata::index_type;
 
 constexpr int longest = 16384;
 
-struct local_levels : strata::presets::small {
-  static constexpr int max_length = longest;
-};
+constexpr strata::description local_levels =
+    strata::with(strata::presets::small, [](auto& d) { d.max_length = longest; });
 
-struct flat_full : strata::model_defaults {
-  static constexpr int max_length = longest, depth = 4;
-  static constexpr strata::level levels[] = {
-      {.dim = 128, .heads = 4, .head_dim = 32, .window = strata::full_attention}};
-};
+constexpr strata::description flat_full{
+    .max_length = longest,
+    .depth = 4,
+    .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = strata::full_attention}}};
 
 template <int Width>
-struct of_width : strata::model_defaults {
-  static constexpr int max_length = 512, depth = 2;
-  static constexpr strata::level levels[] = {
-      {.dim = Width, .heads = Width / 32, .head_dim = 32, .window = 32},
-      {.compression = 2, .dim = Width, .heads = Width / 32, .head_dim = 32, .window = 64}};
-};
+constexpr strata::description of_width{
+    .max_length = 512,
+    .depth = 2,
+    .levels = {{.dim = Width, .heads = Width / 32, .head_dim = 32, .window = 32},
+               {.compression = 2, .dim = Width, .heads = Width / 32, .head_dim = 32, .window = 64}}};
 
 /// One training step on `tokens` tokens in texts of `length`.
-template <class Config>
+template <const auto& D>
 void training_step(benchmark::State& state, index_type length, index_type tokens) {
   strata::cpu backend;
   strata::training_options options;
   options.length = length;
   options.batch = tokens / length;
-  strata::trainer<Config, strata::cpu> trainer(backend, options);
+  strata::trainer<D, strata::cpu> trainer(backend, options);
   const std::vector<std::uint8_t> bytes(2 * longest, 7);
   trainer.train_step(bytes);  // the first step touches all memory
   for (auto _ : state) trainer.train_step(bytes);
   state.counters["tokens/s"] =
       benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsIterationInvariantRate);
   state.counters["of_peak"] = benchmark::Counter(
-      strata::cost<Config>::training_flops(options.batch, length) / measuring::cpu_device::peak_flops(backend),
+      strata::cost<D>::training_flops(options.batch, length) / measuring::cpu_device::peak_flops(backend),
       benchmark::Counter::kIsIterationInvariantRate);
 }
 
@@ -65,9 +62,9 @@ void growth(benchmark::State& state) {
       state, [&] { short_texts->train_step(bytes); }, [&] { one_text->train_step(bytes); });
 }
 
-template <class Config>
+template <const auto& D>
 void add(const std::string& name, index_type length, index_type tokens, int iterations) {
-  benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<Config>(state, length, tokens); })
+  benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<D>(state, length, tokens); })
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
       ->Iterations(iterations);

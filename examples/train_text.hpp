@@ -40,14 +40,14 @@ struct program_options {
 /// The options that stand on the command line: their names in the library, and as they are written there.
 using given_options = std::map<std::string, std::string>;
 
-template <class Config, class Device>
+template <const auto& D, class Device>
 class training_run {
  public:
   training_run(const program_options& options, const given_options& given)
       : options_(options),
         text_(strata::text::load(options.text, options.validation_fraction)),
         backend_(Device::open(options.device)),
-        trainer_(backend_, options.training, loss_weights(options)),
+        trainer_(backend_, options.training, chosen_losses(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
         metrics_(fs::path(options.out) / "metrics.jsonl") {
@@ -95,21 +95,20 @@ class training_run {
  private:
   using backend = typename Device::backend;
 
-  static strata::loss_values<Config> loss_weights(const program_options& options) {
-    auto weights = strata::loss_values<Config>::default_weights();
-    for (const auto& [name, weight] : options.loss_weights) {
-      strata::require(std::isfinite(weight) && weight >= 0, "the weight of loss '", name,
-                      "' must not be negative, but is ", weight);
-      weights[name] = weight;
-    }
-    return weights;
+  using losses = strata::default_losses;
+
+  static losses chosen_losses(const program_options& options) {
+    losses chosen;
+    for (const auto& [name, weight] : options.loss_weights) chosen.weight(name) = weight;
+    return chosen;
   }
 
   void require_memory() const {
     const auto& options = trainer_.options();
     const auto use = options_.recompute ? strata::activation_use::recomputing : strata::activation_use::training;
-    const double needed = static_cast<double>(options.batch) *
-                          static_cast<double>(strata::cost<Config>::activation_bytes(1, options.length, use));
+    const double of_a_text = static_cast<double>(strata::cost<D, losses>::activation_bytes(
+        1, options.length, use, sizeof(float), trainer_.losses(), options.dropout));
+    const double needed = static_cast<double>(options.batch) * of_a_text;
     const double present = Device::memory();
     strata::require(needed < present, "a batch of ", options.batch, " texts of ", options.length, " bytes needs ",
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
@@ -126,7 +125,7 @@ class training_run {
   void resume(const given_options& given) {
     strata::require(fs::exists(checkpoint_), "there is no run to resume: ", checkpoint_, " does not exist");
     strata::training_options asked = options_.training;
-    const auto note = trainer_.resume(checkpoint_);
+    const nlohmann::json note = trainer_.resume(checkpoint_).note;
     saved_step_ = trainer_.step();
     strata::training_options stored = trainer_.options();
     std::map<std::string, double> before;
@@ -166,11 +165,10 @@ class training_run {
   }
 
   void introduce() const {
-    using cost = strata::cost<Config>;
+    using cost = strata::cost<D, losses>;
     const auto& options = trainer_.options();
-    std::cerr << "model " << Config::name << ": " << fixed(static_cast<double>(cost::parameters) / 1e6, 2)
-              << " M parameters, " << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training; "
-              << strata::describe<Config>() << '\n'
+    std::cerr << "model " << options_.model << ": " << fixed(static_cast<double>(cost::parameters) / 1e6, 2)
+              << " M parameters, " << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training\n"
               << "text " << options_.text << ": " << text_.training().size() << " bytes for training, "
               << text_.validation().size() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
@@ -179,7 +177,7 @@ class training_run {
     if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
-  strata::step_report<Config> train_one_step() {
+  strata::step_report<losses> train_one_step() {
     return naming_last_checkpoint([&] { return trainer_.train_step(text_.training()); });
   }
 
@@ -200,7 +198,7 @@ class training_run {
       trainer_.set_steps(trainer_.step() + *left);
   }
 
-  void record(const strata::step_report<Config>& report, strata::index_type first) {
+  void record(const strata::step_report<losses>& report, strata::index_type first) {
     const auto& options = trainer_.options();
     const double passed = seconds_since(started_);
     const double tokens_a_step = static_cast<double>(options.batch * options.accumulation * options.length);
@@ -213,8 +211,8 @@ class training_run {
                          {"gradient_norm", report.gradient_norm},
                          {"tokens", static_cast<double>(report.step) * tokens_a_step},
                          {"seconds", trained_before_ + passed}};
-    for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j)
-      entry[std::string(strata::loss_values<Config>::names[j])] = report.loss.values[j];
+    for (std::size_t j = 0; j < strata::loss_values<losses>::count; ++j)
+      entry[std::string(strata::loss_values<losses>::names[j])] = report.loss.values[j];
     metrics_.write(entry);
 
     const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
@@ -249,7 +247,7 @@ class training_run {
   }
 
   std::string sample(strata::index_type step) {
-    strata::generator<Config, backend> writer(trainer_.model());
+    strata::generator writer(trainer_.model());
     std::vector<strata::token> prompt;
     for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::string written;
@@ -297,7 +295,7 @@ class training_run {
   program_options options_;
   strata::text text_;
   backend backend_;
-  strata::trainer<Config, backend> trainer_;
+  strata::trainer<D, backend, losses> trainer_;
   std::string text_fingerprint_ = fingerprint(text_.all());
   strata::index_type saved_step_ = -1;
   fs::path checkpoint_, weights_;
@@ -311,8 +309,8 @@ template <class Device>
 int train(const program_options& options, const given_options& given) {
   int status = 0;
   const bool known = examples::with_model([&](auto model) { return options.model == model.name; },
-                                          [&](auto model) {
-                                            training_run<decltype(model), Device> run(options, given);
+                                          [&]<const auto & D>(examples::named_model<D>) {
+                                            training_run<D, Device> run(options, given);
                                             status = run.run();
                                           });
   strata::require(known, "no model is called '", options.model, "'; there are:", examples::model_names());

@@ -43,15 +43,15 @@ void measure(Writer& writer, const std::string& path) {
   std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
 }
 
-template <class Config, class Device>
+template <const auto& D, class Device>
 void write(const program_options& options) {
   using device = typename Device::backend;
   device backend = Device::open(options.device);
-  strata::transformer<Config, device, strata::purpose::inference> model(backend);
+  strata::transformer<D, device, strata::inference> model(backend);
   strata::load_weights(model, options.weights);
-  strata::generator<Config, device> writer(
-      model, std::max<strata::index_type>(1, static_cast<strata::index_type>(options.prompts.size())),
-      {.weights = options.format});
+  strata::generator writer(model,
+                           std::max<strata::index_type>(1, static_cast<strata::index_type>(options.prompts.size())),
+                           {.weights = options.format});
   if (!options.measured.empty()) return measure(writer, options.measured);
 
   const bool streams = options.prompts.size() == 1;
@@ -78,11 +78,14 @@ void write(const program_options& options) {
 template <class Device>
 void write_with(const program_options& options) {
   const auto file = strata::safetensors_file::read(options.weights);
-  const std::string& description = file.metadata(strata::description_key);
-  const bool known =
-      examples::with_model([&](auto model) { return description == strata::describe<decltype(model)>(); },
-                           [&](auto model) { write<decltype(model), Device>(options); });
-  strata::require(known, options.weights, ": no model of this program fits '", description, "'");
+  const nlohmann::json described = strata::description_in(file);
+  strata::require(!described.is_null(), file.source(),
+                  ": the file does not describe its model: another program wrote it");
+  const bool known = examples::with_model(
+      [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },
+      [&]<const auto & D>(examples::named_model<D>) { write<D, Device>(options); });
+  strata::require(known, file.source(), ": no model of this program fits; its description is:\n",
+                  strata::to_cpp(described, std::filesystem::path(options.weights).stem().string()));
 }
 
 /// Writes or measures as the options say.

@@ -41,20 +41,20 @@ std::vector<std::uint8_t> some_bytes() {
   return bytes;
 }
 
-template <class Config>
+template <const auto& D>
 strata::training_options training_options(index_type batch) {
   strata::training_options options;
   options.batch = batch;
-  options.length = Config::max_length;
+  options.length = D.max_length;
   options.schedule = {.peak = 1e-3, .final_fraction = 1, .warmup = 0};  // the same rate at every step
   return options;
 }
 
 /// The model as keyword arguments of the reference package.
-template <class Config>
+template <const auto& D>
 json reference_arguments() {
-  using F = strata::facts<Config>;
-  json arguments = {{"num_tokens", F::vocabulary}, {"depth", F::depth}, {"seq_len", Config::max_length}};
+  using F = strata::facts<D>;
+  json arguments = {{"num_tokens", F::vocabulary}, {"depth", F::depth}, {"seq_len", D.max_length}};
   for (const strata::level_facts& level : F::levels) {
     arguments["hierarchies"].push_back(level.compression);
     arguments["hierarchical_stride"].push_back(level.stride);
@@ -67,17 +67,17 @@ json reference_arguments() {
   return arguments;
 }
 
-template <class Config>
-json losses_of(const strata::loss_report<Config>& report) {
+template <class Losses>
+json losses_of(const strata::loss_report<Losses>& report) {
   json losses;
   losses["total"] = report.total;
-  for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j)
-    losses[std::string(strata::loss_values<Config>::names[j])] = report.values[j];
+  for (std::size_t j = 0; j < strata::loss_values<Losses>::count; ++j)
+    losses[std::string(strata::loss_values<Losses>::names[j])] = report.values[j];
   return losses;
 }
 
 /// One model and the folder that both sides share.
-template <class Config>
+template <const auto& D>
 struct side {
   fs::path folder;
   strata::training_options options;
@@ -86,7 +86,7 @@ struct side {
   /// Writes the weights and the batches that a trainer starts with.
   json prepare() {
     fs::create_directories(folder);
-    const strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend, options.seed);
+    const strata::transformer<D, strata::cpu, strata::inference> model(backend, options.seed);
     strata::save_weights(model, folder / weights_file);
 
     const auto bytes = some_bytes();
@@ -109,25 +109,25 @@ struct side {
             {"prompt", prompt_length},
             {"weights", folder / weights_file},
             {"batches", folder / batches_file},
-            {"arguments", reference_arguments<Config>()},
+            {"arguments", reference_arguments<D>()},
             {"training", training},
             {"training_flops",
-             strata::cost<Config>::training_flops_per_token * static_cast<double>(options.batch * options.length)}};
+             strata::cost<D>::training_flops_per_token * static_cast<double>(options.batch * options.length)}};
   }
 
   /// The losses of the first batch.
   json losses() {
-    strata::transformer<Config, strata::cpu> model(backend);
+    strata::transformer<D, strata::cpu> model(backend);
     strata::load_weights(model, folder / weights_file);
     const auto ids = batches();
-    return losses_of<Config>(model.losses({ids.data(), {options.batch, options.length + 1}}));
+    return losses_of(model.losses({ids.data(), {options.batch, options.length + 1}}));
   }
 
   /// Seconds and losses of `count` training steps, the memory before the model and at most, and the peak of the machine in
   /// FLOP/s.
   json training(index_type count) {
     json result = {{"memory_before", memory_of_process("VmRSS")}, {"seconds", {}}, {"losses", {}}};
-    strata::trainer<Config, strata::cpu> trainer(backend, options);
+    strata::trainer<D, strata::cpu> trainer(backend, options);
     const auto bytes = some_bytes();
     for (index_type step = 0; step < count; ++step) {
       const auto start = timer::now();
@@ -142,7 +142,7 @@ struct side {
 
   /// Seconds from the start until each of `count` tokens was written after the prompt.
   json generation(index_type count) {
-    strata::transformer<Config, strata::cpu, strata::purpose::inference> model(backend);
+    strata::transformer<D, strata::cpu, strata::inference> model(backend);
     strata::load_weights(model, folder / weights_file);
     strata::generator writer(model);
     const auto ids = batches();
@@ -159,9 +159,9 @@ struct side {
   }
 };
 
-template <class Config>
+template <const auto& D>
 json answer(const std::string& command, const fs::path& folder, index_type batch, index_type count) {
-  side<Config> own{folder, training_options<Config>(batch)};
+  side<D> own{folder, training_options<D>(batch)};
   if (command == "prepare") return own.prepare();
   if (command == "losses") return own.losses();
   if (command == "training") return own.training(count);

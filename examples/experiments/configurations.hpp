@@ -2,7 +2,6 @@
 // costs a few seconds, since layers are compiled once for all.
 #pragma once
 
-#include <array>
 #include <tuple>
 
 #include <strata/strata.hpp>
@@ -14,9 +13,13 @@ constexpr strata::level local(int compression, int dim, int heads) {
   return {.compression = compression, .stride = compression, .dim = dim, .heads = heads, .head_dim = 32, .window = 64};
 }
 
-struct defaults : strata::model_defaults {
-  static constexpr int max_length = 512, depth = 4;
-  /// Whether the merge after every layer is there when the model trains, is evaluated and writes.
+constexpr strata::description of_levels(strata::level_list levels) {
+  return {.max_length = 512, .depth = 4, .levels = levels};
+}
+
+struct defaults {
+  using losses = strata::default_losses;
+  /// Whether the merge after every layer is there when the model trains, is evaluated and generates text.
   static constexpr bool merges = true;
 };
 
@@ -27,48 +30,47 @@ struct flat_full : defaults {
   static constexpr const char* description =
       "One level that attends to everything before it: the usual transformer. Full attention has RMSNorm and xPos, "
       "local attention LayerNorm and rotary positions.";
-  static constexpr strata::level levels[] = {
-      {.dim = 224, .heads = 7, .head_dim = 32, .window = strata::full_attention}};
+  static constexpr strata::description model =
+      of_levels({{.dim = 224, .heads = 7, .head_dim = 32, .window = strata::full_attention}});
 };
 
 struct flat_window : defaults {
   static constexpr const char* name = "flat_window";
   static constexpr const char* description = "One level that attends to the 64 bytes before it.";
-  static constexpr strata::level levels[] = {local(1, 224, 7)};
+  static constexpr strata::description model = of_levels({local(1, 224, 7)});
 };
 
 struct two_levels_2 : defaults {
   static constexpr const char* name = "two_levels_2";
   static constexpr const char* description = "Bytes, and a level with one position for every 2; both attend locally.";
-  static constexpr strata::level levels[] = {local(1, 144, 5), local(2, 112, 4)};
+  static constexpr strata::description model = of_levels({local(1, 144, 5), local(2, 112, 4)});
 };
 
 struct two_levels_4 : defaults {
   static constexpr const char* name = "two_levels_4";
   static constexpr const char* description = "Bytes, and a level with one position for every 4; both attend locally.";
-  static constexpr strata::level levels[] = {local(1, 128, 4), local(4, 128, 4)};
+  static constexpr strata::description model = of_levels({local(1, 128, 4), local(4, 128, 4)});
 };
 
 struct three_levels : defaults {
   static constexpr const char* name = "three_levels";
   static constexpr const char* description =
       "Bytes, and levels with one position for every 2 and for every 4; all attend locally.";
-  static constexpr strata::level levels[] = {local(1, 112, 4), local(2, 96, 3), local(4, 96, 3)};
+  static constexpr strata::description model = of_levels({local(1, 112, 4), local(2, 96, 3), local(4, 96, 3)});
 };
 
 struct hourglass : defaults {
   static constexpr const char* name = "hourglass";
   static constexpr const char* description =
       "A layer on bytes, two on one position for every 4, a layer on bytes; all attend locally.";
-  static constexpr strata::hourglass_layers fine_layers = {.before = 1, .after = 1};
-  static constexpr strata::level levels[] = {local(1, 192, 6), local(4, 208, 6)};
+  static constexpr strata::description model = strata::with(of_levels({local(1, 192, 6), local(4, 208, 6)}),
+                                                            [](auto& d) { d.fine_layers = {.before = 1, .after = 1}; });
 };
 
 /// What stands in for the hierarchies in the other tables.
 using best = two_levels_4;
 
 struct merge_off : best {
-  using model = best;  // the same model run in another way, which need not be compiled again
   static constexpr const char* name = "merge_off";
   static constexpr const char* description =
       "two_levels_4 without the merge after every layer: what the coarse level knows never reaches the bytes.";
@@ -80,23 +82,22 @@ struct merge_off : best {
 struct next_byte_alone : best {
   static constexpr const char* name = "next_byte_alone";
   static constexpr const char* description = "No loss but that of the next byte.";
-  static constexpr std::array<std::string_view, 0> losses = {};
+  using losses = strata::losses<>;
 };
 
 struct with_reconstruction : best {
   static constexpr const char* name = "with_reconstruction";
   static constexpr const char* description = "The coarse level also predicts the bytes that it was made from.";
-  static constexpr std::string_view losses[] = {"reconstruction"};
+  using losses = strata::losses<strata::reconstruction>;
 };
 
 struct with_level_autoregressive : best {
   static constexpr const char* name = "with_level_autoregressive";
   static constexpr const char* description = "The coarse level also predicts the direction of its next embedding.";
-  static constexpr std::string_view losses[] = {"level_autoregressive"};
+  using losses = strata::losses<strata::level_autoregressive>;
 };
 
 struct with_both_defaults : best {
-  using model = best;
   static constexpr const char* name = "with_both_defaults";
   static constexpr const char* description = "Both of these, which are the default.";
 };
@@ -104,104 +105,97 @@ struct with_both_defaults : best {
 struct with_prophet_tokens : best {
   static constexpr const char* name = "with_prophet_tokens";
   static constexpr const char* description = "The coarse level also predicts the four bytes that follow.";
-  static constexpr std::string_view losses[] = {"prophet_tokens"};
+  using losses = strata::losses<strata::prophet_tokens>;
 };
 
 struct with_prophet_quantized : best {
   static constexpr const char* name = "with_prophet_quantized";
   static constexpr const char* description = "The coarse level also predicts the codes of what follows, of 4 books.";
-  static constexpr std::string_view losses[] = {"prophet_quantized"};
+  using losses = strata::losses<strata::prophet_quantized>;
 };
 
 struct with_sigmoid_contrastive : best {
   static constexpr const char* name = "with_sigmoid_contrastive";
   static constexpr const char* description =
       "The coarse level also recognises its next embedding among those of the batch.";
-  static constexpr std::string_view losses[] = {"sigmoid_contrastive"};
+  using losses = strata::losses<strata::sigmoid_contrastive>;
 };
 
 struct with_next_latent : best {
   static constexpr const char* name = "with_next_latent";
   static constexpr const char* description = "Both levels also predict their next embedding, by a network of its own.";
-  static constexpr std::string_view losses[] = {"next_latent"};
+  using losses = strata::losses<strata::next_latent>;
 };
 
 // What other ways to merge, compress and compute are worth: one choice of `best` is changed, and with it the size.
 
-template <class Change>
-constexpr strata::level changed(strata::level own, Change change) {
-  change(own);
-  return own;
-}
-
 struct merge_separable : best {
   static constexpr const char* name = "merge_separable";
   static constexpr const char* description = "Levels are added with a weight a channel, then mapped.";
-  static constexpr std::string_view merge = "separable";
+  static constexpr auto model = strata::with_merge(best::model, strata::separable{});
 };
 
 struct merge_level_shift : best {
   static constexpr const char* name = "merge_level_shift";
   static constexpr const char* description =
       "Channels of the coarse level replace some of the fine one's, then a feed-forward.";
-  static constexpr std::string_view merge = "level_shift";
+  static constexpr auto model = strata::with_merge(best::model, strata::level_shift{});
 };
 
 struct merge_attention : best {
   static constexpr const char* name = "merge_attention";
   static constexpr const char* description = "Bytes attend to the last 16 positions of both levels.";
-  static constexpr std::string_view merge = "level_attention";
+  static constexpr auto model = strata::with_merge(best::model, strata::level_attention{});
 };
 
-struct merge_attention_coarser : merge_attention {
+struct merge_attention_coarser : best {
   static constexpr const char* name = "merge_attention_coarser";
   static constexpr const char* description = "Bytes attend to the last 16 positions of the coarse level.";
-  static constexpr strata::level_attention_options level_attention = {.direction = strata::level_direction::coarser};
+  static constexpr auto model =
+      strata::with_merge(best::model, strata::level_attention{.direction = strata::level_direction::coarser});
 };
 
-struct merge_attention_finer : merge_attention {
+struct merge_attention_finer : best {
   static constexpr const char* name = "merge_attention_finer";
   static constexpr const char* description =
       "The coarse level attends to the last 16 bytes; bytes learn nothing from it: the direction that cannot help "
       "them.";
-  static constexpr int receiving_levels[] = {1};
-  static constexpr strata::level_attention_options level_attention = {.direction = strata::level_direction::finer};
+  static constexpr auto model = strata::with(
+      strata::with_merge(best::model, strata::level_attention{.direction = strata::level_direction::finer}),
+      [](auto& d) { d.receiving_levels = {1}; });
 };
 
 struct merge_to_both : best {
   static constexpr const char* name = "merge_to_both";
   static constexpr const char* description = "The merge adds to both levels.";
-  static constexpr int receiving_levels[] = {strata::every_level};
+  static constexpr auto model = strata::with(best::model, [](auto& d) { d.receiving_levels = {strata::every_level}; });
 };
 
 struct overlapping : best {
   static constexpr const char* name = "overlapping";
   static constexpr const char* description = "The coarse level has a position for every 2 bytes, each made from 4.";
-  static constexpr strata::level levels[] = {best::levels[0],
-                                             changed(best::levels[1], [](auto& own) { own.stride = 2; })};
+  static constexpr auto model = strata::with(best::model, [](auto& d) { d.levels[1].stride = 2; });
 };
 
 struct compress_by_attention : best {
   static constexpr const char* name = "compress_by_attention";
   static constexpr const char* description = "The coarse level is made by attention, not by a convolution.";
-  static constexpr strata::level levels[] = {best::levels[0], changed(best::levels[1], [](auto& own) {
-                                               own.compressor = strata::compressor_kind::attention;
-                                             })};
+  static constexpr auto model =
+      strata::with(best::model, [](auto& d) { d.levels[1].compressor = strata::compressor_kind::attention; });
 };
 
 struct shared_attention : best {
   static constexpr const char* name = "shared_attention";
   static constexpr const char* description = "Both levels have the same weights of attention.";
-  static constexpr bool share_attention = true;
+  static constexpr auto model = strata::with(best::model, [](auto& d) { d.share_attention = true; });
 };
 
 struct routed : best {
   static constexpr const char* name = "routed";
   static constexpr const char* description =
       "A quarter of the bytes pass the whole feed-forward, the others one of a quarter of its width.";
-  static constexpr strata::level levels[] = {
-      changed(best::levels[0], [](auto& own) { own.routing = {.light_multiple = 1, .capacity = 0.25}; }),
-      best::levels[1]};
+  static constexpr auto model =
+      strata::with(best::model, [](auto& d) { d.levels[0].routing = {.light_multiple = 1, .capacity = 0.25}; });
 };
 
 template <class... Configurations>
@@ -221,29 +215,14 @@ inline constexpr table<best, merge_separable, merge_level_shift, merge_attention
     variants{"variants", "two levels with other merges, compressors and blocks"};
 inline constexpr std::tuple every_table{levels, losses, variants};
 
-namespace detail {
-
 template <class Configuration>
-struct model_of {
-  using type = Configuration;
-};
-template <class Configuration>
-requires requires { typename Configuration::model; }
-struct model_of<Configuration> {
-  using type = typename Configuration::model;
-};
-
-}  // namespace detail
-
-/// The model that a configuration trains: its own, or the one that it names.
-template <class Configuration>
-using model_of = typename detail::model_of<Configuration>::type;
+using cost_of = strata::cost<Configuration::model, typename Configuration::losses>;
 
 /// Within 3% of the parameters of `flat_full`, those of the losses included.
 template <class Configuration>
 constexpr bool comparable_size() {
-  constexpr double size = strata::cost<model_of<Configuration>>::parameters;
-  constexpr double ratio = size / strata::cost<flat_full>::parameters;
+  constexpr double size = cost_of<Configuration>::parameters;
+  constexpr double ratio = size / cost_of<flat_full>::parameters;
   static_assert(ratio > 0.97 && ratio < 1.03, "a configuration must have the parameters of flat_full, to within 3%");
   return true;
 }

@@ -303,8 +303,8 @@ int main(int argc, char** argv) {
     }
     if (!options.run.empty()) {
       const settings shared = read_settings(options.out);
-      const bool done = find_configuration(find_comparison(shared.table), options.run)
-                            .train(shared, options.text, options.out, options.seed);
+      const configuration& what = find_configuration(find_comparison(shared.table), options.run);
+      const bool done = what.train(what, shared, options.text, options.out, options.seed);
       return done ? 0 : 128 + interrupted;
     }
     complete(options);

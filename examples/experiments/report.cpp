@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 
+#include <strata/io/description.hpp>
 #include <strata/io/file.hpp>
 
 #include "plot.hpp"
@@ -204,10 +205,18 @@ std::string all_curves(const settings& own, const std::vector<summary>& all) {
                                 "leaves out the first fifth of the curves.</p>\n");
 }
 
+/// The model as C++ to paste, and its losses with their weights.
+std::string model_text(const configuration& own) {
+  std::string text = strata::to_cpp(own.model.at("description"), own.name) + "// losses:";
+  for (const auto& [name, weight] : own.model.at("losses").items()) text += " " + name + " " + weight.dump();
+  return text;
+}
+
 std::string descriptions(const std::vector<summary>& all) {
   std::string text = "<h2>Configurations</h2>\n<div class=\"wide\"><table class=\"words\">\n";
   for (const summary& each : all)
-    text += row("td", {swatch(each), escaped(each.what->description), escaped(each.what->model)});
+    text += row("td",
+                {swatch(each), escaped(each.what->description), "<pre>" + escaped(model_text(*each.what)) + "</pre>"});
   return text + "</table></div>\n";
 }
 

@@ -30,6 +30,13 @@ const Named& find_named(const std::vector<Named>& all, const std::string& name, 
   strata::fail(missing, name, "'; there are:", names);
 }
 
+/// What differs first, such as "/description/depth is 3, not 4".
+std::string difference(const nlohmann::json& stored, const nlohmann::json& today) {
+  const nlohmann::json::json_pointer where(nlohmann::json::diff(today, stored)[0].at("path").get<std::string>());
+  const auto value = [&](const nlohmann::json& of) { return of.contains(where) ? of.at(where).dump() : "missing"; };
+  return where.to_string() + " is " + value(stored) + ", not " + value(today);
+}
+
 fs::path settings_path(const fs::path& folder) { return folder / "experiment.json"; }
 
 std::string run_name(const std::string& configuration, std::uint64_t seed) {
@@ -97,8 +104,9 @@ std::vector<result> read_results(const settings& shared, const fs::path& folder)
     }
     const result& own = results.back();
     const configuration& today = find_configuration(among, own.configuration);
-    strata::require(own.model == today.model, path, " is of another model than ", own.configuration, " is now: '",
-                    own.model, "', not '", today.model, "'; choose another folder with --out");
+    if (own.model != today.model)
+      strata::fail(path, " is of another model than ", own.configuration,
+                   " is now: ", difference(own.model, today.model), "; choose another folder with --out");
   }
   const auto position = [&](const result& own) { return &find_configuration(among, own.configuration); };
   std::sort(results.begin(), results.end(), [&](const result& a, const result& b) {

@@ -22,7 +22,7 @@ struct curve_point {
 struct result {
   std::string configuration;
   std::uint64_t seed = 0;
-  std::string model;  ///< in words: a result of another model than today's is not to be mixed in
+  nlohmann::json model;  ///< a result of another model than today's must not be mixed in
   strata::index_type steps = 0;
   double seconds = 0;        ///< of training alone
   double bits_per_byte = 0;  ///< on the whole validation part
@@ -33,12 +33,15 @@ struct result {
 
 /// A configuration as the rest of the program sees it, which compiles no model.
 struct configuration {
-  std::string name, description, model;
-  strata::index_type parameters = 0, parameters_of_losses = 0;  ///< in all, and those that writing does not need
+  std::string name, description;
+  nlohmann::json model;  ///< its description, the losses with their weights, and `merges`
+  bool merges = true;    ///< whether the merge after every layer is there
+  strata::index_type parameters = 0, parameters_of_losses = 0;  ///< in all, and those of the losses alone
   strata::index_type max_length = 0;
   double (*training_flops)(strata::index_type batch, strata::index_type length) = nullptr;  ///< of one pass
   /// Trains in this process until the budget is used or a signal comes; says whether the run is done.
-  bool (*train)(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed) = nullptr;
+  bool (*train)(const configuration& what, const settings& own, const fs::path& text, const fs::path& folder,
+                std::uint64_t seed) = nullptr;
 };
 
 /// Configurations that belong together; all others are compared with the first.

@@ -32,41 +32,23 @@ double peak_bytes() {
   return 1024.0 * static_cast<double>(usage.ru_maxrss);
 }
 
-template <class Configuration>
-double training_flops(strata::index_type batch, strata::index_type length) {
-  return strata::cost<model_of<Configuration>>::training_flops(batch, length, Configuration::merges);
-}
-
-/// The same network with the loss of the next byte alone.
-template <class Configuration>
-struct without_losses : model_of<Configuration> {
-  static constexpr std::array<std::string_view, 0> losses = {};
-};
-
-template <class Configuration>
-std::string in_words() {
-  using values = strata::loss_values<model_of<Configuration>>;
-  std::string text = strata::describe<model_of<Configuration>>() + "; losses";
-  for (std::size_t j = 0; j < values::count; ++j)
-    text += strata::to_text(j == 0 ? " " : ", ", values::names[j], ' ', values::default_weights()[j]);
-  return text + (Configuration::merges ? "" : "; without the merge");
-}
-
-template <class Configuration>
+/// Trains the model that `D` describes. Configurations that share model and losses compile this once.
+template <const auto& D, class Losses>
 class run {
  public:
-  run(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed)
-      : own_(own),
+  run(const configuration& what, const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed)
+      : what_(what),
+        own_(own),
         folder_(folder),
-        checkpoint_(checkpoint_path(folder, Configuration::name, seed)),
+        checkpoint_(checkpoint_path(folder, what.name, seed)),
         seed_(seed),
         text_(strata::text::load(text, own.validation_fraction)),
         backend_({.threads = own.threads}),
-        trainer_(backend_, options(own, seed)) {
+        trainer_(backend_, options(what, own, seed)) {
     strata::require(examples::fingerprint(text_.all()) == own.text_fingerprint, text,
                     " is not the text of the experiment in ", folder, " any more");
     if (!fs::exists(checkpoint_)) return;
-    trainer_.resume(checkpoint_).get_to(done_);
+    trainer_.resume(checkpoint_).note.get_to(done_);
     std::cout << "continued after step " << trainer_.step() << " and " << examples::fixed(done_.seconds, 3)
               << " seconds\n";
   }
@@ -101,15 +83,12 @@ class run {
  private:
   static constexpr double seconds_between_checkpoints = 30;
 
-  static strata::training_options options(const settings& own, std::uint64_t seed) {
+  static strata::training_options options(const configuration& what, const settings& own, std::uint64_t seed) {
     strata::training_options result = own.training;
     result.seed = seed;
-    result.merge = Configuration::merges;
+    result.merge = what.merges;
     result.schedule.steps =
-        own.timed() ? examples::steps_unknown
-                    : static_cast<strata::index_type>(
-                          own.flops / (static_cast<double>(own.training.accumulation) *
-                                       training_flops<Configuration>(own.training.batch, own.training.length)));
+        own.timed() ? examples::steps_unknown : static_cast<strata::index_type>(own.flops / step_flops(what, own));
     return result;
   }
 
@@ -149,9 +128,9 @@ class run {
     // What is left can be done again: an interruption may end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     const double loss = validation_loss(0);
-    write_result({.configuration = Configuration::name,
+    write_result({.configuration = what_.name,
                   .seed = seed_,
-                  .model = in_words<Configuration>(),
+                  .model = what_.model,
                   .steps = trainer_.step(),
                   .seconds = done_.seconds,
                   .bits_per_byte = examples::bits(loss),
@@ -163,8 +142,7 @@ class run {
   }
 
   std::vector<std::uint8_t> sample() {
-    strata::generator<model_of<Configuration>, strata::cpu> writer(trainer_.model(), 1,
-                                                                   {.merge = Configuration::merges});
+    strata::generator writer(trainer_.model(), 1, {.merge = what_.merges});
     std::vector<strata::token> prompt;
     for (const char letter : own_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::vector<std::uint8_t> written;
@@ -173,34 +151,44 @@ class run {
     return written;
   }
 
+  const configuration& what_;
   const settings& own_;
   fs::path folder_, checkpoint_;
   std::uint64_t seed_;
   strata::text text_;
   strata::cpu backend_;
-  strata::trainer<model_of<Configuration>, strata::cpu> trainer_;
+  strata::trainer<D, strata::cpu, Losses> trainer_;
   progress done_;
   steady_clock::time_point told_;
 };
 
-template <class Configuration>
-bool train(const settings& own, const fs::path& text, const fs::path& folder, std::uint64_t seed) {
-  return run<Configuration>(own, text, folder, seed).train();
+template <const auto& D, class Losses>
+bool train(const configuration& what, const settings& own, const fs::path& text, const fs::path& folder,
+           std::uint64_t seed) {
+  return run<D, Losses>(what, own, text, folder, seed).train();
 }
 
+template <class Each>
+configuration compiled() {
+  using losses = typename Each::losses;
+  nlohmann::json weights;
+  losses().for_each([&](const auto& loss) { weights[std::string(loss.name)] = loss.weight; });
+  return {.name = Each::name,
+          .description = Each::description,
+          .model = {{"description", strata::to_json(Each::model)}, {"losses", weights}, {"merges", Each::merges}},
+          .merges = Each::merges,
+          .parameters = cost_of<Each>::parameters,
+          .parameters_of_losses = cost_of<Each>::parameters - strata::cost<Each::model, strata::inference>::parameters,
+          .max_length = Each::model.max_length,
+          .training_flops =
+              [](strata::index_type batch, strata::index_type length) {
+                return cost_of<Each>::training_flops(batch, length, Each::merges);
+              },
+          .train = train<Each::model, losses>};
+}
 template <class... Each>
 comparison compiled(const table<Each...>& own) {
-  return {own.name,
-          own.description,
-          {{.name = Each::name,
-            .description = Each::description,
-            .model = in_words<Each>(),
-            .parameters = strata::cost<model_of<Each>>::parameters,
-            .parameters_of_losses =
-                strata::cost<model_of<Each>>::parameters - strata::cost<without_losses<Each>>::parameters,
-            .max_length = model_of<Each>::max_length,
-            .training_flops = training_flops<Each>,
-            .train = train<Each>}...}};
+  return {own.name, own.description, {compiled<Each>()...}};
 }
 
 }  // namespace

@@ -159,15 +159,16 @@ done
 
 # Weights alone are no run to go on with.
 cp before/weights.safetensors broken/checkpoint.safetensors
-expect_error 'no "strata.training_options" in its metadata' $train --resume --out broken
+expect_error 'holds the weights of a model, but no state of a training run' $train --resume --out broken
 
-# A checkpoint of another model: the tensor and both shapes, or the description.
-expect_error "tensor 'token_emb.weight' has shape [256, 48] in the file, but the model has [256, 192]" \
+# A checkpoint of another model: what differs, and in write_text the description as C++.
+expect_error 'the file is of another model: depth is 2 in the file, but 4 in the model' \
   train_text --text text.txt --model small --resume --out run
-edited 's/depth 2/depth 7/'
-expect_error "no model of this program fits 'vocabulary 256, max_length 64, depth 7" \
+edited 's/\\"depth\\":2/\\"depth\\":7/'
+expect_error 'no model of this program fits; its description is:' \
   write_text --weights broken/checkpoint.safetensors --prompt he
-expect_error "the file is of the model 'vocabulary 256, max_length 64, depth 7" $train --resume --out broken
+grep -q '    \.depth = 7,$' err || fail "no description: $(cat err)"
+expect_error 'the file is of another model: depth is 7 in the file, but 2 in the model' $train --resume --out broken
 
 # Nonsense for write_text.
 printf x > one_byte.txt

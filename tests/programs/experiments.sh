@@ -125,10 +125,10 @@ text 3000 2 > other.txt
 refused 'text_bytes is' ${in_parts/text.txt/other.txt}
 tr e o < text.txt > other.txt
 refused 'text_fingerprint is' ${in_parts/text.txt/other.txt}
-sed -i 's/dim 224/dim 225/' parts/runs/flat_full-1.json
-expect_error '"parts/runs/flat_full-1.json" is of another model than flat_full is now' $in_parts
-sed -i 's/dim 225/dim 224/' parts/runs/flat_full-1.json
-sed -i 's/reconstruction 0.1/reconstruction 0.2/' parts/runs/two_levels_4-1.json
+sed -i 's/"dim": 224/"dim": 225/' parts/runs/flat_full-1.json
+expect_error '"parts/runs/flat_full-1.json" is of another model than flat_full is now: /description/levels/0/dim is 225, not 224' $in_parts
+sed -i 's/"dim": 225/"dim": 224/' parts/runs/flat_full-1.json
+sed -i 's/"reconstruction": 0.1/"reconstruction": 0.2/' parts/runs/two_levels_4-1.json
 expect_error '"parts/runs/two_levels_4-1.json" is of another model than two_levels_4 is now' $in_parts
 echo '{' > parts/runs/flat_full-1.json
 expect_error '"parts/runs/flat_full-1.json" is not JSON' $in_parts
