@@ -12,13 +12,13 @@ namespace kernels {
 
 using strata::index_type;
 
-template <class Config>
+template <class Model>
 void train_and_write(strata::cuda& backend, index_type steps) {
   const std::vector<std::uint8_t> text(200, 'a');
   strata::training_options options;
   options.batch = 2;
   options.length = 32;
-  strata::trainer<Config, strata::cuda> trainer(backend, options);
+  auto trainer = models::make_trainer<Model>(backend, options);
   for (index_type step = 0; step < steps; ++step) trainer.train_step(text);
   const std::vector<std::vector<strata::token>> prompts{{'a', 'b', 'c'}};
   for (const auto format :

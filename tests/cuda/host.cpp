@@ -20,7 +20,7 @@ TEST_CASE("a step neither allocates nor waits before its end, and is launched as
   options.batch = 1;
   options.length = 8;
   options.accumulation = 3;
-  strata::trainer<repeats, strata::cuda> run(device, options);
+  auto run = models::make_trainer<repeats>(device, options);
   run.train_step(text());  // operations find their algorithms and their scratch memory
   run.train_step(text());  // and are captured
   const auto before = cuda_on_cpu::counted_calls();
@@ -35,7 +35,7 @@ TEST_CASE("a step neither allocates nor waits before its end, and is launched as
 
 TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
   strata::cuda device;
-  const strata::transformer<many_things, strata::cuda, strata::purpose::inference> model(device);
+  const models::inference_model<many_things, strata::cuda> model(device, 0);
   strata::generator writer(model, 1);
   const std::vector<std::vector<strata::token>> prompts{{'a'}};
   writer.write(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and their scratch memory
@@ -81,7 +81,7 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   cuda_on_cpu::set_compute_capability(8);
   strata::cuda device;
   cuda_on_cpu::set_memory_limit(std::size_t{64} << 20);
-  CHECK_THROWS_WITH((strata::transformer<many_things, strata::cuda>(device).reserve(4096, 64)),
+  CHECK_THROWS_WITH((models::training_model<many_things, strata::cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
   const auto attend = [&](strata::index_type length, int head_dim) {

@@ -24,11 +24,11 @@ double worst_relative_difference(const std::vector<double>& got, const std::vect
   return worst;
 }
 
-template <class Config>
+template <class Model>
 void check_against_cpu(index_type steps, weight_format format) {
   strata::cuda device;
-  const outcome expected = train_and_write_on_cpu<Config>(steps, format);
-  const outcome got = train_and_write<Config>(device, steps, format);
+  const outcome expected = train_and_write_on_cpu<Model>(steps, format);
+  const outcome got = train_and_write<Model>(device, steps, format);
   CHECK(worst_relative_difference(got.losses, expected.losses) < 1e-4);
   CHECK(worst_relative_difference(got.norms, expected.norms) < 1e-4);
   CHECK(got.written == expected.written);

@@ -5,10 +5,10 @@
 
 namespace device_models {
 
-template <class Config>
+template <class Model>
 outcome train_and_write_on_cpu(index_type steps, strata::weight_format format) {
   strata::cpu backend({.threads = 1});
-  return train_and_write<Config>(backend, steps, format);
+  return train_and_write<Model>(backend, steps, format);
 }
 template outcome train_and_write_on_cpu<many_things>(index_type, strata::weight_format);
 template outcome train_and_write_on_cpu<attends_to_levels>(index_type, strata::weight_format);

@@ -256,27 +256,27 @@ std::string whole(double value) {
   return text;
 }
 
-template <class Config>
+template <const auto& D>
 std::vector<std::string> training_table(const char* name, index_type batch) {
   counting backend;
   strata::training_options options;
   options.batch = batch;
-  const double tokens = static_cast<double>(batch * Config::max_length);
+  const double tokens = static_cast<double>(batch * D.max_length);
   {
-    strata::trainer<Config, counting> trainer(backend, options);
-    trainer.model().reserve(batch, Config::max_length);
+    strata::trainer<D, counting> trainer(backend, options);
+    trainer.model().reserve(batch, D.max_length);
     backend.of.clear();
-    trainer.train_step(std::vector<std::uint8_t>(2 * Config::max_length, 'a'));
+    trainer.train_step(std::vector<std::uint8_t>(2 * D.max_length, 'a'));
   }
   const work all = total(backend);
-  const double expected = strata::cost<Config>::training_flops(batch, Config::max_length);
+  const double expected = strata::cost<D>::training_flops(batch, D.max_length);
   strata::require(std::abs(all.flops - expected) <= 1e-9 * expected, "a step of ", name, " has ", all.flops,
                   " FLOPs, but strata::cost says ", expected);
 
   std::vector<std::pair<std::string, work>> rows(backend.of.begin(), backend.of.end());
   std::stable_sort(rows.begin(), rows.end(),
                    [](const auto& x, const auto& y) { return x.second.seconds[0] > y.second.seconds[0]; });
-  std::vector<std::string> lines{strata::to_text("| a step of `", name, "`, ", batch, " x ", Config::max_length,
+  std::vector<std::string> lines{strata::to_text("| a step of `", name, "`, ", batch, " x ", D.max_length,
                                                  " | calls | MB | GFLOP | float32, us | TF32, us | bfloat16, us |"),
                                  "|---|---|---|---|---|---|---|"};
   const auto add_line = [&](const std::string& label, const work& own) {
@@ -299,23 +299,23 @@ std::vector<std::string> training_table(const char* name, index_type batch) {
   return lines;
 }
 
-template <class Config>
+template <const auto& D>
 void add_writing(const char* name, std::vector<std::string>& lines) {
   constexpr std::array<std::pair<strata::weight_format, const char*>, 3> formats{
       {{strata::weight_format::float32, "float32"},
        {strata::weight_format::bfloat16, "bfloat16"},
        {strata::weight_format::int8, "int8"}}};
   counting backend;
-  const strata::transformer<Config, counting, strata::purpose::inference> model(backend);
+  const strata::transformer<D, counting, strata::inference> model(backend, 0);
   for (const auto& [format, format_name] : formats)
     for (const index_type texts : {1, 64}) {
-      strata::generator<Config, counting> writer(model, texts, {.weights = format});
+      strata::generator<D, counting> writer(model, texts, {.weights = format});
       const std::vector<token> newest(static_cast<std::size_t>(texts), 'a');
       const auto write = [&](index_type count) {
         for (index_type t = 0; t < count; ++t) writer.step({newest.data(), {texts}});
       };
       constexpr index_type steps = 64;  // a whole number of periods of all strides
-      write(Config::max_length);        // until all rings are full
+      write(D.max_length);              // until all rings are full
       backend.of.clear();
       write(steps);
       const work all = total(backend);

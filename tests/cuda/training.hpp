@@ -24,18 +24,18 @@ struct outcome {
 };
 
 /// Some steps of training on `backend`, and what the model then writes with its weights in `format`.
-template <class Config, class Backend>
+template <class Model, class Backend>
 outcome train_and_write(Backend& backend, index_type steps, strata::weight_format format) {
   strata::training_options options;
   options.batch = 2;
   options.length = 19;
   options.schedule = {.peak = 3e-3, .warmup = 2, .steps = steps};
-  strata::trainer<Config, Backend> run(backend, options);
+  auto run = models::make_trainer<Model>(backend, options);
   const std::vector<std::uint8_t> bytes = text();
   outcome result;
   for (index_type step = 0; step < steps; ++step) {
     const auto report = run.train_step(bytes);
-    for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j) result.losses.push_back(report.loss.values[j]);
+    for (std::size_t j = 0; j < report.loss.values.count; ++j) result.losses.push_back(report.loss.values[j]);
     result.norms.push_back(report.gradient_norm);
   }
   strata::generator writer(run.model(), 1, {.weights = format});
@@ -49,31 +49,30 @@ outcome train_and_write(Backend& backend, index_type steps, strata::weight_forma
 /// trainer change.
 template <class Backend>
 std::vector<double> losses_between_changes(Backend& backend) {
-  using trainer = strata::trainer<repeats, Backend>;
   strata::training_options options;
   options.batch = 2;
   options.length = 12;
   options.accumulation = 3;  // more batches in a step than pinned memory takes turns with
-  trainer run(backend, options);
+  auto run = models::make_trainer<repeats>(backend, options);
   std::vector<double> losses;
   const auto train = [&](index_type steps) {
     for (index_type step = 0; step < steps; ++step) losses.push_back(run.train_step(text()).loss.total);
   };
   train(4);
   options.length = 40;
-  trainer(backend, options).train_step(text());  // needs more scratch memory
+  models::make_trainer<repeats>(backend, options).train_step(text());  // needs more scratch memory
   train(3);
   run.evaluate(text(), 3);  // has another shape
   train(3);
   run.model().recompute_activations(true);
   train(3);
-  trainer moved = std::move(run);
+  auto moved = std::move(run);
   losses.push_back(moved.train_step(text()).loss.total);
   return losses;
 }
 
 // The same on the backend cpu, whose headers nvcc does not take: on_cpu.cpp.
-template <class Config>
+template <class Model>
 outcome train_and_write_on_cpu(index_type steps, strata::weight_format format);
 std::vector<double> losses_between_changes_on_cpu();
 

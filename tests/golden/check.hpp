@@ -47,17 +47,18 @@ void check_codes(workbench<Backend>& bench, const strata::safetensors_file& file
   CHECK(bench.read(codes) == std::vector<double>(expected.begin(), expected.end()));
 }
 
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check(Backend& backend) {
   using S = typename Backend::scalar;
-  using F = strata::facts<Config>;
-  INFO(Config::name);
+  using F = models::facts<Model>;
+  using parameters = models::parameters<Model>;
+  INFO(Model::name);
   workbench<Backend> bench(backend);
   const strata::safetensors_file file =
-      strata::safetensors_file::read(std::string(STRATA_GOLDEN_DATA "/") + Config::name + ".safetensors");
-  strata::transformer<Config, Backend> model(backend);
-  std::vector<S> weights(static_cast<std::size_t>(strata::parameters<Config>::buffer_size));
-  for (const auto& entry : strata::parameters<Config>::entries())
+      strata::safetensors_file::read(std::string(STRATA_GOLDEN_DATA "/") + Model::name + ".safetensors");
+  models::training_model<Model, Backend> model(backend);
+  std::vector<S> weights(static_cast<std::size_t>(parameters::buffer_size));
+  for (const auto& entry : parameters::entries())
     file.copy_to(
         (entry.frozen ? "buffer." : "param.") + entry.name,
         std::span<S>(weights).subspan(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.size)),
@@ -83,8 +84,8 @@ void check(Backend& backend) {
 
   const auto report = model.accumulate_gradients(with_labels);
   CHECK(report.total == Approx(file.values<double>("loss.total")[0]).epsilon(value_tolerance));
-  for (std::size_t j = 0; j < strata::loss_values<Config>::count; ++j) {
-    const std::string name(strata::loss_values<Config>::names[j]);
+  for (std::size_t j = 0; j < report.values.count; ++j) {
+    const std::string name(report.values.names[j]);
     INFO(name);
     // The reference has one prophet loss, of tokens or of codes.
     const std::string stored = name.starts_with("prophet") ? "prophet" : name;
@@ -92,7 +93,7 @@ void check(Backend& backend) {
   }
   std::size_t gradients = 0;
   for (const auto& entry : file.entries()) gradients += entry.name.starts_with("grad.");
-  for (const auto& entry : strata::parameters<Config>::entries()) {
+  for (const auto& entry : parameters::entries()) {
     if (entry.frozen) continue;
     --gradients;
     INFO("gradient of " << entry.name);

@@ -8,6 +8,7 @@
 
 #include "gradient/differences.hpp"
 #include "support/catch.hpp"
+#include "support/model.hpp"
 
 namespace strata {
 namespace {
@@ -16,23 +17,30 @@ using row = std::vector<double>;
 using rows = std::vector<row>;
 
 /// Targets are detached, and what `next_latent` detaches by default.
-struct detaching : model_defaults {
-  static constexpr int vocabulary = 11, max_length = 64, depth = 1;
-  static constexpr std::string_view losses[] = {"sigmoid_contrastive", "next_latent"};
-  static constexpr next_latent_options next_latent = {.rollouts = 2};
-  static constexpr sigmoid_contrastive_options sigmoid_contrastive = {.detach_targets = true};
-  static constexpr level levels[] = {
-      {.dim = 4, .heads = 1, .head_dim = 2, .window = 2, .feed_forward_multiple = 1},
-      {.compression = 2, .dim = 3, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1},
-      {.compression = 4, .stride = 2, .dim = 4, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1}};
+struct detaching : models::defaults {
+  static constexpr strata::description description{
+      .vocabulary = 11,
+      .max_length = 64,
+      .depth = 1,
+      .levels = {{.dim = 4, .heads = 1, .head_dim = 2, .window = 2, .feed_forward_multiple = 1},
+                 {.compression = 2, .dim = 3, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 1},
+                 {.compression = 4,
+                  .stride = 2,
+                  .dim = 4,
+                  .heads = 1,
+                  .head_dim = 2,
+                  .window = 0,
+                  .feed_forward_multiple = 1}}};
+  static constexpr strata::losses losses{sigmoid_contrastive{.detach_targets = true}, next_latent{.rollouts = 2}};
 };
-using model_type = transformer<detaching, exact>;
-constexpr int level_count = facts<detaching>::level_count;
+using model_type = models::training_model<detaching, exact>;
+using F = models::facts<detaching>;
+constexpr int level_count = F::level_count;
 // At stride 1 more pairs than one block of `contrast_rows`.
 constexpr index_type batch = 2, tokens_ = 37;
 
 view<double, 1> weight(model_type& model, const std::string& name) {
-  for (const parameter_entry& entry : parameters<detaching>::entries())
+  for (const parameter_entry& entry : models::parameters<detaching>::entries())
     if (entry.name == name) return model.weights().slice(entry.offset, entry.size);
   FAIL("no parameter " << name);
   return {};
@@ -57,7 +65,7 @@ struct embeddings {
       for (index_type r = 0; r < level.shape[0]; ++r)
         levels[static_cast<std::size_t>(l)].emplace_back(level[r].data, level[r].data + level.shape[1]);
     }
-    const auto table = weight(model, "token_emb.weight").reshape<2>({detaching::vocabulary, 4});
+    const auto table = weight(model, "token_emb.weight").reshape<2>({F::vocabulary, 4});
     for (index_type r = 0; r < batch * tokens_; ++r) {
       const auto of_token = table[ids(r / tokens_, r % tokens_)];
       tokens.emplace_back(of_token.data, of_token.data + 4);
@@ -67,7 +75,7 @@ struct embeddings {
 
 double cosine(const row& x, const row& y) { return dot(x, y) / std::sqrt(dot(x, x) * dot(y, y)); }
 
-double sigmoid_contrastive(model_type& model, const embeddings& live, const embeddings& held) {
+double contrast(model_type& model, const embeddings& live, const embeddings& held) {
   double loss = 0;
   for (int l = 1; l < level_count; ++l) {
     const std::string name = "to_contrastive_preds." + std::to_string(l);
@@ -92,8 +100,8 @@ double sigmoid_contrastive(model_type& model, const embeddings& live, const embe
 }
 
 /// The first call keeps what every prediction counts, which is held fixed too.
-struct next_latent {
-  static constexpr int rollouts = detaching::next_latent.rollouts;
+struct latent {
+  static constexpr int rollouts = detaching::losses.get<next_latent>().rollouts;
   std::vector<double> counts;
 
   double operator()(model_type& model, const embeddings& live, const embeddings& held) {
@@ -101,7 +109,7 @@ struct next_latent {
     std::size_t next = 0;
     double loss = 0;
     for (int l = 0; l < level_count; ++l) {
-      const level_facts& level = facts<detaching>::levels.at(static_cast<std::size_t>(l));
+      const level_facts& level = F::levels.at(static_cast<std::size_t>(l));
       const rows& own = live.levels[static_cast<std::size_t>(l)];
       const index_type positions = level.positions(tokens_), predicting = positions - rollouts;
       for (index_type r = 0; r < batch * positions; ++r) {
@@ -161,13 +169,13 @@ void check_formula(const char* name, Formula formula) {
   model_type model(backend, 1);
   for (index_type n = 0; n < model.weights().size(); ++n)
     model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
-  const auto ids = bench.tokens(0, detaching::vocabulary - 1, {batch, tokens_ + 1});
-  loss_values<detaching> weights;  // all zero
+  const auto ids = bench.tokens(0, F::vocabulary - 1, {batch, tokens_ + 1});
+  loss_values<models::losses_of<detaching>> weights;  // all zero
   weights[name] = 0.7;
   const double value = model.accumulate_gradients(ids, weights).values[name];
   const embeddings held(model, ids);
   CHECK(value == Approx(formula(model, held, held)).epsilon(1e-12));
-  for (const parameter_entry& entry : parameters<detaching>::entries()) {
+  for (const parameter_entry& entry : models::parameters<detaching>::entries()) {
     CAPTURE(entry.name);
     const auto gradient = model.gradients().slice(entry.offset, entry.size);
     CHECK(difference_error(model.weights().slice(entry.offset, entry.size), gradient, [&] {
@@ -179,8 +187,8 @@ void check_formula(const char* name, Formula formula) {
 
 }  // namespace
 
-TEST_CASE("sigmoid_contrastive is its formula") { check_formula("sigmoid_contrastive", sigmoid_contrastive); }
+TEST_CASE("sigmoid_contrastive is its formula") { check_formula("sigmoid_contrastive", contrast); }
 
-TEST_CASE("next_latent is its formula") { check_formula("next_latent", next_latent()); }
+TEST_CASE("next_latent is its formula") { check_formula("next_latent", latent()); }
 
 }  // namespace strata

@@ -11,55 +11,71 @@ namespace strata {
 namespace {
 
 /// Strides that divide no length, a level without attention, a window of one, and every loss.
-struct ragged : model_defaults {
-  static constexpr int vocabulary = 11, max_length = 32, depth = 2;
-  static constexpr std::string_view losses[] = {"reconstruction",    "level_autoregressive", "prophet_tokens",
-                                                "prophet_quantized", "sigmoid_contrastive",  "next_latent"};
-  static constexpr prophet_quantized_options prophet_quantized{.books = 2, .codes = 5, .code_dim = 3};
-  static constexpr next_latent_options next_latent = {
-      .rollouts = 2, .rollout_decay = 0, .detach_summaries = false, .detach_targets = false};
-  static constexpr level levels[] = {
-      {.dim = 6, .heads = 2, .head_dim = 2, .window = 3, .feed_forward_multiple = 2},
-      {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 4, .window = 1, .feed_forward_multiple = 1},
-      {.compression = 8, .stride = 4, .dim = 4, .heads = 1, .head_dim = 2, .window = 0, .feed_forward_multiple = 2}};
+struct ragged : models::defaults {
+  static constexpr strata::description description{
+      .vocabulary = 11,
+      .max_length = 32,
+      .depth = 2,
+      .levels = {
+          {.dim = 6, .heads = 2, .head_dim = 2, .window = 3, .feed_forward_multiple = 2},
+          {.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 4, .window = 1, .feed_forward_multiple = 1},
+          {.compression = 8,
+           .stride = 4,
+           .dim = 4,
+           .heads = 1,
+           .head_dim = 2,
+           .window = 0,
+           .feed_forward_multiple = 2}}};
+  static constexpr strata::losses losses{
+      reconstruction{},
+      level_autoregressive{},
+      prophet_tokens{},
+      basic_prophet_quantized<2, 5, 3>{},
+      sigmoid_contrastive{},
+      next_latent{.rollouts = 2, .rollout_decay = 0, .detach_summaries = false, .detach_targets = false}};
 };
 
 /// Full attention, the predicting level is not the first, and every level reads and writes the merge.
-struct merge_into_all : model_defaults {
-  static constexpr int vocabulary = 7, max_length = 16, depth = 2;
-  static constexpr int receiving_levels[] = {every_level};
-  static constexpr level levels[] = {
-      {.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = full_attention},
-      {.dim = 4, .heads = 2, .head_dim = 4, .window = full_attention, .feed_forward_multiple = 2}};
+struct merge_into_all : models::defaults {
+  static constexpr strata::description description{
+      .vocabulary = 7,
+      .max_length = 16,
+      .depth = 2,
+      .levels = {{.compression = 4, .stride = 4, .dim = 6, .heads = 1, .head_dim = 4, .window = full_attention},
+                 {.dim = 4, .heads = 2, .head_dim = 4, .window = full_attention, .feed_forward_multiple = 2}},
+      .receiving_levels = {every_level}};
 };
 
 /// One level: no compression, no merge.
-struct single : model_defaults {
-  static constexpr int vocabulary = 8, max_length = 16, depth = 2;
-  static constexpr level levels[] = {{.dim = 6, .heads = 2, .head_dim = 4, .window = full_attention}};
+struct single : models::defaults {
+  static constexpr strata::description description{
+      .vocabulary = 8,
+      .max_length = 16,
+      .depth = 2,
+      .levels = {{.dim = 6, .heads = 2, .head_dim = 4, .window = full_attention}}};
 };
 
 /// Compares the gradient of every parameter that is learned, and names the tensors that have none.
-template <class Config>
+template <class Model>
 std::string tensors_without_gradient(forward_options options = {}) {
   exact backend;
   workbench<exact> bench(backend, 3);
-  transformer<Config, exact> model(backend, 1);
+  models::training_model<Model, exact> model(backend, 1);
   // Gains of exactly one and biases of exactly zero could hide a mistake.
   for (index_type n = 0; n < model.weights().size(); ++n)
     model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
-  auto weights = loss_values<Config>::default_weights();
+  loss_values weights(Model::losses);
   for (std::size_t j = 1; j < weights.count; ++j)
     weights[j] = 0.5 + 0.1 * static_cast<double>(j);  // the defaults are small
-  options.dropout_seed = 7;  // for descriptions with dropout: the differences are those of the same masks
-  const auto ids = bench.tokens(0, Config::vocabulary - 1, {2, 14});
-  const loss_report<Config> losses = model.losses(ids, weights, options);
-  const loss_report<Config> report = model.accumulate_gradients(ids, weights, options);
+  options.dropout_seed = 7;  // for models with dropout: the differences are those of the same masks
+  const auto ids = bench.tokens(0, Model::description.vocabulary - 1, {2, 14});
+  const auto losses = model.losses(ids, weights, options);
+  const auto report = model.accumulate_gradients(ids, weights, options);
   CHECK(report.total == losses.total);
-  for (std::size_t j = 0; j < loss_values<Config>::count; ++j) CHECK(report.values[j] == losses.values[j]);
+  for (std::size_t j = 0; j < weights.count; ++j) CHECK(report.values[j] == losses.values[j]);
 
   std::string without;
-  for (const parameter_entry& entry : parameters<Config>::entries()) {
+  for (const parameter_entry& entry : models::parameters<Model>::entries()) {
     CAPTURE(entry.name);
     const auto gradient = model.gradients().slice(entry.offset, entry.size);
     if (entry.frozen) {
@@ -97,9 +113,9 @@ TEST_CASE("gradient of a model without merging") {
 TEST_CASE("gradients of a model accumulate, and scale") {
   exact backend;
   workbench<exact> bench(backend);
-  transformer<ragged, exact> model(backend, 1);
-  const auto ids = bench.tokens(0, ragged::vocabulary - 1, {2, 14});
-  const auto weights = loss_values<ragged>::default_weights();
+  models::training_model<ragged, exact> model(backend, 1);
+  const auto ids = bench.tokens(0, ragged::description.vocabulary - 1, {2, 14});
+  const loss_values weights(ragged::losses);
   model.accumulate_gradients(ids);
   std::vector<double> expected = bench.read(model.gradients());
   model.accumulate_gradients(ids, weights, {}, 2.5);
@@ -112,15 +128,17 @@ TEST_CASE("gradients of a model accumulate, and scale") {
 TEST_CASE("a loss of weight zero is not computed and gives no gradient") {
   exact backend;
   workbench<exact> bench(backend);
-  transformer<ragged, exact> model(backend, 1);
-  const auto ids = bench.tokens(0, ragged::vocabulary - 1, {2, 14});
-  loss_values<ragged> weights;  // all zero
+  models::training_model<ragged, exact> model(backend, 1);
+  const auto ids = bench.tokens(0, ragged::description.vocabulary - 1, {2, 14});
+  loss_values<models::losses_of<ragged>> weights;  // all zero
   weights["cross_entropy"] = 2;
   const auto report = model.accumulate_gradients(ids, weights);
   CHECK(report.total == 2 * report.values["cross_entropy"]);
   for (std::size_t j = 1; j < weights.count; ++j) CHECK(report.values[j] == 0);
-  const auto& entries = parameters<ragged>::entries();
-  for (std::size_t n = models::entries_of_network<ragged>(); n < entries.size(); ++n) {
+  const auto& entries = models::parameters<ragged>::entries();
+  const auto of_network = static_cast<std::size_t>(models::parameters<ragged>::network_entries());
+  REQUIRE(of_network < entries.size());
+  for (std::size_t n = of_network; n < entries.size(); ++n) {
     CAPTURE(entries[n].name);
     const auto gradient = bench.read(model.gradients().slice(entries[n].offset, entries[n].size));
     CHECK(dot(gradient, gradient) == 0);
@@ -128,36 +146,35 @@ TEST_CASE("a loss of weight zero is not computed and gives no gradient") {
 }
 
 TEST_CASE("prophet_quantized predicts the codes of the next index") {
-  using config = models::automatic_windows;
-  using loss = prophet_quantized_loss<config>;
-  constexpr prophet_quantized_options options = config::prophet_quantized;
+  using of = models::automatic_windows;
+  using loss = of::quantized;
   exact backend;
   workbench<exact> bench(backend, 3);
-  transformer<config, exact> model(backend, 1);
+  models::training_model<of, exact> model(backend, 1);
   const double reported = model.losses(bench.tokens(0, 10, {2, 14})).values["prophet_quantized"];
   const tensor_memory<const double> weights{model.weights().data};
   double expected = 0;
   index_type ignored = 0;
   for (const std::size_t l : {1u, 2u}) {
-    const auto& own = std::get<typename loss::parameters>(parameters<config>::layout.losses)[l];
+    const auto& own = std::get<loss::parameters>(models::parameters<of>::layout.losses)[l];
     const auto embedding = model.embeddings(static_cast<int>(l));
     const auto [batch, positions, dim] = embedding.shape;
-    const index_type sequences = facts<config>::levels[l].dilation;
+    const index_type sequences = models::facts<of>::levels[l].dilation;
     REQUIRE(positions % sequences != 0);
-    const auto codes = bench.tokens(0, 0, {batch, positions, options.books});
+    const auto codes = bench.tokens(0, 0, {batch, positions, loss::books});
     quantize(backend, embedding, weights[own.projections], weights[own.codebooks], codes);
-    const auto logits = bench.unset({batch * positions, options.books * options.codes});
+    const auto logits = bench.unset({batch * positions, loss::books * loss::codes});
     linear(backend, embedding.rows(), weights[own.head], {}, logits, update::replace);
     double total = 0;
     index_type counted = 0;
     for (index_type b = 0; b < batch; ++b)
       for (index_type i = 0; i + sequences < positions / sequences * sequences; ++i)
-        for (index_type book = 0; book < options.books; ++book) {
+        for (index_type book = 0; book < loss::books; ++book) {
           const token code = codes(b, i + sequences, book);
-          if (code == config::ignore_index && ++ignored) continue;
-          const double* block = &logits(b * positions + i, book * options.codes);
+          if (code == of::losses.ignore_index && ++ignored) continue;
+          const double* block = &logits(b * positions + i, book * loss::codes);
           double sum = 0;
-          for (int c = 0; c < options.codes; ++c) sum += std::exp(block[c] - block[code]);
+          for (index_type c = 0; c < loss::codes; ++c) sum += std::exp(block[c] - block[code]);
           total += std::log(sum);
           ++counted;
         }

@@ -13,18 +13,18 @@
 
 namespace models {
 
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check_incremental(Backend& backend, bool merge = true) {
-  using F = strata::facts<Config>;
+  using F = facts<Model>;
   strata::index_type ring = 1;  // tokens that the longest ring covers
   for (const strata::level_facts& level : F::levels)
     ring = std::max<strata::index_type>(ring, level.span * level.compression);
   const strata::index_type batch = 2, length = 4 * ring + 5;
-  strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
-  const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
+  inference_model<Model, Backend> model(backend, 7);
+  const std::vector<strata::token> ids = random_ids(batch, length, F::vocabulary, 5);
   const strata::view<const strata::token, 2> all{ids.data(), {batch, length}};
   const std::vector<double> whole = workbench(backend).read(model.forward(all, {.merge = merge}));
-  strata::generator<Config, Backend> writer(model, batch, {.merge = merge});
+  generator<Model, Backend> writer(model, batch, {.merge = merge});
 
   for (const char* round : {"fresh", "after a reset"}) {
     INFO(round);

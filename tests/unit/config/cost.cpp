@@ -102,48 +102,51 @@ void quantize(counting& b, in3 x, in3 projections, in3 codebooks, strata::view<s
   strata::quantize(plain(b), x, projections, codebooks, codes);
 }
 
-template <class Config>
+template <class Model>
 void check_cost() {
-  using cost = strata::cost<Config>;
-  using F = strata::facts<Config>;
+  using cost = models::cost<Model>;
+  using F = models::facts<Model>;
   counting backend;
   strata::index_type elements = 0;
-  for (const auto& entry : strata::parameters<Config>::entries())
+  for (const auto& entry : models::parameters<Model>::entries())
     if (!entry.frozen) elements += entry.size;
   CHECK(cost::parameters == elements);
 
+  const auto activation_bytes = [](strata::index_type batch, strata::index_type tokens, strata::activation_use use) {
+    return cost::activation_bytes(batch, tokens, use, sizeof(float), Model::losses, Model::dropout);
+  };
   constexpr strata::index_type batch = 2;
   for (const strata::index_type tokens : {53, 64}) {
     INFO(tokens << " tokens");
     const auto ids = models::random_ids(batch, tokens + 1, F::vocabulary, 1);
-    strata::transformer<Config, counting> model(backend);
+    models::training_model<Model, counting> model(backend);
     watch::allocated_bytes = 0;
     model.reserve(batch, tokens);
-    CHECK(cost::activation_bytes(batch, tokens) == watch::allocated_bytes);
+    CHECK(activation_bytes(batch, tokens, strata::activation_use::training) == watch::allocated_bytes);
     backend.flops = 0;
     model.forward({ids.data(), {batch, tokens}});
     CHECK(cost::forward_flops(batch, tokens) == backend.flops);
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
-    CHECK(cost::training_flops(batch, tokens) == backend.flops);
+    CHECK(cost::training_flops(batch, tokens, true, Model::losses) == backend.flops);
     backend.flops = 0;
-    model.accumulate_gradients({ids.data(), {batch, tokens + 1}}, strata::loss_values<Config>::default_weights(),
-                               {.merge = false});
-    CHECK(cost::training_flops(batch, tokens, false) == backend.flops);
+    model.accumulate_gradients({ids.data(), {batch, tokens + 1}}, strata::loss_values(Model::losses), {.merge = false});
+    CHECK(cost::training_flops(batch, tokens, false, Model::losses) == backend.flops);
 
-    strata::transformer<Config, counting> recomputing(backend);
+    models::training_model<Model, counting> recomputing(backend);
     recomputing.recompute_activations(true);
     watch::allocated_bytes = 0;
     recomputing.reserve(batch, tokens);
-    CHECK(cost::activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
+    CHECK(activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
   }
 
   // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides. High scores use up
   // the budget of routing, low ones use none of it.
-  strata::transformer<Config, counting, strata::purpose::inference> model(backend);
+  using inference_cost = strata::cost<Model::description, strata::inference>;
+  models::inference_model<Model, counting> model(backend, 0);
   watch::allocated_bytes = 0;
   model.reserve(batch, 31);
-  CHECK(cost::activation_bytes(batch, 31, strata::activation_use::inference) == watch::allocated_bytes);
+  CHECK(inference_cost::activation_bytes(batch, 31, strata::activation_use::inference) == watch::allocated_bytes);
   strata::index_type full = 0;
   for (const auto& level : F::levels) full = std::max<strata::index_type>(full, level.span * level.compression);
   full = (full + 63) / 64 * 64;
@@ -151,13 +154,14 @@ void check_cost() {
   for (const auto& level : F::levels)
     heavy += F::depth * 4.0 * level.capacity * level.dim * level.heavy_hidden / level.stride;
   for (const bool selects : {true, false}) {
-    for (const auto& entry : strata::parameters<Config>::entries())
+    for (const auto& entry : models::inference_model<Model, counting>::parameters_type::entries())
       if (entry.name.ends_with(".route.bias")) model.weights()(entry.offset) = selects ? 1e3f : -1e3f;
-    strata::generator<Config, counting> writer(model, batch);
+    models::generator<Model, counting> writer(model, batch);
     const strata::token newest[] = {1, 2};
     for (strata::index_type t = 0; t < full; ++t) writer.step({newest, {batch}});
     backend.flops = 0;
     for (int t = 0; t < 64; ++t) writer.step({newest, {batch}});
+    CHECK(inference_cost::inference_flops_per_token == cost::inference_flops_per_token);
     CHECK(cost::inference_flops_per_token - (selects ? 0 : heavy) == Approx(backend.flops / 64 / batch).epsilon(1e-12));
     if (heavy == 0) break;
   }
@@ -175,22 +179,23 @@ TEST_CASE("recomputing takes about a third of the activation memory") {
 }
 
 TEST_CASE("the planned memory is written to its end and not beyond") {
-  using layout = strata::activation_layout<models::mixed>;
+  using mixed = models::mixed;
+  using parameters = models::parameters<mixed>;
   counting backend;
   constexpr strata::index_type batch = 2, tokens = 53;
   const auto use = GENERATE(strata::activation_use::training, strata::activation_use::recomputing);
-  const layout acts = strata::plan_activations<models::mixed>(batch, tokens, use);
+  const auto losses = mixed::losses.of_model(models::facts<mixed>::model);
+  const auto acts = strata::plan_activations<mixed::description>(losses, batch, tokens, use);
   constexpr strata::index_type guard = 64;
   watched_buffer<float> memory(acts.memory_size + guard), scratch(acts.scratch_size + guard);
   watched_buffer<strata::token> targets(acts.targets_size + guard);
-  watched_buffer<float> weights(strata::parameters<models::mixed>::buffer_size),
-      gradients(strata::parameters<models::mixed>::buffer_size);
+  watched_buffer<float> weights(parameters::buffer_size), gradients(parameters::buffer_size);
   std::fill_n(weights.data(), weights.size(), 0.01f);
   std::fill_n(gradients.data(), gradients.size(), 0.f);
   for (int l = 0; l < 4; ++l) {
     if (!acts.rotary[l]) continue;
-    const auto table = strata::rotary_table<float>(strata::facts<models::mixed>::levels[static_cast<std::size_t>(l)],
-                                                   acts.rotary[l].shape[1]);
+    const auto table =
+        strata::rotary_table<float>(models::facts<mixed>::levels[static_cast<std::size_t>(l)], acts.rotary[l].shape[1]);
     std::copy(table.begin(), table.end(), memory.data() + acts.rotary[l].offset);
   }
   const auto ids = models::random_ids(batch, tokens, 67, 1);
@@ -198,9 +203,10 @@ TEST_CASE("the planned memory is written to its end and not beyond") {
   const strata::pass<counting> p{
       backend,          batch,           tokens, {weights.data()}, {gradients.data()}, {memory.data()},
       {scratch.data()}, {targets.data()}};
-  strata::forward(p, acts, input, true);
-  strata::evaluate_losses(p, acts, input, input, strata::loss_values<models::mixed>::default_weights(), 1, true);
-  strata::backward(p, acts, input, true);
+  strata::forward(p, acts, parameters::layout.network, input, true);
+  strata::evaluate_losses(p, acts, losses, parameters::layout.losses, input, input, strata::loss_values(losses), 1,
+                          true);
+  strata::backward(p, acts, parameters::layout.network, input, true);
 
   const auto highest_written = [](const auto& buffer) {
     strata::index_type end = buffer.size();
@@ -218,12 +224,12 @@ TEST_CASE("the planned memory is written to its end and not beyond") {
 
 TEST_CASE("cache bytes are those that a generator allocates") {
   counting backend;
-  const strata::transformer<models::mixed, counting, strata::purpose::inference> model(backend);
+  const models::inference_model<models::mixed, counting> model(backend, 0);
   watch::allocated_bytes = 0;
-  strata::generator<models::mixed, counting> writer(model, 3);
-  const auto acts = strata::plan_activations<models::mixed>(3, 1, strata::activation_use::inference);
+  models::generator<models::mixed, counting> writer(model, 3);
+  const auto acts = strata::plan_inference<models::mixed::description>(3, 1);
   const std::size_t ids = 3 * (1 + 16) * sizeof(strata::token);
-  CHECK(watch::allocated_bytes == strata::cost<models::mixed>::cache_bytes(3) +
+  CHECK(watch::allocated_bytes == models::cost<models::mixed>::cache_bytes(3) +
                                       static_cast<std::size_t>(acts.memory_size + acts.scratch_size) * sizeof(float) +
                                       ids);
 }

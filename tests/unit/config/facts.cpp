@@ -4,88 +4,71 @@
 #include <strata/config/facts.hpp>
 #include <strata/config/rules.hpp>
 #include <strata/io/description.hpp>
+#include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
 
 #include "support/catch.hpp"
 
 using strata::facts;
-using strata::level;
 
 namespace {
 
-struct windows : strata::model_defaults {
-  static constexpr int max_length = 100;
-  static constexpr level levels[] = {{.compression = 1, .dim = 8, .window = 99},
-                                     {.compression = 2, .stride = 2, .dim = 8, .window = 50},
-                                     {.compression = 4, .dim = 8, .window = 26},
-                                     {.compression = 8, .dim = 8},
-                                     {.compression = 16, .dim = 8, .window = 0},
-                                     {.compression = 32, .dim = 8, .window = strata::full_attention},
-                                     {.compression = 64, .dim = 8}};
-};
+constexpr strata::description windows{.max_length = 100,
+                                      .levels = {{.compression = 1, .dim = 8, .window = 99},
+                                                 {.compression = 2, .stride = 2, .dim = 8, .window = 50},
+                                                 {.compression = 4, .dim = 8, .window = 26},
+                                                 {.compression = 8, .dim = 8},
+                                                 {.compression = 16, .dim = 8, .window = 0},
+                                                 {.compression = 32, .dim = 8, .window = strata::full_attention},
+                                                 {.compression = 64, .dim = 8}}};
 
-struct shared : windows {
-  static constexpr bool share_attention = true;
-  static constexpr level levels[] = {{.dim = 8, .window = 3},
-                                     {.compression = 2, .dim = 8, .heads = 4},
-                                     {.compression = 4, .dim = 8},
-                                     {.compression = 8, .dim = 8, .window = 0},
-                                     {.compression = 16, .dim = 8, .heads = 4},
-                                     {.compression = 32, .dim = 8, .heads = 4, .head_dim = 32},
-                                     {.compression = 64, .dim = 16}};
-};
+constexpr strata::description shared{.max_length = 100,
+                                     .levels = {{.dim = 8, .window = 3},
+                                                {.compression = 2, .dim = 8, .heads = 4},
+                                                {.compression = 4, .dim = 8},
+                                                {.compression = 8, .dim = 8, .window = 0},
+                                                {.compression = 16, .dim = 8, .heads = 4},
+                                                {.compression = 32, .dim = 8, .heads = 4, .head_dim = 32},
+                                                {.compression = 64, .dim = 16}},
+                                     .share_attention = true};
 
-struct several : strata::model_defaults {
-  static constexpr level levels[] = {
-      {.compression = 8, .stride = 2, .dim = 24, .heads = 3, .head_dim = 10, .feed_forward_multiple = 2},
-      {.compression = 2, .dim = 40, .heads = 1, .head_dim = 6, .routing = {.light_multiple = 2, .capacity = 0.5}},
-      {.compression = 4, .stride = 4, .dim = 16}};
-};
-struct into_all : several {
-  static constexpr int receiving_levels[] = {strata::every_level};
-};
-struct into_some : several {
-  static constexpr int receiving_levels[] = {2, strata::the_predicting_level};
-};
-struct from_all : several {
-  static constexpr strata::logits_source logits = strata::logits_source::all_levels;
-};
-struct narrow_waist : strata::model_defaults {
-  static constexpr int depth = 7;
-  static constexpr strata::hourglass_layers fine_layers = {.before = 2, .after = 1};
-  static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}};
-};
+constexpr strata::description several{
+    .levels = {
+        {.compression = 8, .stride = 2, .dim = 24, .heads = 3, .head_dim = 10, .feed_forward_multiple = 2},
+        {.compression = 2, .dim = 40, .heads = 1, .head_dim = 6, .routing = {.light_multiple = 2, .capacity = 0.5}},
+        {.compression = 4, .stride = 4, .dim = 16}}};
+constexpr auto into_all = strata::with(several, [](auto& d) { d.receiving_levels = {strata::every_level}; });
+constexpr auto into_some = strata::with(several, [](auto& d) {
+  d.receiving_levels = {2, strata::the_predicting_level};
+});
+constexpr auto from_all = strata::with(several, [](auto& d) { d.logits = strata::logits_source::all_levels; });
 
-struct attending_waist : narrow_waist {
-  static constexpr strata::hourglass_layers fine_layers = {
-      .before = 2, .after = 1, .upsampling = strata::upsampling_kind::attention};
-};
-struct attending_waist_without_attention : attending_waist {
-  static constexpr level levels[] = {{.compression = 4, .stride = 4, .dim = 40, .window = 0}, {.dim = 16}};
-};
+constexpr strata::description narrow_waist{.depth = 7,
+                                           .levels = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}},
+                                           .fine_layers = {.before = 2, .after = 1}};
+constexpr auto attending_waist =
+    strata::with(narrow_waist, [](auto& d) { d.fine_layers.upsampling = strata::upsampling_kind::attention; });
+constexpr auto attending_waist_without_attention =
+    strata::with(attending_waist, [](auto& d) { d.levels[0].window = 0; });
 
-struct pools : strata::model_defaults {
-  static constexpr level levels[] = {{.dim = 8},
-                                     {.compression = 4, .dim = 8},
-                                     {.compression = 16, .dim = 8, .compressor = strata::compressor_kind::attention}};
-};
-struct chosen : strata::model_defaults {
-  static constexpr int predicting_level = 1;
-  static constexpr level levels[] = {{.dim = 8}, {.compression = 4, .dim = 20}};
-};
-
-struct with_options : chosen {
-  static constexpr strata::next_latent_options next_latent = {.rollouts = 2, .detach_targets = false};
-  static constexpr strata::sigmoid_contrastive_options sigmoid_contrastive = {.detach_targets = true};
-};
+constexpr strata::description pools{
+    .levels = {{.dim = 8},
+               {.compression = 4, .dim = 8},
+               {.compression = 16, .dim = 8, .compressor = strata::compressor_kind::attention}}};
+constexpr strata::description chosen{.levels = {{.dim = 8}, {.compression = 4, .dim = 20}}, .predicting_level = 1};
 
 }  // namespace
 
-TEST_CASE("description: names options of losses that are not the default") {
-  CHECK(strata::describe<with_options>() ==
-        strata::describe<chosen>() +
-            "; next_latent by squared_and_cosine, rollouts 2, decay 1, summaries detached, "
-            "targets learn; sigmoid_contrastive with detached targets");
+TEST_CASE("description: names every option of a loss") {
+  using strata::options_to_json;
+  const nlohmann::json expected{{"distance", "squared_and_cosine"},
+                                {"rollouts", 2},
+                                {"rollout_decay", 1.0},
+                                {"detach_summaries", true},
+                                {"detach_targets", false}};
+  CHECK(options_to_json(strata::next_latent{.rollouts = 2, .detach_targets = false}) == expected);
+  CHECK(options_to_json(strata::sigmoid_contrastive{.detach_targets = true}) ==
+        nlohmann::json{{"detach_targets", true}});
 }
 
 TEST_CASE("facts: windows") {
@@ -205,7 +188,7 @@ TEST_CASE("facts: which layers of an hourglass run on which level") {
 TEST_CASE("facts: directions of attention between levels") {
   // Of the levels of compressions 8, 2 and 4 the last two receive.
   const auto seen_by = [](std::size_t receiver, strata::level_direction direction) {
-    const strata::level_attention_merge merge{{facts<into_some>::levels}, {.direction = direction}};
+    const strata::level_attention merge{.direction = direction, .model = facts<into_some>::model};
     std::vector<bool> seen;
     for (std::size_t l = 0; l < 3; ++l) seen.push_back(merge.attends(receiver, l));
     return seen;

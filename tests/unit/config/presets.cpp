@@ -14,7 +14,7 @@ TEST_CASE("presets keep the rules") {
 }
 
 TEST_CASE("presets attend within windows and predict bytes") {
-  STATIC_REQUIRE(presets::small::vocabulary == 256);
+  STATIC_REQUIRE(presets::small.vocabulary == 256);
   for (const auto& level : strata::facts<presets::small>::levels) CHECK_FALSE(level.full);
   for (const auto& level : strata::facts<presets::base>::levels) CHECK_FALSE(level.full);
   CHECK(strata::facts<presets::small>::predicting_level == 0);

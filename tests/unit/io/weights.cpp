@@ -1,4 +1,8 @@
 // Weights of every kind of model come back from a file to the bit, and belong to that model alone.
+#include <set>
+#include <string>
+#include <vector>
+
 #include <strata/reference.hpp>
 
 #include "scratch_directory.hpp"
@@ -9,20 +13,37 @@
 namespace {
 
 using backend_type = strata::reference<float>;
+using Catch::Matchers::ContainsSubstring;
+using nlohmann::json;
 
-/// A model with the same shapes that is another all the same.
-template <class Config>
-struct longer : Config {
-  static constexpr int max_length = 2 * Config::max_length;
+template <class Model>
+json json_of() {
+  return strata::to_json(Model::description);
+}
+
+/// A model with the same shapes that is another all the same: the finest level sees one more position, or more tokens.
+template <class Model>
+struct another : Model {
+  static constexpr auto description = strata::with(Model::description, [](auto& d) {
+    for (int l = 0; l < d.levels.size(); ++l) {
+      strata::level& level = d.levels[l];
+      if (level.compression != 1) continue;
+      if (level.window == strata::full_attention)
+        d.max_length *= 2;
+      else
+        level.window = level.window == strata::automatic_window ? d.max_length / 2 + 1 : level.window + 1;
+    }
+  });
 };
 
 struct not_shared : models::automatic_windows {
-  static constexpr bool share_attention = false;
+  static constexpr auto description =
+      strata::with(models::automatic_windows::description, [](auto& d) { d.share_attention = false; });
 };
 
-/// Differs from its base in no shape.
-struct quantizes_compressed_tokens : models::automatic_windows {
-  static constexpr strata::prophet_quantized_options prophet_quantized{.books = 2, .codes = 3, .code_dim = 4};
+struct longer : models::flat_window {
+  static constexpr auto description =
+      strata::with(models::flat_window::description, [](auto& d) { d.max_length *= 2; });
 };
 
 }  // namespace
@@ -30,33 +51,51 @@ struct quantizes_compressed_tokens : models::automatic_windows {
 TEMPLATE_TEST_CASE("weights are saved and loaded", "", models::mixed, golden::flat_full_attention, STRATA_VARIANTS) {
   const scratch_directory folder;
   backend_type backend;
-  strata::transformer<TestType, backend_type> saved(backend, 1), loaded(backend, 2);
+  models::training_model<TestType, backend_type> saved(backend, 1), loaded(backend, 2);
   const auto path = folder.path() / "weights.safetensors";
   strata::save_weights(saved, path);
-  strata::load_weights(loaded, path);
+  const strata::load_report report = strata::load_weights(loaded, path);
   CHECK(strata::weights_of(saved) == strata::weights_of(loaded));
+  CHECK(report.missing.empty());
+  CHECK(report.mismatched.empty());
+  CHECK(report.unused.empty());
+  CHECK(report.difference == "");
 
-  strata::transformer<longer<TestType>, backend_type> other(backend, 3);
+  models::training_model<another<TestType>, backend_type> other(backend, 3);
+  const auto before = strata::weights_of(other);
   CHECK_THAT(message_of([&] { strata::load_weights(other, path); }),
-             Catch::Matchers::ContainsSubstring("the file is of the model"));
+             ContainsSubstring("the file is of another model: level "));
+  CHECK(strata::weights_of(other) == before);
+}
+
+TEST_CASE("where windows are numbers, another max_length is no other model") {
+  const scratch_directory folder;
+  backend_type backend;
+  models::training_model<models::flat_window, backend_type> saved(backend, 1);
+  models::training_model<longer, backend_type> loaded(backend, 2);
+  strata::save_weights(saved, folder.path() / "weights.safetensors");
+  strata::load_weights(loaded, folder.path() / "weights.safetensors");
+  CHECK(strata::weights_of(saved) == strata::weights_of(loaded));
 }
 
 TEST_CASE("quantisers that no loss here uses are not read") {
   const scratch_directory folder;
   backend_type backend;
-  const strata::transformer<models::mixed, backend_type> saved(backend, 1);
-  strata::transformer<models::mixed, backend_type> loaded(backend, 2);
+  const models::training_model<models::mixed, backend_type> saved(backend, 1);
+  models::training_model<models::mixed, backend_type> loaded(backend, 2);
   const auto values = strata::weights_of(saved);
   strata::safetensors_writer writer;
-  strata::add_parameters<models::mixed>(writer, "", values);
-  writer.add("rand_proj_quantizers.1.rand_projs", {3, 18, 5}, values.data());  // of the level that is not compressed
+  strata::add_parameters<models::parameters<models::mixed>>(writer, "", values);
+  const std::string name = "rand_proj_quantizers.1.rand_projs";
+  writer.add(name, {3, 18, 5}, values.data());  // of the level that is not compressed
   writer.write(folder.path() / "weights.safetensors");
-  strata::load_weights(loaded, folder.path() / "weights.safetensors");
+  const auto report = strata::load_weights(loaded, folder.path() / "weights.safetensors");
   CHECK(strata::weights_of(loaded) == values);
+  CHECK(report.unused == std::vector<std::string>{name});
 }
 
 TEST_CASE("shared attention weights are one tensor, under the name of the first level that has them") {
-  using shared = strata::parameters<models::automatic_windows>;
+  using shared = models::parameters<models::automatic_windows>;
   std::set<std::string> names;
   for (const auto& entry : shared::entries()) CHECK(names.insert(entry.name).second);
   for (const char* layer : {"layers.0.", "layers.1."}) {
@@ -67,30 +106,31 @@ TEST_CASE("shared attention weights are one tensor, under the name of the first 
     CHECK(!names.contains(prefix + "2.attn.to_qkv.weight"));
     CHECK(!names.contains(prefix + "2.attn.to_out.weight"));
   }
-  CHECK(strata::cost<models::automatic_windows>::parameters ==
-        strata::cost<not_shared>::parameters - 2 * (3 * 2 * 4 + 4 * 2));
-  CHECK_THAT(strata::describe<models::automatic_windows>(), Catch::Matchers::ContainsSubstring("shared"));
+  CHECK(models::cost<models::automatic_windows>::parameters ==
+        models::cost<not_shared>::parameters - 2 * (3 * 2 * 4 + 4 * 2));
+  CHECK(json_of<models::automatic_windows>().at("share_attention") == true);
 }
 
 TEST_CASE("a description says what merges levels, and into which") {
-  CHECK_THAT(strata::describe<models::automatic_windows>(),
-             Catch::Matchers::ContainsSubstring("merge into levels 1 2,"));
-  CHECK_THAT(strata::describe<models::mixed>(), Catch::Matchers::ContainsSubstring("merge into all, logits from all;"));
-  CHECK_THAT(strata::describe<models::separable>(), Catch::Matchers::ContainsSubstring(", merge separable;"));
-  CHECK_THAT(strata::describe<models::attends_to_finer_levels>(),
-             Catch::Matchers::ContainsSubstring(", merge level_attention, heads 1x4, window 3, direction finer;"));
-  CHECK_THAT(strata::describe<models::shifts_levels>(),
-             Catch::Matchers::ContainsSubstring(", merge level_shift, hidden 2 times the width;"));
+  CHECK(json_of<models::automatic_windows>().at("receiving_levels") == json{2, "predicting"});
+  CHECK(json_of<models::automatic_windows>().at("merge") == json{{"name", "concatenate"}});
+  CHECK(json_of<models::mixed>().at("receiving_levels") == json{"every"});
+  CHECK(json_of<models::mixed>().at("logits") == "all_levels");
+  CHECK(json_of<models::separable>().at("merge") == json{{"name", "separable"}});
+  CHECK(json_of<models::attends_to_finer_levels>().at("merge") ==
+        json{{"name", "level_attention"}, {"heads", 1}, {"head_dim", 4}, {"window", 3}, {"direction", "finer"}});
+  CHECK(json_of<models::shifts_levels>().at("merge") == json{{"name", "level_shift"}, {"feed_forward_multiple", 2}});
 }
 
 TEST_CASE("a description says how an hourglass is lengthened") {
-  CHECK_THAT(strata::describe<models::hourglass>(), Catch::Matchers::EndsWith("; hourglass of 1 + 2 fine layers"));
-  CHECK_THAT(strata::describe<models::attending_hourglass>(),
-             Catch::Matchers::EndsWith("; hourglass of 1 + 2 fine layers, lengthened by attention"));
+  CHECK(json_of<models::hourglass>().at("fine_layers") == json{{"before", 1}, {"after", 2}, {"upsampling", "linear"}});
+  CHECK(json_of<models::attending_hourglass>().at("fine_layers") ==
+        json{{"before", 1}, {"after", 2}, {"upsampling", "attention"}});
 }
 
-TEST_CASE("a description says what is quantised") {
-  const std::string text = strata::describe<quantizes_compressed_tokens>();
-  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("2 books of 3 codes of width 4, of compressed tokens"));
-  CHECK(text != strata::describe<models::automatic_windows>());
+TEST_CASE("the options of a loss say what is quantised") {
+  using quantized = models::automatic_windows::quantized;
+  CHECK(strata::options_to_json(models::automatic_windows::losses.get<quantized>()) ==
+        json{{"source", "final_embeddings"}});
+  CHECK(strata::options_to_json(quantized()) == json{{"source", "compressed_tokens"}});
 }

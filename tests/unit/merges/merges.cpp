@@ -14,49 +14,39 @@ namespace {
 using numbers = std::vector<double>;
 using backend_type = reference<double>;
 
-struct three_levels : model_defaults {
-  static constexpr int vocabulary = 5, max_length = 32, depth = 1;
-  static constexpr int receiving_levels[] = {2, the_predicting_level};
-  static constexpr level levels[] = {{.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2},
-                                     {.dim = 4, .heads = 1, .head_dim = 2},
-                                     {.compression = 8, .stride = 8, .dim = 6, .heads = 1, .head_dim = 2}};
-};
-struct of_equal_widths : three_levels {
-  static constexpr std::string_view merge = "separable";
-  static constexpr level levels[] = {{.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2},
-                                     {.dim = 5, .heads = 1, .head_dim = 2},
-                                     {.compression = 8, .stride = 8, .dim = 5, .heads = 1, .head_dim = 2}};
-};
-struct attending : three_levels {
-  static constexpr std::string_view merge = "level_attention";
-  static constexpr level_attention_options level_attention{.heads = 2, .head_dim = 3, .window = 4};
-};
-struct attending_to_coarser : attending {
-  static constexpr level_attention_options level_attention{
-      .heads = 2, .head_dim = 3, .window = 4, .direction = level_direction::coarser};
-  static constexpr int receiving_levels[] = {0};
-};
-struct shifting : three_levels {
-  static constexpr std::string_view merge = "level_shift";
-  static constexpr level_shift_options level_shift{.feed_forward_multiple = 3};
-};
+constexpr description three_levels{.vocabulary = 5,
+                                   .max_length = 32,
+                                   .depth = 1,
+                                   .levels = {{.compression = 4, .stride = 2, .dim = 5, .heads = 1, .head_dim = 2},
+                                              {.dim = 4, .heads = 1, .head_dim = 2},
+                                              {.compression = 8, .stride = 8, .dim = 6, .heads = 1, .head_dim = 2}},
+                                   .receiving_levels = {2, the_predicting_level}};
+constexpr auto of_equal_widths = with(with_merge(three_levels, separable{}), [](auto& d) {
+  for (int l = 0; l < 3; ++l) d.levels[l].dim = 5;
+});
+constexpr auto attending = with_merge(three_levels, level_attention{.window = 4, .heads = 2, .head_dim = 3});
+constexpr auto attending_to_coarser = with(attending, [](auto& d) {
+  d.merge.direction = level_direction::coarser;
+  d.receiving_levels = {0};
+});
+constexpr auto shifting = with_merge(three_levels, level_shift{.feed_forward_multiple = 3});
 
 /// One merge of a layer, with random weights, on random streams of 2 texts.
-template <class Config>
+template <const auto& D>
 struct trial {
-  using F = facts<Config>;
+  using F = facts<D>;
   static constexpr index_type batch = 2, tokens = 21;
-  static constexpr const auto& merge = chosen_merge<Config>;
-  static constexpr const auto& own = parameters<Config>::layout.layers[0].merge;
+  static constexpr const auto& merge = chosen_merge<D>;
+  static constexpr const auto& own = parameters<D>::layout.network.layers[0].merge;
 
   backend_type device;
   workbench<backend_type> bench{device, 3};
-  view<double, 1> weights = bench.normal({parameters<Config>::buffer_size}, 0.7);
+  view<double, 1> weights = bench.normal({parameters<D>::buffer_size}, 0.7);
   std::vector<view<double, 3>> x;
   std::vector<numbers> before;
 
   trial() {
-    const auto acts = plan_activations<Config>(batch, tokens, activation_use::training);
+    const auto acts = plan_activations<D>(losses<>(), batch, tokens, activation_use::training);
     const auto memory = bench.unset({acts.memory_size}), scratch = bench.unset({acts.scratch_size});
     for (const level_facts& level : F::levels) {
       x.push_back(bench.normal({batch, level.positions(tokens), level.dim}));
@@ -115,26 +105,25 @@ struct trial {
   }
 };
 
-template <class Config>
+template <const auto& D>
 void check_attention() {
-  trial<Config> own;
-  constexpr auto& merge = trial<Config>::merge;
-  const auto options = merge.chosen;
+  trial<D> own;
+  constexpr auto& merge = trial<D>::merge;
   own.check([&](int receiver, index_type b, index_type t) {
     const auto r = static_cast<std::size_t>(receiver);
     const numbers query = own.linear(own.own.to_q[r], own.norm(own.own.norm[r], own.shown(receiver, b, t)));
     numbers mixed(query.size());
-    const auto width = static_cast<std::size_t>(options.head_dim);
-    for (std::size_t head = 0; head < static_cast<std::size_t>(options.heads); ++head) {
+    const auto width = static_cast<std::size_t>(merge.head_dim);
+    for (std::size_t head = 0; head < static_cast<std::size_t>(merge.heads); ++head) {
       double total = 0;
       numbers sum(width);
-      for (std::size_t l = 0; l < merge.levels.size(); ++l) {
+      for (std::size_t l = 0; l < merge.model.levels.size(); ++l) {
         if (!merge.attends(r, l)) continue;
-        const index_type newest = t / merge.levels[l].stride;
-        for (index_type distance = 0; distance < options.window && distance <= newest; ++distance) {
+        const index_type newest = t / merge.model.levels[l].stride;
+        for (index_type distance = 0; distance < merge.window && distance <= newest; ++distance) {
           const numbers kv = own.linear(own.own.to_kv[l],
                                         own.norm(own.own.norm[l], own.row(static_cast<int>(l), b, newest - distance)));
-          double score = own.weight(own.own.bias[r][l])(static_cast<index_type>(head) * options.window + distance);
+          double score = own.weight(own.own.bias[r][l])(static_cast<index_type>(head) * merge.window + distance);
           for (std::size_t e = 0; e < width; ++e)
             score += query[head * width + e] * kv[head * width + e] / std::sqrt(static_cast<double>(width));
           total += std::exp(score);

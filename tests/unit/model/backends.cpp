@@ -9,26 +9,26 @@
 namespace {
 
 /// Weights are drawn in double, so all backends start from the same, rounded.
-template <class Config, class Backend>
+template <class Model, class Backend>
 struct outcome {
   std::vector<double> losses, gradient;
   explicit outcome(Backend& backend) {
     constexpr strata::index_type batch = 2, length = 45;
-    const auto ids = models::random_ids(batch, length, Config::vocabulary, 4);
-    strata::transformer<Config, Backend> model(backend, 9);
+    const auto ids = models::random_ids(batch, length, models::facts<Model>::vocabulary, 4);
+    models::training_model<Model, Backend> model(backend, 9);
     const auto report = model.accumulate_gradients({ids.data(), {batch, length}});
     for (std::size_t j = 0; j < report.values.count; ++j) losses.push_back(report.values[j]);
     gradient.assign(model.gradients().data, model.gradients().data + model.gradients().size());
   }
 };
 
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check_outcome(Backend& backend) {
   strata::reference<double> exact;
-  const outcome<Config, strata::reference<double>> expected(exact);
-  const outcome<Config, Backend> got(backend);
+  const outcome<Model, strata::reference<double>> expected(exact);
+  const outcome<Model, Backend> got(backend);
   for (std::size_t j = 0; j < expected.losses.size(); ++j) {
-    INFO(strata::loss_values<Config>::names[j]);
+    INFO(models::losses_of<Model>::names[j]);
     CHECK(got.losses[j] == Approx(expected.losses[j]).epsilon(1e-5));
   }
   CHECK(relative_error(got.gradient, expected.gradient) < 1e-4);

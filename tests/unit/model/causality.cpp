@@ -7,12 +7,12 @@
 
 namespace {
 
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check_causality(Backend& backend) {
   using S = typename Backend::scalar;
   constexpr strata::index_type batch = 2, length = 59;
-  constexpr int vocabulary = Config::vocabulary;
-  strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
+  constexpr int vocabulary = models::facts<Model>::vocabulary;
+  models::inference_model<Model, Backend> model(backend, 7);
   std::vector<strata::token> ids = models::random_ids(batch, length, vocabulary, 3);
   const strata::view<const strata::token, 2> input{ids.data(), {batch, length}};
   const auto logits_of_row_1 = [&] {

@@ -23,22 +23,24 @@ double share_of(const std::vector<bool>& mask) {
 
 TEST_CASE("every place drops its share, with a mask of its own") {
   constexpr strata::index_type batch = 4, tokens = 301;
-  constexpr auto acts = strata::plan_activations<dropping>(batch, tokens, strata::activation_use::training);
+  constexpr auto acts =
+      strata::plan_activations<dropping::description>(dropping::losses.of_model(models::facts<dropping>::model), batch,
+                                                      tokens, strata::activation_use::training, dropping::dropout);
   strata::reference<float> backend;
-  strata::transformer<dropping, strata::reference<float>> weights(backend, 1);
+  models::training_model<dropping, strata::reference<float>> weights(backend, 1);
   strata::buffer<float> memory(acts.memory_size), scratch(acts.scratch_size);
-  const auto ids = models::random_ids(batch, tokens, dropping::vocabulary, 1);
+  const auto ids = models::random_ids(batch, tokens, dropping::description.vocabulary, 1);
   strata::pass<strata::reference<float>> p{backend, batch,           tokens,           {weights.weights().data},
                                            {},      {memory.data()}, {scratch.data()}, {}};
   p.dropout_seed = 3;
   strata::upload_rotary_tables(backend, acts, p.memory);
-  strata::forward(p, acts, strata::view<const strata::token, 2>{ids.data(), {batch, tokens}}, true);
+  strata::forward(p, acts, models::parameters<dropping>::layout.network, {ids.data(), {batch, tokens}}, true);
 
   // What is dropped adds nothing, or is 0, to the bit.
   std::vector<bool> dropped;
   const auto embeddings = p.memory[acts.tokens];
   for (strata::index_type n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);
-  CHECK(share_of(dropped) == about(dropping::embedding_dropout, dropped.size()));
+  CHECK(share_of(dropped) == about(dropping::dropout.embedding, dropped.size()));
 
   constexpr int l = 0;  // nothing is merged into it
   std::vector<std::vector<bool>> masks;
@@ -47,10 +49,10 @@ TEST_CASE("every place drops its share, with a mask of its own") {
                y = p.memory[layer.blocks[l].y];
     auto& attention = masks.emplace_back();
     for (strata::index_type n = 0; n < x.size(); ++n) attention.push_back(middle.data[n] == x.data[n]);
-    CHECK(share_of(attention) == about(dropping::attention_dropout, attention.size()));
+    CHECK(share_of(attention) == about(dropping::dropout.attention, attention.size()));
     auto& feed_forward = masks.emplace_back();
     for (strata::index_type n = 0; n < x.size(); ++n) feed_forward.push_back(y.data[n] == middle.data[n]);
-    CHECK(share_of(feed_forward) == about(dropping::feed_forward_dropout, feed_forward.size()));
+    CHECK(share_of(feed_forward) == about(dropping::dropout.feed_forward, feed_forward.size()));
   }
   for (std::size_t one = 0; one < masks.size(); ++one)
     for (std::size_t other = 0; other < one; ++other) {
@@ -62,15 +64,15 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   for (const auto& layer : acts.layers)
     for (const auto& block : layer.blocks)
       streams.insert({block.attention.dropout.stream, block.feed_forward.dropout.stream});
-  CHECK(streams.size() == 1 + 2 * dropping::depth * 3);
+  CHECK(streams.size() == 1 + 2 * dropping::description.depth * 3);
 }
 
 TEST_CASE("dropout is where a seed asks for it, and a function of the seed") {
   strata::reference<float> backend;
-  strata::transformer<dropping, strata::reference<float>> network(backend, 1);
-  const auto ids = models::random_ids(2, 33, dropping::vocabulary, 1);
+  models::training_model<dropping, strata::reference<float>> network(backend, 1);
+  const auto ids = models::random_ids(2, 33, dropping::description.vocabulary, 1);
   const auto total = [&](strata::forward_options options = {}) {
-    return network.losses({ids.data(), {2, 33}}, strata::loss_values<dropping>::default_weights(), options).total;
+    return network.losses({ids.data(), {2, 33}}, strata::loss_values(dropping::losses), options).total;
   };
   const double without = total();
   std::set<double> totals{without};
@@ -80,4 +82,6 @@ TEST_CASE("dropout is where a seed asks for it, and a function of the seed") {
   }
   CHECK(totals.size() == 4);
   CHECK(total() == without);
+  network.set_dropout({});
+  CHECK(total({.dropout_seed = 1}) == without);
 }

@@ -9,7 +9,7 @@
 
 using Catch::Matchers::ContainsSubstring;
 using backend_type = strata::reference<float>;
-using model_type = strata::transformer<models::mixed, backend_type, strata::purpose::inference>;
+using model_type = models::inference_model<models::mixed, backend_type>;
 
 namespace {
 
@@ -19,7 +19,7 @@ struct fixture {
 
   std::vector<std::vector<strata::token>> write(const std::vector<std::vector<strata::token>>& prompts,
                                                 strata::index_type count, strata::sampling_options options) {
-    strata::generator<models::mixed, backend_type> writer(model, static_cast<strata::index_type>(prompts.size()));
+    models::generator<models::mixed, backend_type> writer(model, static_cast<strata::index_type>(prompts.size()));
     std::vector<std::vector<strata::token>> texts(prompts.size());
     writer.write(prompts, count, options,
                  [&](strata::index_type row, strata::token id) { texts[static_cast<std::size_t>(row)].push_back(id); });
@@ -53,8 +53,8 @@ TEST_CASE("what is written is drawn from the logits of each step") {
   const strata::sampling_options options{.temperature = 1.5, .threshold = 0.5, .seed = 8};
   models::on_every_backend([&](auto& backend) {
     using backend_t = std::remove_reference_t<decltype(backend)>;
-    const strata::transformer<models::mixed, backend_t, strata::purpose::inference> model(backend, 3);
-    strata::generator<models::mixed, backend_t> writer(model, texts);
+    const models::inference_model<models::mixed, backend_t> model(backend, 3);
+    models::generator<models::mixed, backend_t> writer(model, texts);
     std::vector<std::vector<strata::token>> written(texts), expected(texts);
     writer.write(prompts, count, options, [&](strata::index_type row, strata::token id) {
       written[static_cast<std::size_t>(row)].push_back(id);
@@ -83,7 +83,7 @@ TEST_CASE_METHOD(fixture, "logits that are not numbers are an error, not a token
 }
 
 TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
-  strata::generator<models::mixed, backend_type> writer(model);
+  models::generator<models::mixed, backend_type> writer(model);
   const strata::token id = 3;
   const float before = writer.step({&id, {1}})(0, 0);
   model.initialise(99);
@@ -97,7 +97,7 @@ namespace {
 template <class Model>
 void round_matrices(Model& model, strata::weight_format format) {
   std::vector<float> values(model.weights().data, model.weights().data + model.weights().size());
-  for (const auto& entry : strata::parameters<typename Model::config>::entries()) {
+  for (const auto& entry : Model::parameters_type::entries()) {
     if (entry.shape.size() < 2 || entry.name == "token_emb.weight") continue;
     if (entry.name.ends_with(".distance_bias")) {
       for (strata::index_type n = 0; n < entry.size; ++n)
@@ -123,10 +123,10 @@ TEMPLATE_TEST_CASE("packed weights that lost nothing give the logits of the mode
   for (const auto format : {strata::weight_format::bfloat16, strata::weight_format::int8})
     models::on_every_backend([&](auto& backend) {
       using backend_t = std::remove_reference_t<decltype(backend)>;
-      strata::transformer<TestType, backend_t, strata::purpose::inference> model(backend, 3);
+      models::inference_model<TestType, backend_t> model(backend, 3);
       round_matrices(model, format);
-      strata::generator<TestType, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
-      const auto ids = models::random_ids(40, 3, TestType::vocabulary, 1);
+      models::generator<TestType, backend_t> plain(model, 3), packed(model, 3, {.weights = format});
+      const auto ids = models::random_ids(40, 3, models::facts<TestType>::vocabulary, 1);
       for (strata::index_type t = 0; t < 40; ++t) {
         const auto expected = plain.step({ids.data() + 3 * t, {3}}), got = packed.step({ids.data() + 3 * t, {3}});
         for (strata::index_type n = 0; n < expected.size(); ++n)
@@ -136,7 +136,7 @@ TEMPLATE_TEST_CASE("packed weights that lost nothing give the logits of the mode
 }
 
 TEST_CASE_METHOD(fixture, "a generator with packed weights keeps its own copy") {
-  strata::generator<models::mixed, backend_type> writer(model, 1, {.weights = strata::weight_format::int8});
+  models::generator<models::mixed, backend_type> writer(model, 1, {.weights = strata::weight_format::int8});
   const strata::token id = 3;
   const auto logits = writer.step({&id, {1}});
   const std::vector<float> before(logits.data, logits.data + logits.size());
@@ -155,6 +155,6 @@ TEST_CASE_METHOD(fixture, "wrong calls of a generator name what is wrong") {
   CHECK_THAT(refused({{1}, {1, 2, 67}}, {}), ContainsSubstring("token id 67 at row 1, position 2"));
   CHECK_THAT(refused({{1}}, {.temperature = -0.5}), ContainsSubstring("temperature must be 0 or positive, not -0.5"));
   CHECK_THAT(refused({{1}}, {.threshold = 1.5}), ContainsSubstring("threshold must be between 0 and 1, not 1.5"));
-  CHECK_THAT(message_of([&] { strata::generator<models::mixed, backend_type>(model, 0); }),
+  CHECK_THAT(message_of([&] { models::generator<models::mixed, backend_type>(model, 0); }),
              ContainsSubstring("positive batch, not 0"));
 }

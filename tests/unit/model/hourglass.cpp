@@ -19,32 +19,33 @@ double row_times(const Matrix& matrix, index_type row, X x) {
 }
 
 /// A forward pass of an hourglass with one fine layer before and two coarse ones.
-template <class Config>
+template <class Model>
 struct trial {
-  using F = facts<Config>;
+  using F = models::facts<Model>;
   static constexpr index_type batch = 2, tokens = 30, stride = 4;
-  static constexpr auto acts = plan_activations<Config>(batch, tokens, activation_use::training);
-  static constexpr auto& own = parameters<Config>::layout;
+  static constexpr auto acts =
+      plan_activations<Model::description>(Model::losses.of_model(F::model), batch, tokens, activation_use::training);
+  static constexpr auto& own = models::parameters<Model>::layout.network;
 
   reference<double> backend;
-  transformer<Config, reference<double>> model{backend, 1};
+  models::training_model<Model, reference<double>> model{backend, 1};
   buffer<double> memory{acts.memory_size}, scratch{acts.scratch_size};
   pass<reference<double>> p{backend, batch, tokens, {model.weights().data}, {}, {memory.data()}, {scratch.data()}, {}};
-  std::vector<token> ids = models::random_ids(batch, tokens, Config::vocabulary, 1);
+  std::vector<token> ids = models::random_ids(batch, tokens, F::vocabulary, 1);
   view<double, 3> fine = p.memory[acts.layers[0].blocks[F::fine].y],
                   coarse = p.memory[acts.layers[2].blocks[F::coarse].y],
                   joined = p.memory[acts.layers[3].blocks[F::fine].x];
 
   void run(bool merge) {
     upload_rotary_tables(backend, acts, p.memory);
-    forward(p, acts, view<const token, 2>{ids.data(), {batch, tokens}}, merge);
+    forward(p, acts, own, {ids.data(), {batch, tokens}}, merge);
   }
 };
 
 }  // namespace
 
 TEST_CASE("an hourglass shortens and lengthens by its formula") {
-  using F = facts<models::hourglass>;
+  using F = models::facts<models::hourglass>;
   trial<models::hourglass> of;
   constexpr index_type stride = of.stride;
   of.run(true);

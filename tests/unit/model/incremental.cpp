@@ -12,21 +12,21 @@
 namespace {
 
 /// A prompt read at once and the steps after it give the logits of steps alone.
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check_prompts(Backend& backend, double tolerance, bool merge = true) {
-  using F = strata::facts<Config>;
+  using F = models::facts<Model>;
   strata::index_type ring = 1;
   for (const strata::level_facts& level : F::levels)
     ring = std::max<strata::index_type>(ring, level.span * level.compression);
   const strata::index_type batch = 2, most = F::max_length + 7, length = most + 35;
-  const strata::transformer<Config, Backend, strata::purpose::inference> model(backend, 7);
+  const models::inference_model<Model, Backend> model(backend, 7);
   const std::vector<strata::token> ids = models::random_ids(batch, length, F::vocabulary, 5);
   const auto token_at = [&](strata::index_type b, strata::index_type t) {
     return ids[static_cast<std::size_t>(b * length + t)];
   };
   const auto newest = [&](strata::index_type t) { return std::array{token_at(0, t), token_at(1, t)}; };
 
-  strata::generator<Config, Backend> stepping(model, batch, {.merge = merge}), reading(model, batch, {.merge = merge});
+  models::generator<Model, Backend> stepping(model, batch, {.merge = merge}), reading(model, batch, {.merge = merge});
   std::vector<std::vector<typename Backend::scalar>> expected;
   for (strata::index_type t = 0; t < length; ++t) {
     const auto logits = stepping.step({newest(t).data(), {batch}});
@@ -78,10 +78,10 @@ TEMPLATE_TEST_CASE("a generator leaves out the merge where it is asked to", "", 
 
 TEST_CASE("the cache does not grow with the text") {
   strata::reference<float> backend;
-  const strata::transformer<models::mixed, strata::reference<float>, strata::purpose::inference> model(backend);
-  strata::generator<models::mixed, strata::reference<float>> writer(model);
+  const models::inference_model<models::mixed, strata::reference<float>> model(backend, 0);
+  models::generator<models::mixed, strata::reference<float>> writer(model);
   const strata::token id = 3;
   for (int t = 0; t < 1000; ++t) writer.step({&id, {1}});
   CHECK(writer.position() == 1000);
-  CHECK(strata::cost<models::mixed>::cache_bytes(2) <= 2 * strata::cost<models::mixed>::cache_bytes(1));
+  CHECK(models::cost<models::mixed>::cache_bytes(2) <= 2 * models::cost<models::mixed>::cache_bytes(1));
 }

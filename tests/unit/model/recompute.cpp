@@ -8,9 +8,9 @@
 namespace {
 
 /// More layers than one that must be computed anew.
-template <class Config>
-struct deep : Config {
-  static constexpr int depth = 4;
+template <class Model>
+struct deep : Model {
+  static constexpr auto description = strata::with(Model::description, [](auto& d) { d.depth = 4; });
 };
 
 template <class S, int Rank>
@@ -18,13 +18,13 @@ bool same_bits(const strata::view<S, Rank>& x, const strata::view<S, Rank>& y) {
   return x.shape == y.shape && std::memcmp(x.data, y.data, static_cast<std::size_t>(x.size()) * sizeof(S)) == 0;
 }
 
-template <class Config, class Backend>
+template <class Model, class Backend>
 void check_recomputing(Backend& backend) {
   constexpr strata::index_type batch = 2, length = 53;
-  const auto ids = models::random_ids(batch, length, Config::vocabulary, 1);
+  const auto ids = models::random_ids(batch, length, models::facts<Model>::vocabulary, 1);
   const strata::view<const strata::token, 2> input{ids.data(), {batch, length}};
-  const auto weights = strata::loss_values<Config>::default_weights();
-  strata::transformer<Config, Backend> plain(backend, 5), recomputing(backend, 5);
+  const auto weights = strata::loss_values(Model::losses);
+  models::training_model<Model, Backend> plain(backend, 5), recomputing(backend, 5);
   recomputing.recompute_activations(true);
   for (const bool merge : {true, false}) {
     INFO("merge " << merge);
@@ -32,11 +32,11 @@ void check_recomputing(Backend& backend) {
     const auto expected = plain.accumulate_gradients(input, weights, options, 0.5);
     const auto report = recomputing.accumulate_gradients(input, weights, options, 0.5);
     CHECK(report.total == expected.total);
-    for (int l = 0; l < strata::facts<Config>::level_count; ++l) {
+    for (int l = 0; l < models::facts<Model>::level_count; ++l) {
       CHECK(same_bits(recomputing.token_embeddings(l), plain.token_embeddings(l)));
       CHECK(same_bits(recomputing.embeddings(l), plain.embeddings(l)));
     }
-    for (const auto& entry : strata::parameters<Config>::entries()) {
+    for (const auto& entry : models::parameters<Model>::entries()) {
       INFO("gradient of " << entry.name);
       CHECK(same_bits(recomputing.gradients().slice(entry.offset, entry.size),
                       plain.gradients().slice(entry.offset, entry.size)));
@@ -50,11 +50,11 @@ void check_recomputing(Backend& backend) {
   CHECK(same_bits(recomputing.gradients(), plain.gradients()));
 }
 
-template <class Config>
+template <class Model>
 void check_on_every_backend() {
   strata::reference<double> in_double;
-  check_recomputing<Config>(in_double);
-  models::on_every_backend([](auto& backend) { check_recomputing<Config>(backend); });
+  check_recomputing<Model>(in_double);
+  models::on_every_backend([](auto& backend) { check_recomputing<Model>(backend); });
 }
 
 }  // namespace

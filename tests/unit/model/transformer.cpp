@@ -1,5 +1,7 @@
 // The model's own promises: shapes, refused input, inference equal to training, embeddings, seeds.
 #include <algorithm>
+#include <cmath>
+#include <string>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
@@ -12,7 +14,7 @@ using backend_type = strata::reference<float>;
 
 TEST_CASE("passes of any shape, one after another") {
   backend_type backend;
-  strata::transformer<mixed, backend_type> model(backend);
+  models::training_model<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(3, 70, 67, 1);
   const auto first = model.forward({ids.data(), {1, 20}});
   CHECK(first.shape == std::array<strata::index_type, 3>{1, 20, 67});
@@ -28,8 +30,8 @@ TEST_CASE("passes of any shape, one after another") {
 TEST_CASE("an inference model computes what a training model computes") {
   models::on_every_backend([](auto& backend) {
     using B = std::remove_reference_t<decltype(backend)>;
-    strata::transformer<mixed, B> training(backend, 5);
-    strata::transformer<mixed, B, strata::purpose::inference> inference(backend, 5);
+    models::training_model<mixed, B> training(backend, 5);
+    models::inference_model<mixed, B> inference(backend, 5);
     const auto ids = models::random_ids(2, 45, 67, 1);
     const auto x = training.forward({ids.data(), {2, 45}}), y = inference.forward({ids.data(), {2, 45}});
     CHECK(std::equal(x.data, x.data + x.size(), y.data));
@@ -41,13 +43,13 @@ TEST_CASE("an inference model computes what a training model computes") {
     }
     const auto of_training = training.losses({ids.data(), {2, 45}}),
                of_inference = inference.losses({ids.data(), {2, 45}});
-    CHECK(of_training.total == of_inference.total);
+    CHECK(of_training.values["cross_entropy"] == of_inference.total);  // it has no heads of other losses
   });
 }
 
 TEST_CASE("without merging, levels do not meet") {
   backend_type backend;
-  strata::transformer<mixed, backend_type> model(backend);
+  models::training_model<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(1, 30, 67, 1);
   const auto merged = model.forward({ids.data(), {1, 30}});
   const std::vector<float> before(merged.data, merged.data + merged.size());
@@ -57,16 +59,17 @@ TEST_CASE("without merging, levels do not meet") {
 
 TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
   backend_type backend;
-  strata::transformer<mixed, backend_type> model(backend);
+  models::training_model<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(2, 30, 67, 1);
-  auto weights = strata::loss_values<mixed>::default_weights();
+  auto weights = strata::loss_values(mixed::losses);
   for (std::size_t j = 1; j < weights.count; ++j) weights[j] = 0;
   const auto report = model.accumulate_gradients({ids.data(), {2, 30}}, weights);
   CHECK(report.values["reconstruction"] == 0);
   CHECK(report.total == report.values["cross_entropy"]);
-  const auto& entries = strata::parameters<mixed>::entries();
+  const auto& entries = models::parameters<mixed>::entries();
+  const auto of_network = static_cast<std::size_t>(models::parameters<mixed>::network_entries());
   for (std::size_t n = 0; n < entries.size(); ++n) {
-    const bool of_another_loss = n >= models::entries_of_network<mixed>();
+    const bool of_another_loss = n >= of_network;
     const float* gradient = model.gradients().data + entries[n].offset;
     INFO(entries[n].name);
     CHECK(std::any_of(gradient, gradient + entries[n].size, [](float g) { return g != 0; }) == !of_another_loss);
@@ -76,9 +79,9 @@ TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
 
 TEST_CASE("gradients add up, scale and are cleared") {
   backend_type backend;
-  strata::transformer<mixed, backend_type> model(backend);
+  models::training_model<mixed, backend_type> model(backend);
   const auto ids = models::random_ids(2, 30, 67, 1);
-  const auto weights = strata::loss_values<mixed>::default_weights();
+  const auto weights = strata::loss_values(mixed::losses);
   model.accumulate_gradients({ids.data(), {2, 30}}, weights);
   const std::vector<float> once(model.gradients().data, model.gradients().data + model.gradients().size());
   model.accumulate_gradients({ids.data(), {2, 30}}, weights, {}, 0.5);
@@ -96,7 +99,7 @@ TEST_CASE("gradients add up, scale and are cleared") {
 
 TEST_CASE("wrong calls of a model name what is wrong") {
   backend_type backend;
-  strata::transformer<mixed, backend_type> model(backend);
+  models::training_model<mixed, backend_type> model(backend);
   CHECK_THAT(message_of([&] { model.embeddings(0); }), ContainsSubstring("before its first pass"));
   std::vector<strata::token> ids(40, 1);
   const auto run = [&](strata::index_type batch, strata::index_type length) {
@@ -112,11 +115,11 @@ TEST_CASE("wrong calls of a model name what is wrong") {
 
 TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
   backend_type backend;
-  const strata::transformer<mixed, backend_type> one(backend, 1), same(backend, 1), other(backend, 2);
+  const models::training_model<mixed, backend_type> one(backend, 1), same(backend, 1), other(backend, 2);
   const auto size = one.weights().size();
   CHECK(std::equal(one.weights().data, one.weights().data + size, same.weights().data));
   CHECK(!std::equal(one.weights().data, one.weights().data + size, other.weights().data));
-  for (const auto& entry : strata::parameters<mixed>::entries()) {
+  for (const auto& entry : models::parameters<mixed>::entries()) {
     if (entry.name.ends_with("codebook.embed"))
       for (strata::index_type n = 0; n < entry.size; n += entry.shape.back()) {
         double squares = 0;
@@ -136,7 +139,7 @@ TEST_CASE("weights are a function of the seed and start as PyTorch's do") {
 
 TEST_CASE("a pass that does not fit in memory is refused and the model goes on") {
   backend_type backend;
-  strata::transformer<mixed, backend_type, strata::purpose::inference> model(backend);
+  models::inference_model<mixed, backend_type> model(backend, 0);
   const auto ids = models::random_ids(1, 20, 67, 1);
   const auto logits = model.forward({ids.data(), {1, 20}});
   const std::vector<float> before(logits.data, logits.data + logits.size());
@@ -147,4 +150,75 @@ TEST_CASE("a pass that does not fit in memory is refused and the model goes on")
   CHECK_THAT(message_of([&] { model.reserve(1, 1 << 24); }), ContainsSubstring("level 2 has 8388608 positions"));
   const auto again = model.forward({ids.data(), {1, 20}});
   CHECK(std::equal(before.begin(), before.end(), again.data));
+}
+
+TEST_CASE("options of losses that make no sense are refused by name, and change nothing") {
+  backend_type backend;
+  models::training_model<mixed, backend_type> model(backend);
+  const auto refused = [&](auto change) {
+    auto losses = mixed::losses;
+    change(losses);
+    const std::string message = message_of([&] { model.set_losses(losses); });
+    CHECK(message_of([&] {
+            strata::transformer<mixed::description, backend_type, models::losses_of<mixed>>(backend, 0, losses);
+          }) == message);
+    return message;
+  };
+  const auto next_latent = [&](auto change) {
+    return refused([&](auto& losses) { change(losses.template get<strata::next_latent>()); });
+  };
+  CHECK_THAT(next_latent([](auto& loss) { loss.rollouts = 0; }),
+             ContainsSubstring("next_latent: rollouts must be positive, not 0"));
+  for (const double decay : {-1.0, std::nan(""), 1e39})
+    CHECK_THAT(next_latent([&](auto& loss) { loss.rollout_decay = decay; }),
+               ContainsSubstring("next_latent: rollout_decay must be finite and not negative, but is "));
+  for (const strata::token id : {-2, 67})
+    CHECK_THAT(refused([&](auto& losses) { losses.ignore_index = id; }),
+               ContainsSubstring("ignore_index " + std::to_string(id) + " is not a token of the vocabulary of 67"));
+  for (const double weight : {-0.5, std::nan("")})
+    CHECK_THAT(refused([&](auto& losses) { losses.weight("reconstruction") = weight; }),
+               ContainsSubstring("the weight of loss 'reconstruction' must not be negative, but is "));
+  CHECK(model.chosen_losses().get<strata::next_latent>().rollouts == 2);
+  CHECK(model.chosen_losses().ignore_index == strata::ignore_nothing);
+}
+
+TEST_CASE("rates of dropout that are no shares below 1 are refused by name") {
+  backend_type backend;
+  models::training_model<mixed, backend_type> model(backend);
+  for (const double rate : {-0.1, 1.0, std::nan("")}) {
+    const auto refused = [&](strata::dropout_rates rates) { return message_of([&] { model.set_dropout(rates); }); };
+    CHECK_THAT(refused({.embedding = rate}), ContainsSubstring("dropout.embedding must be in [0, 1), not "));
+    CHECK_THAT(refused({.attention = rate}), ContainsSubstring("dropout.attention must be in [0, 1), not "));
+    CHECK_THAT(refused({.feed_forward = rate}), ContainsSubstring("dropout.feed_forward must be in [0, 1), not "));
+  }
+}
+
+TEST_CASE("a loss counts as its weight says, and its options can change between passes") {
+  backend_type backend;
+  models::training_model<mixed, backend_type> model(backend);
+  const auto ids = models::random_ids(2, 30, 67, 1);
+  const strata::view<const strata::token, 2> input{ids.data(), {2, 30}};
+  const auto before = model.losses(input);
+  auto losses = mixed::losses;
+  losses.weight("reconstruction") = 2;
+  losses.get<strata::next_latent>().rollouts = 1;
+  model.set_losses(losses);
+  const auto after = model.losses(input);
+  CHECK(after.values["reconstruction"] == before.values["reconstruction"]);
+  CHECK(after.values["next_latent"] != before.values["next_latent"]);
+  double total = 0;
+  const strata::loss_values weights(losses);
+  for (std::size_t j = 0; j < weights.count; ++j) total += weights[j] * after.values[j];
+  CHECK(after.total == total);
+  CHECK(weights["reconstruction"] == 2);
+}
+
+TEST_CASE("a model for inference is of no use before it has weights") {
+  backend_type backend;
+  models::inference_model<mixed, backend_type> model(backend);
+  const strata::token id = 3;
+  CHECK_THAT(message_of([&] { model.forward({&id, {1, 1}}); }), ContainsSubstring("the model has no weights yet"));
+  CHECK_THAT(message_of([&] { strata::generator writer(model); }), ContainsSubstring("the model has no weights yet"));
+  model.initialise(0);
+  CHECK(model.forward({&id, {1, 1}}).shape == std::array<strata::index_type, 3>{1, 1, 67});
 }

@@ -3,35 +3,33 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <random>
 #include <set>
 
 #include <strata/cpu.hpp>
 #include <strata/reference.hpp>
+#include <strata/strata.hpp>
 
 #include "support/catch.hpp"
 #include "support/messages.hpp"
-#include "support/models.hpp"
 
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-struct narrow : strata::model_defaults {
-  static constexpr int max_length = 32, depth = 2;
-  static constexpr std::string_view losses[] = {"reconstruction", "level_autoregressive", "prophet_quantized"};
-  static constexpr strata::prophet_quantized_options prophet_quantized{.books = 2, .codes = 16, .code_dim = 8};
-  static constexpr double embedding_dropout = 0.02, attention_dropout = 0.05, feed_forward_dropout = 0.05;
-  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
-                                             {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}};
-};
-struct wider : narrow {
-  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
-                                             {.compression = 2, .dim = 40, .heads = 2, .head_dim = 16, .window = 8}};
-};
-struct another_window : narrow {
-  static constexpr strata::level levels[] = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 7},
-                                             {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}};
-};
+using quantized = strata::basic_prophet_quantized<2, 16, 8>;
+using losses_type = strata::losses<strata::reconstruction, strata::level_autoregressive, quantized>;
+constexpr strata::description narrow{
+    .max_length = 32,
+    .depth = 2,
+    .levels = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
+               {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}}};
+constexpr auto wider = strata::with(narrow, [](auto& d) { d.levels[1].dim = 40; });
+constexpr auto another_window = strata::with(narrow, [](auto& d) { d.levels[0].window = 7; });
+
+template <class Backend>
+using trainer_type = strata::trainer<narrow, Backend, losses_type>;
+using parameters = strata::parameters<narrow, losses_type>;
 
 std::vector<std::uint8_t> some_text() {
   std::vector<std::uint8_t> bytes;
@@ -46,6 +44,7 @@ strata::training_options options() {
   result.batch = 4;
   result.accumulation = 2;
   result.schedule = {.peak = 3e-3, .final_fraction = 0.1, .warmup = 5, .steps = 20};
+  result.dropout = {.embedding = 0.02, .attention = 0.05, .feed_forward = 0.05};
   return result;
 }
 
@@ -71,7 +70,7 @@ struct folder {
 
 TEST_CASE("training learns") {
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   const auto bytes = some_text();
   const double before = trainer.evaluate(bytes);
   const auto first = trainer.train_step(bytes);
@@ -85,9 +84,9 @@ TEST_CASE("training learns") {
 
 TEST_CASE("training changes everything but constants") {
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   const auto before = strata::weights_of(trainer.model()), after = weights_after(trainer, 2);
-  for (const auto& entry : strata::parameters<narrow>::entries()) {
+  for (const auto& entry : parameters::entries()) {
     INFO(entry.name);
     const auto first = before.begin() + entry.offset;
     CHECK(std::equal(first, first + entry.size, after.begin() + entry.offset) == entry.frozen);
@@ -96,8 +95,9 @@ TEST_CASE("training changes everything but constants") {
 
 TEST_CASE("training drops anew in every step and pass") {
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
-  strata::transformer<narrow, strata::cpu> model(backend);
+  trainer_type<strata::cpu> trainer(backend, options());
+  strata::transformer<narrow, strata::cpu, losses_type> model(backend);
+  model.set_dropout(options().dropout);
   const strata::random_source random(options().seed);
   const auto bytes = some_text();
   for (strata::index_type step = 0; step < 2; ++step) {
@@ -108,7 +108,7 @@ TEST_CASE("training drops anew in every step and pass") {
       for (strata::index_type b = 0; b < 4; ++b)
         strata::crop(bytes, random, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(4 * pass + b),
                      std::span(ids).subspan(static_cast<std::size_t>(33 * b), 33));
-      const auto weights = trainer.loss_weights();
+      const strata::loss_values weights(trainer.losses());
       const std::uint64_t seed = strata::dropout_seed(random, step, pass);
       expected += model.losses({ids.data(), {4, 33}}, weights, {.dropout_seed = seed}).total / 2;
       without += model.losses({ids.data(), {4, 33}}, weights).total / 2;
@@ -124,10 +124,10 @@ TEST_CASE("training drops anew in every step and pass") {
 
 TEST_CASE("an evaluation on a few windows spreads them over the text") {
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   const auto bytes = some_text();
   const strata::window_sequence windows(bytes, 32);
-  auto weights = strata::loss_values<narrow>::default_weights();
+  auto weights = strata::loss_values<losses_type>::default_weights();
   for (std::size_t j = 1; j < weights.count; ++j) weights[j] = 0;
   double expected = 0;
   for (const strata::index_type window : {strata::index_type{0}, windows.count() / 3, 2 * windows.count() / 3}) {
@@ -142,25 +142,25 @@ TEST_CASE("an evaluation on a few windows spreads them over the text") {
 TEST_CASE("the same seed gives the same bits, another seed does not") {
   for (const int threads : {1, 2}) {
     strata::cpu backend({.threads = threads});
-    strata::trainer<narrow, strata::cpu> one(backend, options()), same(backend, options());
+    trainer_type<strata::cpu> one(backend, options()), same(backend, options());
     const auto weights = weights_after(one, 20);
     CHECK(same_bits(weights, weights_after(same, 20)));
     auto others = options();
     others.seed = 2;
-    strata::trainer<narrow, strata::cpu> other(backend, others);
+    trainer_type<strata::cpu> other(backend, others);
     CHECK(!same_bits(weights, weights_after(other, 20)));
   }
 }
 
 TEST_CASE("thread counts agree to rounding, and the reference backend with them") {
   strata::reference<float> plain;
-  strata::trainer<narrow, strata::reference<float>> expected(plain, options());
+  trainer_type<strata::reference<float>> expected(plain, options());
   const auto bytes = some_text();
   weights_after(expected, 10);
   const double loss = expected.evaluate(bytes);
   for (const int threads : {1, 2, 3}) {
     strata::cpu backend({.threads = threads});
-    strata::trainer<narrow, strata::cpu> trainer(backend, options());
+    trainer_type<strata::cpu> trainer(backend, options());
     weights_after(trainer, 10);
     CHECK(trainer.evaluate(bytes) == Approx(loss).epsilon(1e-4));
   }
@@ -172,14 +172,14 @@ TEST_CASE("a run without the merge neither uses nor trains its weights, and goes
   strata::cpu backend;
   auto chosen = options();
   chosen.weight_decay = 0;
-  strata::trainer<narrow, strata::cpu> merged(backend, chosen), started(backend, chosen);
+  trainer_type<strata::cpu> merged(backend, chosen), started(backend, chosen);
   chosen.merge = false;
-  strata::trainer<narrow, strata::cpu> unmerged(backend, chosen), resumed(backend);
+  trainer_type<strata::cpu> unmerged(backend, chosen), resumed(backend);
   const auto bytes = some_text();
   CHECK(unmerged.evaluate(bytes) != merged.evaluate(bytes));
 
   const auto start = strata::weights_of(started.model()), trained = weights_after(unmerged, 3);
-  for (const strata::parameter_entry& entry : strata::parameters<narrow>::entries()) {
+  for (const strata::parameter_entry& entry : parameters::entries()) {
     if (entry.frozen) continue;
     INFO(entry.name);
     const bool same = std::equal(trained.begin() + entry.offset, trained.begin() + entry.offset + entry.size,
@@ -198,17 +198,22 @@ TEST_CASE("a checkpoint continues as if the run had never stopped") {
   for (const bool decoupled : {true, false}) {
     auto chosen = options();
     chosen.decoupled = decoupled;
-    auto weights = strata::loss_values<narrow>::default_weights();
-    weights["reconstruction"] = 0.3;
+    losses_type losses;
+    losses.ignore_index = 'e';
+    losses.weight("reconstruction") = 0.3;
+    losses.get<quantized>().source = strata::quantized_source::final_embeddings;
     strata::cpu backend;
-    strata::trainer<narrow, strata::cpu> whole(backend, chosen, weights), first_half(backend, chosen, weights);
+    trainer_type<strata::cpu> whole(backend, chosen, losses), first_half(backend, chosen, losses);
     weights_after(first_half, 9);
     first_half.save(path, {{"anything", 5}});
-    strata::trainer<narrow, strata::cpu> second_half(backend);  // all options come from the file
-    second_half.model().recompute_activations(decoupled);       // no option of the run: it changes no bit
-    CHECK(second_half.resume(path).at("anything") == 5);
+    trainer_type<strata::cpu> second_half(backend);        // all options come from the file
+    second_half.model().recompute_activations(decoupled);  // no option of the run: it changes no bit
+    CHECK(second_half.resume(path).note.at("anything") == 5);
     CHECK(second_half.step() == 9);
-    CHECK(second_half.loss_weights()["reconstruction"] == 0.3);
+    CHECK(second_half.options().dropout == options().dropout);
+    CHECK(second_half.losses().weight("reconstruction") == 0.3);
+    CHECK(second_half.losses().ignore_index == 'e');
+    CHECK(second_half.losses().get<quantized>().source == strata::quantized_source::final_embeddings);
     CHECK(same_bits(weights_after(whole, 20), weights_after(second_half, 20)));
   }
 }
@@ -216,15 +221,26 @@ TEST_CASE("a checkpoint continues as if the run had never stopped") {
 TEST_CASE("weights survive a file, also that of a checkpoint") {
   const folder temporary;
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   const auto trained = weights_after(trainer, 2);
   const auto weights = temporary.path / "weights.safetensors", checkpoint = temporary.path / "checkpoint.safetensors";
   strata::save_weights(trainer.model(), weights);
   trainer.save(checkpoint);
   for (const auto& path : {weights, checkpoint}) {
-    strata::transformer<narrow, strata::cpu, strata::purpose::inference> model(backend);
+    strata::transformer<narrow, strata::cpu, losses_type> model(backend);
     strata::load_weights(model, path);
     CHECK(same_bits(trained, strata::weights_of(model)));
+    strata::transformer<narrow, strata::cpu, strata::inference> writes(backend);
+    strata::load_weights(writes, path);
+    const auto of_network = strata::weights_of(writes);
+    for (const auto& entry : decltype(writes)::parameters_type::entries()) {
+      INFO(entry.name);
+      const auto same = std::find_if(parameters::entries().begin(), parameters::entries().end(),
+                                     [&](const auto& other) { return other.name == entry.name; });
+      REQUIRE(same != parameters::entries().end());
+      CHECK(std::equal(of_network.begin() + entry.offset, of_network.begin() + entry.offset + entry.size,
+                       trained.begin() + same->offset));
+    }
   }
   // The constants that the reference package keeps in its state dict.
   const strata::safetensors_file file = strata::safetensors_file::read(weights);
@@ -232,35 +248,53 @@ TEST_CASE("weights survive a file, also that of a checkpoint") {
   CHECK(file.values<double>("layers.1.1.attn.attn_fn.rel_pos.inv_freq")[1] == Approx(std::pow(10000.0, -2.0 / 16)));
 }
 
-TEST_CASE("a file that does not fit is named with both shapes and changes nothing") {
+TEST_CASE("a file that does not fit is named with what differs and changes nothing") {
   const folder temporary;
-  const auto path = temporary.path / "checkpoint.safetensors";
+  const auto path = temporary.path / "checkpoint.safetensors", weights = temporary.path / "weights.safetensors";
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   trainer.save(path);
 
-  strata::trainer<wider, strata::cpu> other(backend, options());
+  strata::trainer<wider, strata::cpu, losses_type> other(backend, options());
   const auto before = strata::weights_of(other.model());
   const std::string message = message_of([&] { other.resume(path); });
   CHECK_THAT(message, ContainsSubstring("checkpoint.safetensors"));
-  CHECK_THAT(message, ContainsSubstring("'token_emb.weight' has shape [256, 32] in the file"));
-  CHECK_THAT(message, ContainsSubstring("[256, 40]"));
-  CHECK_THAT(message_of([&] { strata::load_weights(other.model(), path); }), ContainsSubstring("[256, 40]"));
-  CHECK(same_bits(before, strata::weights_of(other.model())));
+  CHECK_THAT(message, ContainsSubstring("level 1: dim is 32 in the file, but 40 in the model"));
+  CHECK_THAT(message_of([&] { strata::load_weights(other.model(), path); }),
+             ContainsSubstring("level 1: dim is 32 in the file, but 40 in the model"));
 
-  strata::trainer<another_window, strata::cpu> same_shapes(backend, options());
-  CHECK_THAT(message_of([&] { same_shapes.resume(path); }), ContainsSubstring("window 8"));
+  // Where no description stands in the file, the shapes tell, as they do for the heads of losses.
+  const auto values = strata::weights_of(trainer.model());
+  strata::safetensors_writer writer;
+  strata::add_parameters<parameters>(writer, "", values);
+  writer.write(weights);
+  const std::string of_shapes = message_of([&] { strata::load_weights(other.model(), weights); });
+  CHECK_THAT(of_shapes, ContainsSubstring("weights.safetensors"));
+  CHECK_THAT(of_shapes, ContainsSubstring("'token_emb.weight' has shape [256, 32] in the file"));
+  CHECK_THAT(of_shapes, ContainsSubstring("[256, 40]"));
+  CHECK(same_bits(before, strata::weights_of(other.model())));
+  strata::trainer<narrow, strata::cpu, strata::losses<strata::basic_prophet_quantized<2, 8, 8>>> fewer_codes(backend);
+  const auto of_codes = strata::weights_of(fewer_codes.model());
+  CHECK_THAT(message_of([&] { fewer_codes.resume(path); }),
+             ContainsSubstring("'compressors.1.to_prophet.weight' has shape [32, 32] in the file, but the model has "
+                               "[16, 32]"));
+  CHECK(same_bits(of_codes, strata::weights_of(fewer_codes.model())));
+  CHECK(fewer_codes.step() == 0);
+
+  strata::trainer<another_window, strata::cpu, losses_type> same_shapes(backend, options());
+  CHECK_THAT(message_of([&] { same_shapes.resume(path); }),
+             ContainsSubstring("level 0: window is 8 in the file, but 7 in the model"));
 
   strata::save_weights(trainer.model(), path);  // no moments, no options
-  CHECK_THAT(message_of([&] { trainer.resume(path); }), ContainsSubstring("strata.training_options"));
+  CHECK_THAT(message_of([&] { trainer.resume(path); }), ContainsSubstring("no state of a training run"));
   CHECK_THAT(message_of([&] { trainer.resume(temporary.path / "missing"); }), ContainsSubstring("missing"));
 }
 
 TEST_CASE("a loss that is not finite stops with its step and changes no weight") {
   strata::cpu backend;
-  strata::trainer<narrow, strata::cpu> trainer(backend, options());
+  trainer_type<strata::cpu> trainer(backend, options());
   weights_after(trainer, 3);
-  trainer.model().weights()(strata::parameters<narrow>::layout.head.to_logits.offset + 17) =
+  trainer.model().weights()(parameters::layout.network.head.to_logits.offset + 17) =
       std::numeric_limits<float>::quiet_NaN();
   const auto before = strata::weights_of(trainer.model());
   const auto bytes = some_text();
@@ -288,11 +322,17 @@ TEST_CASE("nonsense options are refused by name") {
   const auto refused = [&](auto change) {
     auto chosen = options();
     change(chosen);
-    return message_of([&] { strata::trainer<narrow, strata::cpu>(backend, chosen); });
+    return message_of([&] { trainer_type<strata::cpu>(backend, chosen); });
   };
   CHECK_THAT(refused([](auto& o) { o.batch = 0; }), ContainsSubstring("batch must be positive, not 0"));
   CHECK_THAT(refused([](auto& o) { o.length = -3; }), ContainsSubstring("length must be positive, not -3"));
   CHECK_THAT(refused([](auto& o) { o.schedule.peak = std::nan(""); }), ContainsSubstring("learning_rate"));
   CHECK_THAT(refused([](auto& o) { o.beta2 = 1; }), ContainsSubstring("beta2"));
   CHECK_THAT(refused([](auto& o) { o.max_norm = -1; }), ContainsSubstring("max_norm must not be negative"));
+  CHECK_THAT(refused([](auto& o) { o.dropout.embedding = 1; }),
+             ContainsSubstring("dropout.embedding must be in [0, 1), not 1"));
+  CHECK_THAT(refused([](auto& o) { o.dropout.attention = -0.1; }),
+             ContainsSubstring("dropout.attention must be in [0, 1), not -0.1"));
+  CHECK_THAT(refused([](auto& o) { o.dropout.feed_forward = std::nan(""); }),
+             ContainsSubstring("dropout.feed_forward must be in [0, 1), not nan"));
 }

@@ -1,0 +1,56 @@
+// What describes a model in the tests: a struct with a description, the losses it learns from with their options, and how much
+// is dropped. The tests are named after these structs.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include <strata/strata.hpp>
+
+namespace models {
+
+/// What a struct leaves out.
+struct defaults {
+  static constexpr strata::default_losses losses{};
+  static constexpr strata::dropout_rates dropout{};
+};
+
+/// `losses` that do not count the token `id`.
+template <class Losses>
+constexpr Losses ignoring(strata::token id, Losses losses) {
+  losses.ignore_index = id;
+  return losses;
+}
+
+template <class Model>
+using losses_of = std::remove_cvref_t<decltype(Model::losses)>;
+template <class Model>
+using facts = strata::facts<Model::description>;
+template <class Model>
+using parameters = strata::parameters<Model::description, losses_of<Model>>;
+template <class Model>
+using cost = strata::cost<Model::description, losses_of<Model>>;
+
+template <class Model, class Backend>
+using inference_model = strata::transformer<Model::description, Backend, strata::inference>;
+template <class Model, class Backend>
+using generator = strata::generator<Model::description, Backend>;
+
+/// Learns from the losses of `Model`, and drops what it says where a pass has a seed.
+template <class Model, class Backend>
+struct training_model : strata::transformer<Model::description, Backend, losses_of<Model>> {
+  explicit training_model(Backend& backend, std::uint64_t seed = 0)
+      : training_model::transformer(backend, seed, Model::losses) {
+    this->set_dropout(Model::dropout);
+  }
+};
+
+/// Trains a `training_model`.
+template <class Model, class Backend>
+strata::trainer<Model::description, Backend, losses_of<Model>> make_trainer(Backend& backend,
+                                                                            strata::training_options options) {
+  options.dropout = Model::dropout;
+  return strata::trainer<Model::description, Backend, losses_of<Model>>(backend, options, Model::losses);
+}
+
+}  // namespace models
