@@ -29,21 +29,33 @@ struct float8_e4m3 {
 
 constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 
-/// Exact for every pattern, the NaN payloads included. Without branches, so that loops over it become vector code.
+namespace detail {
+
+/// `condition ? yes : no` where both are computed, so that compilers make vector code of a loop over it. Signed, since vector
+/// units compare signed integers best.
+constexpr std::int32_t select(bool condition, std::int32_t yes, std::int32_t no) {
+  const std::int32_t mask = -static_cast<std::int32_t>(condition);
+  return (yes & mask) | (no & ~mask);
+}
+
+}  // namespace detail
+
+/// Exact for every pattern, the NaN payloads included.
 constexpr float to_float(float16 x) {
-  const std::uint32_t magnitude = (x.bits & 0x7fffu) << 13, sign = (x.bits & 0x8000u) << 16;
+  const std::int32_t magnitude = (x.bits & 0x7fff) << 13;
   // Exponents start at -14 instead of -126; infinity and NaN keep the largest.
-  const std::uint32_t normal = magnitude + ((magnitude < 31u << 23 ? 112u : 224u) << 23);
+  const std::int32_t normal = magnitude + detail::select(magnitude < 31 << 23, 112 << 23, 224 << 23);
   // A subnormal number has no leading one: give it one, and take it away again.
-  const float subnormal = std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14f;
-  const std::uint32_t own = magnitude < 1u << 23 ? std::bit_cast<std::uint32_t>(subnormal) : normal;
-  return std::bit_cast<float>(own | sign);
+  const float subnormal = std::bit_cast<float>(magnitude + (113 << 23)) - 0x1p-14f;
+  const std::int32_t own = detail::select(magnitude < 1 << 23, std::bit_cast<std::int32_t>(subnormal), normal);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(own) | (x.bits & 0x8000u) << 16);
 }
 constexpr float to_float(float8_e5m2 x) { return to_float(float16{static_cast<std::uint16_t>(x.bits << 8)}); }
 constexpr float to_float(float8_e4m3 x) {
-  if ((x.bits & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u | (x.bits & 0x80u) << 24);
   // As a float16 the exponent is 8 too small.
-  return 256 * to_float(float16{static_cast<std::uint16_t>((x.bits & 0x80) << 8 | (x.bits & 0x7f) << 7)});
+  const float number = 256 * to_float(float16{static_cast<std::uint16_t>((x.bits & 0x80) << 8 | (x.bits & 0x7f) << 7)});
+  const std::int32_t not_a_number = detail::select((x.bits & 0x7f) == 0x7f, 0x7fc00000, 0);
+  return std::bit_cast<float>(std::bit_cast<std::int32_t>(number) | not_a_number);
 }
 
 /// Rounds to nearest, ties to even; what is not a number stays so.
@@ -53,18 +65,20 @@ constexpr bfloat16 to_bfloat16(float x) {
   return {static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-/// Rounds to nearest, ties to even; what is not a number stays so. Without branches, as above.
+/// Rounds to nearest, ties to even; what is not a number stays so.
 constexpr float16 to_float16(float x) {
+  constexpr std::int32_t smallest_normal = 113 << 23, beyond = 143 << 23, infinity = 255 << 23;  // 2^-14 and 2^16
   const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-  const std::uint32_t rounded = ((magnitude + 0xfffu + (magnitude >> 13 & 1u)) >> 13) - (112u << 10);
-  const std::uint32_t normal = rounded < 0x7c00u ? rounded : 0x7c00u;
-  // One half and a multiple of the smallest number: the sum rounds as it should, and its last bits are that multiple.
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - (126u << 23);
-  const std::uint32_t not_a_number = 0x7e00u | (magnitude >> 13 & 0x1ffu);
-  std::uint32_t own = magnitude < 113u << 23 ? subnormal : normal;
-  own = magnitude > 0x7f800000u ? not_a_number : own;
-  return {static_cast<std::uint16_t>(own | sign)};
+  const auto all = static_cast<std::int32_t>(bits & 0x7fffffffu);
+  const std::int32_t magnitude = detail::select(all < beyond, all, beyond), own = magnitude & infinity;
+  const std::int32_t exponent = detail::select(own > smallest_normal, own, smallest_normal);
+  // The last bit of this power of two is as large as the last bit of the result: the sum rounds as it should.
+  const std::int32_t power = exponent + (13 << 23);
+  const float sum = std::bit_cast<float>(magnitude) + std::bit_cast<float>(power);
+  const std::int32_t number = ((exponent - smallest_normal) >> 13) + (std::bit_cast<std::int32_t>(sum) - power);
+  const std::int32_t not_a_number = 0x7e00 | (all >> 13 & 0x1ff);
+  const auto result = static_cast<std::uint32_t>(detail::select(all > infinity, not_a_number, number));
+  return {static_cast<std::uint16_t>(result | (bits >> 16 & 0x8000u))};
 }
 
 /// A float that rounds to the same small number as `x` does: rounded towards zero, its last bit set where something was lost.

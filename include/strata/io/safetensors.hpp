@@ -185,14 +185,17 @@ constexpr bool fits(Number number) {
 /// Converts `count` elements. Returns the position of the first that `T` does not hold, or `count`.
 template <class T, class Stored>
 index_type convert(const Stored* from, index_type count, T* to) {
-  bool all = true;  // looked at behind the loop, so that the loop becomes vector code
+  std::uint32_t misfits = 0;  // looked at behind the loop, so that compilers make vector code of it
   for (index_type n = 0; n < count; ++n) {
     const auto number = number_of(from[n]);
     const bool own = fits<T>(number);
-    all &= own;
-    to[n] = own ? static_cast<T>(number) : T{};
+    misfits |= static_cast<std::uint32_t>(!own);
+    if constexpr (std::floating_point<decltype(number)> && !std::floating_point<T>)
+      to[n] = own ? static_cast<T>(number) : T{};  // other casts are defined for every number
+    else
+      to[n] = static_cast<T>(number);
   }
-  index_type position = all ? count : 0;
+  index_type position = misfits == 0 ? count : 0;
   while (position < count && fits<T>(number_of(from[position]))) ++position;
   return position;
 }
@@ -203,7 +206,6 @@ constexpr bool is_floating(dtype type) { return type <= dtype::F8_E5M2; }
 /// `count`.
 template <class Stored, class Number>
 index_type round(const Number* from, index_type count, Stored* to) {
-  bool finite = true;
   for (index_type n = 0; n < count; ++n) {
     if constexpr (std::same_as<Stored, float16>)
       to[n] = to_float16(from[n]);
@@ -211,9 +213,12 @@ index_type round(const Number* from, index_type count, Stored* to) {
       to[n] = to_bfloat16(from[n]);
     else
       to[n] = static_cast<Stored>(from[n]);
-    finite &= std::abs(number_of(to[n])) <= std::numeric_limits<float>::max();
   }
-  index_type position = finite ? count : 0;
+  if constexpr (sizeof(Stored) >= sizeof(Number)) return count;
+  std::uint32_t infinite = 0;
+  for (index_type n = 0; n < count; ++n)
+    infinite |= (std::bit_cast<std::uint32_t>(static_cast<float>(number_of(to[n]))) & 0x7fffffffu) >= 0x7f800000u;
+  index_type position = infinite == 0 ? count : 0;
   while (position < count && (!std::isfinite(from[position]) || std::isfinite(number_of(to[position])))) ++position;
   return position;
 }

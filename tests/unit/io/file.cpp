@@ -9,6 +9,7 @@
 #include <strata/io/file.hpp>
 
 #include "support/catch.hpp"
+#include "support/memory_limit.hpp"
 #include "support/messages.hpp"
 #include "unit/io/scratch_directory.hpp"
 
@@ -217,6 +218,18 @@ TEST_CASE("reading names the path and the reason") {
     REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
     CHECK(missing_in(reading(directory / "pipe"), {"pipe\"", "it is a pipe that nobody has written to"}) == "");
   }
+#if STRATA_TESTS_WITHOUT_MEMORY
+  SECTION("too large") {
+    write_plainly(directory / "large", "");
+    std::filesystem::resize_file(directory / "large", std::uintmax_t{1} << 36);
+    std::string message;
+    {
+      const no_more_memory limit;
+      message = reading(directory / "large");
+    }
+    CHECK(missing_in(message, {"cannot read", "large\"", "its 68719476736 bytes do not fit in memory"}) == "");
+  }
+#endif
   SECTION("a device") { CHECK(missing_in(reading("/dev/null"), {"/dev/null", "it is a device"}) == ""); }
   SECTION("unreadable") {
     std::filesystem::permissions(directory.path(), std::filesystem::perms(0755));
