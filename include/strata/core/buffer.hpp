@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <string>
 #include <utility>
 
+#include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
 #if defined(__linux__)
@@ -18,6 +20,13 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// Says how much memory was asked for in vain.
+inline std::string out_of_memory(std::uint64_t count, std::size_t element) {
+  if (count > PTRDIFF_MAX / element)
+    return to_text(count, " elements of ", element, " bytes were asked for, more than a memory can hold");
+  return to_text(count * element, " bytes of memory were asked for, more than there is");
+}
+
 /// Owns `count` elements, zeroed. Large buffers start on a 2 MB border and ask for huge pages: first touch of
 /// a 4 KB page costs more than all arithmetic done on it.
 template <class T>
@@ -25,13 +34,14 @@ class buffer {
  public:
   buffer() = default;
   explicit buffer(index_type count) : size_(count) {
-    if (count < 0) throw std::bad_alloc();
+    require(count >= 0, "a buffer of ", count, " elements");
     if (count == 0) return;
+    if (static_cast<std::size_t>(count) > (PTRDIFF_MAX - huge_page) / sizeof(T)) refuse();
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     data_ = static_cast<T*>(std::aligned_alloc(alignment, rounded));
-    if (data_ == nullptr) throw std::bad_alloc();
+    if (data_ == nullptr) refuse();
 #if defined(__linux__)
     if (alignment == huge_page) madvise(data_, rounded, MADV_HUGEPAGE);
 #endif
@@ -52,6 +62,8 @@ class buffer {
   strata::view<const T, 1> view() const { return {data_, {size_}}; }
 
  private:
+  [[noreturn]] void refuse() const { fail(out_of_memory(static_cast<std::uint64_t>(size_), sizeof(T))); }
+
   static constexpr std::size_t huge_page = std::size_t{1} << 21;
   T* data_ = nullptr;
   index_type size_ = 0;

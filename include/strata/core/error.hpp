@@ -3,6 +3,7 @@
 // Source: own.
 #pragma once
 
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -21,10 +22,11 @@ class error : public std::runtime_error {
 
 namespace strata::inline STRATA_ABI {
 
-/// Joins anything printable into one string.
+/// Joins anything printable into one string. Numbers look the same whatever the program's locale is: files hold such texts.
 template <class... Parts>
 std::string to_text(const Parts&... parts) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   (text << ... << parts);
   return text.str();
 }

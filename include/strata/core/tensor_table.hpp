@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -32,8 +34,12 @@ class memory_plan {
   template <int Rank>
   constexpr tensor<Rank> add(std::array<index_type, Rank> shape) {
     const tensor<Rank> place{size_, shape};
-    index_type count = 1;
-    for (index_type extent : shape) count *= extent;
+    index_type count = 1, most = std::numeric_limits<index_type>::max() - 15;
+    for (index_type extent : shape) {
+      if (extent < 0 || (extent > 0 && count > most / extent)) fail("a tensor of ", count, " x ", extent, " elements");
+      count *= extent;
+    }
+    if (count > most - size_) fail("a plan of ", size_, " + ", count, " elements");
     size_ += (count + 15) / 16 * 16;
     return place;
   }

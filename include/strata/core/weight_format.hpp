@@ -1,33 +1,20 @@
 // How weights that are only read may lie in memory: as they are, as the upper halves of floats, or as whole numbers with
 // one scale a row.
 // Shapes: a matrix [N,K]; in int8 its scales [N].
-// Source: own; bfloat16 as in "A Study of BFLOAT16 for Deep Learning Training", arXiv 1905.12322.
+// Source: own.
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
+#include <strata/core/small_floats.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
 
 /// `float32` is the format of the weights that a model has.
 enum class weight_format { float32, bfloat16, int8 };
-
-/// The upper half of a float.
-struct bfloat16 {
-  std::uint16_t bits = 0;
-};
-
-/// Rounds to nearest, ties to even; what is not a number stays so.
-constexpr bfloat16 to_bfloat16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  if (x != x) return {static_cast<std::uint16_t>(bits >> 16 | 0x40)};
-  return {static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
-}
-constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 
 /// A packed matrix [N,K] inside a memory of scalars: in int8 its scales come first.
 template <class S>

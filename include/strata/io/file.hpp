@@ -1,16 +1,19 @@
-// Reads a whole file, and replaces a file so that at any moment either the old or the new content is on the disk.
+// Reads files, whole or in parts, and replaces a file so that at any moment either the old or the new content is on the disk.
 // Shapes: bytes.
-// Source: open(2), fsync(2), rename(2); "a file's directory must be flushed too" is from fsync(2).
+// Source: open(2), fsync(2), rename(2); "a file's directory must be flushed too" is from fsync(2); mmap(2).
 #pragma once
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <new>
+#include <poll.h>
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -200,33 +203,152 @@ inline void remove_leftovers(const std::filesystem::path& path) {
   const std::string start = path.filename().string() + std::string(detail::temporary_suffix);
   std::error_code ignored;
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
-  for (const auto& entry : std::filesystem::directory_iterator(parent, ignored))
-    if (entry.path().filename().string().starts_with(start)) std::filesystem::remove(entry.path(), ignored);
+  std::filesystem::directory_iterator entry(parent, ignored);
+  for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored))
+    if (std::error_code kept; entry->path().filename().string().starts_with(start))
+      std::filesystem::remove(entry->path(), kept);
 }
 
-/// The bytes of a regular file. What is appended to it meanwhile is not read.
-inline buffer<std::byte> read_file(const std::filesystem::path& path) {
-  // Without O_NONBLOCK, opening a pipe would wait for a writer that may never come.
-  const detail::file_descriptor file(
-      detail::uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
-  if (file.number() < 0) detail::fail_on_file("read", path, errno);
-  struct stat status {};
-  if (::fstat(file.number(), &status) != 0) detail::fail_on_file("read", path, errno);
-  if (const char* kind = detail::special_kind(status.st_mode)) fail("cannot read ", path, ": ", kind);
+namespace detail {
 
-  buffer<std::byte> bytes;
+/// Memory for the content of a file.
+inline buffer<std::byte> memory_for(std::uint64_t bytes, const std::filesystem::path& path) {
   try {
-    bytes = buffer<std::byte>(static_cast<index_type>(status.st_size));
-  } catch (const std::bad_alloc&) {
-    fail("cannot read ", path, ": its ", status.st_size, " bytes do not fit in memory");
+    return buffer<std::byte>(static_cast<index_type>(bytes));
+  } catch (const error&) {
+    fail("cannot read ", path, ": its ", bytes, " bytes do not fit in memory");
   }
-  for (index_type position = 0; position < bytes.size();) {
-    const auto wanted = static_cast<std::size_t>(bytes.size() - position);
-    const ssize_t count = detail::uninterrupted([&] { return ::read(file.number(), bytes.data() + position, wanted); });
-    if (count < 0) detail::fail_on_file("read", path, errno);
-    if (count == 0) fail("cannot read ", path, ": it ends after ", position, " of ", bytes.size(), " bytes");
-    position += static_cast<index_type>(count);
+}
+
+/// All that comes out of a pipe. One that nobody writes to is an error, since who would may never come.
+inline buffer<std::byte> read_pipe(const file_descriptor& pipe, const std::filesystem::path& path) {
+  buffer<std::byte> bytes = memory_for(1 << 16, path);
+  const auto resize = [&](index_type size, index_type used) {
+    buffer<std::byte> other = memory_for(static_cast<std::uint64_t>(size), path);
+    if (used > 0) std::memcpy(other.data(), bytes.data(), static_cast<std::size_t>(used));
+    bytes = std::move(other);
+  };
+  for (index_type position = 0;;) {
+    if (position == bytes.size()) resize(2 * position, position);
+    const auto room = static_cast<std::size_t>(bytes.size() - position);
+    const ssize_t count = uninterrupted([&] { return ::read(pipe.number(), bytes.data() + position, room); });
+    if (count < 0 && errno == EAGAIN) {
+      pollfd ready{pipe.number(), POLLIN, 0};
+      uninterrupted([&] { return ::poll(&ready, 1, -1); });
+    } else if (count < 0) {
+      fail_on_file("read", path, errno);
+    } else if (count == 0) {
+      if (position == 0) fail("cannot read ", path, ": it is a pipe that nobody has written to");
+      resize(position, position);
+      return bytes;
+    }
+    if (count > 0) position += static_cast<index_type>(count);
   }
+}
+
+/// A file's bytes in the memory of the process, without a copy of them: the system reads a page when it is touched.
+class file_mapping {
+ public:
+  file_mapping() = default;
+  file_mapping(const file_descriptor& file, std::uint64_t size) : size_(size) {
+    void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
+    if (memory != MAP_FAILED) data_ = static_cast<const std::byte*>(memory);
+  }
+  file_mapping(file_mapping&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  file_mapping& operator=(file_mapping&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~file_mapping() {
+    if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  }
+  /// Null where the file could not be mapped.
+  const std::byte* data() const { return data_; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace detail
+
+/// A file of which each part is read when it is asked for, so that it need not fit in memory. A pipe cannot be read so: all
+/// that comes out of it is kept.
+class file_reader {
+ public:
+  explicit file_reader(const std::filesystem::path& path) : name_(to_text(path)) {
+    // Without O_NONBLOCK, opening a pipe would wait for a writer that may never come.
+    file_ = detail::file_descriptor(
+        detail::uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
+    struct stat status {};
+    if (file_.number() < 0 || ::fstat(file_.number(), &status) != 0) detail::fail_on_file("read", path, errno);
+    if (S_ISFIFO(status.st_mode)) {
+      *this = file_reader(detail::read_pipe(file_, path), name_);
+      return;
+    }
+    if (const char* kind = detail::special_kind(status.st_mode)) fail("cannot read ", path, ": ", kind);
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    if (size_ > 0) mapping_ = detail::file_mapping(file_, size_);
+  }
+  /// Bytes that are in memory already; `name` is what messages call them.
+  file_reader(buffer<std::byte> bytes, std::string name)
+      : name_(std::move(name)), size_(static_cast<std::uint64_t>(bytes.size())), bytes_(std::move(bytes)) {}
+
+  const std::string& name() const { return name_; }
+  /// The size when the file was opened: what is appended later does not count.
+  std::uint64_t size() const { return size_; }
+
+  /// Copies the bytes from `offset` on, straight from the system's memory into the target: not through the mapping, because to
+  /// touch a mapping of a file that has become shorter ends the program, but this is an error.
+  void read(std::uint64_t offset, std::span<std::byte> target) const {
+    STRATA_ASSERT(offset <= size_ && target.size() <= size_ - offset);
+    if (file_.number() < 0) {
+      if (!target.empty()) std::memcpy(target.data(), bytes_.data() + offset, target.size());
+      return;
+    }
+    while (!target.empty()) {
+      const ssize_t count = detail::uninterrupted(
+          [&] { return ::pread(file_.number(), target.data(), target.size(), static_cast<off_t>(offset)); });
+      if (count < 0) fail("cannot read ", name_, ": ", std::generic_category().message(errno));
+      if (count == 0) fail_short();
+      offset += static_cast<std::uint64_t>(count);
+      target = target.subspan(static_cast<std::size_t>(count));
+    }
+  }
+
+  /// All bytes without a copy, as long as the reader lives. The file must keep its size as long as they are used: touching
+  /// what is no longer there ends the program with SIGBUS. A file that is replaced by another under its name is no problem.
+  std::span<const std::byte> in_place() const {
+    if (file_.number() < 0) return {bytes_.data(), static_cast<std::size_t>(size_)};
+    if (size_ == 0) return {};
+    if (size_now() < size_) fail_short();
+    require(mapping_.data() != nullptr, "cannot map ", name_, " into memory; it can only be read");
+    return {mapping_.data(), static_cast<std::size_t>(size_)};
+  }
+
+ private:
+  std::uint64_t size_now() const {
+    struct stat status {};
+    return ::fstat(file_.number(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+  }
+  [[noreturn]] void fail_short() const {
+    fail("cannot read ", name_, ": it ends after ", size_now(), " of ", size_, " bytes");
+  }
+
+  std::string name_;
+  std::uint64_t size_ = 0;
+  detail::file_descriptor file_;
+  detail::file_mapping mapping_;
+  buffer<std::byte> bytes_;
+};
+
+/// All bytes of a file or of a pipe. What is appended to a file meanwhile is not read.
+inline buffer<std::byte> read_file(const std::filesystem::path& path) {
+  const file_reader file(path);
+  buffer<std::byte> bytes = detail::memory_for(file.size(), path);
+  file.read(0, {bytes.data(), static_cast<std::size_t>(bytes.size())});
   return bytes;
 }
 

@@ -1,4 +1,5 @@
-// Reads and writes named tensors in the safetensors format: 8 bytes of header length, a JSON header, the data.
+// Reads and writes named tensors in the safetensors format: 8 bytes of header length, a JSON header, the data. Reads several
+// files, the shards of one, by their index: model.safetensors.index.json.
 // Shapes: any rank, row-major; a tensor's elements are converted to the type the caller asks for.
 // Source: https://huggingface.co/docs/safetensors ("Format"); a file that breaks its rules is refused.
 #pragma once
@@ -27,6 +28,7 @@
 
 #include <strata/core/buffer.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/small_floats.hpp>
 #include <strata/core/view.hpp>
 #include <strata/io/file.hpp>
 #include <strata/io/json.hpp>
@@ -36,8 +38,8 @@ namespace strata::inline STRATA_ABI {
 static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian, and so must be the host");
 
-/// How a file stores an element. The names are those of the format.
-enum class dtype { F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL };
+/// How a file stores an element. The names are those of the format; floating-point types come first.
+enum class dtype { F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, U16, U8, BOOL };
 
 namespace detail {
 
@@ -46,11 +48,11 @@ struct dtype_row {
   std::string_view name;
   std::size_t bytes;
 };
-inline constexpr dtype_row dtype_rows[] = {{dtype::F64, "F64", 8},   {dtype::F32, "F32", 4}, {dtype::F16, "F16", 2},
-                                           {dtype::BF16, "BF16", 2}, {dtype::I64, "I64", 8}, {dtype::I32, "I32", 4},
-                                           {dtype::I16, "I16", 2},   {dtype::I8, "I8", 1},   {dtype::U64, "U64", 8},
-                                           {dtype::U32, "U32", 4},   {dtype::U16, "U16", 2}, {dtype::U8, "U8", 1},
-                                           {dtype::BOOL, "BOOL", 1}};
+inline constexpr dtype_row dtype_rows[] = {
+    {dtype::F64, "F64", 8},         {dtype::F32, "F32", 4},         {dtype::F16, "F16", 2},  {dtype::BF16, "BF16", 2},
+    {dtype::F8_E4M3, "F8_E4M3", 1}, {dtype::F8_E5M2, "F8_E5M2", 1}, {dtype::I64, "I64", 8},  {dtype::I32, "I32", 4},
+    {dtype::I16, "I16", 2},         {dtype::I8, "I8", 1},           {dtype::U64, "U64", 8},  {dtype::U32, "U32", 4},
+    {dtype::U16, "U16", 2},         {dtype::U8, "U8", 1},           {dtype::BOOL, "BOOL", 1}};
 
 }  // namespace detail
 
@@ -81,6 +83,7 @@ struct safetensors_entry {
   std::vector<index_type> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
+  std::size_t shard = 0;  ///< which of several files holds it
 
   /// Elements, not bytes.
   index_type size() const { return static_cast<index_type>((end - begin) / size_of(dtype)); }
@@ -111,73 +114,145 @@ inline bool tensor_bytes(dtype type, std::span<const index_type> shape, std::uin
   return true;
 }
 
-inline float float_from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-
-/// Exact for all 65536 patterns, the NaN payloads included.
-inline float float_from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u, mantissa = bits & 1023u;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const std::uint32_t wide = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
-}
-
-/// Calls `action(value)` for every stored element in order, with the value in the widest type of its kind
-/// that is exact: float or double for a floating dtype, an integer otherwise.
+/// Calls `action` with a value of the type that stores an element.
 template <class Action>
-void for_each_element(dtype type, std::span<const std::byte> bytes, Action&& action) {
-  const auto loop = [&]<class Stored>(Stored, auto widen) {
-    for (std::size_t position = 0; position < bytes.size(); position += sizeof(Stored)) {
-      Stored stored;  // copied, because the format does not promise alignment
-      std::memcpy(&stored, bytes.data() + position, sizeof(Stored));
-      action(widen(stored));
-    }
-  };
-  const auto same = [](auto stored) { return stored; };
+void with_stored_type(dtype type, Action&& action) {
   switch (type) {
     case dtype::F64:
-      return loop(double{}, same);
+      return action(double{});
     case dtype::F32:
-      return loop(float{}, same);
+      return action(float{});
     case dtype::F16:
-      return loop(std::uint16_t{}, float_from_f16);
+      return action(float16{});
     case dtype::BF16:
-      return loop(std::uint16_t{}, float_from_bf16);
+      return action(bfloat16{});
+    case dtype::F8_E4M3:
+      return action(float8_e4m3{});
+    case dtype::F8_E5M2:
+      return action(float8_e5m2{});
     case dtype::I64:
-      return loop(std::int64_t{}, same);
+      return action(std::int64_t{});
     case dtype::I32:
-      return loop(std::int32_t{}, same);
+      return action(std::int32_t{});
     case dtype::I16:
-      return loop(std::int16_t{}, same);
+      return action(std::int16_t{});
     case dtype::I8:
-      return loop(std::int8_t{}, same);
+      return action(std::int8_t{});
     case dtype::U64:
-      return loop(std::uint64_t{}, same);
+      return action(std::uint64_t{});
     case dtype::U32:
-      return loop(std::uint32_t{}, same);
+      return action(std::uint32_t{});
     case dtype::U16:
-      return loop(std::uint16_t{}, same);
+      return action(std::uint16_t{});
     case dtype::U8:
     case dtype::BOOL:
-      return loop(std::uint8_t{}, same);
+      return action(std::uint8_t{});
   }
 }
 
-constexpr bool is_floating(dtype type) {
-  return type == dtype::F64 || type == dtype::F32 || type == dtype::F16 || type == dtype::BF16;
+/// A stored element as a number that can be computed with.
+template <class Stored>
+auto number_of(Stored stored) {
+  if constexpr (std::is_arithmetic_v<Stored>)
+    return stored;
+  else
+    return to_float(stored);
 }
 
-/// Whether `T` holds the value: an integer exactly, a floating value rounded but not made infinite.
-template <class T, class Value>
-bool fits(Value value) {
-  if constexpr (std::floating_point<T>)
-    return sizeof(T) >= sizeof(Value) || !std::isfinite(value) || std::isfinite(static_cast<T>(value));
-  else if constexpr (std::same_as<T, bool>)
-    return value == 0 || value == 1;
-  else
-    return std::in_range<T>(value);
+/// Whether `T` holds the number: a floating one rounded but not made infinite, every other one exactly.
+template <class T, class Number>
+constexpr bool fits(Number number) {
+  if constexpr (std::same_as<T, bool>) {
+    return number == 0 || number == 1;
+  } else if constexpr (std::floating_point<T> && std::floating_point<Number>) {
+    if constexpr (sizeof(T) >= sizeof(Number)) return true;
+    return !(std::abs(number) <= std::numeric_limits<Number>::max()) ||
+           std::abs(static_cast<T>(number)) <= std::numeric_limits<T>::max();
+  } else if constexpr (std::floating_point<T>) {
+    if constexpr (std::numeric_limits<Number>::digits <= std::numeric_limits<T>::digits) return true;
+    auto magnitude = static_cast<std::uint64_t>(number);
+    if (number < 0) magnitude = 0 - magnitude;
+    return magnitude == 0 || std::bit_width(magnitude) - std::countr_zero(magnitude) <= std::numeric_limits<T>::digits;
+  } else if constexpr (std::floating_point<Number>) {
+    // Powers of two are exact, and one more than the largest integer is one.
+    constexpr auto end = static_cast<Number>(std::numeric_limits<T>::max() / 2 + 1) * 2;
+    return number >= static_cast<Number>(std::numeric_limits<T>::min()) && number < end && std::trunc(number) == number;
+  } else {
+    return std::in_range<T>(number);
+  }
+}
+
+/// Converts `count` elements. Returns the position of the first that `T` does not hold, or `count`.
+template <class T, class Stored>
+index_type convert(const Stored* from, index_type count, T* to) {
+  std::uint32_t misfits = 0;  // looked at behind the loop, so that compilers make vector code of it
+  for (index_type n = 0; n < count; ++n) {
+    const auto number = number_of(from[n]);
+    const bool own = fits<T>(number);
+    misfits |= static_cast<std::uint32_t>(!own);
+    if constexpr (std::floating_point<decltype(number)> && !std::floating_point<T>)
+      to[n] = own ? static_cast<T>(number) : T{};  // other casts are defined for every number
+    else
+      to[n] = static_cast<T>(number);
+  }
+  index_type position = misfits == 0 ? count : 0;
+  while (position < count && fits<T>(number_of(from[position]))) ++position;
+  return position;
+}
+
+constexpr bool is_floating(dtype type) { return type <= dtype::F8_E5M2; }
+
+/// Rounds `count` numbers to the nearest of another type. Returns the position of the first finite one that became infinite, or
+/// `count`.
+template <class Stored, class Number>
+index_type round(const Number* from, index_type count, Stored* to) {
+  for (index_type n = 0; n < count; ++n) {
+    if constexpr (std::same_as<Stored, float16>)
+      to[n] = to_float16(from[n]);
+    else if constexpr (std::same_as<Stored, bfloat16>)
+      to[n] = to_bfloat16(from[n]);
+    else
+      to[n] = static_cast<Stored>(from[n]);
+  }
+  if constexpr (sizeof(Stored) >= sizeof(Number)) return count;
+  std::uint32_t infinite = 0;
+  for (index_type n = 0; n < count; ++n)
+    infinite |= (std::bit_cast<std::uint32_t>(static_cast<float>(number_of(to[n]))) & 0x7fffffffu) >= 0x7f800000u;
+  index_type position = infinite == 0 ? count : 0;
+  while (position < count && (!std::isfinite(from[position]) || std::isfinite(number_of(to[position])))) ++position;
+  return position;
+}
+
+/// Elements that are converted at a time: few enough for the processor's cache.
+inline constexpr index_type converted_elements = index_type{1} << 15;
+
+/// Whether a file that starts so is a text in JSON. The first bytes of a safetensors file are a length, with zeros in it.
+inline bool is_json(std::string_view start) {
+  const std::size_t first = start.find_first_not_of(" \t\r\n");
+  return first != start.npos && (start[first] == '{' || start[first] == '[') &&
+         start.substr(0, 8).find('\0') == start.npos;
+}
+
+/// Fails where a file starts like one that is often taken for a safetensors file: says what it is, and what to do.
+inline void refuse_other_formats(std::string_view start, const std::string& source) {
+  if (start.size() > 8 && start.substr(4, 4) == std::string_view("\0\0\0", 4) && start[8] == '{') return;
+  const auto refuse = [&](const auto&... parts) { fail(source, ": this is no safetensors file, but ", parts...); };
+  const char* const save = ": load it there and save its tensors with safetensors.torch.save_file";
+  // A zip archive has the name of its first file behind 30 bytes.
+  if (start.starts_with("PK\3\4") && start.find(".npy") != start.npos) refuse("an archive of NumPy (.npz)", save);
+  if (start.starts_with("PK\3\4")) refuse("a zip archive, as PyTorch writes it (.pt, .pth, .bin)", save);
+  if (start.size() > 1 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5)
+    refuse("a pickle, as Python and old versions of PyTorch write it (.pt, .pth, .bin)", save);
+  if (start.starts_with("\x93NUMPY")) refuse("an array of NumPy (.npy)", save);
+  if (start.starts_with("\x89HDF\r\n")) refuse("an HDF5 file, as Keras writes it (.h5)", save);
+  if (start.starts_with("GGUF")) refuse("a GGUF file of llama.cpp: take the safetensors file that it was made from");
+  if (start.starts_with("version https://git-lfs"))
+    refuse("a pointer of Git LFS to the file: get the file itself with 'git lfs pull'");
+  if (start.starts_with("\x1f\x8b")) refuse("compressed by gzip: decompress it with gunzip");
+  if (is_json(start)) refuse("JSON: name the .safetensors file, or the model.safetensors.index.json of several");
+  const std::size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  if (first != start.npos && start[first] == '<' && start.find('\0') == start.npos)
+    refuse("a page of HTML or XML: download the file itself, not the page about it");
 }
 
 /// Builds the entries from the events of the JSON parser. Events rather than a tree, because a tree hides a
@@ -367,41 +442,39 @@ class safetensors_header {
 
 }  // namespace detail
 
-/// A safetensors file in memory, checked as a whole before anything of it is used.
+/// A safetensors file, or all shards of one: the header is checked as a whole before anything else is used, the data are read
+/// when they are asked for.
 class safetensors_file {
  public:
-  static safetensors_file read(const std::filesystem::path& path) { return parse(read_file(path), to_text(path)); }
+  /// `path` is a file, an index of shards (Hugging Face's model.safetensors.index.json), or a folder that holds one. Shards lie
+  /// beside their index. Where metadata of several files have a key in common, the index's own strings come first, then those of
+  /// the shard whose name sorts first.
+  static safetensors_file read(const std::filesystem::path& path) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+      const std::filesystem::path index = path / "model.safetensors.index.json";
+      require(std::filesystem::exists(index, ignored), "cannot read ", path, ": it is a directory without ",
+              index.filename(), "; name the .safetensors file in it");
+      return read(index);
+    }
+    return in_memory(to_text(path), [&] {
+      file_reader reader(path);
+      safetensors_file file(reader.name());
+      if (detail::is_json(start_of(reader)))
+        file.add_shards(reader, path.parent_path());
+      else
+        file.add(std::move(reader));
+      return file;
+    });
+  }
 
   /// `source` is what messages call the bytes.
   static safetensors_file parse(buffer<std::byte> bytes, std::string source) {
-    const auto size = static_cast<std::uint64_t>(bytes.size());
-    require(size >= 8, source, ": ", size, " bytes are too few for a safetensors file, which starts with 8 bytes of ",
-            "header length");
-    std::uint64_t header_bytes = 0;
-    std::memcpy(&header_bytes, bytes.data(), 8);
-    require(header_bytes <= size - 8, source, ": the header claims ", header_bytes, " bytes at offset 8, but only ",
-            size - 8, " follow");
-    require(header_bytes <= detail::safetensors_header_limit, source, ": a header of ", header_bytes,
-            " bytes is over the limit of ", detail::safetensors_header_limit);
-    const char* const text = reinterpret_cast<const char*>(bytes.data()) + 8;
-    require(header_bytes > 0 && *text == '{', source, ": the header at offset 8 does not start with '{'");
-
-    // The parser takes a zero byte for the end and would not look at what follows.
-    const auto zero = static_cast<std::uint64_t>(std::find(text, text + header_bytes, '\0') - text);
-    require(zero == header_bytes, source, ": the header is not valid JSON: a zero byte at offset ", 8 + zero);
-
-    detail::safetensors_header header(source);
-    nlohmann::json::sax_parse(text, text + header_bytes, &header);
-    header.check_cover(size - 8 - header_bytes);
-
-    safetensors_file file;
-    file.source_ = std::move(source);
-    file.bytes_ = std::move(bytes);
-    file.data_start_ = 8 + header_bytes;
-    file.metadata_ = std::move(header.metadata);
-    file.entries_ = std::move(header.entries);
-    file.positions_ = std::move(header.positions);
-    return file;
+    return in_memory(source, [&] {
+      safetensors_file file(source);
+      file.add(file_reader(std::move(bytes), source));
+      return file;
+    });
   }
 
   /// What messages call the file.
@@ -421,18 +494,25 @@ class safetensors_file {
     require(found != positions_.end(), source_, ": no tensor ", detail::printable(name));
     return entries_[found->second];
   }
+  /// The tensor without a copy, as long as the file lives. See `file_reader::in_place` for what must not happen meanwhile.
   std::span<const std::byte> bytes(const safetensors_entry& entry) const {
-    const std::byte* const data = bytes_.data() + data_start_;
-    return {data + entry.begin, data + entry.end};
+    const shard& own = shards_[entry.shard];
+    return own.reader.in_place().subspan(own.data_start + entry.begin, entry.end - entry.begin);
   }
 
-  /// All elements, converted to `T`. Floating dtypes convert to floating types, the others to integers and
-  /// bool.
+  /// All elements, converted to `T`: floating-point numbers to floating types by rounding, everything else only where the value
+  /// stays the same.
   template <class T>
   std::vector<T> values(std::string_view name) const {
     static_assert(!std::same_as<T, bool>, "std::vector<bool> is no array: ask for std::uint8_t");
     const safetensors_entry& found = entry(name);
-    std::vector<T> result(static_cast<std::size_t>(found.size()));
+    std::vector<T> result;
+    try {
+      result.resize(static_cast<std::size_t>(found.size()));
+    } catch (const std::exception&) {  // bad_alloc or length_error
+      fail(source_, ": tensor ", detail::printable(name), ": ",
+           out_of_memory(static_cast<std::uint64_t>(found.size()), sizeof(T)));
+    }
     convert(found, result.data());
     return result;
   }
@@ -454,35 +534,132 @@ class safetensors_file {
   }
 
  private:
-  safetensors_file() = default;
+  struct shard {
+    file_reader reader;
+    std::uint64_t data_start;
+  };
+  explicit safetensors_file(std::string source) : source_(std::move(source)) {}
+
+  /// A file may be valid and still have more to say than memory holds.
+  template <class Action>
+  static safetensors_file in_memory(const std::string& source, Action&& action) {
+    try {
+      return action();
+    } catch (const std::bad_alloc&) {
+      fail("cannot read ", source, ": its header does not fit in memory");
+    }
+  }
+
+  static std::string text_of(const file_reader& reader, std::uint64_t offset, std::uint64_t bytes) {
+    std::string text(bytes, '\0');
+    reader.read(offset, std::as_writable_bytes(std::span(text)));
+    return text;
+  }
+  static std::string start_of(const file_reader& reader) {
+    return text_of(reader, 0, std::min<std::uint64_t>(reader.size(), 512));
+  }
+  static void require_size(const std::string& source, std::uint64_t bytes) {
+    require(bytes <= detail::safetensors_header_limit, source, ": a header of ", bytes, " bytes is over the limit of ",
+            detail::safetensors_header_limit);
+  }
+
+  /// Adds what a file holds to what is there.
+  void add(file_reader reader) {
+    const std::string& source = reader.name();
+    const std::string start = start_of(reader);
+    detail::refuse_other_formats(start, source);
+    const std::uint64_t size = reader.size();
+    require(size >= 8, source, ": ", size, " bytes are too few for a safetensors file, which starts with 8 bytes of ",
+            "header length");
+    std::uint64_t header_bytes = 0;
+    std::memcpy(&header_bytes, start.data(), 8);
+    require(header_bytes <= size - 8, source, ": the header claims ", header_bytes, " bytes at offset 8, but only ",
+            size - 8, " follow");
+    require_size(source, header_bytes);
+    const std::string text = text_of(reader, 8, header_bytes);
+    require(text.starts_with('{'), source, ": the header at offset 8 does not start with '{'");
+
+    // The parser takes a zero byte for the end and would not look at what follows.
+    const std::size_t zero = text.find('\0');
+    require(zero == text.npos, source, ": the header is not valid JSON: a zero byte at offset ", 8 + zero);
+
+    detail::safetensors_header header(source);
+    nlohmann::json::sax_parse(text, &header);
+    header.check_cover(size - 8 - header_bytes);
+
+    metadata_.merge(header.metadata);
+    for (safetensors_entry& entry : header.entries) {
+      const auto [place, is_new] = positions_.emplace(entry.name, entries_.size());
+      if (!is_new)
+        fail(source, ": tensor ", detail::printable(entry.name), " is also in ",
+             shards_[entries_[place->second].shard].reader.name());
+      entry.shard = shards_.size();
+      entries_.push_back(std::move(entry));
+    }
+    shards_.push_back({std::move(reader), 8 + header_bytes});
+  }
+
+  /// Adds the shards that an index names.
+  void add_shards(const file_reader& index, const std::filesystem::path& folder) {
+    require_size(source_, index.size());
+    const nlohmann::json root = parse_json(text_of(index, 0, index.size()), source_);
+    const auto map = root.find("weight_map");
+    require(map != root.end(), source_, ": this is JSON without a weight_map, so no index of shards: name the ",
+            ".safetensors file, or the model.safetensors.index.json of several");
+    require(map->is_object(), source_, ": weight_map is ", detail::value_text(*map),
+            ", but an object of file names is expected");
+    std::map<std::string, std::vector<std::string>> tensors_of;
+    for (const auto& [tensor, name] : map->items()) {
+      const auto* const file = name.get_ptr<const std::string*>();
+      // A name beside the index, so that an index from elsewhere opens nothing else.
+      require(file != nullptr && !file->empty() && *file != "." && *file != ".." &&
+                  file->find_first_of(std::string_view("/\0", 2)) == file->npos,
+              source_, ": tensor ", detail::printable(tensor), ": the shard ", detail::value_text(name),
+              " is not the name of a file beside the index");
+      tensors_of[*file].push_back(tensor);
+    }
+    if (const auto own = root.find("metadata"); own != root.end() && own->is_object())
+      for (const auto& [key, value] : own->items())
+        if (value.is_string()) metadata_.emplace(key, value.get<std::string>());
+    for (const auto& [name, tensors] : tensors_of) {
+      try {
+        add(file_reader(folder / name));
+      } catch (const error& problem) {
+        fail(source_, ": the shard of tensor ", detail::printable(tensors.front()), ": ", problem.what());
+      }
+      for (const std::string& tensor : tensors) {
+        const auto found = positions_.find(tensor);
+        require(found != positions_.end() && entries_[found->second].shard + 1 == shards_.size(), source_, ": tensor ",
+                detail::printable(tensor), " is not in its shard ", shards_.back().reader.name());
+      }
+    }
+  }
 
   template <class T>
   void convert(const safetensors_entry& entry, T* target) const {
-    require(std::floating_point<T> == detail::is_floating(entry.dtype), source_, ": tensor ",
-            detail::printable(entry.name), " has dtype ", name_of(entry.dtype), ", but ",
-            std::floating_point<T> ? "a floating-point" : "an integer", " one is expected");
-    const std::span<const std::byte> stored = bytes(entry);
-    if constexpr (!std::same_as<T, bool>) {
-      if (entry.dtype == dtype_of<T>()) {
-        if (!stored.empty()) std::memcpy(target, stored.data(), stored.size());
-        return;
-      }
-    }
-    index_type position = 0;
-    detail::for_each_element(entry.dtype, stored, [&](auto value) {
-      // Both kinds are compiled, only the one of the check above runs.
-      if constexpr (std::floating_point<decltype(value)> == std::floating_point<T>) {
-        if (!detail::fits<T>(value))
-          fail(source_, ": tensor ", detail::printable(entry.name), ": ", +value, " at element ", position,
-               " does not ", "fit in ", name_of(dtype_of<T>()));
-        target[position++] = static_cast<T>(value);
+    const shard& own = shards_[entry.shard];
+    const std::uint64_t start = own.data_start + entry.begin;
+    const index_type size = entry.size();
+    if constexpr (!std::same_as<T, bool>)
+      if (entry.dtype == dtype_of<T>())
+        return own.reader.read(start, std::as_writable_bytes(std::span(target, static_cast<std::size_t>(size))));
+    detail::with_stored_type(entry.dtype, [&]<class Stored>(Stored) {
+      std::vector<Stored> block(static_cast<std::size_t>(std::min(size, detail::converted_elements)));
+      for (index_type first = 0; first < size; first += detail::converted_elements) {
+        const index_type count = std::min(size - first, detail::converted_elements);
+        own.reader.read(start + static_cast<std::uint64_t>(first) * sizeof(Stored),
+                        std::as_writable_bytes(std::span(block).first(static_cast<std::size_t>(count))));
+        const index_type done = detail::convert(block.data(), count, target + first);
+        if (done < count)
+          fail(own.reader.name(), ": tensor ", detail::printable(entry.name), ": ",
+               detail::digits(detail::number_of(block[static_cast<std::size_t>(done)])), " at element ", first + done,
+               " does not fit in ", name_of(dtype_of<T>()));
       }
     });
   }
 
   std::string source_;
-  buffer<std::byte> bytes_;
-  std::uint64_t data_start_ = 0;
+  std::vector<shard> shards_;
   std::map<std::string, std::string> metadata_;
   std::vector<safetensors_entry> entries_;
   std::map<std::string, std::size_t, std::less<>> positions_;
@@ -503,16 +680,21 @@ class safetensors_writer {
             " has a negative extent or too many elements");
     require(data != nullptr || bytes == 0, where, ": no data");
     require(names_.insert(name).second, where, " was added twice");
-    tensors_.push_back({{std::move(name), type, std::move(shape), 0, bytes}, static_cast<const std::byte*>(data)});
+    tensors_.push_back({{std::move(name), type, std::move(shape), 0, bytes}, data, type});
   }
+  /// Floating-point numbers can be written `as` F64, F32, F16 or BF16: rounded to nearest, ties to even. To write a finite number
+  /// that would become infinite is an error of `write`.
   template <class T>
   requires std::is_arithmetic_v<T>
-  void add(std::string name, std::vector<index_type> shape, const T* data) {
-    add(std::move(name), dtype_of<T>(), std::move(shape), data);
+  void add(std::string name, std::vector<index_type> shape, const T* data, dtype as = dtype_of<T>()) {
+    require(as == dtype_of<T>() || (std::floating_point<T> && as <= dtype::BF16), "tensor ", detail::printable(name),
+            ": ", name_of(dtype_of<T>()), " cannot be written as ", name_of(as));
+    add(std::move(name), as, std::move(shape), static_cast<const void*>(data));
+    tensors_.back().from = dtype_of<T>();
   }
   template <class T, int Rank>
-  void add(std::string name, const view<T, Rank>& values) {
-    add(std::move(name), dtype_of<std::remove_const_t<T>>(), {values.shape.begin(), values.shape.end()}, values.data);
+  void add(std::string name, const view<T, Rank>& values, dtype as = dtype_of<std::remove_const_t<T>>()) {
+    add<std::remove_const_t<T>>(std::move(name), {values.shape.begin(), values.shape.end()}, values.data, as);
   }
 
   /// Replaces `path` as a whole or leaves it as it was. The header lists the tensors in the order they were
@@ -534,8 +716,13 @@ class safetensors_writer {
     write_file_atomically(path, [&](file_output& output) {
       output.write(start);
       for (const std::size_t at : order) {
-        const auto& [entry, data] = tensors[at];
-        output.write({data, static_cast<std::size_t>(entry.end - entry.begin)});
+        const auto& [entry, data, from] = tensors[at];
+        if (from == entry.dtype)
+          output.write({static_cast<const std::byte*>(data), static_cast<std::size_t>(entry.end - entry.begin)});
+        else if (from == dtype::F64)
+          write_rounded(output, entry, static_cast<const double*>(data), path);
+        else
+          write_rounded(output, entry, static_cast<const float*>(data), path);
       }
     });
   }
@@ -543,8 +730,31 @@ class safetensors_writer {
  private:
   struct tensor {
     safetensors_entry entry;  // until its place is known, begin is 0
-    const std::byte* data;
+    const void* data;
+    dtype from;
   };
+
+  template <class Number>
+  static void write_rounded(file_output& output, const safetensors_entry& entry, const Number* numbers,
+                            const std::filesystem::path& path) {
+    const auto write_as = [&]<class Stored>(Stored) {
+      const index_type size = entry.size();
+      std::vector<Stored> block(static_cast<std::size_t>(std::min(size, detail::converted_elements)));
+      for (index_type first = 0; first < size; first += detail::converted_elements) {
+        const index_type count = std::min(size - first, detail::converted_elements);
+        const index_type done = detail::round(numbers + first, count, block.data());
+        if (done < count)
+          fail("cannot write ", path, ": tensor ", detail::printable(entry.name), ": ",
+               detail::digits(numbers[first + done]), " at element ", first + done, " is too large for ",
+               name_of(entry.dtype));
+        output.write(std::as_bytes(std::span(block).first(static_cast<std::size_t>(count))));
+      }
+    };
+    if (entry.dtype == dtype::F64) return write_as(double{});
+    if (entry.dtype == dtype::F32) return write_as(float{});
+    if (entry.dtype == dtype::F16) return write_as(float16{});
+    return write_as(bfloat16{});
+  }
 
   /// The header behind its length, padded with spaces so that the data start on a multiple of 8 bytes.
   std::string header(const std::vector<tensor>& tensors, const std::filesystem::path& path) const {
@@ -556,7 +766,7 @@ class safetensors_writer {
       text.back() = '}';
       text += ',';
     }
-    for (const auto& [entry, data] : tensors) {
+    for (const auto& [entry, data, from] : tensors) {
       text += encoded(entry.name, path) + ":{\"dtype\":\"" + std::string(name_of(entry.dtype)) +
               "\",\"shape\":" + detail::bracketed(std::span<const index_type>(entry.shape)) +
               ",\"data_offsets\":" + detail::bracketed<std::uint64_t>(std::array{entry.begin, entry.end}) + "},";

@@ -1,11 +1,14 @@
 // Buffers: aligned, zeroed, owned once.
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <string>
 #include <utility>
 
 #include <strata/core/buffer.hpp>
 
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 using strata::buffer;
 
@@ -64,5 +67,14 @@ TEST_CASE("buffer: a view of it") {
 }
 
 TEST_CASE("buffer: more memory than there is") {
-  CHECK_THROWS_AS(buffer<double>(strata::index_type{1} << 58), std::bad_alloc);
+  const auto asking = [](strata::index_type count) { return message_of([&] { buffer<double> asked(count); }); };
+  CHECK(asking(strata::index_type{1} << 58) ==
+        "2305843009213693952 bytes of memory were asked for, more than there is");
+  // Their size in bytes would be 0, 8 and 2^63 - 8 in 64 bits.
+  const std::string too_many = " elements of 8 bytes were asked for, more than a memory can hold";
+  CHECK(asking(strata::index_type{1} << 61) == "2305843009213693952" + too_many);
+  CHECK(asking((strata::index_type{1} << 61) + 1) == "2305843009213693953" + too_many);
+  CHECK(asking((strata::index_type{1} << 60) - 1).find("were asked for, more than there is") != std::string::npos);
+  CHECK(asking(std::numeric_limits<strata::index_type>::max()) == "9223372036854775807" + too_many);
+  CHECK(asking(-1) == "a buffer of -1 elements");
 }

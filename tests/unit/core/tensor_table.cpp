@@ -4,6 +4,7 @@
 #include <strata/core/tensor_table.hpp>
 
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 using strata::initial;
 using strata::memory_plan;
@@ -48,6 +49,18 @@ TEST_CASE("memory plan: places are aligned and do not overlap") {
   CHECK(last.offset == 64);
   CHECK(last.shape == std::array<strata::index_type, 3>{2, 3, 4});
   CHECK(plan.size() == 96);
+}
+
+TEST_CASE("memory plan: what cannot be counted is refused") {
+  const strata::index_type large = strata::index_type{1} << 32;
+  memory_plan plan;
+  CHECK(plan.add<2>({large, large / 4}).shape[1] == large / 4);
+  CHECK(message_of([&] { plan.add<2>({large, large}); }) == "a tensor of 4294967296 x 4294967296 elements");
+  CHECK(message_of([&] { plan.add<2>({0, -1}); }) == "a tensor of 0 x -1 elements");
+  CHECK(message_of([&] {
+          plan.add<2>({large, large / 4});
+        }) == "a plan of 4611686018427387904 + 4611686018427387904 elements");
+  CHECK(plan.add<3>({large, 0, large}).offset == plan.size());
 }
 
 TEST_CASE("memory plan: a place that was not planned is none") {

@@ -9,6 +9,7 @@
 #include <strata/io/file.hpp>
 
 #include "support/catch.hpp"
+#include "support/memory_limit.hpp"
 #include "support/messages.hpp"
 #include "unit/io/scratch_directory.hpp"
 
@@ -215,8 +216,20 @@ TEST_CASE("reading names the path and the reason") {
   }
   SECTION("a pipe, without waiting for someone to write to it") {
     REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
-    CHECK(missing_in(reading(directory / "pipe"), {"pipe\"", "it is a pipe"}) == "");
+    CHECK(missing_in(reading(directory / "pipe"), {"pipe\"", "it is a pipe that nobody has written to"}) == "");
   }
+#if STRATA_TESTS_WITHOUT_MEMORY
+  SECTION("too large") {
+    write_plainly(directory / "large", "");
+    std::filesystem::resize_file(directory / "large", std::uintmax_t{1} << 36);
+    std::string message;
+    {
+      const no_more_memory limit;
+      message = reading(directory / "large");
+    }
+    CHECK(missing_in(message, {"cannot read", "large\"", "its 68719476736 bytes do not fit in memory"}) == "");
+  }
+#endif
   SECTION("a device") { CHECK(missing_in(reading("/dev/null"), {"/dev/null", "it is a device"}) == ""); }
   SECTION("unreadable") {
     std::filesystem::permissions(directory.path(), std::filesystem::perms(0755));
@@ -228,4 +241,82 @@ TEST_CASE("reading names the path and the reason") {
                        {"cannot read", (directory / "secret").string(), std::strerror(EACCES)}) == "");
     }
   }
+}
+
+TEST_CASE("a pipe is read to its end") {
+  std::string content(300000, '\0');
+  for (std::size_t at = 0; at < content.size(); ++at) content[at] = static_cast<char>(at * 31 + at / 256);
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const strata::detail::file_descriptor from(ends[0]);
+  strata::detail::file_descriptor to(ends[1]);
+  std::thread writer([&] {
+    // Late, and in two pieces: the reader has to wait.
+    std::string_view left = content;
+    for (const std::size_t piece : {std::size_t{1}, content.size() - 1}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      for (const std::size_t end = left.size() - piece; left.size() > end;) {
+        const ssize_t count = ::write(to.number(), left.data(), left.size() - end);
+        if (count <= 0) break;
+        left.remove_prefix(static_cast<std::size_t>(count));
+      }
+    }
+    to.close();
+  });
+  const std::string found = content_of(strata::read_file("/dev/fd/" + std::to_string(from.number())));
+  writer.join();
+  CHECK(found == content);
+}
+
+TEST_CASE("parts of a file are read where they are, whatever happens to its name") {
+  const scratch_directory directory;
+  write_plainly(directory / "file", "0123456789");
+  const strata::file_reader reader(directory / "file");
+  save(directory / "file", "new");  // another file under the same name
+  const auto part = [&](std::uint64_t offset, std::size_t count) {
+    std::string text(count, ' ');
+    reader.read(offset, std::as_writable_bytes(std::span(text)));
+    return text;
+  };
+  CHECK(reader.size() == 10);
+  CHECK(part(0, 10) == "0123456789");
+  CHECK(part(7, 3) == "789");
+  CHECK(part(10, 0) == "");
+  CHECK(std::memcmp(reader.in_place().data(), "0123456789", 10) == 0);
+  CHECK(reader.in_place().size() == 10);
+
+  write_plainly(directory / "empty", "");
+  CHECK(strata::file_reader(directory / "empty").in_place().empty());
+  CHECK(strata::read_file(directory / "empty").size() == 0);
+}
+
+TEST_CASE("a file that becomes shorter while it is read is an error and not the end of the program") {
+  const scratch_directory directory;
+  const auto path = directory / "file";
+  write_plainly(path, std::string(20000, 'x'));
+  const strata::file_reader reader(path);
+  CHECK(reader.in_place()[19999] == std::byte{'x'});
+  std::filesystem::resize_file(path, 5000);
+  std::string text(20000, ' ');
+  const auto reading = [&](std::uint64_t offset, std::size_t count) {
+    return message_of([&] { reader.read(offset, std::as_writable_bytes(std::span(text).first(count))); });
+  };
+  const std::string expected = "cannot read " + strata::to_text(path) + ": it ends after 5000 of 20000 bytes";
+  CHECK(reading(0, 20000) == expected);
+  CHECK(reading(4000, 10000) == expected);
+  CHECK(reading(10000, 1) == expected);
+  CHECK(reading(4000, 1000) == "(no strata::error was thrown)");
+  CHECK(message_of([&] { reader.in_place(); }) == expected);
+}
+
+TEST_CASE("what killed processes left behind is removed, and nothing else") {
+  const scratch_directory directory;
+  for (const char* name : {"file", "file.tmp-1-0", "file.tmp-22-3", "other.tmp-1-0"})
+    write_plainly(directory / name, "x");
+  std::filesystem::create_directory(directory / "file.tmp-3-0");
+  write_plainly(directory / "file.tmp-3-0/kept", "x");  // cannot be removed
+  strata::remove_leftovers(directory / "file");
+  CHECK(directory.names() == std::set<std::string>{"file", "file.tmp-3-0", "other.tmp-1-0"});
+  strata::remove_leftovers(directory / "absent/file");
+  strata::remove_leftovers(directory / "file/below");
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,7 +11,9 @@
 #include <strata/io/safetensors.hpp>
 
 #include "support/catch.hpp"
+#include "support/memory_limit.hpp"
 #include "support/messages.hpp"
+#include "support/other_locale.hpp"
 #include "unit/io/scratch_directory.hpp"
 
 namespace {
@@ -112,6 +115,108 @@ TEST_CASE("numbers are converted to the type that is asked for") {
   CHECK(read_as<std::int64_t, int>(dtype::I64, {-5, 1 << 30}) == std::vector<int>{-5, 1 << 30});
   CHECK(read_as<std::uint8_t, std::int64_t>(dtype::U8, {255}) == std::vector<std::int64_t>{255});
   CHECK(read_as<std::int8_t, int>(dtype::I8, {-128}) == std::vector<int>{-128});
+  CHECK(read_as<float, int>(dtype::F32, {-0x1p31f, 3, -0.0f}) == std::vector<int>{-2147483647 - 1, 3, 0});
+  CHECK(read_as<std::uint64_t, double>(dtype::U64, {std::uint64_t{1} << 63}) == std::vector<double>{0x1p63});
+  CHECK(read_as<std::int64_t, float>(dtype::I64, {INT64_MIN, -3, 0}) == std::vector<float>{-0x1p63f, -3, 0});
+}
+
+TEST_CASE("every dtype is read into every type") {
+  using strata::dtype;
+  // 1 and 0 in each: 1 is written in the bits of the dtype.
+  const std::map<dtype, std::uint64_t> ones{
+      {dtype::F64, 0x3ff0000000000000}, {dtype::F32, 0x3f800000}, {dtype::F16, 0x3c00}, {dtype::BF16, 0x3f80},
+      {dtype::F8_E4M3, 0x38},           {dtype::F8_E5M2, 0x3c}};
+  for (const auto& row : strata::detail::dtype_rows) {
+    CAPTURE(row.name);
+    CHECK(strata::name_of(row.type) == row.name);
+    const std::uint64_t one = ones.contains(row.type) ? ones.at(row.type) : 1;
+    std::string file = file_with(
+        header_entry("x", "[0," + std::to_string(2 * row.bytes) + "]", "[2]", "\"" + std::string(row.name) + "\""),
+        2 * row.bytes);
+    std::memset(file.data() + file.size() - 2 * row.bytes, 0, 2 * row.bytes);
+    std::memcpy(file.data() + file.size() - row.bytes, &one, row.bytes);
+    const auto found = parse(file);
+    const auto is_0_and_1 = [](const auto& values) { return values.size() == 2 && values[0] == 0 && values[1] == 1; };
+    CHECK(is_0_and_1(found.values<float>("x")));
+    CHECK(is_0_and_1(found.values<double>("x")));
+    CHECK(is_0_and_1(found.values<int>("x")));
+    CHECK(is_0_and_1(found.values<std::int64_t>("x")));
+    CHECK(is_0_and_1(found.values<std::uint8_t>("x")));
+    bool flags[] = {true, false};
+    found.copy_to("x", strata::view<bool, 1>(flags, {2}));
+    CHECK(is_0_and_1(std::vector<int>(flags, flags + 2)));
+  }
+}
+
+TEST_CASE("numbers are rounded to the dtype that is asked for") {
+  const scratch_directory directory;
+  // More than are converted at a time.
+  std::vector<float> floats(100001);
+  std::vector<double> doubles(floats.size());
+  for (std::size_t n = 0; n < floats.size(); ++n) {
+    floats[n] = std::sin(static_cast<float>(n)) * 100;
+    doubles[n] = static_cast<double>(floats[n]) * (1 + 0x1p-40);
+  }
+  floats[5] = INFINITY;
+  doubles[6] = std::nan("");
+  const auto count = static_cast<strata::index_type>(floats.size());
+  using strata::dtype;
+  const dtype all[] = {dtype::F64, dtype::F32, dtype::F16, dtype::BF16};
+  strata::safetensors_writer writer;
+  for (const dtype as : all) {
+    writer.add("float." + std::string(name_of(as)), {count}, floats.data(), as);
+    writer.add("double." + std::string(name_of(as)), strata::view<const double, 1>(doubles.data(), {count}), as);
+  }
+  writer.write(directory / "file");
+  const auto file = strata::safetensors_file::read(directory / "file");
+  const auto as_stored = [](dtype as, auto x) {
+    if (as == dtype::F16) return static_cast<double>(to_float(strata::to_float16(x)));
+    if (as == dtype::BF16) return static_cast<double>(to_float(strata::to_bfloat16(x)));
+    return as == dtype::F32 ? static_cast<double>(static_cast<float>(x)) : static_cast<double>(x);
+  };
+  for (const dtype as : all) {
+    CHECK(file.entry("float." + std::string(name_of(as))).dtype == as);
+    CHECK(file.entry("double." + std::string(name_of(as))).dtype == as);
+    const auto of_floats = file.values<double>("float." + std::string(name_of(as)));
+    const auto of_doubles = file.values<double>("double." + std::string(name_of(as)));
+    for (std::size_t n = 0; n < floats.size(); ++n) {
+      REQUIRE(of_floats[n] == as_stored(as, floats[n]));
+      if (n != 6) REQUIRE(of_doubles[n] == as_stored(as, doubles[n]));
+    }
+    CHECK(std::isnan(of_doubles[6]));
+  }
+  CHECK(file.bytes(file.entry("float.BF16")).size() == 2 * floats.size());
+}
+
+TEST_CASE("a number that becomes infinite is not written") {
+  const scratch_directory directory;
+  write_plainly(directory / "file", "old");
+  std::vector<float> floats(100001, 1);
+  const auto message = [&](strata::dtype as, const auto& numbers) {
+    strata::safetensors_writer writer;
+    writer.add("layer.weight", {static_cast<strata::index_type>(numbers.size())}, numbers.data(), as);
+    return message_of([&] { writer.write(directory / "file"); });
+  };
+  const std::string path = (directory / "file").string();
+  floats[70000] = 65520;
+  CHECK(missing_in(message(strata::dtype::F16, floats),
+                   {"cannot write", path, "tensor \"layer.weight\": 65520 at element 70000 is too large for F16"}) ==
+        "");
+  floats[70000] = -3.4e38f;
+  CHECK(missing_in(message(strata::dtype::BF16, floats), {"-3.4e+38 at element 70000 is too large for BF16"}) == "");
+  CHECK(missing_in(message(strata::dtype::F32, std::vector<double>{1, 1e39}), {"1e+39 at element 1", "F32"}) == "");
+  CHECK(missing_in(message(strata::dtype::F16, std::vector<double>{-INFINITY, 1e300}), {"1e+300 at element 1"}) == "");
+  CHECK(read_plainly(directory / "file") == "old");
+  CHECK(directory.names() == std::set<std::string>{"file"});
+
+  strata::safetensors_writer writer;
+  const int integer = 1;
+  CHECK(message_of([&] { writer.add("n", {1}, &integer, strata::dtype::F32); }) ==
+        "tensor \"n\": I32 cannot be written as F32");
+  CHECK(message_of([&] { writer.add("n", {1}, floats.data(), strata::dtype::I8); }) ==
+        "tensor \"n\": F32 cannot be written as I8");
+  CHECK(message_of([&] { writer.add("n", {1}, floats.data(), strata::dtype::F8_E5M2); }) ==
+        "tensor \"n\": F32 cannot be written as F8_E5M2");
 }
 
 TEST_CASE("half precision is exact for every bit pattern") {
@@ -143,10 +248,21 @@ TEST_CASE("a number that the type cannot hold is an error that says where") {
                    }),
                    {"tensor \"x\"", "2147483648", "element 1", "I32"}) == "");
   CHECK(missing_in(message_of([] { read_as<std::int8_t, std::uint8_t>(dtype::I8, {-1}); }), {"-1", "U8"}) == "");
-  CHECK(missing_in(message_of([] { read_as<float, int>(dtype::F32, {1}); }),
-                   {"tensor \"x\"", "F32", "an integer one is expected"}) == "");
-  CHECK(missing_in(message_of([] { read_as<std::int64_t, float>(dtype::I64, {1}); }),
-                   {"tensor \"x\"", "I64", "a floating-point one is expected"}) == "");
+  CHECK(missing_in(message_of([] {
+                     read_as<float, int>(dtype::F32, {1, 2.0000002f});
+                   }),
+                   {"tensor \"x\"", "2.0000002 at element 1", "I32"}) == "");
+  CHECK(missing_in(message_of([] { read_as<float, int>(dtype::F32, {0x1p31f}); }),
+                   {"2147483648 at element 0", "I32"}) == "");
+  CHECK(missing_in(message_of([] { read_as<float, std::uint8_t>(dtype::F32, {-1}); }), {"-1 at", "U8"}) == "");
+  CHECK(missing_in(message_of([] { read_as<double, int>(dtype::F64, {NAN}); }), {"nan at element 0", "I32"}) == "");
+  CHECK(missing_in(message_of([] { read_as<double, std::int64_t>(dtype::F64, {-INFINITY}); }), {"-inf", "I64"}) == "");
+  CHECK(missing_in(message_of([] {
+                     read_as<std::int64_t, float>(dtype::I64, {1 << 24, (1 << 24) + 1});
+                   }),
+                   {"tensor \"x\"", "16777217 at element 1", "F32"}) == "");
+  CHECK(missing_in(message_of([] { read_as<std::uint64_t, double>(dtype::U64, {UINT64_MAX}); }),
+                   {"18446744073709551615", "F64"}) == "");
   const auto file = parse(file_with(header_entry("x", "[0,1]", "[1]", "\"BOOL\""), 1));
   CHECK(file.values<int>("x") == std::vector<int>{1});
   auto two = file_with(header_entry("x", "[0,1]", "[1]", "\"BOOL\""), 1);
@@ -379,7 +495,7 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
   };
   CHECK(missing_in(typed("\"F33\""), {"tensor \"x\"", "\"dtype\"", "\"F33\" is not a dtype"}) == "");
   CHECK(missing_in(typed("\"f32\""), {"\"f32\" is not a dtype"}) == "");
-  CHECK(missing_in(typed("\"F8_E4M3\""), {"\"F8_E4M3\" is not a dtype"}) == "");
+  CHECK(missing_in(typed("\"F8_E8M0\""), {"\"F8_E8M0\" is not a dtype"}) == "");
   CHECK(missing_in(typed("32"), {"\"dtype\"", "the number 32", "a string"}) == "");
   CHECK(missing_in(typed("[\"F32\"]"), {"\"dtype\"", "an array", "a string"}) == "");
   CHECK(missing_in(typed("{}"), {"\"dtype\"", "an object", "a string"}) == "");
@@ -495,6 +611,246 @@ TEST_CASE("a file on disk is named in the message") {
   };
   CHECK(missing_in(reading("short"), {(directory / "short").string(), "4 bytes are too few"}) == "");
   CHECK(missing_in(reading("absent"), {(directory / "absent").string(), "cannot read"}) == "");
+}
+
+TEST_CASE("no more of a file is in memory than is asked for") {
+  const scratch_directory directory;
+  // A file with a hole: 64 GiB that take no room on the disk.
+  const std::uint64_t hole = std::uint64_t{1} << 36;
+  const std::string end = std::to_string(hole), last = std::to_string(hole + 8);
+  const auto path = directory / "file";
+  write_plainly(path, file_with(header_entry("large", "[0," + end + "]", "[" + end + "]", "\"U8\"") + "," +
+                                    header_entry("small", "[" + end + "," + last + "]", "[8]", "\"U8\""),
+                                0));
+  const std::uint64_t start = std::filesystem::file_size(path);
+  std::filesystem::resize_file(path, start + hole);
+  std::ofstream(path, std::ios::binary | std::ios::app) << "abcdefgh";
+  const auto file = strata::safetensors_file::read(path);
+  CHECK(file.values<int>("small") == std::vector<int>{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'});
+  CHECK(file.bytes(file.entry("large")).size() == hole);
+  CHECK(file.bytes(file.entry("large"))[hole / 2] == std::byte{0});
+  CHECK(file.bytes(file.entry("small"))[7] == std::byte{'h'});
+
+#if STRATA_TESTS_WITHOUT_MEMORY
+  std::string message;
+  {
+    const no_more_memory limit;
+    message = message_of([&] { file.values<double>("large"); });
+  }
+  CHECK(missing_in(message, {path.string(), "tensor \"large\"", std::to_string(8 * hole),
+                             "bytes of memory were asked for", "more than there is"}) == "");
+  write_plainly(path, file_of("{" + std::string(90'000'000, ' ') + "}"));
+  {
+    const no_more_memory limit;
+    message = message_of([&] { strata::safetensors_file::read(path); });
+  }
+  CHECK(missing_in(message, {"cannot read", path.string(), "header does not fit in memory"}) == "");
+#endif
+}
+
+TEST_CASE("a file that becomes shorter is an error") {
+  const scratch_directory directory;
+  const std::vector<float> numbers(10000, 1);
+  strata::safetensors_writer writer;
+  writer.add("x", {10000}, numbers.data());
+  writer.add("half", {10000}, numbers.data(), strata::dtype::F16);
+  writer.write(directory / "file");
+  const auto file = strata::safetensors_file::read(directory / "file");
+  std::filesystem::resize_file(directory / "file", 20000);
+  const std::vector<std::string> expected{"cannot read", (directory / "file").string(), "it ends after 20000 of"};
+  CHECK(missing_in(message_of([&] { file.values<float>("x"); }), expected) == "");
+  CHECK(missing_in(message_of([&] { file.values<float>("half"); }), expected) == "");
+  CHECK(missing_in(message_of([&] { file.bytes(file.entry("x")); }), expected) == "");
+}
+
+TEST_CASE("a file comes through a pipe") {
+  const scratch_directory directory;
+  const std::vector<float> numbers{1, 2, 3};
+  strata::safetensors_writer writer;
+  writer.add("x", {3}, numbers.data());
+  writer.write(directory / "file");
+  const std::string content = read_plainly(directory / "file");
+  const auto through_pipe = [](const std::string& text) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const strata::detail::file_descriptor from(ends[0]);
+    strata::detail::file_descriptor to(ends[1]);
+    REQUIRE(::write(to.number(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    to.close();
+    return strata::safetensors_file::read("/dev/fd/" + std::to_string(from.number()));
+  };
+  const auto file = through_pipe(content);
+  CHECK(file.values<float>("x") == numbers);
+  CHECK(file.bytes(file.entry("x")).size() == 12);
+  CHECK(missing_in(message_of([&] { through_pipe(content.substr(0, content.size() - 1)); }),
+                   {"/dev/fd/", "tensor \"x\"", "past the 11 bytes"}) == "");
+}
+
+TEST_CASE("what is no safetensors file is named, with what to do") {
+  const scratch_directory directory;
+  const auto refused = [&](const std::string& content, const std::vector<std::string>& parts) {
+    write_plainly(directory / "file", content);
+    const std::string message = message_of([&] { strata::safetensors_file::read(directory / "file"); });
+    CHECK(missing_in(message, {(directory / "file").string()}) == "");
+    CHECK(missing_in(message, parts) == "");
+    // The same bytes from elsewhere.
+    CHECK(missing_in(refusal(content), parts) == "");
+  };
+  const auto zip = [](const std::string& name) {
+    return std::string("PK\3\4\0\0\x08\x08", 8) + std::string(22, '\0') + name;
+  };
+  const std::string rest(100, '\0'), save = "safetensors.torch.save_file";
+  refused(zip("archive/data.pkl") + rest, {"a zip archive", "PyTorch", ".pt", ".bin", save});
+  refused(zip("arr_0.npy") + rest, {"an archive of NumPy (.npz)", save});
+  for (const char protocol : {'\2', '\3', '\4', '\5'})
+    refused(std::string("\x80") + protocol + "\x8a\nl\xfc\x9c" + rest, {"a pickle", "PyTorch", save});
+  refused("\x93NUMPY\1" + rest, {"an array of NumPy (.npy)", save});
+  refused("\x89HDF\r\n\x1a\n" + rest, {"an HDF5 file", save});
+  refused(std::string("GGUF\3\0\0\0", 8) + rest, {"a GGUF file", "safetensors file that it was made from"});
+  refused("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", {"Git LFS", "git lfs pull"});
+  refused("\n <!DOCTYPE html><html>", {"a page of HTML or XML", "download the file itself"});
+  refused("<?xml version=\"1.0\"?><Error>", {"a page of HTML or XML"});
+  refused("\x1f\x8b\x08" + rest, {"compressed by gzip", "gunzip"});
+  refused("{\"dim\": 512, \"depth\": 6}", {"JSON", "model.safetensors.index.json"});
+  refused(" [1, 2]", {"JSON"});
+  // What starts like one of these and is a safetensors file: its header has 0x280 bytes, as a pickle starts.
+  const auto file = parse(file_of("{" + std::string(0x27e, ' ') + "}"));
+  CHECK(file.entries().empty());
+  CHECK(parse(file_of("{" + std::string('{' - 2, ' ') + "}")).entries().empty());
+}
+
+TEST_CASE("shards are one file") {
+  const scratch_directory directory;
+  const std::string index = "model.safetensors.index.json";
+  const float numbers[] = {1, 2, 3, 4};
+  const auto write_shard = [&](const std::string& name, const std::vector<std::string>& tensors,
+                               const std::string& metadata) {
+    strata::safetensors_writer writer;
+    for (std::size_t n = 0; n < tensors.size(); ++n) writer.add(tensors[n], {2}, numbers + n + (name == "b" ? 2 : 0));
+    writer.set_metadata("format", metadata);
+    writer.set_metadata("of." + name, "own");
+    writer.write(directory / name);
+  };
+  const auto write_index = [&](const std::string& map, const std::string& more = "") {
+    write_plainly(directory / index, "{\"weight_map\": " + map + more + "}");
+  };
+  const auto reading = [&] {
+    const std::string message = message_of([&] { strata::safetensors_file::read(directory / index); });
+    CHECK(missing_in(message, {(directory / index).string()}) == "");
+    return message;
+  };
+  write_shard("a", {"x", "y"}, "of a");
+  write_shard("b", {"z"}, "of b");
+  const std::string valid = R"({"z": "b", "x": "a", "y": "a"})";
+
+  SECTION("the index, or its folder") {
+    write_index(valid, R"(, "metadata": {"total_size": 24, "of.b": "of the index"})");
+    for (const auto& path : {directory / index, directory.path()}) {
+      const auto file = strata::safetensors_file::read(path);
+      CHECK(file.source() == strata::to_text(directory / index));
+      REQUIRE(file.entries().size() == 3);
+      CHECK(file.entries()[0].name == "x");
+      CHECK(file.entries()[2].name == "z");
+      CHECK(file.values<float>("x") == std::vector<float>{1, 2});
+      CHECK(file.values<float>("y") == std::vector<float>{2, 3});
+      CHECK(file.values<double>("z") == std::vector<double>{3, 4});
+      CHECK(file.bytes(file.entry("z")).size() == 8);
+      CHECK(file.metadata() ==
+            std::map<std::string, std::string>{{"format", "of a"}, {"of.a", "own"}, {"of.b", "of the index"}});
+      CHECK(missing_in(message_of([&] { file.entry("absent"); }), {index, "no tensor \"absent\""}) == "");
+    }
+  }
+  SECTION("tensors that the index does not name are there too") {
+    write_index(R"({"z": "b", "x": "a"})");
+    CHECK(strata::safetensors_file::read(directory / index).contains("y"));
+  }
+  SECTION("a link to the index, as in the cache of the hub") {
+    std::filesystem::create_directory(directory / "blobs");
+    write_plainly(directory / "blobs/0123", "{\"weight_map\": " + valid + "}");
+    std::filesystem::create_symlink("blobs/0123", directory / index);
+    CHECK(strata::safetensors_file::read(directory / index).entries().size() == 3);
+  }
+  SECTION("an element that does not fit names the shard") {
+    const float half = 0.5f;
+    strata::safetensors_writer writer;
+    writer.add("z", {1}, &half);
+    writer.write(directory / "b");
+    write_index(valid);
+    CHECK(missing_in(message_of([&] { strata::safetensors_file::read(directory.path()).values<int>("z"); }),
+                     {(directory / "b").string(), "tensor \"z\"", "0.5 at element 0"}) == "");
+  }
+  SECTION("a folder without an index") {
+    CHECK(missing_in(message_of([&] { strata::safetensors_file::read(directory.path()); }),
+                     {directory.path().string(), "a directory without", index}) == "");
+  }
+  SECTION("a shard that is missing, or no shard") {
+    write_index(R"({"x": "a", "w": "c"})");
+    CHECK(missing_in(reading(), {"shard of tensor \"w\"", (directory / "c").string(), std::strerror(ENOENT)}) == "");
+    write_plainly(directory / "c", "GGUF....................");
+    CHECK(missing_in(reading(), {"shard of tensor \"w\"", (directory / "c").string(), "a GGUF file"}) == "");
+    write_index("{\"w\": \"" + index + "\"}");
+    CHECK(missing_in(reading(), {"shard of tensor \"w\"", "JSON"}) == "");
+  }
+  SECTION("a tensor that is not in its shard") {
+    write_index(R"({"x": "a", "z": "b", "w": "b"})");
+    CHECK(missing_in(reading(), {"tensor \"w\" is not in its shard", (directory / "b").string()}) == "");
+    write_index(R"({"x": "b", "z": "b", "y": "a"})");
+    CHECK(missing_in(reading(), {"tensor \"x\" is not in its shard", (directory / "b").string()}) == "");
+  }
+  SECTION("a tensor that is there twice") {
+    write_shard("b", {"z", "y"}, "of b");
+    write_index(valid);
+    CHECK(missing_in(reading(), {"tensor \"y\" is also in", (directory / "a").string(), (directory / "b").string()}) ==
+          "");
+    write_index(R"({"x": "a", "x": "b"})");
+    CHECK(missing_in(reading(), {"\"x\" appears twice"}) == "");
+  }
+  SECTION("names that lead elsewhere") {
+    for (const std::string name : {"../a", "/etc/passwd", "b/../a", "sub/a", "..", ".", "", "a\\u0000b"}) {
+      CAPTURE(name);
+      write_index("{\"x\": \"" + name + "\"}");
+      CHECK(missing_in(reading(), {"tensor \"x\"", "shard \"" + name + "\"", "not the name of a file beside"}) == "");
+    }
+    write_index(R"({"x": 5})");
+    CHECK(missing_in(reading(), {"tensor \"x\"", "the shard 5 is not the name"}) == "");
+    write_index(R"({"x": ["a"]})");
+    CHECK(missing_in(reading(), {"tensor \"x\"", "the shard of type array is not the name"}) == "");
+  }
+  SECTION("an index that is not what it should be") {
+    write_index("[]");
+    CHECK(missing_in(reading(), {"weight_map is of type array", "an object of file names is expected"}) == "");
+    write_plainly(directory / index, "{\"weight_map\": {\"x\": \"a\"");
+    CHECK(missing_in(reading(), {"not valid JSON at or after \"x\""}) == "");
+    write_index(valid, ", \"more\": 1e400");
+    CHECK(missing_in(reading(), {"not valid JSON", "1e400"}) == "");
+    write_index(valid, ", \"more\": \"\xff\"");
+    CHECK(missing_in(reading(), {"not valid JSON", "UTF-8"}) == "");
+    write_index(valid, std::string(", \"more\": 1}\0", 14));
+    CHECK(missing_in(reading(), {"not valid JSON", "a zero byte"}) == "");
+    write_index(valid, ", \"more\": " + std::string(1000000, '['));
+    CHECK(missing_in(reading(), {"more than 64 levels"}) == "");
+    write_index("{}");
+    CHECK(strata::safetensors_file::read(directory / index).entries().empty());
+  }
+}
+
+TEST_CASE("a file is the same in every locale") {
+  const scratch_directory directory;
+  std::vector<float> numbers(1234567, 0.5f);
+  const auto write = [&](const std::string& name) {
+    strata::safetensors_writer writer;
+    writer.add("x", {1234567}, numbers.data());
+    writer.set_metadata("text", strata::to_text(1234567, ' ', 0.5));
+    writer.write(directory / name);
+    return read_plainly(directory / name);
+  };
+  const std::string expected = write("plain");
+  const other_cpp_locale cpp;
+  const other_c_locale c;
+  CHECK(write("other") == expected);
+  CHECK(strata::safetensors_file::read(directory / "other").entry("x").shape[0] == 1234567);
+  CHECK(missing_in(refusal(file_with(header_entry("x", "[0,1234568]", "[1234567]", "\"U8\""), 1234568)),
+                   {"takes 1234567 bytes", "hold 1234568"}) == "");
 }
 
 TEST_CASE("a damaged file is read or refused, nothing else") {
