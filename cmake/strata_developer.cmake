@@ -12,6 +12,9 @@ if(STRATA_WERROR)
   target_compile_options(strata_developer INTERFACE $<${cxx}:-Werror> $<${cuda}:-Werror=all-warnings>)
 endif()
 
+# Our own programs without optimization are meant so.
+target_compile_definitions(strata_developer INTERFACE STRATA_NO_OPTIMIZE_WARNING)
+
 # A program with the property STRATA_PORTABLE is compiled for any processor even so.
 if(STRATA_NATIVE)
   include(CheckCXXCompilerFlag)

@@ -3,6 +3,13 @@
 // Source: docs/design.md.
 #pragma once
 
+#include <strata/core/platform.hpp>
+
+#if !defined(__OPTIMIZE__) && !defined(STRATA_NO_OPTIMIZE_WARNING)
+#pragma message( \
+    "strata: compiled without optimisation, models run many times slower; STRATA_NO_OPTIMIZE_WARNING hides this")
+#endif
+
 #include <strata/backend/cpu/context.hpp>
 #include <strata/backend/cpu/memory.hpp>
 #include <strata/backend/cpu/operations.hpp>

@@ -3,6 +3,8 @@
 // Source: docs/cuda.md.
 #pragma once
 
+#include <strata/core/platform.hpp>
+
 #if !defined(__CUDACC__) && !defined(STRATA_CUDA_ON_CPU)
 #error "strata: strata/cuda.hpp holds device code: compile this file as CUDA, with nvcc"
 #endif

@@ -3,6 +3,10 @@
 // Source: docs/model.md.
 #pragma once
 
+// clang-format off
+#include <strata/core/platform.hpp>
+// clang-format on
+
 #include <strata/backend/reference/activations.hpp>
 #include <strata/backend/reference/attention.hpp>
 #include <strata/backend/reference/context.hpp>

@@ -3,6 +3,8 @@
 // Source: docs/design.md.
 #pragma once
 
+#include <strata/core/platform.hpp>
+
 // clang-format off
 #include <strata/config/level.hpp>
 #include <strata/config/description.hpp>

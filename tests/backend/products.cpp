@@ -43,7 +43,8 @@ std::vector<product_size> product_sizes() {
   for (const index_type rows : {1, 2, 3, 4, 5, 31, 70, 300})
     for (const auto& [in, out] : {std::pair<index_type, index_type>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
       sizes.push_back({rows, in, out});
-  sizes.push_back({3, 257, 301});  // few rows, and still worth several threads
+  sizes.push_back({3, 257, 301});   // few rows, and still worth several threads
+  sizes.push_back({20, 300, 270});  // sums that are computed in two parts
   // Rows a power of two apart, which some providers of products move; split by rows and by columns.
   sizes.insert(sizes.end(), {{70, 128, 256}, {70, 256, 128}, {256, 128, 130}});
   return sizes;

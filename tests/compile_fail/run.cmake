@@ -1,12 +1,17 @@
-# Compiles ${case} with ${compiler} and the options in the file ${flags}; passes only if the first error is the expected one.
+# Compiles ${case} with ${compiler}, the options in the file ${flags} and those in its second line, if that is '// flags: <options>';
+# passes only if the first error is the expected one.
 file(READ "${case}" text)
 if(NOT text MATCHES "^// expect: *([^ \n][^\n]*)")
   message(FATAL_ERROR "${case}: the first line must be '// expect: <sentence>'")
 endif()
 string(STRIP "${CMAKE_MATCH_1}" expected)
+set(own_flags)
+if(text MATCHES "^[^\n]*\n// flags: *([^\n]+)")
+  separate_arguments(own_flags UNIX_COMMAND "${CMAKE_MATCH_1}")
+endif()
 
 set(ENV{LC_ALL} C)
-execute_process(COMMAND "${compiler}" "@${flags}" "${case}"
+execute_process(COMMAND "${compiler}" "@${flags}" ${own_flags} "${case}"
   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(result STREQUAL "0")
   message(FATAL_ERROR "${case} compiles, but should fail with: ${expected}")

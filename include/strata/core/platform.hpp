@@ -3,10 +3,21 @@
 // Source: GCC and Clang manuals, "Using Vector Instructions through Built-in Functions".
 #pragma once
 
-#include <cassert>
+#if __cplusplus < 202002L
+#error "strata: this library needs C++20: compile with -std=c++20 or later"
+#endif
+#if __SIZEOF_POINTER__ < 8
+#error "strata: this library needs a 64-bit target: compile without -m32"
+#endif
+#if defined(__FAST_MATH__)
+#error "strata: -ffast-math makes attention wrong and hides NaN: compile without it, and with -O3 instead of -Ofast"
+#elif __FINITE_MATH_ONLY__
+#error "strata: -ffinite-math-only makes attention wrong and hides NaN: compile without it"
+#elif defined(__ASSOCIATIVE_MATH__)
+#error "strata: -fassociative-math, a part of -funsafe-math-optimizations, makes exponentials wrong: compile without it"
+#endif
 
-// All names of the library are in this inline namespace, so that files compiled with other flags have other symbols.
-#define STRATA_ABI abi
+#include <cassert>
 
 #define STRATA_ASSERT(condition) assert(condition)
 
@@ -54,6 +65,63 @@
 #else
 #define STRATA_COMPILES_AVX512 0
 #endif
+
+// STRATA_ABI is the inline namespace of everything but strata::error. Its name tells what a file was compiled with, as far
+// as it changes our code, so that a program may have files with different flags: of functions with equal names the linker
+// keeps one. Flags that no macro tells are left: -ffp-contract, and under g++ the difference between -O1 and -O2, where FMA
+// rounds a sum once. The letters:
+//   g, c  g++ or clang++        16, 32, 64  bytes of a vector      a  AVX            f  FMA
+//   x, y, z  kernels for AVX2, AVX-512 or both besides              d  oneDNN
+//   o  optimized                n  no assertions                   s  another standard library, or its debug mode
+#if defined(__clang__)
+#define STRATA_ABI_COMPILER c
+#else
+#define STRATA_ABI_COMPILER g
+#endif
+#if defined(__AVX__)
+#define STRATA_ABI_AVX a
+#else
+#define STRATA_ABI_AVX
+#endif
+#if defined(__FMA__) || defined(__FMA4__) || defined(__FP_FAST_FMAF)
+#define STRATA_ABI_FMA f
+#else
+#define STRATA_ABI_FMA
+#endif
+#if STRATA_COMPILES_AVX2 && STRATA_COMPILES_AVX512
+#define STRATA_ABI_KERNELS z
+#elif STRATA_COMPILES_AVX512
+#define STRATA_ABI_KERNELS y
+#elif STRATA_COMPILES_AVX2
+#define STRATA_ABI_KERNELS x
+#else
+#define STRATA_ABI_KERNELS
+#endif
+#if STRATA_HAS_ONEDNN
+#define STRATA_ABI_ONEDNN d
+#else
+#define STRATA_ABI_ONEDNN
+#endif
+#if defined(__OPTIMIZE__)
+#define STRATA_ABI_OPTIMIZED o
+#else
+#define STRATA_ABI_OPTIMIZED
+#endif
+#if defined(NDEBUG)
+#define STRATA_ABI_ASSERTIONS n
+#else
+#define STRATA_ABI_ASSERTIONS
+#endif
+#if defined(_GLIBCXX_DEBUG) || !defined(__GLIBCXX__)
+#define STRATA_ABI_LIBRARY s
+#else
+#define STRATA_ABI_LIBRARY
+#endif
+#define STRATA_JOINED(a, b, c, d, e, f, g, h, i) a##b##c##d##e##f##g##h##i
+#define STRATA_JOIN(...) STRATA_JOINED(__VA_ARGS__)
+#define STRATA_ABI                                                                                                   \
+  STRATA_JOIN(STRATA_ABI_COMPILER, STRATA_BASELINE_VECTOR_BYTES, STRATA_ABI_AVX, STRATA_ABI_FMA, STRATA_ABI_KERNELS, \
+              STRATA_ABI_ONEDNN, STRATA_ABI_OPTIMIZED, STRATA_ABI_ASSERTIONS, STRATA_ABI_LIBRARY)
 
 // What stands between these two is compiled for the given instructions.
 #define STRATA_PRAGMA(text) _Pragma(#text)

@@ -21,8 +21,9 @@ namespace strata::inline STRATA_ABI {
 
 class onednn_products;
 
-/// Which library computes products. `automatic` is oneDNN where the program was built with it, else Eigen.
-enum class product_provider { automatic, eigen, onednn };
+/// What computes products. `automatic` is oneDNN where the program was built with it, else our own kernels; `eigen` is their
+/// earlier name.
+enum class product_provider { automatic, own, onednn, eigen = own };
 
 /// What products of more than a few rows multiply; they always add in float. `bfloat16` rounds both inputs to nearest and
 /// runs where the processor has such products and oneDNN was found, elsewhere it is `float32` and `cpu::message()` says so.
@@ -32,7 +33,7 @@ enum class product_precision { float32, bfloat16, bfloat16_emulated };
 struct cpu_options {
   int threads = 0;  ///< 0: one a processor
   product_provider products = product_provider::automatic;
-  instruction_set instructions = instruction_set::automatic;  ///< of all but the products' library
+  instruction_set instructions = instruction_set::automatic;  ///< of all but oneDNN
   product_precision precision = product_precision::float32;
 };
 
@@ -52,7 +53,7 @@ class cpu {
   product_precision precision() const { return precision_; }
   /// What was asked for and is not there, in a sentence, or empty.
   const std::string& message() const { return message_; }
-  /// Null where products are Eigen's.
+  /// Null where products are our own.
   onednn_products* onednn() { return onednn_.get(); }
 
   /// Cuts [0, count) into one piece a thread and calls `body(begin, end)` on each; on the caller alone where
@@ -71,13 +72,13 @@ class cpu {
   }
   /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end).
   template <class Body>
-  void parallel_numbered(index_type count, index_type cost, Body body) {
+  void parallel_numbered(index_type count, index_type cost, Body body, index_type grain = 1) {
     if (threads() == 1 || count * cost < smallest_parallel_cost) {
       body(0, index_type{0}, count);
       return;
     }
     pool_.run([&](int thread) {
-      const auto [begin, end] = piece(count, 1, thread);
+      const auto [begin, end] = piece(count, grain, thread);
       body(thread, begin, end);
     });
   }

@@ -20,6 +20,17 @@
 #include <immintrin.h>
 #endif
 
+namespace strata::inline STRATA_ABI {
+
+/// A matrix whose element (i,j) is at data + i row + j column; one of the two distances is 1.
+struct strided {
+  const float* data;
+  index_type row, column;
+  strided from(index_type i, index_type j) const { return {data + i * row + j * column, row, column}; }
+};
+
+}  // namespace strata
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 // Vectors are only passed between functions that are always inlined, so no calling convention matters.

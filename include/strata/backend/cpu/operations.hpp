@@ -44,6 +44,10 @@ template <class Weight>
 void unpack(cpu& backend, view<const Weight, 2> weight, input<float, 1> scale, output<float, 2> y) {
   STRATA_CALL_KERNEL(unpack(backend, weight, scale, y));
 }
+inline void multiply(cpu& backend, index_type depth, strided a, strided b, input<float, 1> bias, output<float, 2> c,
+                     update mode) {
+  STRATA_CALL_KERNEL(multiply(backend, depth, a, b, bias, c, mode));
+}
 inline void add_column_sums(cpu& backend, input<float, 2> dy, output<float, 1> dbias) {
   STRATA_CALL_KERNEL(add_column_sums(backend, dy, dbias));
 }

@@ -1,7 +1,7 @@
-// linear and its two gradients: own dot products for a few rows, else oneDNN where the program has it, else Eigen. With
-// packed weights the same, on weights that are unpacked first where many rows share them.
+// linear and its two gradients: own dot products for a few rows, else oneDNN where the program has it, else own products.
+// With packed weights the same, on weights that are unpacked first where many rows share them.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N].
-// Source: Eigen 3.4 and 5, Core module; oneDNN, matmul primitive.
+// Source: oneDNN, matmul primitive.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include <limits>
 
 #include <strata/backend/cpu/context.hpp>
-#include <strata/backend/cpu/eigen.hpp>
 #include <strata/backend/cpu/operations.hpp>
 
 #if STRATA_HAS_ONEDNN
@@ -26,23 +25,6 @@ namespace strata::inline STRATA_ABI {
 inline constexpr index_type few_rows = 4;
 /// From so many rows on it pays to unpack weights.
 inline constexpr index_type many_rows = 32;
-/// Threads take whole groups of so many rows of a weight's gradient.
-inline constexpr index_type row_grain = 16;
-
-namespace eigen_products {
-
-using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using outer_stride = Eigen::OuterStride<Eigen::Dynamic>;
-using const_map = Eigen::Map<const matrix, 0, outer_stride>;
-using map = Eigen::Map<matrix, 0, outer_stride>;
-
-inline const_map columns_of(view<const float, 2> x, index_type first, index_type count) {
-  return {x.data + first, x.shape[0], count, outer_stride(x.shape[1])};
-}
-inline const_map whole(view<const float, 2> x) { return columns_of(x, 0, x.shape[1]); }
-inline map whole(view<float, 2> x) { return {x.data, x.shape[0], x.shape[1], outer_stride(x.shape[1])}; }
-
-}  // namespace eigen_products
 
 /// The inputs of a product as they are, or rounded into shared memory where bfloat16 is emulated.
 struct product_inputs {
@@ -58,8 +40,8 @@ struct product_inputs {
 };
 
 #if STRATA_HAS_ONEDNN
-/// Null where Eigen makes the product: where that was chosen, and without terms, for which oneDNN 2.6 divides by zero on some
-/// processors.
+/// Null where our own kernel makes the product: where that was chosen, and without terms, for which oneDNN 2.6 divides by zero
+/// on some processors.
 inline onednn_products* onednn_for(cpu& backend, index_type terms) { return terms > 0 ? backend.onednn() : nullptr; }
 #endif
 
@@ -70,21 +52,8 @@ inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_
 #if STRATA_HAS_ONEDNN
   if (auto* const onednn = onednn_for(backend, x.shape[1])) return onednn->linear(backend, x, weight, bias, y, mode);
 #endif
-  using namespace eigen_products;
-  backend.parallel(x.shape[0], weight.size(), [&, x = x, weight = weight](index_type begin, index_type end) {
-    map out = whole(y.slice(begin, end - begin));
-    if (bias) {
-      const auto row = Eigen::Map<const Eigen::RowVectorXf>(bias.data, bias.size());
-      if (mode == update::add)
-        out.rowwise() += row;
-      else
-        out.rowwise() = row;
-    }
-    if (mode == update::add || bias)
-      out.noalias() += whole(x.slice(begin, end - begin)) * whole(weight).transpose();
-    else
-      out.noalias() = whole(x.slice(begin, end - begin)) * whole(weight).transpose();
-  });
+  const index_type depth = x.shape[1];
+  multiply(backend, depth, {x.data, depth, 1}, {weight.data, 1, depth}, bias, y, mode);
 }
 
 inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<float, 2> given_weight,
@@ -94,17 +63,9 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
   if (auto* const onednn = onednn_for(backend, dy.shape[1]))
     return onednn->backward_input(backend, dy, weight, dx, mode);
 #endif
-  using namespace eigen_products;
-  backend.parallel(dy.shape[0], weight.size(), [&, dy = dy, weight = weight](index_type begin, index_type end) {
-    map out = whole(dx.slice(begin, end - begin));
-    if (mode == update::add)
-      out.noalias() += whole(dy.slice(begin, end - begin)) * whole(weight);
-    else
-      out.noalias() = whole(dy.slice(begin, end - begin)) * whole(weight);
-  });
+  multiply(backend, dy.shape[1], {dy.data, dy.shape[1], 1}, {weight.data, dx.shape[1], 1}, {}, dx, mode);
 }
 
-/// Threads own rows of dweight, so the order of its sums does not depend on them.
 inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input<float, 2> given_x,
                                    output<float, 2> dweight, output<float, 1> dbias) {
   if (dbias) add_column_sums(backend, given_dy, dbias);
@@ -112,13 +73,7 @@ inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input
 #if STRATA_HAS_ONEDNN
   if (auto* const onednn = onednn_for(backend, dy.shape[0])) return onednn->backward_weight(backend, dy, x, dweight);
 #endif
-  using namespace eigen_products;
-  backend.parallel(
-      dweight.shape[0], x.size(),
-      [&, dy = dy, x = x](index_type begin, index_type end) {
-        whole(dweight.slice(begin, end - begin)).noalias() += columns_of(dy, begin, end - begin).transpose() * whole(x);
-      },
-      row_grain);
+  multiply(backend, dy.shape[0], {dy.data, 1, dy.shape[1]}, {x.data, x.shape[1], 1}, {}, dweight, update::add);
 }
 
 inline void pack_bfloat16(cpu& backend, input<float, 1> x, view<bfloat16, 1> packed) {
@@ -181,7 +136,7 @@ inline cpu::cpu(cpu_options options)
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
   require(options.threads >= 0, "threads must be 0 (one a processor) or positive, not ", options.threads);
 #if STRATA_HAS_ONEDNN
-  const bool uses_onednn = options.products != product_provider::eigen;
+  const bool uses_onednn = options.products != product_provider::own;
   const bool has_bfloat16 = uses_onednn && onednn_products::has_bfloat16();
 #else
   require(options.products != product_provider::onednn, "this program was built without oneDNN");

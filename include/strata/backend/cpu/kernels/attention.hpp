@@ -5,70 +5,9 @@
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-inline constexpr index_type round_up(index_type count, index_type multiple) {
-  return (count + multiple - 1) / multiple * multiple;
-}
-
-/// c[Rows, Vectors lanes] = or += sum over k of a(i,k) b[k,:], where a(i,k) = a[i a_row + k a_step] and
-/// vector j of row k of b is at b + k b_step + j b_vector.
-template <int Rows, int Vectors, update Mode>
-STRATA_ALWAYS_INLINE void product_tile(index_type depth, const float* a, index_type a_row, index_type a_step,
-                                       const float* b, index_type b_step, index_type b_vector, float* c,
-                                       index_type c_row) {
-  using namespace vector;
-  floats total[Rows][Vectors];
-  STRATA_UNROLL
-  for (int i = 0; i < Rows; ++i) STRATA_UNROLL
-  for (int j = 0; j < Vectors; ++j) total[i][j] = Mode == update::add ? load(c + i * c_row + j * lanes) : floats{};
-  for (index_type k = 0; k < depth; ++k) {
-    floats column[Vectors];
-    STRATA_UNROLL
-    for (int j = 0; j < Vectors; ++j) {
-      column[j] = load(b + k * b_step + j * b_vector);
-      pin(column[j]);
-    }
-    STRATA_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      floats value = all(a[i * a_row + k * a_step]);
-      if constexpr (lanes == 16) pin(value);  // with 16 registers it would push another value out
-      STRATA_UNROLL
-      for (int j = 0; j < Vectors; ++j) total[i][j] += value * column[j];
-    }
-  }
-  STRATA_UNROLL
-  for (int i = 0; i < Rows; ++i) STRATA_UNROLL
-  for (int j = 0; j < Vectors; ++j) store(c + i * c_row + j * lanes, total[i][j]);
-}
-
-/// As many rows and vectors as the registers hold.
-inline constexpr int tile_rows = vector::lanes == 16 ? 8 : 4;
-inline constexpr int tile_vectors = 3;
 /// Keys come in groups that are whole vectors and whole tiles.
 inline constexpr index_type key_group = std::max(vector::lanes, 8);
 inline constexpr index_type query_tile = 16, key_block = 128;
-
-/// product_tile over `rows` (a multiple of tile_rows) and `vectors`, without a last tile of one vector where two of two do.
-template <update Mode>
-inline void small_product(index_type rows, index_type vectors, index_type depth, const float* a, index_type a_row,
-                          index_type a_step, const float* b, index_type b_step, index_type b_vector, float* c,
-                          index_type c_row) {
-  for (index_type i = 0; i < rows; i += tile_rows) {
-    const float* a_tile = a + i * a_row;
-    float* c_tile = c + i * c_row;
-    for (index_type j = 0, take; j < vectors; j += take) {
-      const index_type left = vectors - j;
-      take = left == 4 || left == 2 ? 2 : std::min<index_type>(left, tile_vectors);
-      const float* b_tile = b + j * b_vector;
-      float* c_part = c_tile + j * vector::lanes;
-      if (take == 3)
-        product_tile<tile_rows, 3, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
-      else if (take == 2)
-        product_tile<tile_rows, 2, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
-      else
-        product_tile<tile_rows, 1, Mode>(depth, a_tile, a_row, a_step, b_tile, b_step, b_vector, c_part, c_row);
-    }
-  }
-}
 
 /// The cos and sin of one position, [E/2] each; without a table nothing is turned.
 struct turning {

@@ -1,4 +1,4 @@
-// Products with few rows, where memory decides; sums over rows; rounding to bfloat16.
+// Products with few rows, where memory decides; products with many; sums over rows; rounding to bfloat16.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N]; dy [R,N] -> dbias [N].
 // Source: own.
 
@@ -74,6 +74,111 @@ inline void unpack(cpu& backend, view<const Weight, 2> weight, view<const float,
         store(y.data + n * depth + k, load(weight.data + n * depth + k) * (scale ? scale(n) : 1.f));
       });
   });
+}
+
+/// So many terms of so many rows are multiplied at a time: what is packed stays in the second cache.
+inline constexpr index_type block_depth = 256, block_rows = 256;
+inline constexpr index_type panel_width = tile_vectors * vector::lanes;
+
+/// Columns of b as small_product reads them: [vectors, depth, lanes]. Lanes past the last column hold any numbers.
+inline void pack_columns(strided b, index_type depth, index_type columns, float* to) {
+  using namespace vector;
+  if (b.column == 1) {
+    for (index_type k = 0; k < depth; ++k)
+      for (index_type j = 0; j < columns; j += lanes) {
+        const float* const from = b.data + k * b.row + j;
+        store(to + j * depth + k * lanes, j + lanes <= columns ? load(from) : load_part(from, columns - j));
+      }
+    return;
+  }
+  for (index_type j = 0; j < columns; j += lanes)
+    for (index_type k = 0; k < depth; k += lanes) {
+      const index_type terms = std::min<index_type>(lanes, depth - k);
+      floats square[lanes];
+      for (index_type i = 0; i < lanes; ++i) {
+        const float* const from = b.data + std::min(j + i, columns - 1) * b.column + k;
+        square[i] = terms == lanes ? load(from) : load_part(from, terms);
+      }
+      transpose(square);
+      for (index_type i = 0; i < terms; ++i) store(to + j * depth + (k + i) * lanes, square[i]);
+    }
+}
+
+/// Whole tiles of rows of a, [rows / tile_rows, depth, tile_rows]; eight at a time, so that whole lines of memory are read.
+inline void pack_rows(strided a, index_type rows, index_type depth, float* to) {
+  constexpr index_type together = 8 * tile_rows;
+  for (index_type first = 0; first < rows; first += together)
+    for (index_type k = 0; k < depth; ++k)
+      for (index_type i = first; i < std::min(first + together, rows); i += tile_rows)
+        std::memcpy(to + i * depth + k * tile_rows, a.data + i + k * a.column, tile_rows * sizeof(float));
+}
+/// One tile of fewer rows, and zeros.
+inline void pack_last_rows(strided a, index_type rows, index_type depth, float* to) {
+  for (index_type k = 0; k < depth; ++k)
+    for (index_type i = 0; i < tile_rows; ++i)
+      to[k * tile_rows + i] = i < rows ? a.data[i * a.row + k * a.column] : 0.f;
+}
+
+/// to[columns] = or += from[columns]
+inline void write_row(const float* from, index_type columns, float* to, update mode) {
+  vector::for_each(columns, [&](index_type n, auto load, auto store) {
+    store(to + n, mode == update::add ? load(to + n) + load(from + n) : load(from + n));
+  });
+}
+
+/// c[M,N] = or += a[M,K] b[K,N] for M up to block_rows and K up to block_depth; rows of c are `c_row` apart. Rows of a are
+/// read where they lie, its columns and all of b are packed into this thread's memory.
+inline void product_block(cpu& backend, int thread, index_type rows, index_type width, index_type depth, strided a,
+                          strided b, float* c, index_type c_row, update mode) {
+  const auto [panel, packed, last_rows, tile] = backend.thread_pieces<4>(
+      thread, {block_depth * panel_width, block_depth * block_rows, block_depth * tile_rows, tile_rows * panel_width});
+  const index_type whole_rows = rows / tile_rows * tile_rows;
+  if (a.column != 1) pack_rows(a, whole_rows, depth, packed);
+  if (whole_rows < rows) pack_last_rows(a.from(whole_rows, 0), rows - whole_rows, depth, last_rows);
+  index_type vectors = 0;
+  for (index_type first = 0; first < width; first += vectors * vector::lanes) {
+    vectors = next_vectors((width - first + vector::lanes - 1) / vector::lanes);
+    const index_type columns = std::min(vectors * vector::lanes, width - first);
+    pack_columns(b.from(0, first), depth, columns, panel);
+    for (index_type i = 0; i < rows; i += tile_rows) {
+      strided own{packed + i * depth, 1, tile_rows};
+      if (i == whole_rows)
+        own.data = last_rows;
+      else if (a.column == 1)
+        own = a.from(i, 0);
+      const bool whole = i < whole_rows && columns == vectors * vector::lanes;
+      float* const to = c + i * c_row + first;
+      const auto product = whole && mode == update::add ? small_product<update::add> : small_product<update::replace>;
+      product(tile_rows, vectors, depth, own.data, own.row, own.column, panel, vector::lanes, vector::lanes * depth,
+              whole ? to : tile, whole ? c_row : panel_width);
+      if (whole) continue;
+      for (index_type r = 0; r < std::min<index_type>(tile_rows, rows - i); ++r)
+        write_row(tile + r * panel_width, columns, to + r * c_row, mode);
+    }
+  }
+}
+
+/// c[M,N] = or += a[M,K] b[K,N] + bias[N]. Threads share the longer side of c; the order of a sum depends on K alone.
+inline void multiply(cpu& backend, index_type depth, strided a, strided b, view<const float, 1> bias, view<float, 2> c,
+                     update mode) {
+  const auto [rows, width] = c.shape;
+  const bool by_columns = width > rows;
+  backend.parallel_numbered(
+      std::max(rows, width), std::min(rows, width) * depth,
+      [&, rows = rows, width = width](int thread, index_type begin, index_type end) {
+        const index_type first_column = by_columns ? begin : 0, columns = by_columns ? end - begin : width;
+        const index_type first_row = by_columns ? 0 : begin, last_row = by_columns ? rows : end;
+        for (index_type i = first_row; i < last_row; i += block_rows)
+          for (index_type k = 0; k == 0 || k < depth; k += block_depth) {
+            const index_type count = std::min(block_rows, last_row - i);
+            float* const to = c.data + i * width + first_column;
+            if (bias && k == 0)
+              for (index_type r = 0; r < count; ++r) write_row(bias.data + first_column, columns, to + r * width, mode);
+            product_block(backend, thread, count, columns, std::min(block_depth, depth - k), a.from(i, k),
+                          b.from(k, first_column), to, width, bias || k > 0 ? update::add : mode);
+          }
+      },
+      by_columns ? index_type{vector::lanes} : index_type{tile_rows});
 }
 
 /// dbias[n] += sum over rows; threads own columns.

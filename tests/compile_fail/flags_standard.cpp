@@ -1,0 +1,3 @@
+// expect: strata: this library needs C++20
+// flags: -std=c++17 -Wfatal-errors
+#include <strata/cpu.hpp>
