@@ -35,45 +35,42 @@ namespace strata::inline STRATA_ABI {
 /// so that library is asked for one.
 class onednn_threads {
  public:
-  explicit onednn_threads(int threads) {
+  explicit onednn_threads([[maybe_unused]] int threads) {
     const std::string trouble = problem();
     require(trouble.empty(), trouble);
-    if (dnnl_version()->cpu_runtime == DNNL_RUNTIME_OMP) {
+    if (runtime() == DNNL_RUNTIME_OMP) {
       most_ = openmp<int (*)()>("omp_get_max_threads");
       set_ = openmp<void (*)(int)>("omp_set_num_threads");
     }
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
-    for (int thread = 0; thread < threads; ++thread) arenas_.emplace_back(1);
-#else
-    static_cast<void>(threads);
+    if (runtime() == DNNL_RUNTIME_TBB)
+      for (int thread = 0; thread < threads; ++thread) arenas_.emplace_back(1);
 #endif
   }
 
   /// Why oneDNN cannot be kept on one thread; empty where it can.
   static std::string problem() {
-    const unsigned runtime = dnnl_version()->cpu_runtime;
     // Without a pool of the program, a stream stays on its thread.
-    if (runtime == DNNL_RUNTIME_SEQ || runtime == DNNL_RUNTIME_THREADPOOL) return "";
-    if (runtime == DNNL_RUNTIME_OMP)
+    if (runtime() == DNNL_RUNTIME_SEQ || runtime() == DNNL_RUNTIME_THREADPOOL) return "";
+    if (runtime() == DNNL_RUNTIME_OMP)
       return openmp<void*>("omp_get_max_threads") && openmp<void*>("omp_set_num_threads")
                  ? ""
                  : "oneDNN's threads are OpenMP's, but this program has no function omp_set_num_threads";
-    if (runtime == DNNL_RUNTIME_TBB)
+    if (runtime() == DNNL_RUNTIME_TBB)
       return DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
                  ? ""
                  : "oneDNN's threads are TBB's, but this program was compiled for a oneDNN with others";
-    return to_text("oneDNN's threads are of a kind that strata does not know: ", runtime);
+    return to_text("oneDNN's threads are of a kind that strata does not know: ", runtime());
   }
 
   /// Calls `work()`, in which oneDNN has the calling thread alone: `thread` of our pool.
   template <class Work>
   void alone([[maybe_unused]] int thread, Work work) {
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
-    arenas_[static_cast<std::size_t>(thread)].execute(work);
-#else
+    if (!arenas_.empty()) return arenas_[static_cast<std::size_t>(thread)].execute(work);
+#endif
     const one_openmp_thread one(*this);
     work();
-#endif
   }
 
  private:
@@ -94,6 +91,7 @@ class onednn_threads {
     int outer_;
   };
 
+  static unsigned runtime() { return dnnl_version()->cpu_runtime; }
   /// Of the OpenMP library that oneDNN brought along, which only the running program knows.
   template <class Function>
   static Function openmp(const char* name) {
@@ -110,9 +108,9 @@ class onednn_threads {
 /// One object for each backend; each thread has primitives of its own.
 class onednn_products {
  public:
-  /// What a thread keeps, and the least recently used goes first. A training step of the largest preset uses some 60, but a
-  /// server meets new shapes for ever. oneDNN keeps another 1024 for the process (ONEDNN_PRIMITIVE_CACHE_CAPACITY).
-  static constexpr std::size_t most_kept = 256;
+  /// What a thread keeps; the least recently used goes first. A training step of two levels uses 46, but a server meets new
+  /// shapes for ever. oneDNN keeps another 1024 for the whole process: ONEDNN_PRIMITIVE_CACHE_CAPACITY says how many.
+  static constexpr std::size_t most_kept = 512;
 
   onednn_products(int threads, bool bfloat16)
       : type_(bfloat16 ? memory::data_type::bf16 : memory::data_type::f32),
