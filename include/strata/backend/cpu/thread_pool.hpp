@@ -52,6 +52,8 @@ class thread_pool {
   }
 
   int threads() const { return count_; }
+  /// Whether who waits spins before it sleeps.
+  bool spins() const { return spins_before_sleep_ > 0; }
 
   /// While it lives, the pool and what is kept beside it belong to the calling thread, which may take several. Throws where
   /// another thread has one, in a parallel region and in a forked process.
