@@ -1,22 +1,30 @@
-# Finds oneDNN and the OpenMP runtime that it uses, as the target strata::onednn. The installed package uses this file too.
+# Finds oneDNN as the target strata::onednn. The installed package uses this file too.
 # oneDNN's own configuration file is not used: Debian's stops with an error where OpenCL's development files are missing,
 # and libdnnl-dev does not install them.
 find_path(strata_onednn_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
 find_library(strata_onednn_LIBRARY dnnl)
-# We set the number of OpenMP threads without compiling with -fopenmp, so the runtime has to be linked by hand. By its full
-# path: a development link (libgomp.so) lies only in the folder of one g++ version, which clang++ may not search.
-find_library(strata_onednn_OPENMP_LIBRARY NAMES libgomp.so.1 gomp)
-mark_as_advanced(strata_onednn_INCLUDE_DIR strata_onednn_LIBRARY strata_onednn_OPENMP_LIBRARY)
+mark_as_advanced(strata_onednn_INCLUDE_DIR strata_onednn_LIBRARY)
 
+set(strata_onednn_needs strata_onednn_LIBRARY strata_onednn_INCLUDE_DIR)
+set(strata_onednn_libraries ${CMAKE_DL_LIBS})
 if(strata_onednn_INCLUDE_DIR)
-  file(STRINGS "${strata_onednn_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h" lines REGEX "define DNNL_VERSION_(MAJOR|MINOR|PATCH) ")
+  set(folder "${strata_onednn_INCLUDE_DIR}/oneapi/dnnl")
+  file(STRINGS "${folder}/dnnl_version.h" lines REGEX "define DNNL_VERSION_(MAJOR|MINOR|PATCH) ")
   string(REGEX REPLACE "[^0-9;]" "" strata_onednn_VERSION "${lines}")
   string(REPLACE ";" "." strata_onednn_VERSION "${strata_onednn_VERSION}")
+
+  # Of the libraries that oneDNN takes threads from, our header calls TBB itself. Others are asked when the program runs.
+  file(STRINGS "${folder}/dnnl_config.h" uses_tbb REGEX "define DNNL_CPU_THREADING_RUNTIME DNNL_RUNTIME_TBB")
+  if(uses_tbb)
+    find_package(TBB QUIET CONFIG)
+    list(APPEND strata_onednn_needs TBB_FOUND)
+    list(APPEND strata_onednn_libraries TBB::tbb)
+  endif()
 endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(strata_onednn
-  REQUIRED_VARS strata_onednn_LIBRARY strata_onednn_INCLUDE_DIR strata_onednn_OPENMP_LIBRARY
+  REQUIRED_VARS ${strata_onednn_needs}
   VERSION_VAR strata_onednn_VERSION)
 
 if(strata_onednn_FOUND AND NOT TARGET strata::onednn)
@@ -24,5 +32,5 @@ if(strata_onednn_FOUND AND NOT TARGET strata::onednn)
   set_target_properties(strata::onednn PROPERTIES
     IMPORTED_LOCATION "${strata_onednn_LIBRARY}"
     INTERFACE_INCLUDE_DIRECTORIES "${strata_onednn_INCLUDE_DIR}"
-    INTERFACE_LINK_LIBRARIES "${strata_onednn_OPENMP_LIBRARY}")
+    INTERFACE_LINK_LIBRARIES "${strata_onednn_libraries}")
 endif()

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <strata/backend/backend.hpp>
@@ -31,14 +31,15 @@ enum class product_provider { automatic, own, onednn, eigen = own };
 enum class product_precision { float32, bfloat16, bfloat16_emulated };
 
 struct cpu_options {
-  int threads = 0;  ///< 0: one a processor
+  int threads = 0;  ///< 0: one for each of available_processors()
   product_provider products = product_provider::automatic;
   instruction_set instructions = instruction_set::automatic;  ///< of all but oneDNN
   product_precision precision = product_precision::float32;
 };
 
-/// Not to be used by two threads at once; it has threads of its own. Different thread counts agree to
-/// rounding, the same count to the bit.
+/// It has threads of its own and serves one thread at a time. It refuses a second one, calls from inside its own parallel
+/// regions and, if it has more than one thread, processes forked off its own. Different thread counts agree to rounding, the
+/// same count to the bit.
 class cpu {
  public:
   using scalar = float;
@@ -51,37 +52,34 @@ class cpu {
   thread_pool& pool() { return pool_; }
   instruction_set instructions() const { return instructions_; }
   product_precision precision() const { return precision_; }
-  /// What was asked for and is not there, in a sentence, or empty.
+  /// What was asked for and is not there, in sentences, or empty.
   const std::string& message() const { return message_; }
   /// Null where products are our own.
   onednn_products* onednn() { return onednn_.get(); }
+
+  /// Each operation that uses the memory below has one.
+  [[nodiscard]] thread_pool::turn turn() { return thread_pool::turn(pool_); }
 
   /// Cuts [0, count) into one piece a thread and calls `body(begin, end)` on each; on the caller alone where
   /// the work, `cost` operations for each of `count`, is not worth waking anyone. Pieces start at multiples
   /// of `grain`.
   template <class Body>
   void parallel(index_type count, index_type cost, Body body, index_type grain = 1) {
-    if (threads() == 1 || count * cost < smallest_parallel_cost || count <= grain) {
-      if (count > 0) body(index_type{0}, count);
-      return;
-    }
-    pool_.run([&](int thread) {
-      const auto [begin, end] = piece(count, grain, thread);
+    run(count > grain ? pieces(count, cost) : 1, [&](int thread, int of) {
+      const auto [begin, end] = piece(count, grain, thread, of);
       if (begin < end) body(begin, end);
     });
   }
-  /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end).
+  /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end). It may have nothing to do.
   template <class Body>
   void parallel_numbered(index_type count, index_type cost, Body body, index_type grain = 1) {
-    if (threads() == 1 || count * cost < smallest_parallel_cost) {
-      body(0, index_type{0}, count);
-      return;
-    }
-    pool_.run([&](int thread) {
-      const auto [begin, end] = piece(count, grain, thread);
+    run(pieces(count, cost), [&](int thread, int of) {
+      const auto [begin, end] = piece(count, grain, thread, of);
       body(thread, begin, end);
     });
   }
+  /// How many pieces those two make.
+  int pieces(index_type count, index_type cost) const { return count * cost < smallest_parallel_cost ? 1 : threads(); }
 
   /// Memory of thread `thread` of at least `count` floats; it stays until the next call for the same thread.
   float* thread_memory(int thread, index_type count) {
@@ -102,13 +100,28 @@ class cpu {
 
  private:
   static constexpr index_type smallest_parallel_cost = 32768;
-  static constexpr int most_threads = 1024;
-  static int resolved_threads(const cpu_options& options);
 
-  std::pair<index_type, index_type> piece(index_type count, index_type grain, int thread) const {
+  void say(const std::string& sentence) { message_ += (message_.empty() ? "" : "; ") + sentence; }
+
+  static int resolved_threads(const cpu_options& options) {
+    require(options.threads >= 0, "threads must be 0 (one a processor) or positive, not ", options.threads);
+    return options.threads > 0 ? options.threads : available_processors();
+  }
+
+  /// Calls `task(thread, of)` on one thread or on all.
+  template <class Task>
+  void run(int of, Task task) {
+    try {
+      if (of > 1) return pool_.run([&](int thread) { task(thread, of); });
+      const thread_pool::region alone(pool_);
+      task(0, 1);
+    } catch (const std::bad_alloc&) {
+      fail("the cpu backend needs more memory for an operation than there is");
+    }
+  }
+  static std::pair<index_type, index_type> piece(index_type count, index_type grain, int thread, int of) {
     const index_type grains = (count + grain - 1) / grain;
-    return {std::min(count, grains * thread / threads() * grain),
-            std::min(count, grains * (thread + 1) / threads() * grain)};
+    return {std::min(count, grains * thread / of * grain), std::min(count, grains * (thread + 1) / of * grain)};
   }
   static float* grown(buffer<float>& memory, index_type count) {
     if (memory.size() < count) memory = buffer<float>(count);

@@ -7,7 +7,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Calls the kernel of the backend's instruction set.
+/// Takes the backend and calls the kernel of its instruction set.
 #if STRATA_COMPILES_AVX2
 #define STRATA_IF_AVX2(call) \
   if (backend.instructions() == instruction_set::avx2) return kernels::avx2::call
@@ -20,9 +20,10 @@ namespace strata::inline STRATA_ABI {
 #else
 #define STRATA_IF_AVX512(call) static_cast<void>(0)
 #endif
-#define STRATA_CALL_KERNEL(call) \
-  STRATA_IF_AVX512(call);        \
-  STRATA_IF_AVX2(call);          \
+#define STRATA_CALL_KERNEL(call)    \
+  const auto turn = backend.turn(); \
+  STRATA_IF_AVX512(call);           \
+  STRATA_IF_AVX2(call);             \
   return kernels::baseline::call
 
 // memory

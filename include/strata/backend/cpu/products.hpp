@@ -47,6 +47,7 @@ inline onednn_products* onednn_for(cpu& backend, index_type terms) { return term
 
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
                    output<float, 2> y, update mode) {
+  const auto turn = backend.turn();
   if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, {}, bias, y, mode);
   const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
@@ -58,6 +59,7 @@ inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_
 
 inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<float, 2> given_weight,
                                   output<float, 2> dx, update mode) {
+  const auto turn = backend.turn();
   const auto [dy, weight] = product_inputs(backend, given_dy, given_weight);
 #if STRATA_HAS_ONEDNN
   if (auto* const onednn = onednn_for(backend, dy.shape[1]))
@@ -68,6 +70,7 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
 
 inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input<float, 2> given_x,
                                    output<float, 2> dweight, output<float, 1> dbias) {
+  const auto turn = backend.turn();
   if (dbias) add_column_sums(backend, given_dy, dbias);
   const auto [dy, x] = product_inputs(backend, given_dy, given_x);
 #if STRATA_HAS_ONEDNN
@@ -107,6 +110,7 @@ inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2>
 template <class Weight>
 void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
                    input<float, 1> bias, output<float, 2> y, update mode) {
+  const auto turn = backend.turn();
   const index_type rows = x.shape[0];
   if (rows >= many_rows) {
     const view<float, 2> weight{backend.weight_memory(packed.size()), packed.shape};
@@ -132,11 +136,18 @@ inline void linear_int8(cpu& backend, input<float, 2> x, view<const std::int8_t,
 inline cpu::cpu(cpu_options options)
     : instructions_(chosen_instructions(options.instructions)),
       precision_(options.precision),
-      pool_(options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+      pool_(resolved_threads(options)),
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
-  require(options.threads >= 0, "threads must be 0 (one a processor) or positive, not ", options.threads);
+  if (const int processors = available_processors(); threads() > processors)
+    say(to_text(threads(), " threads were asked for, but there are ", processors,
+                " processors: threads take turns, which is slower"));
 #if STRATA_HAS_ONEDNN
-  const bool uses_onednn = options.products != product_provider::own;
+  bool uses_onednn = options.products != product_provider::own;
+  if (const std::string problem = onednn_threads::problem(); uses_onednn && !problem.empty()) {
+    require(options.products != product_provider::onednn, problem);
+    say(problem + ": products are our own");
+    uses_onednn = false;
+  }
   const bool has_bfloat16 = uses_onednn && onednn_products::has_bfloat16();
 #else
   require(options.products != product_provider::onednn, "this program was built without oneDNN");
@@ -144,8 +155,8 @@ inline cpu::cpu(cpu_options options)
 #endif
   if (precision_ == product_precision::bfloat16 && !has_bfloat16) {
     precision_ = product_precision::float32;
-    message_ = uses_onednn ? "this processor has no products in bfloat16 (AVX512-BF16): they are computed in float32"
-                           : "products in bfloat16 need oneDNN: they are computed in float32";
+    say(uses_onednn ? "this processor has no products in bfloat16 (AVX512-BF16): they are computed in float32"
+                    : "products in bfloat16 need oneDNN: they are computed in float32");
   }
 #if STRATA_HAS_ONEDNN
   if (uses_onednn)

@@ -1,40 +1,128 @@
-// Products by oneDNN: one matmul primitive a shape, made once and kept; each call runs on one thread and our pool
-// splits the result. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
+// Products by oneDNN: one matmul primitive a shape, made once and kept while it is in use; each call runs on one thread and our
+// pool splits the result. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
 // Shapes: row-major matrices.
-// Source: oneDNN developer guide, "MatMul" and "Memory format propagation".
+// Source: oneDNN developer guide, "MatMul", "Memory format propagation" and "Managing scratchpads".
 #pragma once
 
 #if !STRATA_HAS_ONEDNN
 #error "strata: products_onednn.hpp needs oneDNN; link strata::strata configured with STRATA_ONEDNN=ON"
 #endif
 
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <dlfcn.h>
+#include <exception>
 #include <map>
+#include <new>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <pthread.h>
-#include <signal.h>
+#include <oneapi/dnnl/dnnl_debug.h>
+#include <string>
+#include <sys/mman.h>
 #include <utility>
 #include <vector>
 
 #include <strata/backend/cpu/context.hpp>
+#include <strata/backend/cpu/signals.hpp>
 
-// oneDNN's threads are OpenMP's. One declaration spares the user OpenMP's compiler flags.
-extern "C" {
-void omp_set_num_threads(int);
-int omp_get_max_threads();
-}
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+#include <tbb/task_arena.h>
+#endif
 
 namespace strata::inline STRATA_ABI {
 
+/// oneDNN splits a call over the threads of the library that it was built for. Here a call belongs to one thread of our pool,
+/// so that library is asked for one.
+class onednn_threads {
+ public:
+  explicit onednn_threads([[maybe_unused]] int threads) {
+    const std::string trouble = problem();
+    require(trouble.empty(), trouble);
+    if (runtime() == DNNL_RUNTIME_OMP) {
+      most_ = openmp<int (*)()>("omp_get_max_threads");
+      set_ = openmp<void (*)(int)>("omp_set_num_threads");
+    }
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+    if (runtime() == DNNL_RUNTIME_TBB)
+      for (int thread = 0; thread < threads; ++thread) arenas_.emplace_back(1);
+#endif
+  }
+
+  /// Why oneDNN cannot be kept on one thread; empty where it can.
+  static std::string problem() {
+    // Without a pool of the program, a stream stays on its thread.
+    if (runtime() == DNNL_RUNTIME_SEQ || runtime() == DNNL_RUNTIME_THREADPOOL) return "";
+    if (runtime() == DNNL_RUNTIME_OMP)
+      return openmp<void*>("omp_get_max_threads") && openmp<void*>("omp_set_num_threads")
+                 ? ""
+                 : "oneDNN's threads are OpenMP's, but this program has no function omp_set_num_threads";
+    if (runtime() == DNNL_RUNTIME_TBB)
+      return DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+                 ? ""
+                 : "oneDNN's threads are TBB's, but this program was compiled for a oneDNN with others";
+    return to_text("oneDNN's threads are of a kind that strata does not know: ", runtime());
+  }
+
+  /// Calls `work()`, in which oneDNN has the calling thread alone: `thread` of our pool.
+  template <class Work>
+  void alone([[maybe_unused]] int thread, Work work) {
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+    if (!arenas_.empty()) return arenas_[static_cast<std::size_t>(thread)].execute(work);
+#endif
+    const one_openmp_thread one(*this);
+    work();
+  }
+
+ private:
+  class one_openmp_thread {
+   public:
+    explicit one_openmp_thread(const onednn_threads& threads)
+        : set_(threads.set_), outer_(set_ == nullptr ? 1 : threads.most_()) {
+      if (outer_ != 1) set_(1);
+    }
+    ~one_openmp_thread() {
+      if (outer_ != 1) set_(outer_);
+    }
+    one_openmp_thread(const one_openmp_thread&) = delete;
+    one_openmp_thread& operator=(const one_openmp_thread&) = delete;
+
+   private:
+    void (*set_)(int);
+    int outer_;
+  };
+
+  static unsigned runtime() { return dnnl_version()->cpu_runtime; }
+  /// Of the OpenMP library that oneDNN brought along, which only the running program knows.
+  template <class Function>
+  static Function openmp(const char* name) {
+    return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+  }
+
+  int (*most_)() = nullptr;
+  void (*set_)(int) = nullptr;
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+  std::deque<tbb::task_arena> arenas_;
+#endif
+};
+
+/// One object for each backend; each thread has primitives of its own.
 class onednn_products {
  public:
+  /// What a thread keeps; the least recently used goes first. A training step of two levels uses 46, but a server meets new
+  /// shapes for ever. oneDNN keeps another 1024 for the whole process: ONEDNN_PRIMITIVE_CACHE_CAPACITY says how many.
+  static constexpr std::size_t most_kept = 512;
+
   onednn_products(int threads, bool bfloat16)
       : type_(bfloat16 ? memory::data_type::bf16 : memory::data_type::f32),
+        threads_(threads),
         engine_(dnnl::engine::kind::cpu, 0),
         products_(static_cast<std::size_t>(threads)) {
     for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
   }
   /// Whether this processor multiplies bfloat16 itself; elsewhere oneDNN would be slower than in float.
   static bool has_bfloat16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
+  /// How many primitives thread `thread` keeps.
+  std::size_t kept(int thread) const { return products_[static_cast<std::size_t>(thread)].kept.size(); }
 
   /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]
   void linear(cpu& backend, view<const float, 2> x, view<const float, 2> weight, view<const float, 1> bias,
@@ -69,62 +157,34 @@ class onednn_products {
     bool bias, add;
     auto operator<=>(const key&) const = default;
   };
-  /// A primitive with its arguments, which only need their pointers set. Through the C interface: the C++ one allocates
-  /// at every call.
-  template <class Primitive>
+  /// A primitive with its arguments, which only need their pointers set.
   struct call {
-    Primitive primitive;  // empty: nothing to do
+    dnnl::primitive primitive;  // empty: nothing to do
+    memory scratch;
     std::vector<dnnl_exec_arg_t> arguments;
+    /// Through the C interface: the C++ one allocates at every call.
     void operator()(const dnnl::stream& stream) const {
       dnnl::error::wrap_c_api(
           dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data()),
-          "oneDNN could not run a product");
+          "oneDNN could not run it");
     }
   };
   /// An input where the caller has it, and as the primitive wants it.
   struct operand {
     memory given, wanted;
-    call<dnnl::reorder> packing;  // empty where it is used as it lies
+    call packing;  // empty where it is used as it lies
     index_type packed_floats = 0;
   };
-  /// Each thread has its own.
   struct product {
-    call<dnnl::matmul> matmul;
+    call matmul;
     operand a, b;
     memory bias, c;
+    index_type scratch_floats = 0;
+    std::uint64_t last_use = 0;
   };
-
-  /// oneDNN splits its work over OpenMP threads, but here one call belongs to one thread of our pool.
-  class single_threaded {
-   public:
-    single_threaded() : outer_(omp_get_max_threads()) {
-      if (outer_ != 1) omp_set_num_threads(1);
-    }
-    ~single_threaded() {
-      if (outer_ != 1) omp_set_num_threads(outer_);
-    }
-    single_threaded(const single_threaded&) = delete;
-    single_threaded& operator=(const single_threaded&) = delete;
-
-   private:
-    int outer_;
-  };
-
-  /// While a product runs, signals wait: up to 3.11 some of oneDNN's kernels point the stack register at memory of the
-  /// heap, where the system would then put the frame of the handler (oneDNN's issue 4845).
-  class signals_wait {
-   public:
-    signals_wait() {
-      sigset_t all;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &outer_);
-    }
-    ~signals_wait() { pthread_sigmask(SIG_SETMASK, &outer_, nullptr); }
-    signals_wait(const signals_wait&) = delete;
-    signals_wait& operator=(const signals_wait&) = delete;
-
-   private:
-    sigset_t outer_;
+  struct alignas(64) own_products {
+    std::map<key, product> kept;
+    std::uint64_t uses = 0;
   };
 
   static memory::desc plain(index_type rows, index_type columns, index_type row_step, index_type column_step) {
@@ -159,7 +219,7 @@ class onednn_products {
       }
     }
     const memory::desc c = plain(k.m, k.n, k.c_row, 1), bias = plain(1, k.n, k.n, 1);
-    dnnl::primitive_attr attributes;
+    dnnl::primitive_attr attributes = with_our_scratch();
     if (k.add) {
       dnnl::post_ops sum;
       sum.append_sum(1.f);
@@ -174,78 +234,135 @@ class onednn_products {
 #endif
   }
 
+  /// Scratch memory comes from us: oneDNN takes its own without looking whether it got it.
+  static dnnl::primitive_attr with_our_scratch() {
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return attributes;
+  }
+  /// oneDNN does not look at all that it allocates while it makes a primitive, so there has to be more room than it takes.
+  static void require_room() {
+    constexpr std::size_t bytes = std::size_t{16} << 20;
+    void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) throw std::bad_alloc();
+    munmap(room, bytes);
+  }
+  /// Whole cache lines, so that what follows it is aligned too.
+  static index_type floats_of(const memory& x) {
+    return (static_cast<index_type>(x.get_desc().get_size() / sizeof(float)) + 32) / 16 * 16;
+  }
+
+  template <class Primitive>
+  call prepared_call(const typename Primitive::primitive_desc& description,
+                     std::vector<dnnl_exec_arg_t> arguments) const {
+    call own{Primitive(description), memory(description.scratchpad_desc(), engine_, nullptr), std::move(arguments)};
+    own.arguments.push_back({DNNL_ARG_SCRATCHPAD, own.scratch.get()});
+    return own;
+  }
+
   operand prepared_operand(const memory::desc& given, const memory::desc& wanted) const {
     operand own;
     own.given = memory(given, engine_, nullptr);
     own.wanted = memory(wanted, engine_, nullptr);
     if (given == wanted) return own;
-    own.packing.primitive = dnnl::reorder(own.given, own.wanted);
-    own.packing.arguments = {{DNNL_ARG_FROM, own.given.get()}, {DNNL_ARG_TO, own.wanted.get()}};
-    // Whole cache lines, so that what follows it is aligned too.
-    own.packed_floats = (static_cast<index_type>(wanted.get_size() / sizeof(float)) + 32) / 16 * 16;
+    own.packing = prepared_call<dnnl::reorder>({engine_, given, engine_, wanted, with_our_scratch()},
+                                               {{DNNL_ARG_FROM, own.given.get()}, {DNNL_ARG_TO, own.wanted.get()}});
+    own.packed_floats = floats_of(own.wanted);
     return own;
   }
 
-  product& prepared(int thread, const key& k) {
-    auto& made = products_[static_cast<std::size_t>(thread)];
-    if (const auto found = made.find(k); found != made.end()) return found->second;
+  product prepared_product(const key& k) const {
+    require_room();
     const auto description = describe(k);
     product p;
-    p.matmul.primitive = dnnl::matmul(description);
     p.a = prepared_operand(plain(k.m, k.k, k.a_row, k.a_column), description.src_desc());
     p.b = prepared_operand(plain(k.k, k.n, k.b_row, k.b_column), description.weights_desc());
     p.c = memory(description.dst_desc(), engine_, nullptr);
-    p.matmul.arguments = {
+    std::vector<dnnl_exec_arg_t> arguments = {
         {DNNL_ARG_SRC, p.a.wanted.get()}, {DNNL_ARG_WEIGHTS, p.b.wanted.get()}, {DNNL_ARG_DST, p.c.get()}};
     if (k.bias) {
       p.bias = memory(description.bias_desc(), engine_, nullptr);
-      p.matmul.arguments.push_back({DNNL_ARG_BIAS, p.bias.get()});
+      arguments.push_back({DNNL_ARG_BIAS, p.bias.get()});
     }
-    return made.emplace(k, std::move(p)).first->second;
+    p.matmul = prepared_call<dnnl::matmul>(description, std::move(arguments));
+    for (const call* each : {&p.matmul, &p.a.packing, &p.b.packing})
+      if (each->primitive) p.scratch_floats = std::max(p.scratch_floats, floats_of(each->scratch));
+    return p;
+  }
+
+  product& prepared(int thread, const key& k) {
+    auto& [kept, uses] = products_[static_cast<std::size_t>(thread)];
+    auto found = kept.find(k);
+    if (found == kept.end()) {
+      if (kept.size() == most_kept)
+        kept.erase(std::min_element(kept.begin(), kept.end(), [](const auto& one, const auto& other) {
+          return one.second.last_use < other.second.last_use;
+        }));
+      found = kept.emplace(k, prepared_product(k)).first;
+    }
+    found->second.last_use = ++uses;
+    return found->second;
   }
 
   /// Points at the input, or at `packed` after packing it there.
-  static void set(operand& own, const dnnl::stream& stream, const float* given, float* packed) {
+  static void set(operand& own, const dnnl::stream& stream, const float* given, float* packed, float* scratch) {
     own.given.set_data_handle(const_cast<float*>(given));
     own.wanted.set_data_handle(own.packing.primitive ? packed : const_cast<float*>(given));
-    if (own.packing.primitive) own.packing(stream);
+    if (!own.packing.primitive) return;
+    own.packing.scratch.set_data_handle(scratch);
+    own.packing(stream);
+  }
+
+  [[noreturn]] static void fail_product(const key& k, const std::string& problem) {
+    fail("oneDNN could not multiply [", k.m, ",", k.k, "] by [", k.k, ",", k.n, "]: ", problem);
   }
 
   /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs. With AVX-512
   /// they share rows, so that all of c, b and bias are dense, as oneDNN's kernels for it may want them.
   void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
+    if (whole.m == 0 || whole.n == 0) return;
     const bool by_columns = whole.n >= whole.m && !avx512_;
     const index_type count = by_columns ? whole.n : whole.m;
-    backend.parallel_numbered(
-        count, whole.m * whole.n / count * whole.k, [&](int thread, index_type begin, index_type end) {
-          key part = whole;
-          (by_columns ? part.n : part.m) = end - begin;
-          if (by_columns)
-            run(backend, thread, part, a, b + begin * whole.b_column, bias ? bias + begin : nullptr, c + begin);
-          else
-            run(backend, thread, part, a + begin * whole.a_row, b, bias, c + begin * whole.c_row);
-        });
+    try {
+      backend.parallel_numbered(
+          count, whole.m * whole.n / count * whole.k, [&](int thread, index_type begin, index_type end) {
+            key part = whole;
+            (by_columns ? part.n : part.m) = end - begin;
+            threads_.alone(thread, [&] {
+              if (by_columns)
+                run(backend, thread, part, a, b + begin * whole.b_column, bias ? bias + begin : nullptr, c + begin);
+              else
+                run(backend, thread, part, a + begin * whole.a_row, b, bias, c + begin * whole.c_row);
+            });
+          });
+    } catch (const dnnl::error& problem) {
+      fail_product(whole, to_text(problem.message, " (", dnnl_status2str(problem.status), ")"));
+    } catch (const std::exception& problem) {
+      fail_product(whole, problem.what());
+    }
   }
 
   void run(cpu& backend, int thread, const key& k, const float* a, const float* b, const float* bias, float* c) {
     if (k.m == 0 || k.n == 0) return;
-    const single_threaded one_thread;
     product& p = prepared(thread, k);
     const dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
-    float* packed = backend.thread_memory(thread, p.a.packed_floats + p.b.packed_floats);
-    set(p.a, stream, a, packed);
-    set(p.b, stream, b, packed + p.a.packed_floats);
+    const auto [packed_a, packed_b, scratch] =
+        backend.thread_pieces<3>(thread, {p.a.packed_floats, p.b.packed_floats, p.scratch_floats});
+    set(p.a, stream, a, packed_a, scratch);
+    set(p.b, stream, b, packed_b, scratch);
     p.c.set_data_handle(c);
     if (k.bias) p.bias.set_data_handle(const_cast<float*>(bias));
+    p.matmul.scratch.set_data_handle(scratch);
     const signals_wait undisturbed;
     p.matmul(stream);
   }
 
   memory::data_type type_;
   bool avx512_ = has(dnnl::cpu_isa::avx512_core);
+  onednn_threads threads_;
   dnnl::engine engine_;
   std::vector<dnnl::stream> streams_;
-  std::vector<std::map<key, product>> products_;
+  std::vector<own_products> products_;
 };
 
 }  // namespace strata

@@ -1,27 +1,42 @@
-// A fork-join pool: who waits spins a while, then sleeps; the caller is worker 0.
+// A fork-join pool: who waits spins a while, then sleeps; the caller is worker 0. It serves one thread at a time.
 // Shapes: a range [0, count) is cut into one contiguous piece a thread, always the same way.
 // Source: own; benchmarks/operations measures what a region costs.
 #pragma once
 
 #include <atomic>
 #include <exception>
-#include <system_error>
+#include <pthread.h>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <strata/backend/cpu/processors.hpp>
+#include <strata/backend/cpu/signals.hpp>
 #include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
 
+/// How often this process was forked off since it was watched: a child has one more than its parent.
+inline std::atomic<int> forks{0};
+inline void watch_forks() {
+  static const int failed = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+  require(failed == 0, "forks of this process cannot be watched: error ", failed);
+}
+
 class thread_pool {
  public:
-  explicit thread_pool(int threads) : count_(threads) {
+  /// More threads than processors take turns: then no thread spins while another could work.
+  explicit thread_pool(int threads, int processors = available_processors())
+      : count_(threads), spins_before_sleep_(threads <= processors ? 2000 : 0) {
+    watch_forks();
+    forks_ = forks.load();
     try {
+      workers_.reserve(static_cast<std::size_t>(threads));
+      const signals_wait handlers_run_elsewhere;  // threads start with the mask of who starts them
       for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
-    } catch (const std::system_error& problem) {
+    } catch (const std::exception& problem) {
       const std::size_t started = workers_.size() + 1;
       stop_and_join();
       fail("of ", threads, " threads only ", started, " could be started: ", problem.what());
@@ -29,14 +44,59 @@ class thread_pool {
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
-  ~thread_pool() { stop_and_join(); }
+  ~thread_pool() {
+    if (forked())  // the threads are not in this process: they can be neither joined nor let go
+      new std::vector<std::thread>(std::move(workers_));
+    else
+      stop_and_join();
+  }
 
   int threads() const { return count_; }
+  /// Whether who waits spins before it sleeps.
+  bool spins() const { return spins_before_sleep_ > 0; }
+
+  /// While it lives, the pool and what is kept beside it belong to the calling thread, which may take several. Throws where
+  /// another thread has one, in a parallel region and in a forked process.
+  class turn {
+   public:
+    explicit turn(thread_pool& pool) {
+      const void* const own = this_thread();
+      if (pool.user_.load(std::memory_order_relaxed) == own) {
+        if (pool.in_region_) pool.refuse();
+        return;
+      }
+      const void* nobody = nullptr;
+      if (pool.forked() || !pool.user_.compare_exchange_strong(nobody, own, std::memory_order_acquire)) pool.refuse();
+      pool_ = &pool;
+    }
+    ~turn() {
+      if (pool_ != nullptr) pool_->user_.store(nullptr, std::memory_order_release);
+    }
+    turn(const turn&) = delete;
+    turn& operator=(const turn&) = delete;
+
+   private:
+    thread_pool* pool_ = nullptr;  // null: inside another turn of this thread
+  };
+
+  /// A turn in which there is no other one.
+  class region {
+   public:
+    explicit region(thread_pool& pool) : turn_(pool), pool_(pool) { pool.in_region_ = true; }
+    ~region() { pool_.in_region_ = false; }
+    region(const region&) = delete;
+    region& operator=(const region&) = delete;
+
+   private:
+    turn turn_;
+    thread_pool& pool_;
+  };
 
   /// Calls `task(thread)` once on every thread and returns when all have returned. An exception of any of
   /// them is thrown again here.
   template <class Task>
   void run(Task&& task) {
+    const region alone(*this);
     if (count_ == 1) {
       task(0);
       return;
@@ -50,7 +110,7 @@ class thread_pool {
     if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
     guarded(0);
     for (int spin = 0, left; (left = running_.load(std::memory_order_acquire)) > 0; ++spin)
-      if (spin < spins_before_sleep)
+      if (spin < spins_before_sleep_)
         STRATA_PAUSE();
       else
         running_.wait(left, std::memory_order_acquire);
@@ -58,7 +118,27 @@ class thread_pool {
   }
 
  private:
-  static constexpr int spins_before_sleep = 2000;
+  /// An address that no other living thread has.
+  static const void* this_thread() {
+    static thread_local const char own = 0;
+    return &own;
+  }
+  /// The pool that this thread works for; null in a thread of the program.
+  static const thread_pool*& employer() {
+    static thread_local const thread_pool* pool = nullptr;
+    return pool;
+  }
+
+  /// A process forked off the pool's own has none of its threads.
+  bool forked() const { return forks.load(std::memory_order_relaxed) != forks_ && count_ > 1; }
+
+  [[noreturn]] void refuse() const {
+    require(!forked(), "the cpu backend was made before this process was forked, and its ", count_,
+            " threads stayed in the other process: make a backend here");
+    require(user_.load() != this_thread() && employer() != this,
+            "the cpu backend was called inside a parallel region of its own: what runs there needs another backend");
+    fail("the cpu backend is at work for another thread: it serves one at a time, so give each thread its own");
+  }
 
   void stop_and_join() {
     stop_.store(true);
@@ -79,9 +159,10 @@ class thread_pool {
   }
 
   void serve(int worker) {
+    employer() = this;
     for (unsigned seen = 0;;) {
       for (int spin = 0; generation_.load(std::memory_order_acquire) == seen; ++spin) {
-        if (spin < spins_before_sleep) {
+        if (spin < spins_before_sleep_) {
           STRATA_PAUSE();
           continue;
         }
@@ -96,12 +177,14 @@ class thread_pool {
     }
   }
 
-  int count_;
+  int count_, spins_before_sleep_, forks_ = 0;
   std::vector<std::thread> workers_;
   void (*task_)(void*, int) = nullptr;
   void* object_ = nullptr;
+  bool in_region_ = false;  // of who has the turn
   std::exception_ptr failure_;
   std::atomic_flag failing_ = ATOMIC_FLAG_INIT;
+  alignas(64) std::atomic<const void*> user_{nullptr};
   alignas(64) std::atomic<unsigned> generation_{0};
   alignas(64) std::atomic<int> running_{0};
   alignas(64) std::atomic<int> sleepers_{0};

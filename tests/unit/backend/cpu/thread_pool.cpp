@@ -1,15 +1,23 @@
 // The pool runs a task once on every thread, waits for all, and passes exceptions on.
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <numeric>
+#include <optional>
+#include <pthread.h>
 #include <stdexcept>
+#include <string>
+#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
 #include <strata/backend/cpu/thread_pool.hpp>
 
 #include "support/catch.hpp"
+#include "support/child.hpp"
+#include "support/sanitizers.hpp"
 
+using Catch::Matchers::ContainsSubstring;
 using strata::thread_pool;
 
 TEST_CASE("thread pool: every thread runs the task once") {
@@ -81,3 +89,150 @@ TEST_CASE("thread pool: made and destroyed without work") {
   for (int round = 0; round < 50; ++round) thread_pool pool(4);
   SUCCEED();
 }
+
+TEST_CASE("thread pool: threads that outnumber the processors work, and do not spin") {
+  CHECK(thread_pool(1, 1).spins());
+  CHECK(thread_pool(2, 2).spins());
+  thread_pool pool(5, 2);
+  CHECK_FALSE(pool.spins());
+  std::atomic<int> runs{0};
+  for (int round = 0; round < 100; ++round) pool.run([&](int) { ++runs; });
+  CHECK(runs == 500);
+}
+
+TEST_CASE("thread pool: a region inside a region is refused, on every thread") {
+  for (const int threads : {1, 3}) {
+    thread_pool pool(threads);
+    std::atomic<int> refused{0};
+    pool.run([&](int) {
+      try {
+        pool.run([](int) {});
+      } catch (const strata::error&) {
+        ++refused;
+      }
+    });
+    CHECK(refused == threads);
+    for (int inner = 0; inner < threads; ++inner)
+      CHECK_THROWS_WITH(pool.run([&](int thread) {
+        if (thread == inner) pool.run([](int) {});
+      }),
+                        ContainsSubstring("inside a parallel region of its own"));
+    // Another pool is no part of this one.
+    thread_pool other(2);
+    std::atomic<int> runs{0};
+    pool.run([&](int thread) {
+      if (thread == 0) other.run([&](int) { ++runs; });
+    });
+    CHECK(runs == 2);
+    pool.run([&](int) { ++runs; });
+    CHECK(runs == 2 + threads);
+  }
+}
+
+TEST_CASE("thread pool: a second thread at once is refused, one after the other is not") {
+  for (const int threads : {1, 3}) {
+    thread_pool pool(threads);
+    std::atomic<bool> inside{false}, tried{false};
+    std::thread first([&] {
+      pool.run([&](int thread) {
+        if (thread != 0) return;
+        inside = true;
+        while (!tried) std::this_thread::yield();
+      });
+    });
+    while (!inside) std::this_thread::yield();
+    CHECK_THROWS_WITH(pool.run([](int) {}), ContainsSubstring("give each thread its own"));
+    CHECK_THROWS_WITH(thread_pool::turn(pool), ContainsSubstring("give each thread its own"));
+    tried = true;
+    first.join();
+    std::atomic<int> runs{0};
+    pool.run([&](int) { ++runs; });
+    CHECK(runs == threads);
+  }
+}
+
+TEST_CASE("thread pool: of two threads that never wait for one another, each has the pool to itself or an error") {
+  thread_pool pool(2);
+  long sums[2] = {}, done = 0;  // not atomic: who has the turn owns them
+  std::atomic<long> turns{0}, refusals{0};
+  const auto use = [&] {
+    for (int round = 0; round < 2000; ++round) try {
+        const thread_pool::turn turn(pool);
+        pool.run([&](int thread) { ++sums[thread]; });
+        ++done;
+        ++turns;
+      } catch (const strata::error&) {
+        ++refusals;
+      }
+  };
+  std::thread other(use);
+  use();
+  other.join();
+  CHECK(turns + refusals == 4000);
+  CHECK(done == turns);
+  CHECK(sums[0] == turns);
+  CHECK(sums[1] == turns);
+}
+
+TEST_CASE("thread pool: a forked process is told that the threads are not there, and can end") {
+  for (const int threads : {1, 3}) {
+    CAPTURE(threads);
+    std::optional<thread_pool> pool(threads);
+    pool->run([](int) {});
+    const std::string said = support::in_child([&]() -> std::string {
+      std::string sentence = "none";
+      try {
+        pool->run([](int) {});
+      } catch (const strata::error& problem) {
+        sentence = problem.what();
+      }
+      pool.reset();
+      return sentence;
+    });
+    if (threads == 1)
+      CHECK(said == "none");
+    else
+      CHECK_THAT(said, ContainsSubstring("before this process was forked"));
+    std::atomic<int> runs{0};
+    pool->run([&](int) { ++runs; });
+    CHECK(runs == threads);
+  }
+#if !STRATA_TEST_THREAD_SANITIZER  // which allows no new threads there
+  CHECK(support::in_child([] {
+          thread_pool pool(3);
+          std::atomic<int> runs{0};
+          pool.run([&](int) { ++runs; });
+          return std::to_string(runs.load());
+        }) == "3");
+#endif
+}
+
+TEST_CASE("thread pool: its threads leave the program's signals to the program") {
+  thread_pool pool(3);
+  const std::thread::id caller = std::this_thread::get_id();
+  pool.run([&](int) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    const bool own = std::this_thread::get_id() != caller;
+    for (const int number : {SIGINT, SIGTERM, SIGALRM, SIGCHLD, SIGUSR1})
+      if ((sigismember(&blocked, number) == 1) != own) throw std::runtime_error("waits: " + std::to_string(number));
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
+      if (sigismember(&blocked, number) == 1) throw std::runtime_error("blocked: " + std::to_string(number));
+  });
+}
+
+#if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
+TEST_CASE("thread pool: threads that cannot be started are an error, and those that were are ended") {
+  const std::string said = support::in_child([]() -> std::string {
+    const rlimit limit{rlim_t{400} << 20, rlim_t{400} << 20};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) return "no limit";
+    try {
+      thread_pool pool(500);
+    } catch (const strata::error& problem) {
+      return problem.what();
+    }
+    return "all were started";
+  });
+  CHECK_THAT(said, ContainsSubstring("of 500 threads only ") && ContainsSubstring("could be started: "));
+}
+#endif

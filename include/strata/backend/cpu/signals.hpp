@@ -1,0 +1,42 @@
+// Signals that wait while a product runs, and that the threads of a pool never receive.
+// Source: pthread_sigmask(3), signal(7); oneDNN's issue 4845.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <strata/core/platform.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+/// While it lives, the signals that can wait do.
+class signals_wait {
+ public:
+  signals_wait() {
+    const sigset_t waiting = that_can_wait();
+    pthread_sigmask(SIG_BLOCK, &waiting, &outer_);
+  }
+  ~signals_wait() { pthread_sigmask(SIG_SETMASK, &outer_, nullptr); }
+  signals_wait(const signals_wait&) = delete;
+  signals_wait& operator=(const signals_wait&) = delete;
+
+  static sigset_t that_can_wait() {
+    sigset_t set;
+    sigfillset(&set);
+    // An instruction raises these. It cannot go on, so the system would end the program without asking its handler.
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&set, number);
+    // So do a breakpoint and a filtered system call: debuggers and sandboxes answer them at once.
+    for (const int number : {SIGTRAP, SIGSYS}) sigdelset(&set, number);
+    // abort() is to end the program here, with the stack of who called it.
+    sigdelset(&set, SIGABRT);
+    // A profiler asks where the program is now; later would be a wrong answer. Where oneDNN moves the stack, its handler
+    // needs a stack of its own: sigaltstack(2) and SA_ONSTACK.
+    sigdelset(&set, SIGPROF);
+    return set;
+  }
+
+ private:
+  sigset_t outer_;
+};
+
+}  // namespace strata
