@@ -2,91 +2,12 @@
 // Source: docs/model.md; the defaults are those of the reference package.
 #pragma once
 
-#include <array>
-#include <string_view>
-
-#include <strata/config/level.hpp>
-#include <strata/core/short_list.hpp>
+#include <strata/config/basic_description.hpp>
+#include <strata/merges/concatenate.hpp>
 
 namespace strata::inline STRATA_ABI {
 
-struct concatenate;  // merges/concatenate.hpp
-
-/// Which levels the logits are computed from.
-enum class logits_source { predicting_level, all_levels };
-constexpr std::array<std::string_view, 2> names_of(logits_source) { return {"predicting_level", "all_levels"}; }
-
-/// How the coarse level of an hourglass is added to the fine one. With `linear`, a linear map turns a coarse position into one
-/// piece for each of its tokens. With `attention`, each token attends to the coarse positions up to the newest one it may see.
-enum class upsampling_kind { linear, attention };
-constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
-
-/// The layers of an hourglass that run on its fine level: the first `before`, and the last `after`. The layers between them run
-/// on the coarse level.
-struct hourglass_layers {
-  int before = 0, after = 0;
-  upsampling_kind upsampling = upsampling_kind::linear;
-  constexpr bool any() const { return before != 0 || after != 0 || upsampling != upsampling_kind::linear; }
-  constexpr bool operator==(const hourglass_layers&) const = default;
-};
-inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by side in every layer
-
-inline constexpr int least_compressed = -1;      ///< `predicting_level`: the level with the smallest compression
-inline constexpr int the_predicting_level = -1;  ///< in `receiving_levels`: the level that predicts
-inline constexpr int every_level = -2;           ///< `receiving_levels`: this alone
-
-using level_list = short_list<level, most_levels>;
-using level_indices = short_list<int, most_levels>;
-
-/// Describes a model whose levels are merged by `Merge`, a type such as `strata::level_attention`.
-///
-///     inline constexpr strata::description shakespeare{
-///         .max_length = 512,
-///         .depth = 4,
-///         .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 32},
-///                    {.compression = 2, .dim = 192, .heads = 4, .head_dim = 48, .window = 64}}};
-template <class Merge = concatenate>
-struct basic_description {
-  int vocabulary = 256;   ///< V: tokens are 0 .. V-1; bytes by default
-  int max_length = 1024;  ///< T: tokens that full attention reaches back, and that a prompt is read in at once
-  int depth = 6;          ///< layers
-  Merge merge = {};       ///< adds to levels after every layer, from all levels
-  level_list levels = {};
-  int predicting_level = least_compressed;                  ///< index into `levels`
-  level_indices receiving_levels = {the_predicting_level};  ///< levels that the merge adds to
-  logits_source logits = logits_source::predicting_level;
-  /// An hourglass instead of merges. It has two levels, one without compression and one whose stride is its compression, and
-  /// each layer runs on one of them.
-  hourglass_layers fine_layers = no_hourglass;
-  /// Levels with attention and equal dim, heads and head_dim use one set of its weights. Each level keeps its own norms.
-  bool share_attention = false;
-};
-using description = basic_description<>;
-
-/// A copy of `own` in which `change` has changed fields:
-///
-///     inline constexpr auto wider = strata::with(shakespeare, [](auto& d) { d.levels[0].dim = 256; });
-template <class Description, class Change>
-constexpr Description with(Description own, Change change) {
-  change(own);
-  return own;
-}
-
-/// A copy of `from` whose levels are merged by `merge`.
-template <class Merge, class Other>
-constexpr basic_description<Merge> with_merge(const basic_description<Other>& from, Merge merge) {
-  return {.vocabulary = from.vocabulary,
-          .max_length = from.max_length,
-          .depth = from.depth,
-          .merge = merge,
-          .levels = from.levels,
-          .predicting_level = from.predicting_level,
-          .receiving_levels = from.receiving_levels,
-          .logits = from.logits,
-          .fine_layers = from.fine_layers,
-          .share_attention = from.share_attention};
-}
+/// A description with the default merge.
+using description = basic_description<concatenate>;
 
 }  // namespace strata
-
-#include <strata/merges/concatenate.hpp>  // the default merge, which uses all of the above

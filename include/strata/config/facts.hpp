@@ -9,7 +9,7 @@
 #include <span>
 #include <string_view>
 
-#include <strata/config/description.hpp>
+#include <strata/config/basic_description.hpp>
 #include <strata/config/level.hpp>
 #include <strata/core/view.hpp>
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include <strata/config/description.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/core/error.hpp>
 #include <strata/io/json.hpp>
