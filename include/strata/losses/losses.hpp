@@ -206,7 +206,7 @@ template <class Losses>
 class loss_values {
  public:
   static constexpr std::size_t count = Losses::count;
-  static constexpr const std::array<std::string_view, count>& names = Losses::names;
+  static constexpr std::array<std::string_view, count> names = Losses::names;
 
   constexpr loss_values() = default;
   /// The weights of `chosen`.
