@@ -47,8 +47,7 @@ struct training_model : strata::transformer<Model::description, Backend, losses_
 
 /// Trains a `training_model`.
 template <class Model, class Backend>
-strata::trainer<Model::description, Backend, losses_of<Model>> make_trainer(Backend& backend,
-                                                                            strata::training_options options) {
+auto make_trainer(Backend& backend, strata::training_options options) {
   options.dropout = Model::dropout;
   return strata::trainer<Model::description, Backend, losses_of<Model>>(backend, options, Model::losses);
 }

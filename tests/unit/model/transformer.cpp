@@ -41,8 +41,8 @@ TEST_CASE("an inference model computes what a training model computes") {
       const auto t = training.token_embeddings(l), u = inference.token_embeddings(l);
       CHECK(std::equal(t.data, t.data + t.size(), u.data));
     }
-    const auto of_training = training.losses({ids.data(), {2, 45}}),
-               of_inference = inference.losses({ids.data(), {2, 45}});
+    const auto of_training = training.losses({ids.data(), {2, 45}});
+    const auto of_inference = inference.losses({ids.data(), {2, 45}});
     CHECK(of_training.values["cross_entropy"] == of_inference.total);  // it has no heads of other losses
   });
 }
