@@ -7,7 +7,7 @@
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 
-namespace strata {
+namespace strata::of_descriptions {
 namespace {
 
 using nlohmann::json;
@@ -194,4 +194,4 @@ TEST_CASE("texts of version 0.1 keep the options of merges, losses and dropout")
                    {"file", "max_length", "byte 13"}) == "");
 }
 
-}  // namespace strata
+}  // namespace strata::of_descriptions

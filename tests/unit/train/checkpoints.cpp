@@ -10,7 +10,7 @@
 #include "support/messages.hpp"
 #include "unit/io/scratch_directory.hpp"
 
-namespace strata {
+namespace strata::of_checkpoints {
 namespace {
 
 using nlohmann::json;
@@ -249,4 +249,4 @@ TEST_CASE("a model for inference has no heads, and no weights before they are lo
   CHECK(missing_in(message_of([&] { model.embeddings(7); }), {"no level 7", "2"}) == "");
 }
 
-}  // namespace strata
+}  // namespace strata::of_checkpoints
