@@ -7,6 +7,7 @@
 #include <strata/strata.hpp>
 
 #include "golden/cases.hpp"
+#include "package/consumer/parts.hpp"
 #include "support/model.hpp"
 
 namespace models {
@@ -201,6 +202,15 @@ struct shifts_levels : defaults {
       });
 };
 
+/// The loss and the merge of a program outside of the library: tests/package/consumer.
+struct own_parts : defaults {
+  static constexpr auto description =
+      strata::with(strata::with_merge(attends_to_levels::description, mine::linear_merge{}), [](auto& d) {
+        d.receiving_levels = {2, strata::the_predicting_level};
+      });
+  static constexpr strata::losses losses{strata::reconstruction{}, mine::smoothness{.finest_too = true}};
+};
+
 /// ids [batch, length], a function of the seed.
 inline std::vector<strata::token> random_ids(strata::index_type batch, strata::index_type length, int vocabulary,
                                              std::uint64_t seed) {
@@ -217,6 +227,6 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 #define STRATA_VARIANTS                                                                                    \
   models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,            \
       models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels, \
-      models::attends_to_finer_levels, models::shifts_levels
+      models::attends_to_finer_levels, models::shifts_levels, models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

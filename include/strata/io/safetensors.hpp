@@ -171,7 +171,8 @@ constexpr bool fits(Number number) {
   } else if constexpr (std::floating_point<T>) {
     if constexpr (std::numeric_limits<Number>::digits <= std::numeric_limits<T>::digits) return true;
     auto magnitude = static_cast<std::uint64_t>(number);
-    if (number < 0) magnitude = 0 - magnitude;
+    if constexpr (std::signed_integral<Number>)
+      if (number < 0) magnitude = 0 - magnitude;
     return magnitude == 0 || std::bit_width(magnitude) - std::countr_zero(magnitude) <= std::numeric_limits<T>::digits;
   } else if constexpr (std::floating_point<Number>) {
     // Powers of two are exact, and one more than the largest integer is one.

@@ -2,6 +2,7 @@
 // Source: pthread_sigmask(3), signal(7); oneDNN's issue 4845.
 #pragma once
 
+#include <initializer_list>
 #include <pthread.h>
 #include <signal.h>
 
