@@ -1,8 +1,12 @@
 // A signal may come in the middle of a product: programs catch SIGINT, profilers send one every millisecond.
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <pthread.h>
 #include <sys/time.h>
+#include <thread>
+#include <ucontext.h>
 #include <vector>
 
 #include <strata/cpu.hpp>
@@ -51,6 +55,53 @@ class signal_storm {
   struct sigaction before_ {};
 };
 
+constexpr int never_wait[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF};
+
+volatile std::sig_atomic_t profiled = 0, in_a_product = 0, blocked = 0;
+
+/// As a profiler's handler: it sees which signals wait where it interrupted.
+void profile(int, siginfo_t*, void* context) {
+  const sigset_t& waiting = static_cast<const ucontext_t*>(context)->uc_sigmask;
+  profiled = profiled + 1;
+  if (sigismember(&waiting, SIGALRM) == 1) in_a_product = in_a_product + 1;
+  for (const int number : never_wait)
+    if (sigismember(&waiting, number) == 1) blocked = blocked + 1;
+}
+
+/// Sends SIGPROF to the thread that made it, as fast as it can. The handler has a stack of its own.
+class profiler {
+ public:
+  profiler() : stack_(1 << 16) {
+    const stack_t own{stack_.data(), 0, stack_.size()};
+    REQUIRE(sigaltstack(&own, &stack_before_) == 0);
+    struct sigaction action {};
+    action.sa_sigaction = profile;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    REQUIRE(sigaction(SIGPROF, &action, &before_) == 0);
+    sender_ = std::thread([this, profiled_thread = pthread_self()] {
+      while (!stop_) {
+        pthread_kill(profiled_thread, SIGPROF);
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+      }
+    });
+  }
+  ~profiler() {
+    stop_ = true;
+    sender_.join();
+    sigaction(SIGPROF, &before_, nullptr);
+    sigaltstack(&stack_before_, nullptr);
+  }
+  profiler(const profiler&) = delete;
+  profiler& operator=(const profiler&) = delete;
+
+ private:
+  std::vector<char> stack_;
+  stack_t stack_before_{};
+  struct sigaction before_ {};
+  std::atomic<bool> stop_{false};
+  std::thread sender_;
+};
+
 }  // namespace
 
 TEST_CASE("signals: a handler runs on the stack of its thread, never in the memory of a product") {
@@ -72,3 +123,54 @@ TEST_CASE("signals: a handler runs on the stack of its thread, never in the memo
   }
   CHECK(off_the_stack == 0);
 }
+
+TEST_CASE("signals: those wait that can") {
+  const sigset_t waiting = strata::signals_wait::that_can_wait();
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGCHLD, SIGUSR1, SIGPIPE, SIGWINCH, SIGRTMIN, SIGRTMAX})
+    CHECK(sigismember(&waiting, number) == 1);
+  for (const int number : never_wait) CHECK(sigismember(&waiting, number) == 0);
+
+  // What the program blocks stays blocked, and nothing else.
+  sigset_t own, before, inside, after;
+  sigemptyset(&own);
+  sigaddset(&own, SIGUSR2);
+  sigaddset(&own, SIGPROF);
+  pthread_sigmask(SIG_BLOCK, &own, &before);
+  {
+    const strata::signals_wait now;
+    pthread_sigmask(SIG_SETMASK, nullptr, &inside);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, &after);
+  for (int number = 1; number < SIGRTMIN; ++number) {
+    if (number == SIGKILL || number == SIGSTOP) continue;  // which nobody blocks
+    CAPTURE(number);
+    const bool by_program = number == SIGUSR2 || number == SIGPROF || sigismember(&before, number) == 1;
+    CHECK(sigismember(&after, number) == by_program);
+    CHECK(sigismember(&inside, number) == (by_program || sigismember(&waiting, number) == 1));
+  }
+}
+
+#if STRATA_HAS_ONEDNN
+TEST_CASE("signals: a profiler looks into products, which compute the same") {
+  using strata::index_type, strata::view;
+  const index_type rows = 128, in = 64, out = 256;
+  std::vector<float> x(rows * in, 0.5f), y(rows * out), weight(out * in, 0.25f), expected;
+  const view<float, 2> inputs(x.data(), {rows, in}), outputs(y.data(), {rows, out}), weights(weight.data(), {out, in});
+  strata::cpu backend({.threads = 1});
+  linear(backend, inputs, weights, {}, outputs, strata::update::replace);
+  expected = y;
+  profiled = 0;
+  in_a_product = 0;
+  blocked = 0;
+  int wrong = 0;
+  {
+    const profiler watching;
+    while (profiled < 2000 || in_a_product < 20) {
+      linear(backend, inputs, weights, {}, outputs, strata::update::replace);
+      if (y != expected) ++wrong;
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(blocked == 0);
+}
+#endif
