@@ -26,6 +26,7 @@ template <class Body>
 int run_program(CLI::App& app, int argc, char** argv, Body body) {
   // A file that grows past a limit is an error of the write, not the end of the program.
   std::signal(SIGXFSZ, SIG_IGN);
+  app.get_formatter()->column_width(40);
   std::string problem;
   try {
     app.parse(argc, argv);
@@ -68,7 +69,7 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
   return {check, ""};
 }
 
-/// Accepts finite numbers that `fit`; `expected` says in words what they are.
+/// Accepts finite numbers for which `fit` holds. `expected` describes them in the error.
 inline CLI::Validator number(const char* expected, std::function<bool(double)> fit) {
   const auto check = [expected, fit](const std::string& given) {
     char* stop = nullptr;
@@ -100,7 +101,7 @@ inline void add_device_options(CLI::App& app, device_options& options) {
       ->group("Device");
 }
 
-/// Fails where this program lacks the device that was asked for, or where options were given that belong to another.
+/// Fails where this program lacks the chosen device, and where an option of another device is given.
 inline void require_device(const CLI::App& app, const device_options& options) {
   if (options.name == "cpu") return;
   strata::require(

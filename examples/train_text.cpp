@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   strata::training_options& training = options.training;
   training.batch = 4;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
-  // What a run keeps: a resumed run refuses other values. The names are those of for_each_option, and of the run's note.
+  // Options that a resumed run keeps, under their names in for_each_option and in the note of a checkpoint.
   std::map<std::string, CLI::Option*> kept;
   const auto add_kept = [&](const char* name, const char* flag, auto& value, const char* text) {
     return kept[name] = app.add_option(flag, value, text)->capture_default_str()->group("Training");
@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   add("--evaluate-every", options.evaluate_every, "steps between evaluations; 0: only at the end")
       ->check(whole_number(0));
   app.add_option("--evaluate-windows", options.evaluate_windows,
-                 "texts in an evaluation; 0: all (default: 64, and 256 at the end)")
+                 "windows in an evaluation; 0: all (default: 64, and 256 at the end)")
       ->check(whole_number(0))
       ->group("Reports");
   add("--sample-every", options.sample_every, "steps between samples; 0: only at the end")->check(whole_number(0));

@@ -38,7 +38,7 @@ struct program_options {
   std::map<std::string, double> loss_weights;
 };
 
-/// The options that stand on the command line: their names in the library, and as they are written there.
+/// The options on the command line: their names in the library, and the flags.
 using given_options = std::map<std::string, std::string>;
 
 template <const auto& D, class Device>
@@ -87,7 +87,7 @@ class training_run {
                 << '\n';
       return 128 + interrupted;
     }
-    // All is saved: from here on an interruption may end the program at once.
+    // All is saved, so an interruption may now end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     conclude();
     return 0;
@@ -95,7 +95,6 @@ class training_run {
 
  private:
   using backend = typename Device::backend;
-
   using losses = strata::default_losses;
 
   static losses chosen_losses(const program_options& options) {
@@ -115,8 +114,8 @@ class training_run {
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
   }
 
-  /// Once a first step has worked, a new run takes the place of the one that it overwrites: checkpoint first, so that
-  /// no disk that is full and no kill leaves the old checkpoint with the metrics of the new run.
+  /// A new run replaces an old one once its first step has worked. The checkpoint comes first: then neither a full disk nor a
+  /// kill can leave the old checkpoint with the metrics of the new run.
   void claim() {
     if (fs::exists(checkpoint_)) save();
     metrics_.continue_after(-1, 0);
@@ -128,6 +127,7 @@ class training_run {
     const strata::training_options asked = options_.training;
     const strata::resume_report found = trainer_.resume(checkpoint_);
     const nlohmann::json& note = found.note;
+    strata::require(note.is_object(), checkpoint_, " is not a checkpoint of train_text: it has no note");
     saved_step_ = trainer_.step();
     std::map<std::string, nlohmann::json> before;
     strata::for_each_option(trainer_.options(), [&](const char* name, auto value) { before[name] = value; });
@@ -159,7 +159,7 @@ class training_run {
                     fs::path(options_.text), " has ", text_.all().size());
     strata::require(note.value("text_fingerprint", "") == text_fingerprint_, "the run in ", checkpoint_,
                     " is on another text of ", bytes, " bytes than ", fs::path(options_.text));
-    const std::string device = note.value("device", "cpu");  // the only one, before there were two
+    const std::string device = note.value("device", "cpu");  // older runs name none
     if (device != Device::name)
       notes_.push_back("the run was on the device " + device + " and continues on " + Device::name +
                        ": it agrees to rounding only");
@@ -208,7 +208,7 @@ class training_run {
     return naming_last_checkpoint([&] { return trainer_.train_step(text_.training()); });
   }
 
-  /// Adds to an error where training can go on from.
+  /// Adds the last checkpoint to an error.
   template <class Body>
   auto naming_last_checkpoint(Body body) try {
     return body();
@@ -268,7 +268,7 @@ class training_run {
       bar_.end_line();
       std::cerr << "--- sample at step " << step << " ---\n" << sample(step) << "\n---\n";
     }
-    // The first one at once: a disk that cannot take it should not show after hours.
+    // Also after the first step, so that a full disk shows at once and not after hours.
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
   }
 
@@ -305,12 +305,12 @@ class training_run {
     strata::generator writer(trainer_.model());
     std::vector<strata::token> prompt;
     for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
-    std::string written;
+    std::string generated;
     const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
     writer.write(std::span(&prompt, 1), options_.sample_length, sampling,
-                 [&](strata::index_type, strata::token id) { written += examples::printable(id); });
-    metrics_.write({{"step", step}, {"sample", written}});
-    return written;
+                 [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    metrics_.write({{"step", step}, {"sample", generated}});
+    return generated;
   }
 
   void save() {
@@ -338,10 +338,11 @@ class training_run {
                       {"validation_loss", loss},
                       {"validation_bits_per_byte", bits(loss)},
                       {"order0_bits_per_byte", order0}});
+      const double below = 100 * (1 - bits(loss) / order0);
       std::cout << "validation loss " << fixed(loss, 4) << " nats a byte = " << fixed(bits(loss), 4)
                 << " bits per byte over " << windows(most) << " windows of " << windows()
-                << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so "
-                << fixed(100 * (1 - bits(loss) / order0), 1) << "% below it\n";
+                << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so " << fixed(std::abs(below), 1)
+                << (below >= 0 ? "% below it\n" : "% above it\n");
     }
     std::cout << "--- sample ---\n"
               << sample(trainer_.step()) << "\n---\n"

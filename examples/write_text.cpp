@@ -1,5 +1,5 @@
-// Continues a prompt with a trained model, byte by byte, measures how well it predicts a text, or shows its description. This file
-// reads the options. See README.md, or `write_text --help`.
+// Continues a prompt with a trained model, byte by byte. Or measures how well the model predicts a text, or shows its
+// description. This file reads the options. See README.md, or `write_text --help`.
 #include "write_text.hpp"
 
 #include <limits>
