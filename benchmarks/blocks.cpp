@@ -1,4 +1,4 @@
-// One block, forward and backward, with routing against without, in turn.
+// One block, forward and backward, with routing and without.
 #include <algorithm>
 #include <benchmark/benchmark.h>
 #include <string>
@@ -24,7 +24,7 @@ class lone_block {
     rotary_ = plan.memory.add<3>({4, length, level.head_dim / 2});
     acts_ = plan_block(plan, level, batch, length, x, y);
     weights_ = random(table.buffer_size(), 0.05f);
-    // Gains as they start; the bias of routing's score, so that most are above 0.
+    // Gains at their initialisation, and a bias of the routing score with which most scores are above 0.
     std::fill(weights_.data() + sizes.regions().first_vector, weights_.data() + weights_.size(), 1.f);
     gradients_ = strata::buffer<float>(table.buffer_size());
     memory_ = random(plan.memory.size(), 1);
@@ -57,7 +57,7 @@ class lone_block {
   strata::buffer<strata::token> rows_;
 };
 
-/// The first level of `D`, and the same with the given routing: its heavy branch is as wide as the feed-forward was.
+/// Compares the first level of `D` with the same level with routing. The heavy branch is as wide as the feed-forward.
 template <const auto& D>
 void routing(benchmark::State& state, index_type batch, int light_multiple, double capacity) {
   strata::cpu backend;

@@ -1,4 +1,4 @@
-// The device cpu: what the machine can do, on all threads of a backend.
+// The device cpu, and its peaks on all threads of a backend.
 #pragma once
 
 #include <map>
@@ -30,8 +30,8 @@ struct cpu_device {
   }
   static void wait(strata::cpu&) {}  // its operations are done when they return
 
-  /// FLOP/s of multiply-adds in registers, on all threads of the backend. Measured at every call, since a neighbour may
-  /// disturb one; the best so far counts.
+  /// FLOP/s of multiply-adds in registers, on all threads of the backend. Measured at every call, since other programs
+  /// may slow one down. The best so far counts.
   static double peak_flops(strata::cpu& backend) {
     static std::map<int, double> known;
     double& peak = known[backend.threads()];
@@ -41,7 +41,8 @@ struct cpu_device {
     const double seconds = fastest([&] {
       backend.pool().run([&](int thread) {
         floats total[chains], factor = vector::all(0.999f), term = vector::all(0.001f);
-        for (int c = 0; c < chains; ++c) total[c] = vector::all(static_cast<float>(c));  // or one chain would do
+        for (int c = 0; c < chains; ++c)
+          total[c] = vector::all(static_cast<float>(c));  // equal chains would be computed once
         for (int n = 0; n < rounds; ++n) {
           vector::pin(factor);
           STRATA_UNROLL
@@ -54,8 +55,8 @@ struct cpu_device {
     return peak = std::max(peak, 2.0 * chains * rounds * vector::lanes * backend.threads() / seconds);
   }
 
-  /// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache. The
-  /// best of all calls counts.
+  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache. The best
+  /// of all calls counts.
   static double bandwidth(strata::cpu& backend, double bytes) {
     static std::map<std::pair<int, long>, double> known;
     double& rate = known[{backend.threads(), static_cast<long>(bytes)}];

@@ -1,4 +1,4 @@
-// The device cuda, for files that nvcc compiles: what a GPU can do, and the main function of its programs.
+// The device cuda, for files that nvcc compiles: its peaks, and the main function of its programs.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +30,8 @@ struct cuda_device {
   }
   static void wait(strata::cuda& backend) { backend.synchronize(); }
 
-  /// FLOP/s of a large product of cuBLASLt in the backend's precision, of random numbers: with zeros a device needs less power, and
-  /// may run at a higher clock. Measured once.
+  /// FLOP/s of a large product of cuBLASLt in the backend's precision. Its numbers are random: with zeros a device needs less power
+  /// and may run at a higher clock. Measured once.
   static double peak_flops(strata::cuda& backend) {
     static std::map<strata::cuda_precision, double> known;
     double& peak = known[backend.products().precision()];
@@ -61,8 +61,8 @@ struct cuda_device {
     return peak = products * 2.0 * size * size * size / fastest(multiply);
   }
 
-  /// Bytes a second, read and written together, of copying so that `bytes` move in all: small amounts stay in a cache. Measured
-  /// once for each amount.
+  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache. Measured once
+  /// for each amount.
   static double bandwidth(strata::cuda& backend, double bytes) {
     static std::map<index_type, double> known;
     const auto count = static_cast<index_type>(bytes / 2 / sizeof(float));
@@ -74,12 +74,12 @@ struct cuda_device {
     repeated<cuda_device, decltype(operation)> copies(backend, operation);
     return rate = static_cast<double>(copies.count) * bytes / fastest([&] { copies.run(); });
   }
-  /// For weights that are only read: a copy's too.
+  /// The bandwidth of a copy also serves for weights, which are only read.
   static double read_bandwidth(strata::cuda& backend, double bytes) { return bandwidth(backend, bytes); }
 
   /// Puts the device's name, its peaks and the bandwidth of moving 1 GB into the context of the results.
   static void describe() {
-    open(standard);  // where there is no device, its message is the best
+    open(standard);  // without a device, this says so
     int device = 0;
     cudaDeviceProp properties;
     STRATA_CUDA(cudaGetDevice(&device));

@@ -1,5 +1,5 @@
-// What benchmarks of every device need. A device is a struct like `cpu_device`: its backend, the setups that it is measured in,
-// how to wait for it, and what it can do, measured in the same run as what is compared with it.
+// For the benchmarks of every device. A device is a struct like `cpu_device`: its backend, the setups to measure, how to wait for
+// its operations, and its peaks, which are measured in the same run as the operations.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace measuring {
 
 using strata::index_type;
 
-/// Seconds of one call of `work`: the fastest of several, since neighbours only ever make it slower.
+/// Seconds of one call of `work`: the fastest of several, since other programs can only make it slower.
 template <class Work>
 double fastest(Work work, int repetitions = 9) {
   double best = 1e30;
@@ -25,8 +25,8 @@ double fastest(Work work, int repetitions = 9) {
   return best;
 }
 
-/// How long `second` takes over `first`. Both in turn, so that a busy neighbour meets both; the first calls, which touch all
-/// memory, do not count.
+/// The time of `second` over that of `first`. They take turns, so that other programs slow down both. The first calls, which touch
+/// all memory, do not count.
 template <class State, class First, class Second>
 void compare_in_turn(State& state, First first, Second second) {
   first();
@@ -42,9 +42,8 @@ void compare_in_turn(State& state, First first, Second second) {
   state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
 }
 
-/// `count` calls of an operation, one after the other, which are done when `run` returns. Where operations return before they are
-/// done, to launch one from the host and to wait for it can take longer than the device works on it. So many calls are recorded
-/// and launched at once there, as those of a training step are, and share one wait.
+/// `count` calls of an operation, one after the other. They are done when `run` returns. On a device, a launch and a wait can take
+/// longer than the operation itself. There the calls are recorded and launched together, as in a training step, with one wait.
 template <class Device, class Operation>
 class repeated {
  public:
@@ -68,7 +67,7 @@ class repeated {
   strata::recording<typename Device::backend_type, int> recorded_;
 };
 
-/// Of 256 different ones.
+/// Token ids, of 256 different ones.
 inline std::vector<strata::token> some_tokens(index_type count) {
   std::vector<strata::token> ids(static_cast<std::size_t>(count));
   for (std::size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<strata::token>(n * 7919 % 256);

@@ -1,5 +1,5 @@
-// Whole models: training steps, forward passes, reading a prompt and decoding in tokens a second, and as fractions of the multiply-add
-// peak (training, forward) and of the bandwidth of reading the weights that a token needs (decoding). A program for each device.
+// Whole models: training, forward passes, reading a prompt and decoding, in tokens a second. Training and forward passes also as a
+// fraction of the peak of multiply-adds, decoding as a fraction of the bandwidth of reading weights. One program for each device.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -29,7 +29,7 @@ void training(benchmark::State& state, typename Device::backend_type& backend, i
   options.batch = batch;
   strata::trainer<D, backend_type> trainer(backend, options);
   const auto bytes = some_bytes();
-  trainer.train_step(bytes);  // the first step touches all memory, and the second is recorded where operations are
+  trainer.train_step(bytes);  // the first step touches all memory; on a device the second is recorded
   if (!strata::computes_at_once<backend_type>) trainer.train_step(bytes);
   for (auto _ : state) trainer.train_step(bytes);
   state.counters["tokens/s"] = rate(static_cast<double>(batch * D.max_length));
@@ -50,7 +50,7 @@ void forward(benchmark::State& state, typename Device::backend_type& backend, in
   state.counters["of_peak"] = rate(strata::cost<D>::forward_flops(batch, D.max_length) / Device::peak_flops(backend));
 }
 
-/// A prompt of 512 tokens from the start of a text.
+/// Reads a prompt of 512 tokens at the start of a text.
 template <class Device, const auto& D>
 void prefill(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format) {
   constexpr index_type prompt = 512;
@@ -65,7 +65,7 @@ void prefill(benchmark::State& state, typename Device::backend_type& backend, st
   state.counters["tokens/s"] = rate(static_cast<double>(prompt));
 }
 
-/// Bytes of weights that a token reads: with one text each is used in one multiplication and addition.
+/// Bytes of weights that a token reads. With one text, each weight is used in one multiply-add.
 template <const auto& D>
 double bytes_a_token(strata::weight_format format) {
   double flops = strata::cost<D>::inference_flops_per_token;
@@ -74,7 +74,7 @@ double bytes_a_token(strata::weight_format format) {
   return flops / 2 * (format == strata::weight_format::float32 ? 4 : format == strata::weight_format::bfloat16 ? 2 : 1);
 }
 
-/// One token of each of `texts` texts after a prompt of `prompt` tokens.
+/// Generates one token of each of `texts` texts, after a prompt of `prompt` tokens.
 template <class Device, const auto& D>
 void decoding(benchmark::State& state, typename Device::backend_type& backend, strata::weight_format format,
               std::size_t prompt, index_type texts) {

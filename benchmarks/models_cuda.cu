@@ -1,5 +1,5 @@
-// Training, forward passes, reading a prompt and decoding of `small` and `base` on the device cuda: passes over a few texts and over
-// as many as keep a large device busy, decoding of one text and of many at once.
+// Training, forward passes, reading a prompt and decoding of `small` and `base` on the device cuda: with a few texts, and with
+// enough texts to keep a large device busy.
 #include <benchmark/benchmark.h>
 #include <string>
 

@@ -1,4 +1,4 @@
-// Operations of the cpu backend, and what it costs to hand work to its threads.
+// Operations of the cpu backend, and the time to hand work to its threads.
 #include "operations.hpp"
 
 #include <benchmark/benchmark.h>
@@ -10,7 +10,7 @@ namespace {
 
 using measuring::cpu_device;
 
-/// What it costs to hand work to all threads and wait for them.
+/// The time to hand work to all threads and to wait for them.
 void parallel_region(benchmark::State& state) {
   strata::cpu& backend = cpu_device::open(cpu_device::standard);
   for (auto _ : state) backend.pool().run([](int) {});

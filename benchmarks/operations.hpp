@@ -1,5 +1,5 @@
-// The operations of a backend at the sizes of `small` and `base`, as a fraction of a bound measured in the same run: of the peak of
-// multiply-adds where arithmetic decides, of the bandwidth of a copy of as many bytes elsewhere. A program for each device.
+// The operations of a backend at the sizes of `small` and `base`, as a fraction of a bound that is measured in the same run: the
+// peak of multiply-adds where arithmetic decides, else the bandwidth of a copy of as many bytes. One program for each device.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -14,7 +14,7 @@ namespace measuring {
 using strata::token;
 using strata::view;
 
-/// One benchmark: its backend, its tensors and what it counts.
+/// One benchmark: its backend, its tensors and its counters.
 template <class Device>
 class workbench {
  public:
@@ -87,7 +87,7 @@ struct size {
 };
 inline constexpr size sizes[] = {{"small", 8, 512, 128, 4, 32, 33}, {"base", 4, 1024, 512, 8, 64, 33}};
 
-/// Has `body(workbench, size)` measured, in a setup of the device or as it is by itself.
+/// Registers `body(workbench, size)` for measurement in a setup of the device.
 template <class Device, class Body>
 void measure(const std::string& name, const size& s, const typename Device::setup& setup, Body body) {
   benchmark::RegisterBenchmark((name + setup.name + "/" + s.name).c_str(),
@@ -165,7 +165,7 @@ void register_attention() {
     const auto shape_of = [](const size& z) {
       return strata::attention_shape{z.batch, z.length, z.heads, z.head_dim, z.span, 1};
     };
-    const auto flops = [](const size& z) {  // of the keys inside the window, not of those the tiles add
+    const auto flops = [](const size& z) {  // of the keys inside the window only; tiles hold more
       return 4.0 * static_cast<double>(z.rows() * z.span * z.heads * z.head_dim);
     };
     for (const auto& setup : Device::of_attention) {
@@ -200,7 +200,7 @@ void register_attention() {
   }
 }
 
-/// Attention of every position to the 16 newest of a level that is four times as coarse.
+/// Every position attends to the 16 newest positions of a level that is four times as coarse.
 template <class Device>
 void register_cross_attention() {
   for (const size& s : sizes) {
@@ -412,7 +412,7 @@ void register_others() {
   }
 }
 
-/// A fourth of the positions is routed.
+/// A quarter of the positions is routed.
 template <class Device>
 void register_routing() {
   for (const size& s : sizes) {
@@ -450,7 +450,7 @@ void register_routing() {
   }
 }
 
-/// What writing needs beside products and attention, for 64 texts at once.
+/// Operations of generation beside products and attention, for 64 texts at once.
 template <class Device>
 void register_writing() {
   constexpr index_type texts = 64;
@@ -496,7 +496,7 @@ void register_writing() {
   }
 }
 
-/// All of the above, in the order in which they are listed.
+/// All of the above, in their order.
 template <class Device>
 void register_operations() {
   register_products<Device>();

@@ -1,4 +1,4 @@
-// Operations of the cuda backend, and what it costs to launch a kernel.
+// Operations of the cuda backend, and the time to launch a kernel.
 #include <benchmark/benchmark.h>
 
 #include "cuda_device.hpp"
@@ -15,7 +15,7 @@ void launch_empty_kernel(strata::cuda& backend) {
   strata::device::launch(backend, {dim3(1), dim3(strata::device::warp_size)}, empty_kernel<>);
 }
 
-/// From the host, one after the other.
+/// Launches from the host, one after the other.
 void launch(benchmark::State& state) {
   strata::cuda& backend = cuda_device::open(cuda_device::standard);
   constexpr int launches = 100;
@@ -25,7 +25,7 @@ void launch(benchmark::State& state) {
   }
 }
 
-/// Recorded, as all operations below are.
+/// Recorded launches, as of all operations below.
 void launch_recorded(benchmark::State& state) {
   strata::cuda& backend = cuda_device::open(cuda_device::standard);
   const auto operation = [&] { launch_empty_kernel(backend); };

@@ -1,5 +1,5 @@
-// How the cost of a training step depends on the length of the text, at equal tokens a step, and on the width of the
-// model. Windows are set, so length should cost nothing; a flat model with full attention shows what it costs there.
+// How the cost of a training step depends on the length of the texts, with the same number of tokens in a step, and on the width of
+// the model. With windows, length should cost nothing. A flat model with full attention shows the difference.
 #include <benchmark/benchmark.h>
 #include <memory>
 #include <string>
@@ -46,7 +46,7 @@ void training_step(benchmark::State& state, index_type length, index_type tokens
       benchmark::Counter::kIsIterationInvariantRate);
 }
 
-/// What a step costs on one text of `longest` tokens, against as many tokens in texts of 512.
+/// Compares a step on one text of `longest` tokens with a step on as many tokens in texts of 512.
 void growth(benchmark::State& state) {
   strata::cpu backend;
   using trainer = strata::trainer<local_levels, strata::cpu>;

@@ -1,6 +1,7 @@
-// What a running program shares, whatever compiles it: interruption, printable text, a progress bar.
+// What running programs share: interruption, numbers and bytes as text, a progress bar.
 #pragma once
 
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -34,10 +35,15 @@ inline double seconds_since(std::chrono::steady_clock::time_point start) {
 
 inline double bits(double nats) { return nats / std::numbers::ln2; }
 
+/// A number with `digits` digits after the point, whatever the locale.
 inline std::string fixed(double number, int digits) {
+  char text[400];
+  return {text, std::to_chars(text, text + sizeof text, number, std::chars_format::fixed, digits).ptr};
+}
+/// A number with as few digits as tell it from all others.
+inline std::string shortest(double number) {
   char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, number);
-  return text;
+  return {text, std::to_chars(text, text + sizeof text, number).ptr};
 }
 
 /// "1:05" or "1:02:03"
@@ -51,7 +57,7 @@ inline std::string clock_text(double seconds) {
   return text;
 }
 
-/// A line that is drawn again and again on a terminal, and now and then on anything else.
+/// A line that is drawn again and again on a terminal. Elsewhere it is a new line every 10 seconds.
 class progress_bar {
  public:
   progress_bar() : terminal_(isatty(STDERR_FILENO) == 1) {}

@@ -30,7 +30,7 @@ struct cuda_device {
     return std::string("device ") + properties.name;
   }
   static std::string message(const strata::cuda&) { return {}; }
-  /// Bytes that a run may need. A device hands out no more memory than it has, and the backend says which.
+  /// Bytes that a run may need. No check is needed: the backend reports what the device cannot grant.
   static double memory() { return std::numeric_limits<double>::infinity(); }
 };
 

@@ -1,6 +1,7 @@
 // Where a program computes. A device is a class with the same members in cpu_device.hpp and cuda_device.hpp.
 #pragma once
 
+#include <iostream>
 #include <map>
 #include <string>
 
@@ -19,7 +20,12 @@ struct device_options {
   int threads = 0;
 };
 
-/// The value called `asked`; `option` and `device` are for the error's sentence.
+/// Prints what a backend says about itself, such as that it has no products in the precision that was asked for.
+inline void print_note(const std::string& message) {
+  if (!message.empty()) std::cerr << "note: " << message << '\n';
+}
+
+/// The value called `asked`. The error names `option` and `device`.
 template <class Value>
 Value named(const std::map<std::string, Value>& values, const std::string& asked, const char* option,
             const char* device) {
@@ -27,7 +33,7 @@ Value named(const std::map<std::string, Value>& values, const std::string& asked
   if (found != values.end()) return found->second;
   std::string names;
   for (const auto& [name, value] : values) names += ' ' + name;
-  strata::fail(option, " ", asked, " is nothing that --device ", device, " has; there are:", names);
+  strata::fail("--device ", device, " has no ", option, " ", asked, "; it has:", names);
 }
 
 }  // namespace examples

@@ -8,7 +8,7 @@
 
 namespace examples {
 
-/// Trains in seconds; for trying things out and for the tests of the programs.
+/// Trains in seconds. For first tries, and for the tests of the programs.
 inline constexpr strata::description tiny{
     .max_length = 64,
     .depth = 2,

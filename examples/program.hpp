@@ -1,4 +1,4 @@
-// What the example programs share: errors as one line and an exit code, checks of options, the options of devices.
+// What the example programs share: one sentence and an exit code for every error, checks of options, the options of devices.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,6 +11,7 @@
 #include <functional>
 #include <iostream>
 #include <limits>
+#include <set>
 #include <string>
 
 #include <strata/core/error.hpp>
@@ -20,25 +21,43 @@
 
 namespace examples {
 
-/// Parses the command line, runs `body` and turns every failure into one line on standard error and exit code 1.
+/// Parses the command line and runs `body`. Every failure becomes one sentence on standard error and the exit code 1.
 template <class Body>
 int run_program(CLI::App& app, int argc, char** argv, Body body) {
   // A file that grows past a limit is an error of the write, not the end of the program.
   std::signal(SIGXFSZ, SIG_IGN);
+  app.get_formatter()->column_width(40);
+  std::string problem;
   try {
     app.parse(argc, argv);
-    return body();
-  } catch (const CLI::ParseError& problem) {
-    return app.exit(problem);
+    const int status = body();
+    strata::require(std::cout.flush().good(), "cannot write to standard output");
+    return status;
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    problem = error.what() + std::string("; --help lists all options");
   } catch (const std::bad_alloc&) {
-    std::cerr << app.get_name() << ": error: out of memory\n";
-  } catch (const std::exception& problem) {
-    std::cerr << app.get_name() << ": error: " << problem.what() << '\n';
+    problem = "out of memory";
+  } catch (const std::exception& error) {
+    problem = error.what();
+  } catch (...) {
+    problem = "unknown";
   }
+  std::cerr << app.get_name() << ": error: " << problem << '\n';
   return 1;
 }
 
-/// Accepts whole numbers from `least` to `most`. CLI11 alone takes -1 for a huge number, and cuts off what is too large.
+/// Fails where an option is given that is not among `used`: it has no effect beside the option `with`.
+inline void require_only(const CLI::App& app, const std::string& with, const std::set<std::string>& used) {
+  std::string unused;
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() > 0 && option->get_name() != with && !used.contains(option->get_name()))
+      unused += (unused.empty() ? "" : ", ") + option->get_name();
+  strata::require(unused.empty(), "with ", with, " these options have no effect: ", unused);
+}
+
+/// Accepts whole numbers from `least` to `most`. CLI11 alone reads -1 as a huge number and cuts numbers off that are too large.
 inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'000'000'000'000) {
   const auto check = [least, most](const std::string& given) {
     std::uint64_t value = 0;
@@ -50,7 +69,7 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
   return {check, ""};
 }
 
-/// Accepts finite numbers that `fit`; `expected` says in words what they are.
+/// Accepts finite numbers for which `fit` holds. `expected` describes them in the error.
 inline CLI::Validator number(const char* expected, std::function<bool(double)> fit) {
   const auto check = [expected, fit](const std::string& given) {
     char* stop = nullptr;
@@ -72,21 +91,22 @@ inline CLI::Validator number_below_1() {
 
 /// Adds the options that choose where a program computes.
 inline void add_device_options(CLI::App& app, device_options& options) {
-  app.add_option("--device", options.name,
-                 has_cuda ? "where to compute" : "where to compute; this program has cpu alone")
+  app.add_option("--device", options.name, has_cuda ? "where to compute" : "where to compute; this build has cpu only")
       ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--threads", options.threads, "of the device cpu; 0: one a processor")
+      ->capture_default_str()
+      ->group("Device");
+  app.add_option("--threads", options.threads, "threads of the device cpu; 0: one for each processor")
       ->check(whole_number(0, 1024))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->group("Device");
 }
 
-/// Fails where this program lacks the device that was asked for, or where options were given that belong to another.
+/// Fails where this program lacks the chosen device, and where an option of another device is given.
 inline void require_device(const CLI::App& app, const device_options& options) {
   if (options.name == "cpu") return;
-  strata::require(has_cuda, "--device ", options.name,
-                  ": this program was built without CUDA; the preset cuda-release, or ",
-                  "-DSTRATA_CUDA=ON when configuring, builds it with CUDA");
+  strata::require(
+      has_cuda, "--device ", options.name,
+      ": this program was built without CUDA; configure it with -DSTRATA_CUDA=ON, or take the preset cuda-release");
   for (const char* name : {"--threads", "--products"}) {
     const CLI::Option* const option = app.get_option_no_throw(name);
     strata::require(option == nullptr || option->count() == 0, name, " belongs to --device cpu, not to --device ",

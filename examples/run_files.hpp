@@ -20,7 +20,7 @@ namespace examples {
 
 namespace fs = std::filesystem;
 
-/// FNV-1a of 64 bits, as a word: enough to notice that a text has changed.
+/// A hash of 64 bits (FNV-1a), to notice that a text has changed.
 inline std::string fingerprint(std::span<const std::uint8_t> bytes) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
@@ -29,7 +29,7 @@ inline std::string fingerprint(std::span<const std::uint8_t> bytes) {
   return text;
 }
 
-/// The folder of a run, which one process at a time may train in.
+/// The folder of a run. One process at a time may train in it.
 class run_folder {
  public:
   explicit run_folder(const fs::path& path) {
@@ -41,7 +41,7 @@ class run_folder {
     const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (busy) ::close(descriptor_);
     strata::require(!busy, "another run is going on in the folder ", path);
-    // A killed process leaves behind the file that it was about to put in place.
+    // A killed process may leave a temporary file behind.
     for (const char* own : {"checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"})
       strata::remove_leftovers(path / own);
   }
@@ -53,13 +53,13 @@ class run_folder {
   int descriptor_;
 };
 
-/// One JSON object a line, appended as they come.
+/// One JSON object in each line.
 class metrics_file {
  public:
   explicit metrics_file(fs::path path) : path_(std::move(path)) {}
 
-  /// Drops what an earlier run wrote after `step`, and all but the training at `step` if that was the last of `steps`:
-  /// it is about to be done again.
+  /// Drops entries after `step`: those steps are done again. Where `step` is the last of `steps`, its evaluation and sample are
+  /// done again too.
   void continue_after(strata::index_type step, strata::index_type steps) {
     std::ifstream old(path_);
     std::string kept;

@@ -8,17 +8,16 @@
 
 namespace examples {
 
-/// The number of steps of a run by time, before it is known.
+/// The number of steps of a timed run, before it is known.
 inline constexpr strata::index_type steps_unknown = strata::index_type{1} << 40;
 
-/// A run by time is a run by steps whose number follows the clock: as soon as a few steps show how long one takes, and
-/// again now and then.
+/// Estimates how many steps a timed run has: once a few steps have shown how long one takes, and again from time to time.
 class step_estimate {
  public:
   explicit step_estimate(double seconds) : pause_(std::min(3.0, seconds / 10)) {}
 
-  /// To be called after every step, `passed` seconds after the first began, with `left` seconds to go: how many steps
-  /// are still to come, where that is to be set anew.
+  /// Call it after every step, `passed` seconds after the first began and with `left` seconds to go. Returns how many steps
+  /// remain where there is a new estimate.
   std::optional<strata::index_type> after_step(double passed, double left) {
     if (++done_ == 1) first_step_ = passed;
     const double measured = passed - first_step_;

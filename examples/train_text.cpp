@@ -1,4 +1,4 @@
-// Trains a hierarchical transformer on the bytes of a file: its options. See README.md, or `train_text --help`.
+// Trains a hierarchical transformer on the bytes of a file. This file reads the options. See README.md, or `train_text --help`.
 #include "train_text.hpp"
 
 #include <limits>
@@ -15,77 +15,83 @@ int main(int argc, char** argv) {
   strata::training_options& training = options.training;
   training.batch = 4;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
-  app.add_option("--text", options.text, "the file to learn")->required();
-  app.add_option("--out", options.out, "folder for checkpoint, weights and metrics")->capture_default_str();
+  // Options that a resumed run keeps, under their names in for_each_option and in the note of a checkpoint.
+  std::map<std::string, CLI::Option*> kept;
+  const auto add_kept = [&](const char* name, const char* flag, auto& value, const char* text) {
+    return kept[name] = app.add_option(flag, value, text)->capture_default_str()->group("Training");
+  };
+  const auto add = [&](const char* flag, auto& value, const char* text) {
+    return app.add_option(flag, value, text)->capture_default_str()->group("Reports");
+  };
+
+  app.add_option("--text", options.text, "the file to learn")->required()->type_name("FILE");
+  app.add_option("--out", options.out, "for checkpoint, weights and metrics")
+      ->type_name("FOLDER")
+      ->capture_default_str();
   app.add_option("--model", options.model, "one of:" + examples::model_names())->capture_default_str();
-  app.add_flag("--resume", options.resume, "continue the run in --out, bit for bit");
+  app.add_flag("--resume", options.resume, "continue the run in --out; a larger --steps lengthens it");
   app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
-  std::map<std::string, CLI::Option*> kept;  // by the names of for_each_option, and what a run keeps beside
-  kept["steps"] = app.add_option("--steps", training.schedule.steps, "steps to train")
-                      ->check(whole_number(1))
-                      ->capture_default_str();
-  kept["seconds"] = app.add_option("--seconds", options.seconds, "train about this long instead")
+
+  add_kept("steps", "--steps", training.schedule.steps, "training steps")->check(whole_number(1));
+  kept["seconds"] = app.add_option("--seconds", options.seconds, "train for about this long instead")
                         ->excludes(kept["steps"])
-                        ->check(positive_number());
-  kept["batch"] =
-      app.add_option("--batch", training.batch, "texts a pass")->check(whole_number(1))->capture_default_str();
-  kept["length"] = app.add_option("--length", training.length, "bytes a text (default: the model's max_length)")
-                       ->check(whole_number(1));
-  kept["accumulation"] = app.add_option("--accumulation", training.accumulation, "passes a step")
-                             ->check(whole_number(1))
-                             ->capture_default_str();
-  kept["learning_rate"] = app.add_option("--learning-rate", training.schedule.peak, "after the warm-up")
-                              ->check(positive_number())
-                              ->capture_default_str();
-  kept["warmup"] = app.add_option("--warmup", training.schedule.warmup, "steps of warm-up")
-                       ->check(whole_number(0))
-                       ->capture_default_str();
-  kept["final_fraction"] =
-      app.add_option("--final-fraction", training.schedule.final_fraction, "of the learning rate, at the last step")
-          ->check(number_from_0())
-          ->capture_default_str();
-  kept["decoupled"] =
-      app.add_option("--optimizer", options.optimizer)->check(CLI::IsMember({"adamw", "adam"}))->capture_default_str();
-  kept["weight_decay"] =
-      app.add_option("--weight-decay", training.weight_decay)->check(number_from_0())->capture_default_str();
-  kept["max_norm"] = app.add_option("--clip", training.max_norm, "largest norm of the gradient; 0: none")
-                         ->check(number_from_0())
-                         ->capture_default_str();
-  kept["beta1"] = app.add_option("--beta1", training.beta1)->check(number_below_1())->capture_default_str();
-  kept["beta2"] = app.add_option("--beta2", training.beta2)->check(number_below_1())->capture_default_str();
-  kept["epsilon"] = app.add_option("--epsilon", training.epsilon)->check(positive_number())->capture_default_str();
-  kept["seed"] = app.add_option("--seed", training.seed, "of weights and data order")
-                     ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()))
-                     ->capture_default_str();
+                        ->check(positive_number())
+                        ->group("Training");
+  add_kept("batch", "--batch", training.batch, "texts in a batch")->check(whole_number(1));
+  kept["length"] = app.add_option("--length", training.length, "bytes in a text (default: the model's max_length)")
+                       ->check(whole_number(1))
+                       ->group("Training");
+  add_kept("accumulation", "--accumulation", training.accumulation, "batches in a step")->check(whole_number(1));
+  add_kept("learning_rate", "--learning-rate", training.schedule.peak, "after the warm-up")->check(positive_number());
+  add_kept("warmup", "--warmup", training.schedule.warmup, "steps of warm-up")->check(whole_number(0));
+  add_kept("final_fraction", "--final-fraction", training.schedule.final_fraction,
+           "learning rate at the end, over --learning-rate")
+      ->check(number_from_0());
+  add_kept("decoupled", "--optimizer", options.optimizer, "")->check(CLI::IsMember({"adamw", "adam"}));
+  add_kept("weight_decay", "--weight-decay", training.weight_decay, "")->check(number_from_0());
+  add_kept("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")
+      ->check(number_from_0());
+  add_kept("beta1", "--beta1", training.beta1, "")->check(number_below_1());
+  add_kept("beta2", "--beta2", training.beta2, "")->check(number_below_1());
+  add_kept("epsilon", "--epsilon", training.epsilon, "")->check(positive_number());
+  add_kept("embedding_dropout", "--embedding-dropout", training.dropout.embedding, "")->check(number_below_1());
+  add_kept("attention_dropout", "--attention-dropout", training.dropout.attention, "")->check(number_below_1());
+  add_kept("feed_forward_dropout", "--feed-forward-dropout", training.dropout.feed_forward, "")
+      ->check(number_below_1());
   std::vector<std::string> losses;
-  auto* loss_option = app.add_option("--loss", losses, "NAME=WEIGHT, such as reconstruction=0; may be repeated");
-  kept["validation_fraction"] =
-      app.add_option("--validation-fraction", options.validation_fraction, "the end of the text, never trained on")
-          ->check(number_below_1())
-          ->capture_default_str();
-  app.add_option("--evaluate-every", options.evaluate_every, "steps; 0: never")
+  auto* loss_option = app.add_option("--loss", losses, "weight of a loss, as in reconstruction=0; may be repeated")
+                          ->allow_extra_args(false)
+                          ->type_name("NAME=WEIGHT")
+                          ->group("Training");
+  add_kept("seed", "--seed", training.seed, "of the weights, the batches and dropout")
+      ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));
+  add_kept("validation_fraction", "--validation-fraction", options.validation_fraction,
+           "part of the text, at its end, that is not trained on")
+      ->check(number_below_1());
+  app.add_flag("--recompute", options.recompute, "use less memory and more time; the result is the same")
+      ->group("Training");
+
+  add("--evaluate-every", options.evaluate_every, "steps between evaluations; 0: only at the end")
+      ->check(whole_number(0));
+  app.add_option("--evaluate-windows", options.evaluate_windows,
+                 "windows in an evaluation; 0: all (default: 64, and 256 at the end)")
       ->check(whole_number(0))
-      ->capture_default_str();
-  app.add_option("--evaluate-windows", options.evaluate_windows, "windows an evaluation; 0: all")
-      ->check(whole_number(0))
-      ->capture_default_str();
-  app.add_option("--sample-every", options.sample_every, "steps; 0: never")
-      ->check(whole_number(0))
-      ->capture_default_str();
-  app.add_option("--sample-length", options.sample_length, "bytes")->check(whole_number(0))->capture_default_str();
-  app.add_option("--prompt", options.prompt, "what samples continue (default: a line break)");
-  app.add_option("--checkpoint-every", options.checkpoint_every, "steps; 0: at the end only")
-      ->check(whole_number(0))
-      ->capture_default_str();
-  app.add_flag("--recompute", options.recompute, "keep less for the backward pass: less memory, more time, same bits");
+      ->group("Reports");
+  add("--sample-every", options.sample_every, "steps between samples; 0: only at the end")->check(whole_number(0));
+  add("--sample-length", options.sample_length, "bytes in a sample")->check(whole_number(0));
+  app.add_option("--prompt", options.prompt, "text that samples continue (default: a line break)")->group("Reports");
+  add("--checkpoint-every", options.checkpoint_every, "steps between checkpoints; 0: only at the end")
+      ->check(whole_number(0));
+
   examples::add_device_options(app, options.device);
-  app.add_option("--products", options.device.products, "library for matrix products of the device cpu")
+  app.add_option("--products", options.device.products, "library for matrix products on the device cpu")
       ->check(CLI::IsMember({"automatic", "eigen", "onednn"}))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->group("Device");
   app.add_option("--precision", options.device.precision,
-                 "of what products multiply; they add in float32. cpu: float32, bfloat16 or bfloat16_emulated; cuda: "
-                 "float32, tf32 or bfloat16")
-      ->capture_default_str();
+                 "of the factors of products: float32, bfloat16, bfloat16_emulated (cpu), tf32 (cuda)")
+      ->capture_default_str()
+      ->group("Device");
 
   return examples::run_program(app, argc, argv, [&] {
     training.decoupled = options.optimizer == "adamw";

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,15 +30,15 @@ struct program_options {
   std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw";
   std::string prompt = "\n";
   double seconds = 0, validation_fraction = 0.1;
-  strata::index_type evaluate_every = 100, evaluate_windows = 64, sample_every = 500, sample_length = 400,
-                     checkpoint_every = 100;
+  strata::index_type evaluate_every = 100, sample_every = 500, sample_length = 400, checkpoint_every = 100;
+  std::optional<strata::index_type> evaluate_windows;
   examples::device_options device;
   bool resume = false, overwrite = false, recompute = false;
   strata::training_options training;
   std::map<std::string, double> loss_weights;
 };
 
-/// The options that stand on the command line: their names in the library, and as they are written there.
+/// The options on the command line: their names in the library, and the flags.
 using given_options = std::map<std::string, std::string>;
 
 template <const auto& D, class Device>
@@ -86,7 +87,7 @@ class training_run {
                 << '\n';
       return 128 + interrupted;
     }
-    // All is saved: from here on an interruption may end the program at once.
+    // All is saved, so an interruption may now end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     conclude();
     return 0;
@@ -94,7 +95,6 @@ class training_run {
 
  private:
   using backend = typename Device::backend;
-
   using losses = strata::default_losses;
 
   static losses chosen_losses(const program_options& options) {
@@ -114,8 +114,8 @@ class training_run {
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
   }
 
-  /// Once a first step has worked, a new run takes the place of the one that it overwrites: checkpoint first, so that
-  /// no disk that is full and no kill leaves the old checkpoint with the metrics of the new run.
+  /// A new run replaces an old one once its first step has worked. The checkpoint comes first: then neither a full disk nor a
+  /// kill can leave the old checkpoint with the metrics of the new run.
   void claim() {
     if (fs::exists(checkpoint_)) save();
     metrics_.continue_after(-1, 0);
@@ -124,29 +124,34 @@ class training_run {
 
   void resume(const given_options& given) {
     strata::require(fs::exists(checkpoint_), "there is no run to resume: ", checkpoint_, " does not exist");
-    strata::training_options asked = options_.training;
-    const nlohmann::json note = trainer_.resume(checkpoint_).note;
+    const strata::training_options asked = options_.training;
+    const strata::resume_report found = trainer_.resume(checkpoint_);
+    const nlohmann::json& note = found.note;
+    strata::require(note.is_object(), checkpoint_, " is not a checkpoint of train_text: it has no note");
     saved_step_ = trainer_.step();
-    strata::training_options stored = trainer_.options();
-    std::map<std::string, double> before;
-    strata::for_each_option(stored, [&](const char* name, auto value) { before[name] = static_cast<double>(value); });
+    std::map<std::string, nlohmann::json> before;
+    strata::for_each_option(trainer_.options(), [&](const char* name, auto value) { before[name] = value; });
     before["validation_fraction"] = note.value("validation_fraction", 0.1);
     before["seconds"] = note.value("seconds_asked", 0.0);
-    const auto check = [&](const std::string& name, double value) {
+    const bool timed = before["seconds"] > 0;
+    const auto check = [&](const std::string& name, const nlohmann::json& value) {
       const auto flag = given.find(name);
-      const auto shown = [&](double number) {
-        if (name == "decoupled") return std::string(number != 0 ? "adamw" : "adam");
-        return strata::to_text(number);
+      if (flag == given.end() || value == before[name]) return;
+      if (name == "steps" && !timed && value > before[name]) return;
+      const auto shown = [&](const nlohmann::json& number) {
+        if (name == "decoupled") return std::string(number == true ? "adamw" : "adam");
+        return number.is_number_float() ? examples::shortest(number) : number.dump();
       };
-      strata::require(flag == given.end() || value == before[name], flag == given.end() ? "" : flag->second, " is ",
-                      shown(value), ", but the run in ", checkpoint_, " has ", shown(before[name]),
-                      "; a resumed run keeps its options");
+      const std::string stored =
+          name == "steps" && timed ? "--seconds " + shown(before["seconds"]) : shown(before[name]);
+      strata::fail(flag->second, " is ", shown(value), ", but the run in ", checkpoint_, " has ", stored,
+                   "; a resumed run keeps its options");
     };
-    strata::for_each_option(asked, [&](const char* name, auto value) { check(name, static_cast<double>(value)); });
+    strata::for_each_option(asked, [&](const char* name, auto value) { check(name, value); });
     check("validation_fraction", options_.validation_fraction);
     check("seconds", options_.seconds);
-    options_.seconds = before["seconds"];
-    options_.validation_fraction = before["validation_fraction"];
+    before["seconds"].get_to(options_.seconds);
+    before["validation_fraction"].get_to(options_.validation_fraction);
     text_ = strata::text::load(options_.text, options_.validation_fraction);
 
     const auto bytes = note.value("text_bytes", std::size_t{0});
@@ -154,14 +159,35 @@ class training_run {
                     fs::path(options_.text), " has ", text_.all().size());
     strata::require(note.value("text_fingerprint", "") == text_fingerprint_, "the run in ", checkpoint_,
                     " is on another text of ", bytes, " bytes than ", fs::path(options_.text));
-    const std::string device = note.value("device", "cpu");  // the only one, before there were two
+    const std::string device = note.value("device", "cpu");  // older runs name none
     if (device != Device::name)
-      std::cerr << "note: the run was on the device " << device << " and goes on with " << Device::name
-                << ": it agrees to rounding only\n";
-    else if (note.value("threads", 0) != Device::threads(backend_))
-      std::cerr << "note: the run had " << note.value("threads", 0) << " threads and goes on with "
-                << Device::threads(backend_) << ": it agrees to rounding only\n";
+      notes_.push_back("the run was on the device " + device + " and continues on " + Device::name +
+                       ": it agrees to rounding only");
+    else if (const int threads = note.value("threads", 0); threads != Device::threads(backend_))
+      notes_.push_back(strata::to_text("the run had ", threads, " threads and continues with ",
+                                       Device::threads(backend_), ": it agrees to rounding only"));
+    note_heads(found.weights);
+    if (const auto steps = asked.schedule.steps, had = trainer_.options().schedule.steps;
+        given.contains("steps") && steps > had) {
+      trainer_.set_steps(steps);
+      notes_.push_back(strata::to_text("the run had ", had, " steps and now ends after ", steps,
+                                       "; its learning rate schedule follows"));
+    }
     trained_before_ = note.value("seconds", 0.0);
+  }
+
+  /// Heads of losses that only the checkpoint or only this program has.
+  void note_heads(const strata::load_report& report) {
+    const auto joined = [](const std::vector<std::string>& names) {
+      std::string text;
+      for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+      return text;
+    };
+    std::string text;
+    if (!report.missing.empty()) text += " it lacks " + joined(report.missing) + ", which keep their initialisation";
+    if (!report.unused.empty())
+      text += (text.empty() ? " it has " : "; it has ") + joined(report.unused) + ", which nothing uses here";
+    if (!text.empty()) notes_.push_back("the checkpoint is of a run with other losses:" + text);
   }
 
   void introduce() const {
@@ -173,7 +199,8 @@ class training_run {
               << text_.validation().size() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
               << Device::description(backend_) << '\n';
-    if (!Device::message(backend_).empty()) std::cerr << "note: " << Device::message(backend_) << '\n';
+    examples::print_note(Device::message(backend_));
+    for (const std::string& note : notes_) examples::print_note(note);
     if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
@@ -181,7 +208,7 @@ class training_run {
     return naming_last_checkpoint([&] { return trainer_.train_step(text_.training()); });
   }
 
-  /// Adds to an error where training can go on from.
+  /// Adds the last checkpoint to an error.
   template <class Body>
   auto naming_last_checkpoint(Body body) try {
     return body();
@@ -232,9 +259,8 @@ class training_run {
     const bool last = step == trainer_.options().schedule.steps;
     const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
     if (due(options_.evaluate_every) && !text_.validation().empty()) {
-      const double loss = trainer_.evaluate(text_.validation(), options_.evaluate_windows);
+      const double loss = validation_loss(options_.evaluate_windows.value_or(64));
       metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
-      bar_.end_line();
       std::cerr << "step " << step << ": validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4)
                 << " bits per byte\n";
     }
@@ -242,20 +268,49 @@ class training_run {
       bar_.end_line();
       std::cerr << "--- sample at step " << step << " ---\n" << sample(step) << "\n---\n";
     }
-    // The first one at once: a disk that cannot take it should not show after hours.
+    // Also after the first step, so that a full disk shows at once and not after hours.
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
+  }
+
+  /// Windows of the validation text, and how many of them an evaluation of `most` takes; 0: all.
+  strata::index_type windows() const {
+    return strata::window_sequence(text_.validation(), trainer_.options().length).count();
+  }
+  strata::index_type windows(strata::index_type most) const { return most > 0 ? std::min(most, windows()) : windows(); }
+
+  /// The mean over windows that are spread evenly, a batch at a time so that the bar moves.
+  double validation_loss(strata::index_type most) {
+    const auto& options = trainer_.options();
+    const strata::index_type all = windows(), count = windows(most);
+    const double before = seconds_since(started_);
+    double total = 0;
+    for (strata::index_type done = 0; done < count;) {
+      const strata::index_type some = std::min(options.batch, count - done);
+      const strata::index_type first = done * all / count, end = (done + some) * all / count;
+      const auto piece = text_.validation().subspan(static_cast<std::size_t>(first * options.length),
+                                                    static_cast<std::size_t>((end - first) * options.length + 1));
+      total += static_cast<double>(some) * trainer_.evaluate(piece, some);
+      done += some;
+      const double passed = seconds_since(started_), fraction = static_cast<double>(done) / static_cast<double>(count);
+      if (done < count)
+        bar_.draw(fraction, passed,
+                  strata::to_text("validation ", done, "/", count, "  ",
+                                  examples::clock_text((passed - before) * (1 - fraction) / fraction), " left"));
+    }
+    bar_.end_line();
+    return total / static_cast<double>(count);
   }
 
   std::string sample(strata::index_type step) {
     strata::generator writer(trainer_.model());
     std::vector<strata::token> prompt;
     for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
-    std::string written;
+    std::string generated;
     const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
     writer.write(std::span(&prompt, 1), options_.sample_length, sampling,
-                 [&](strata::index_type, strata::token id) { written += examples::printable(id); });
-    metrics_.write({{"step", step}, {"sample", written}});
-    return written;
+                 [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    metrics_.write({{"step", step}, {"sample", generated}});
+    return generated;
   }
 
   void save() {
@@ -276,20 +331,22 @@ class training_run {
     const double seconds = trained_before_ + seconds_since(started_);
     std::cout << "trained " << trainer_.step() << " steps in " << examples::clock_text(seconds) << '\n';
     if (!text_.validation().empty()) {
-      const double loss = trainer_.evaluate(text_.validation());
+      const strata::index_type most = options_.evaluate_windows.value_or(256);
+      const double loss = validation_loss(most);
       const double order0 = strata::order0_entropy(text_.all());
       metrics_.write({{"step", trainer_.step()},
                       {"validation_loss", loss},
                       {"validation_bits_per_byte", bits(loss)},
                       {"order0_bits_per_byte", order0}});
+      const double below = 100 * (1 - bits(loss) / order0);
       std::cout << "validation loss " << fixed(loss, 4) << " nats a byte = " << fixed(bits(loss), 4)
-                << " bits per byte; the order-0 entropy of the text is " << fixed(order0, 4) << ", so "
-                << fixed(100 * (1 - bits(loss) / order0), 1) << "% below it\n";
+                << " bits per byte over " << windows(most) << " windows of " << windows()
+                << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so " << fixed(std::abs(below), 1)
+                << (below >= 0 ? "% below it\n" : "% above it\n");
     }
     std::cout << "--- sample ---\n"
               << sample(trainer_.step()) << "\n---\n"
               << "checkpoint " << checkpoint_.string() << "\nweights " << weights_.string() << '\n';
-    strata::require(std::cout.flush().good(), "cannot write to standard output");
   }
 
   program_options options_;
@@ -300,6 +357,7 @@ class training_run {
   strata::index_type saved_step_ = -1;
   fs::path checkpoint_, weights_;
   metrics_file metrics_;
+  std::vector<std::string> notes_;  // of the run that is resumed
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   double trained_before_ = 0, shown_loss_ = 0;
@@ -317,7 +375,7 @@ int train(const program_options& options, const given_options& given) {
   return status;
 }
 
-/// Trains as the options say; the exit code of the program.
+/// Trains as the options say. Returns the exit code of the program.
 int on_cpu(const program_options& options, const given_options& given);
 int on_cuda(const program_options& options, const given_options& given);  // where the program has CUDA
 

@@ -1,5 +1,5 @@
-// Continues a prompt with a trained model, byte by byte, or measures how well it predicts a text: its options. See README.md, or
-// `write_text --help`.
+// Continues a prompt with a trained model, byte by byte. Or measures how well the model predicts a text, or shows its
+// description. This file reads the options. See README.md, or `write_text --help`.
 #include "write_text.hpp"
 
 #include <limits>
@@ -10,31 +10,45 @@
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
   write_text::program_options options;
-  CLI::App app("Continues a prompt with a trained model, or measures how well it predicts a text.", "write_text");
-  app.add_option("--weights", options.weights, "checkpoint or weights of train_text")->required();
-  auto* prompt = app.add_option("--prompt", options.prompts, "text to continue; several are written side by side");
-  app.add_option("--measure", options.measured, "instead: a file, to print the bits per byte that predicting it takes")
-      ->excludes(prompt);
+  CLI::App app("Continues a prompt with a trained model, or measures how well the model predicts a text.",
+               "write_text");
+  app.add_option("--weights", options.weights, "weights or checkpoint of train_text")->type_name("FILE");
+  app.add_option("--prompt", options.prompts, "text to continue; repeat it to continue several texts at once")
+      ->allow_extra_args(false);
+  app.add_option("--measure", options.measured, "print the bits per byte of this file instead")->type_name("FILE");
+  app.add_option("--describe", options.described, "print the model in this file as C++ instead")->type_name("FILE");
   const std::map<std::string, strata::weight_format> formats{{"float32", strata::weight_format::float32},
                                                              {"bfloat16", strata::weight_format::bfloat16},
                                                              {"int8", strata::weight_format::int8}};
   std::string format = "float32";
-  app.add_option("--format", format, "of the weights in memory; the shorter, the faster and the less exact")
+  app.add_option("--format", format, "of the weights in memory; shorter formats are faster and less exact")
       ->check(CLI::IsMember(formats))
       ->capture_default_str();
-  app.add_option("--length", options.length, "bytes to write")->check(examples::whole_number(0))->capture_default_str();
-  app.add_option("--temperature", options.sampling.temperature, "0: always the likeliest byte")
+  app.add_option("--length", options.length, "bytes to generate")
+      ->check(examples::whole_number(0))
+      ->capture_default_str();
+  app.add_option("--temperature", options.sampling.temperature, "0: always the most likely byte")
       ->check(examples::number_from_0())
       ->capture_default_str();
-  app.add_option("--threshold", options.sampling.threshold, "keeps this fraction of unlikely bytes out")
+  app.add_option("--threshold", options.sampling.threshold,
+                 "0.9: draw from the most likely tenth of all bytes; 0: from all")
       ->capture_default_str();
-  app.add_option("--seed", options.sampling.seed)
+  app.add_option("--seed", options.sampling.seed, "of the random draws")
       ->check(examples::whole_number(0, std::numeric_limits<std::uint64_t>::max()))
       ->capture_default_str();
   examples::add_device_options(app, options.device);
 
   return examples::run_program(app, argc, argv, [&] {
-    strata::require(!options.prompts.empty() || !options.measured.empty(), "--prompt is required, or --measure");
+    if (!options.described.empty()) {
+      examples::require_only(app, "--describe", {});
+      write_text::describe(options.described);
+      return 0;
+    }
+    strata::require(!options.weights.empty(), "--weights is required");
+    if (!options.measured.empty())
+      examples::require_only(app, "--measure", {"--weights", "--format", "--device", "--threads"});
+    else
+      strata::require(!options.prompts.empty(), "--prompt, --measure or --describe is required");
     for (const std::string& text : options.prompts) strata::require(!text.empty(), "--prompt must not be empty");
     examples::require_device(app, options.device);
     options.format = formats.at(format);

@@ -21,10 +21,10 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 TRAINING_STEPS = {"small": 4, "base": 1}  # in a round
 TRAINING_ROUNDS = {"small": 5, "base": 3}
 REFERENCE_TOKENS = {"small": 8, "base": 3}  # in a round; every one costs the reference a pass over the text
-WRITING_ROUNDS = 5
+GENERATION_ROUNDS = 5
 STRATA_TOKENS = 256
 TRAINING_GOALS = {"small": 3, "base": 2}
-WRITING_GOAL, MEMORY_GOAL = 200, 2
+GENERATION_GOAL, MEMORY_GOAL = 200, 2
 # Relative. Untrained, half a window changes a loss by 7e-5, another order of sums by 1e-7, of which Adam makes more.
 SAME_WEIGHTS, SAME_STEPS = 1e-5, 1e-3
 LOSSES = ["cross_entropy", "reconstruction", "level_autoregressive"]  # in the order of the reference
@@ -87,7 +87,7 @@ def answer_of(command):
 def require_same(what, ours, theirs, tolerance):
     difference = abs(ours - theirs) / abs(theirs)
     if not difference <= tolerance:
-        sys.exit(f"The two sides do not compute the same, so that times would mean nothing: {what} is {ours:.7g} in "
+        sys.exit(f"The two sides do not compute the same, and times would mean nothing: {what} is {ours:.7g} in "
                  f"strata and {theirs:.7g} in the reference, a difference of {difference:.1e} where {tolerance:.0e} is "
                  f"allowed.")
     return difference
@@ -102,7 +102,7 @@ class Comparison:
         return answer_of([self.program, command, model, self.folder / model, count])
 
     def add_row(self, what, unit, ours, theirs, goal=None):
-        """Keeps every measurement. The medians make the ratio; that of the least shows what neighbours did."""
+        """Keeps every measurement. The ratio is that of the medians; the ratio of the fastest shows the influence of other programs."""
         self.rows.append({"what": what, "unit": unit, "strata": median(ours), "reference": median(theirs),
                           "ratio": median(theirs) / median(ours), "ratio_of_least": min(theirs) / min(ours),
                           "goal": goal, "strata_all": ours, "reference_all": theirs})
@@ -116,7 +116,7 @@ class Comparison:
         reference = Reference(setup, setup["weights"])
         batches = load_file(setup["batches"])["ids"].long()
         self.same_losses(model, reference, batches[0])
-        self.writing(model, setup, reference, batches[0])
+        self.generation(model, setup, reference, batches[0])
         self.training(model, setup, reference, batches)
         return setup
 
@@ -130,7 +130,7 @@ class Comparison:
 
     def training(self, model, setup, reference, batches):
         options, steps = setup["training"], TRAINING_STEPS[model]
-        # The first step of both touches all memory and is not timed, but its weights are those that both began with.
+        # The first step touches all memory and is not timed. It starts from the same weights on both sides.
         losses = [reference.train_step(batches[0])]
         ours, theirs, peak = [], [], 0
         for _ in range(self.rounds or TRAINING_ROUNDS[model]):
@@ -148,16 +148,16 @@ class Comparison:
         # No program can be further ahead of another than the peak is.
         row["of_peak"] = {side: setup["training_flops"] / row[side] / peak for side in ("strata", "reference")}
 
-    def writing(self, model, setup, reference, ids):
+    def generation(self, model, setup, reference, ids):
         prompt, tokens = ids[:1, :setup["prompt"]], REFERENCE_TOKENS[model]
         reference.model.generate(prompt, 1)
         ours, theirs, ours_whole = [], [], []
-        for _ in range(self.rounds or WRITING_ROUNDS):
-            written = self.strata("generation", model, STRATA_TOKENS)["written"]
-            ours.append((written[-1] - written[0]) / (len(written) - 1))
-            ours_whole.append(written[-1])
+        for _ in range(self.rounds or GENERATION_ROUNDS):
+            generated = self.strata("generation", model, STRATA_TOKENS)["generated"]
+            ours.append((generated[-1] - generated[0]) / (len(generated) - 1))
+            ours_whole.append(generated[-1])
             theirs.append(seconds_of(lambda: reference.model.generate(prompt, tokens))[0] / tokens)
-        self.add_row(f"a token of `{model}` after a prompt of {setup['prompt']}", "s", ours, theirs, WRITING_GOAL)
+        self.add_row(f"a token of `{model}` after a prompt of {setup['prompt']}", "s", ours, theirs, GENERATION_GOAL)
         # The reference keeps nothing between tokens, so that the prompt is in the price of each.
         self.add_row(f"the prompt and {STRATA_TOKENS} tokens of `{model}`, together", "s", ours_whole,
                      [STRATA_TOKENS * seconds for seconds in theirs])
@@ -172,7 +172,7 @@ class Comparison:
 
 
 def memory_of_reference(setup):
-    """For a fresh process: nothing but the import came before."""
+    """For a fresh process that has done nothing but import."""
     before = memory_of_process("VmRSS")
     options = setup["training"]
     reference = Reference(setup)

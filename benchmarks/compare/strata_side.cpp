@@ -1,5 +1,5 @@
-// The strata side of the comparison with the reference package: one command a process, answered by one line of JSON.
-// compare.py is the other side; every setting that both must share is written here and told to it by `prepare`.
+// The strata side of the comparison with the reference package. Each process runs one command and answers with one line of JSON.
+// compare.py is the other side. Settings that both share are here, and `prepare` passes them on.
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -33,7 +33,7 @@ index_type memory_of_process(const std::string& wanted) {
   strata::fail("/proc/self/status has no line ", wanted, " to measure memory with");
 }
 
-/// Bytes 1 .. 255: the reference package counts token 0 in no reconstruction, whatever it is asked to ignore.
+/// Bytes 1 .. 255: the reference package never counts token 0 in a reconstruction.
 std::vector<std::uint8_t> some_bytes() {
   const strata::random_source random(7);
   std::vector<std::uint8_t> bytes(1 << 16);
@@ -140,7 +140,7 @@ struct side {
     return result;
   }
 
-  /// Seconds from the start until each of `count` tokens was written after the prompt.
+  /// Seconds from the start until each of `count` tokens was generated after the prompt.
   json generation(index_type count) {
     strata::transformer<D, strata::cpu, strata::inference> model(backend);
     strata::load_weights(model, folder / weights_file);
@@ -150,7 +150,7 @@ struct side {
     json result;
     const auto start = timer::now();
     writer.write(prompts, count, {},
-                 [&](index_type, token) { result["written"].push_back(seconds(timer::now() - start).count()); });
+                 [&](index_type, token) { result["generated"].push_back(seconds(timer::now() - start).count()); });
     return result;
   }
 

@@ -1,5 +1,5 @@
-// The configurations that the experiments compare, in tables. A new one is one struct and one entry of a table; to compile one more
-// costs a few seconds, since layers are compiled once for all.
+// The configurations that the experiments compare, in tables. A new one is one struct and one entry of a table. It adds a few
+// seconds to the compilation, and nothing where another configuration has its model and its losses.
 #pragma once
 
 #include <tuple>
@@ -8,7 +8,7 @@
 
 namespace experiments {
 
-/// A level that attends to the 64 positions before its own: where it compresses 4x, to 256 tokens.
+/// A level that attends to the 64 positions before its own. With a compression of 4 these are 256 tokens.
 constexpr strata::level local(int compression, int dim, int heads) {
   return {.compression = compression, .stride = compression, .dim = dim, .heads = heads, .head_dim = 32, .window = 64};
 }
@@ -23,12 +23,12 @@ struct defaults {
   static constexpr bool merges = true;
 };
 
-// What levels and windows are worth: all have the parameters of `flat_full`, those of the losses' own maps included.
+// Levels and windows. All have as many parameters as `flat_full`, with the heads of the losses.
 
 struct flat_full : defaults {
   static constexpr const char* name = "flat_full";
   static constexpr const char* description =
-      "One level that attends to everything before it: the usual transformer. Full attention has RMSNorm and xPos, "
+      "One level that attends to everything before it: the usual transformer. Full attention uses RMSNorm and xPos, "
       "local attention LayerNorm and rotary positions.";
   static constexpr strata::description model =
       of_levels({{.dim = 224, .heads = 7, .head_dim = 32, .window = strata::full_attention}});
@@ -67,7 +67,7 @@ struct hourglass : defaults {
                                                             [](auto& d) { d.fine_layers = {.before = 1, .after = 1}; });
 };
 
-/// What stands in for the hierarchies in the other tables.
+/// The model of the other tables.
 using best = two_levels_4;
 
 struct merge_off : best {
@@ -77,7 +77,7 @@ struct merge_off : best {
   static constexpr bool merges = false;
 };
 
-// What each loss adds to the next byte's: the same model but for the losses' own maps, which writing does not need.
+// Losses beside that of the next byte. The models differ in the heads of the losses only, which generation does not need.
 
 struct next_byte_alone : best {
   static constexpr const char* name = "next_byte_alone";
@@ -99,7 +99,7 @@ struct with_level_autoregressive : best {
 
 struct with_both_defaults : best {
   static constexpr const char* name = "with_both_defaults";
-  static constexpr const char* description = "Both of these, which are the default.";
+  static constexpr const char* description = "Both of these losses, which are the default.";
 };
 
 struct with_prophet_tokens : best {
@@ -110,7 +110,7 @@ struct with_prophet_tokens : best {
 
 struct with_prophet_quantized : best {
   static constexpr const char* name = "with_prophet_quantized";
-  static constexpr const char* description = "The coarse level also predicts the codes of what follows, of 4 books.";
+  static constexpr const char* description = "The coarse level also predicts 4 codes of the bytes that follow.";
   using losses = strata::losses<strata::prophet_quantized>;
 };
 
@@ -123,22 +123,23 @@ struct with_sigmoid_contrastive : best {
 
 struct with_next_latent : best {
   static constexpr const char* name = "with_next_latent";
-  static constexpr const char* description = "Both levels also predict their next embedding, by a network of its own.";
+  static constexpr const char* description =
+      "Both levels also predict their next embedding, each with a network of its own.";
   using losses = strata::losses<strata::next_latent>;
 };
 
-// What other ways to merge, compress and compute are worth: one choice of `best` is changed, and with it the size.
+// Other merges, compressors and blocks. Each changes one choice of `best`, and with it the size.
 
 struct merge_separable : best {
   static constexpr const char* name = "merge_separable";
-  static constexpr const char* description = "Levels are added with a weight a channel, then mapped.";
+  static constexpr const char* description = "Levels are added, with one weight for each channel, and then mapped.";
   static constexpr auto model = strata::with_merge(best::model, strata::separable{});
 };
 
 struct merge_level_shift : best {
   static constexpr const char* name = "merge_level_shift";
   static constexpr const char* description =
-      "Channels of the coarse level replace some of the fine one's, then a feed-forward.";
+      "Channels of the coarse level replace some channels of the fine level; a feed-forward follows.";
   static constexpr auto model = strata::with_merge(best::model, strata::level_shift{});
 };
 
@@ -158,7 +159,7 @@ struct merge_attention_coarser : best {
 struct merge_attention_finer : best {
   static constexpr const char* name = "merge_attention_finer";
   static constexpr const char* description =
-      "The coarse level attends to the last 16 bytes; bytes learn nothing from it: the direction that cannot help "
+      "The coarse level attends to the last 16 bytes; bytes receive nothing, so this direction cannot help "
       "them.";
   static constexpr auto model = strata::with(
       strata::with_merge(best::model, strata::level_attention{.direction = strata::level_direction::finer}),
@@ -193,7 +194,7 @@ struct shared_attention : best {
 struct routed : best {
   static constexpr const char* name = "routed";
   static constexpr const char* description =
-      "A quarter of the bytes pass the whole feed-forward, the others one of a quarter of its width.";
+      "A quarter of the bytes pass a wide feed-forward, and all bytes a narrow one of a quarter of its width.";
   static constexpr auto model =
       strata::with(best::model, [](auto& d) { d.levels[0].routing = {.light_multiple = 1, .capacity = 0.25}; });
 };
@@ -203,7 +204,7 @@ struct table {
   const char *name, *description;
 };
 
-/// Each in the order in which reports show it. The first configuration of a table is what its others are compared with.
+/// In the order of the reports. The others of a table are compared with its first configuration.
 inline constexpr table<flat_full, flat_window, two_levels_2, two_levels_4, three_levels, hourglass, merge_off> levels{
     "levels", "flat, with two and with three levels, all of one size"};
 inline constexpr table<next_byte_alone, with_reconstruction, with_level_autoregressive, with_both_defaults,
@@ -218,7 +219,7 @@ inline constexpr std::tuple every_table{levels, losses, variants};
 template <class Configuration>
 using cost_of = strata::cost<Configuration::model, typename Configuration::losses>;
 
-/// Within 3% of the parameters of `flat_full`, those of the losses included.
+/// Whether the parameters, with the heads of the losses, are within 3% of those of `flat_full`.
 template <class Configuration>
 constexpr bool comparable_size() {
   constexpr double size = cost_of<Configuration>::parameters;

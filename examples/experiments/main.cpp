@@ -48,7 +48,7 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-/// Trains what is missing, some runs at a time, and writes the report after each.
+/// Trains the missing runs, some at a time, and writes the report after each.
 class experiment {
  public:
   explicit experiment(const program_options& options) : options_(options), folder_(options.out), lock_(folder_) {
@@ -84,7 +84,7 @@ class experiment {
     }
     bar_.end_line();
     if (interrupted) {
-      std::cerr << "stopped; the same command goes on: runs that are done are kept, the others continue where they "
+      std::cerr << "stopped; the same command continues: runs that are done are kept, the others continue where they "
                    "were\n";
       return 128 + interrupted;
     }
@@ -102,7 +102,7 @@ class experiment {
 
   bool done(const planned_run& run) const { return fs::exists(result_path(folder_, run.what->name, run.seed)); }
 
-  /// Fills the places that are free; says whether there is anything to wait for.
+  /// Starts runs where there is room. Returns whether any run is going on.
   bool start_runs() {
     bool any = false;
     for (std::size_t place = 0; place < running_.size(); ++place) {
@@ -177,7 +177,7 @@ class experiment {
     const std::string left = interrupted    ? "stopping"
                              : progress > 0 ? examples::clock_text((total_ - fraction) * passed / progress) + " left"
                                             : "starting";
-    // A run that only has to be evaluated is not the end.
+    // Runs that are being evaluated are not done yet.
     bar_.draw(finished_ < total_ ? std::min(0.999, fraction / total_) : 1, passed,
               std::to_string(static_cast<int>(finished_)) + '/' + std::to_string(static_cast<int>(total_)) + "  " +
                   left + text);
@@ -187,7 +187,7 @@ class experiment {
   const settings& own_ = options_.shared;
   fs::path folder_;
   examples::run_folder lock_;
-  std::vector<planned_run> planned_, missing_;  // of the missing the next one last
+  std::vector<planned_run> planned_, missing_;  // the last missing run is the next
   std::vector<running> running_;
   std::vector<int> cores_;
   double total_ = 0, finished_ = 0;
@@ -197,7 +197,7 @@ class experiment {
   std::chrono::steady_clock::time_point started_;
 };
 
-/// All tables, with the cost of texts of 512 bytes one at a time.
+/// Prints all tables, with the cost of one text of 512 bytes.
 void list() {
   for (const comparison& among : all_comparisons()) {
     std::cout << among.name << ": " << among.description << '\n';
@@ -208,7 +208,7 @@ void list() {
   }
 }
 
-/// Checks what was asked for before a folder is made, and fills in what the options left open.
+/// Checks the options before a folder is made, and fills in those that are not given.
 void complete(program_options& options) {
   settings& own = options.shared;
   strata::require(!options.text.empty(), "--text is required");
@@ -249,22 +249,26 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Trains configurations of examples/experiments/configurations.hpp under an equal budget and compares them.",
       "experiments");
-  app.add_flag("--list", options.list, "say which tables of configurations there are");
+  app.add_flag("--list", options.list, "print all tables and their configurations");
   app.add_option("--text", options.text, "the file to learn");
-  app.add_option("--out", options.out, "folder for the report, the table and the runs; runs there are continued")
+  app.add_option("--out", options.out, "for the report, the table and the runs, which are continued")
       ->capture_default_str();
   app.add_option("--table", own.table, "which configurations")->capture_default_str();
-  app.add_option("--only", options.only, "these configurations of the table alone")->delimiter(',');
+  app.add_option("--only", options.only, "only these configurations, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--seeds", options.seeds, "runs of each configuration: seeds 1, 2 and so on")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
   auto* seconds =
       app.add_option("--seconds", own.seconds, "train each run this long")->check(positive_number(seconds_of_a_year));
-  app.add_option("--flops", own.flops, "train each run for so many FLOPs instead, such as 1e14")
+  app.add_option("--flops", own.flops, "or train each run for this many FLOPs, such as 1e14")
       ->check(positive_number(most_flops))
       ->excludes(seconds);
-  app.add_option("--batch", own.training.batch, "texts a step")->check(whole_number(1, 100'000))->capture_default_str();
-  app.add_option("--length", own.training.length, "bytes a text")
+  app.add_option("--batch", own.training.batch, "texts in a step")
+      ->check(whole_number(1, 100'000))
+      ->capture_default_str();
+  app.add_option("--length", own.training.length, "bytes in a text")
       ->check(whole_number(1, 100'000))
       ->capture_default_str();
   app.add_option("--learning-rate", own.training.schedule.peak, "after the warm-up")
@@ -273,25 +277,26 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", own.training.schedule.warmup, "steps of warm-up")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--validation-fraction", own.validation_fraction, "the end of the text, never trained on")
+  app.add_option("--validation-fraction", own.validation_fraction,
+                 "part of the text, at its end, that is not trained on")
       ->check(examples::number("a number between 0 and 1", [](double value) { return value > 0 && value < 1; }))
       ->capture_default_str();
-  app.add_option("--points", own.points, "evaluations on the way, for the curves")
+  app.add_option("--points", own.points, "evaluations during training, for the curves")
       ->check(whole_number(1, 10'000))
       ->capture_default_str();
-  app.add_option("--evaluate-windows", own.evaluate_windows, "windows of each of them; 0: all")
+  app.add_option("--evaluate-windows", own.evaluate_windows, "windows in each of them; 0: all")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--prompt", own.prompt, "what samples continue (default: a line break)");
+  app.add_option("--prompt", own.prompt, "text that samples continue (default: a line break)");
   app.add_option("--sample-length", own.sample_length, "bytes")
       ->check(whole_number(0, 1'000'000))
       ->capture_default_str();
-  app.add_option("--threads", own.threads, "of a run; 0: as many as its share of the processors")
+  app.add_option("--threads", own.threads, "threads of a run; 0: its share of the processors")
       ->check(whole_number(0, 1024))
       ->capture_default_str();
   app.add_option("--jobs", own.jobs, "runs at a time")->check(whole_number(1, 1024))->capture_default_str();
-  app.add_flag("--pin", own.pin, "each run on processors of its own");
-  // How this program starts itself for one run.
+  app.add_flag("--pin", own.pin, "give each run processors of its own");
+  // This program starts itself with these options for one run.
   app.add_option("--run", options.run)->group("");
   app.add_option("--seed", options.seed)->group("");
 

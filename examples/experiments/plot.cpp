@@ -36,7 +36,7 @@ std::string shown(double number, double step) {
   return text;
 }
 
-/// Where values lie in the picture.
+/// Maps values to the picture.
 struct axes {
   range x, y;
   double at_x(double value) const { return left + (value - x.low) / (x.high - x.low) * (width - left - right); }
@@ -126,7 +126,7 @@ std::string svg(const plot& own) {
   text += label((left + x_end) / 2, height - 8, "text-anchor=\"middle\"", own.x_label) +
           label(-(top + y_end) / 2, 14, "text-anchor=\"middle\" transform=\"rotate(-90)\"", own.y_label);
 
-  // An inner picture cuts off what lies outside.
+  // An inner picture clips the curves.
   const std::string inside =
       strata::to_text(left - 4, "\" y=\"", top, "\" width=\"", x_end - left + 8, "\" height=\"", y_end - top,
                       "\" viewBox=\"", left - 4, ' ', top, ' ', x_end - left + 8, ' ', y_end - top);

@@ -1,5 +1,5 @@
-// Curves as SVG, to stand inside an HTML page that defines the colours --curve-0, --curve-1 and so on,
-// the patterns of dashes --dash-0 and the insides of points --fill-0 and so on.
+// Curves as SVG for an HTML page. The page defines the colours --curve-0, --curve-1 and so on, the dashes --dash-0 and so on, and
+// the fill of points --fill-0 and so on.
 #pragma once
 
 #include <string>
@@ -25,9 +25,9 @@ struct plot {
   std::vector<curve> curves = {};
 };
 
-/// `&`, `<`, `>` and `"` as HTML and SVG want them.
+/// Escapes `&`, `<`, `>` and `"` for HTML and SVG.
 std::string escaped(std::string_view text);
-/// The mean of lines that have equally many points; empty where they have not.
+/// The mean of lines with equal numbers of points, else empty.
 line mean_line(const std::vector<line>& lines);
 std::string svg(const plot& own);
 

@@ -36,7 +36,7 @@ std::vector<int> allowed_cores() {
 }
 
 child_process::child_process(const std::vector<std::string>& arguments, const std::vector<int>& cores) {
-  // All that allocates comes before the fork.
+  // Nothing may allocate after the fork.
   const std::string program = "experiments";
   std::vector<char*> pointers{const_cast<char*>(program.c_str())};
   for (const std::string& each : arguments) pointers.push_back(const_cast<char*>(each.c_str()));
@@ -50,7 +50,7 @@ child_process::child_process(const std::vector<std::string>& arguments, const st
   output_ = strata::detail::file_descriptor(ends[0]);
   const strata::detail::file_descriptor input(ends[1]);
   const pid_t parent = getpid();
-  // Between fork and exec the child has the handlers of this process, which would take an interruption and forget it.
+  // Between fork and exec the child has the handlers of this process, which would swallow an interruption.
   sigset_t interruptions, before;
   sigemptyset(&interruptions);
   sigaddset(&interruptions, SIGINT);
@@ -67,7 +67,7 @@ child_process::child_process(const std::vector<std::string>& arguments, const st
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
   sigprocmask(SIG_SETMASK, &before, nullptr);
 
-  // A group of its own: an interruption from the terminal reaches the parent alone, which passes it on.
+  // A group of its own: an interruption from the terminal reaches only the parent, which passes it on.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);

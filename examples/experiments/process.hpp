@@ -1,4 +1,4 @@
-// This program started again as a process of its own: for one run, so that its memory is its own and its end harms no other.
+// Starts this program again, for one run in a process of its own: its memory is measured alone, and a crash harms no other run.
 #pragma once
 
 #include <string>
@@ -12,31 +12,31 @@ namespace experiments {
 /// The processors that this process may use.
 std::vector<int> allowed_cores();
 
-/// How a process ended; `interrupted` as it was asked to.
+/// How a process ended. `interrupted`: after it was asked to.
 enum class outcome { good, interrupted, bad };
 
 class child_process {
  public:
-  /// Runs this program with `arguments`, on `cores` alone unless there are none. It ends with this process.
+  /// Runs this program with `arguments`, on `cores` only unless that is empty. It ends when this process does.
   child_process(const std::vector<std::string>& arguments, const std::vector<int>& cores);
   child_process(const child_process&) = delete;
   child_process& operator=(const child_process&) = delete;
   ~child_process();
 
-  /// What it prints can be waited for here.
+  /// A descriptor to wait for its output with.
   int descriptor() const { return output_.number(); }
-  /// Takes in what it has printed; false once that is all.
+  /// Reads what it has printed. Returns false at the end.
   bool read();
-  /// Asks it to save and end.
+  /// Asks it to save and to end.
   void interrupt() const;
   /// Waits for its end.
   outcome wait();
 
-  /// Of its run: how much is done, how much was when it began, and the last training loss.
+  /// The part of its run that is done, the part that this process did, and the last training loss.
   double fraction() const { return fraction_; }
   double progress() const { return first_fraction_ < 0 ? 0 : fraction_ - first_fraction_; }
   double bits_per_byte() const { return bits_per_byte_; }
-  /// All that it printed but progress.
+  /// All that it printed, without the lines of progress.
   const std::string& said() const { return said_; }
 
  private:

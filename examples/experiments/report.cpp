@@ -148,7 +148,7 @@ std::string results(const settings& own, const std::vector<summary>& all) {
              " is the mean and the standard deviation of the differences between runs of the same seed, which see the "
              "same pieces of text in the same order, as far as both come; its standard error is the deviation divided "
              "by the root of the number of pairs. With one pair there is no deviation, and with few it is itself "
-             "uncertain. Parameters for losses alone are those of the maps that auxiliary losses bring, which writing "
+             "uncertain. Parameters for losses alone are those of the heads of auxiliary losses, which generation "
              "does not need.</p>\n");
 }
 
@@ -221,7 +221,7 @@ std::string descriptions(const std::vector<summary>& all) {
 }
 
 std::string samples(const settings& own, const std::vector<summary>& all) {
-  std::string text = "<h2>Samples</h2>\n<p>What the run of the first seed writes after " +
+  std::string text = "<h2>Samples</h2>\n<p>The text that the run of the first seed generates after " +
                      escaped(nlohmann::json(own.prompt).dump()) +
                      ", at temperature 0.8, of the likeliest bytes, and with the same random numbers. Bytes that are "
                      "no text are shown as "

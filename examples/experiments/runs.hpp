@@ -1,4 +1,4 @@
-// Runs: which there are, what one gives, and where that is kept.
+// Configurations, the results of runs, and the files that hold them.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace experiments {
 
-/// One evaluation on the way.
+/// One evaluation during training.
 struct curve_point {
   strata::index_type step = 0;
   double seconds = 0;  ///< of training alone
   double bits_per_byte = 0;
 };
 
-/// What a run that is done leaves behind.
+/// The result of a run.
 struct result {
   std::string configuration;
   std::uint64_t seed = 0;
@@ -31,7 +31,7 @@ struct result {
   std::vector<std::uint8_t> sample;
 };
 
-/// A configuration as the rest of the program sees it, which compiles no model.
+/// A configuration for the rest of the program, which compiles no model.
 struct configuration {
   std::string name, description;
   nlohmann::json model;  ///< its description, the losses with their weights, and `merges`
@@ -39,12 +39,12 @@ struct configuration {
   strata::index_type parameters = 0, parameters_of_losses = 0;  ///< in all, and those of the losses alone
   strata::index_type max_length = 0;
   double (*training_flops)(strata::index_type batch, strata::index_type length) = nullptr;  ///< of one pass
-  /// Trains in this process until the budget is used or a signal comes; says whether the run is done.
+  /// Trains in this process until the budget is used or a signal comes. Returns whether the run is done.
   bool (*train)(const configuration& what, const settings& own, const fs::path& text, const fs::path& folder,
                 std::uint64_t seed) = nullptr;
 };
 
-/// Configurations that belong together; all others are compared with the first.
+/// Configurations that are compared with the first of them.
 struct comparison {
   std::string name, description;
   std::vector<configuration> configurations;
@@ -70,7 +70,7 @@ fs::path result_path(const fs::path& folder, const std::string& configuration, s
 fs::path checkpoint_path(const fs::path& folder, const std::string& configuration, std::uint64_t seed);
 
 void write_result(const result& own, const fs::path& folder);
-/// Every result of the table, in their order, by seed; a result of another model is refused.
+/// Every result of the table, in the order of the table and by seed. A result of another model is an error.
 std::vector<result> read_results(const settings& own, const fs::path& folder);
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(curve_point, step, seconds, bits_per_byte)

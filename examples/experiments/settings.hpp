@@ -1,4 +1,4 @@
-// What all runs of an experiment have in common, and its form as JSON in the folder of the experiment.
+// The settings that all runs of an experiment share, and their JSON in the folder of the experiment.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace fs = std::filesystem;
 
 struct settings {
   std::string table = "levels";   ///< which configurations, by the names of configurations.hpp
-  double seconds = 0, flops = 0;  ///< the budget of a run: one of them, the other is 0
+  double seconds = 0, flops = 0;  ///< the budget of a run; one of them is 0
   double validation_fraction = 0.1;
-  strata::index_type points = 20, evaluate_windows = 32;  ///< of the curves: how many, and on how many windows each
+  strata::index_type points = 20, evaluate_windows = 32;  ///< points of the curves, and the windows of each
   std::string prompt = "\n";
   strata::index_type sample_length = 400;
   int threads = 0, jobs = 1;
@@ -32,7 +32,7 @@ struct settings {
   double tokens_a_step() const { return static_cast<double>(training.batch * training.accumulation * training.length); }
 };
 
-/// Calls visit(name, field) for all that must be the same for all runs.
+/// Calls visit(name, field) for every setting that all runs share.
 template <class Settings, class Visit>
 void for_each_setting(Settings& own, Visit visit) {
   visit("table", own.table);
@@ -57,7 +57,7 @@ void for_each_setting(Settings& own, Visit visit) {
 nlohmann::json to_json(const settings& own);
 /// Reads the settings of the experiment in `folder`.
 settings read_settings(const fs::path& folder);
-/// Writes them into a new folder; in that of an experiment they must be the same.
+/// Writes them into a new folder. In the folder of an experiment they must be the same.
 void keep_settings(const settings& own, const fs::path& folder);
 
 }  // namespace experiments

@@ -54,7 +54,7 @@ void write_csv(const settings& own, const std::vector<summary>& all, const fs::p
     for (const summary& each : all)
       for (const result& run : each.runs) {
         const double tokens = tokens_of(own, run.steps);
-        // As JSON writes it every number reads back as the same bits.
+        // In JSON every number reads back as the same bits.
         const std::string row = nlohmann::json{run.configuration,
                                                run.seed,
                                                run.bits_per_byte,

@@ -1,4 +1,4 @@
-// What the runs of an experiment say together, and its table as CSV.
+// The results of an experiment by configuration, and its table as CSV.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace experiments {
 
-/// Mean and standard deviation (of a sample: divided by count - 1) of some numbers.
+/// Mean and standard deviation of a sample (divided by count - 1).
 struct statistics {
   std::size_t count = 0;
   double mean = 0, deviation = 0;
@@ -21,11 +21,11 @@ struct summary {
   std::vector<result> runs = {};
   statistics bits_per_byte = {}, tokens_per_second = {};
   double flops_per_token = 0, peak_bytes = 0;  ///< the largest peak of the runs
-  /// Bits per byte less those of the baseline's run of the same seed, over the seeds that both have.
+  /// Bits per byte minus those of the baseline with the same seed, over the seeds that both have.
   statistics difference = {};
 };
 
-/// In the order of the configurations; those without a run are left out.
+/// In the order of the configurations. Configurations without a run are left out.
 std::vector<summary> summarise(const settings& own, const std::vector<result>& results);
 
 double tokens_of(const settings& own, strata::index_type steps);

@@ -1,4 +1,4 @@
-// One run, in a process of its own. The only file that compiles models.
+// One run, in a process of its own. This is the only file that compiles models.
 #include <chrono>
 #include <iostream>
 #include <optional>
@@ -18,14 +18,14 @@ namespace {
 
 using std::chrono::steady_clock;
 
-/// What a checkpoint keeps of a run beside the model.
+/// The note in a checkpoint of a run.
 struct progress {
   double seconds = 0, peak_bytes = 0;
   std::vector<curve_point> curve;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(progress, seconds, peak_bytes, curve)
 
-/// The most memory that this process ever had; Linux counts in units of 1024 bytes.
+/// The most memory that this process ever had. Linux counts in units of 1024 bytes.
 double peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -47,6 +47,7 @@ class run {
         trainer_(backend_, options(what, own, seed)) {
     strata::require(examples::fingerprint(text_.all()) == own.text_fingerprint, text,
                     " is not the text of the experiment in ", folder, " any more");
+    if (!backend_.message().empty()) std::cout << "note: " << backend_.message() << '\n';
     if (!fs::exists(checkpoint_)) return;
     trainer_.resume(checkpoint_).note.get_to(done_);
     std::cout << "continued after step " << trainer_.step() << " and " << examples::fixed(done_.seconds, 3)
@@ -68,7 +69,7 @@ class run {
       const double points = static_cast<double>(own_.points);
       if (std::floor(fraction_before * points) < std::floor(fraction() * points)) add_point();
       tell(report.loss.values["cross_entropy"]);
-      // The first one at once: a disk that cannot take it should not show after hours.
+      // Also after the first step, so that a full disk shows at once and not after hours.
       if (!saved || examples::seconds_since(*saved) > seconds_between_checkpoints) {
         save();
         saved = steady_clock::now();
@@ -94,7 +95,7 @@ class run {
 
   strata::index_type steps() const { return trainer_.options().schedule.steps; }
 
-  /// Of the budget.
+  /// The part of the budget that is used.
   double fraction() const {
     if (trainer_.step() >= steps()) return 1;
     if (own_.timed()) return std::min(1.0, done_.seconds / own_.seconds);
@@ -112,7 +113,7 @@ class run {
     done_.curve.push_back({trainer_.step(), done_.seconds, examples::bits(loss)});
   }
 
-  /// One line for the process that started this one, a few times a second.
+  /// Prints a line for the process that started this one, a few times a second.
   void tell(double cross_entropy) {
     if (examples::seconds_since(told_) < 0.2) return;
     told_ = steady_clock::now();
@@ -125,7 +126,7 @@ class run {
   }
 
   void conclude() {
-    // What is left can be done again: an interruption may end the program at once.
+    // The rest can be done again, so an interruption may now end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     const double loss = validation_loss(0);
     write_result({.configuration = what_.name,
@@ -145,10 +146,10 @@ class run {
     strata::generator writer(trainer_.model(), 1, {.merge = what_.merges});
     std::vector<strata::token> prompt;
     for (const char letter : own_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
-    std::vector<std::uint8_t> written;
+    std::vector<std::uint8_t> generated;
     writer.write(std::span(&prompt, 1), own_.sample_length, {.temperature = 0.8, .seed = 1},
-                 [&](strata::index_type, strata::token id) { written.push_back(static_cast<std::uint8_t>(id)); });
-    return written;
+                 [&](strata::index_type, strata::token id) { generated.push_back(static_cast<std::uint8_t>(id)); });
+    return generated;
   }
 
   const configuration& what_;

@@ -80,7 +80,7 @@ for value in nan inf -1; do
   option "--final-fraction: expects a number that is not negative, not '$value'" --final-fraction $value
 done
 for value in nan 1 -0.1; do
-  for number in validation-fraction beta1 beta2; do
+  for number in validation-fraction beta1 beta2 embedding-dropout attention-dropout feed-forward-dropout; do
     option "--$number: expects a number from 0 to below 1, not '$value'" --$number $value
   done
 done
@@ -98,7 +98,9 @@ for value in -1 nan inf; do
 done
 option '--prompt must not be empty' --prompt ''
 option '--speed' --speed=3
-option '--precision half is nothing that --device cpu has; there are: bfloat16 bfloat16_emulated float32' --precision half
+option 'not expected: extra' --prompt a extra
+option 'not expected: extra' --loss reconstruction=1 extra
+option '--device cpu has no --precision half; it has: bfloat16 bfloat16_emulated float32' --precision half
 option '--device: tpu not in {cpu,cuda}' --device tpu
 if [ "$HAS_CUDA" = FALSE ]; then
   option '--device cuda: this program was built without CUDA' --device cuda
@@ -106,6 +108,10 @@ if [ "$HAS_CUDA" = FALSE ]; then
     write_text --weights run/checkpoint.safetensors --prompt he --device cuda
 fi
 untouched "no model is called 'huge'; there are: tiny" train_text --model huge --text text.txt --overwrite --out run
+
+# An error of the file system alone.
+mkdir -p no_file/weights.safetensors/folder
+expect_error 'cannot remove' $train --steps 2 --out no_file
 
 # A loss that is not finite.
 expect_error 'at step ' $train --steps 200 --learning-rate 1000 --warmup 0 --out wild
@@ -161,6 +167,12 @@ done
 cp before/weights.safetensors broken/checkpoint.safetensors
 expect_error 'holds the weights of a model, but no state of a training run' $train --resume --out broken
 
+# A file that does not describe its model.
+edited 's/"strata":/"atarts":/'
+for how in --describe '--prompt he --weights'; do
+  expect_error 'the file holds no description of its model' write_text $how broken/checkpoint.safetensors
+done
+
 # A checkpoint of another model: what differs, and in write_text the description as C++.
 expect_error 'the file is of another model: depth is 2 in the file, but 4 in the model' \
   train_text --text text.txt --model small --resume --out run
@@ -173,8 +185,13 @@ expect_error 'the file is of another model: depth is 7 in the file, but 2 in the
 # Nonsense for write_text.
 printf x > one_byte.txt
 write="write_text --weights $checkpoint"
-expect_error '--prompt is required, or --measure' $write
-expect_error 'excludes' $write --prompt he --measure text.txt
+expect_error '--prompt, --measure or --describe is required' $write
+expect_error 'with --measure these options have no effect: --prompt' $write --prompt he --measure text.txt
+expect_error 'with --measure these options have no effect: --length, --temperature, --threshold, --seed' \
+  $write --measure text.txt --seed 1 --length 500 --temperature 0 --threshold 0.5
+expect_error 'with --describe these options have no effect: --weights, --measure, --threads' \
+  $write --describe text.txt --measure text.txt --threads 1
+expect_error 'not expected: extra' $write --prompt he extra
 expect_error '--format' $write --prompt he --format int4
 expect_error 'needs at least 2 bytes' $write --measure one_byte.txt
 expect_error 'cannot read "missing.txt"' $write --measure missing.txt

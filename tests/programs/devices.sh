@@ -1,4 +1,4 @@
-# The devices cpu and cuda train and write alike, one goes on with what the other began, and each refuses options of the other.
+# The devices cpu and cuda train and generate alike, each continues what the other began, and each refuses options of the other.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -24,18 +24,18 @@ agree() {
 steps_are_whole cuda 20
 agree cuda cpu
 
-# A run that one device began goes on with the other.
+# A run that one device began continues on the other.
 interrupt INT 2 parts $train --device cuda
 works $train --device cpu --resume --out parts
-grep -q 'note: the run was on the device cuda and goes on with cpu: it agrees to rounding only' err || fail "$(cat err)"
+grep -q 'note: the run was on the device cuda and continues on cpu: it agrees to rounding only' err || fail "$(cat err)"
 steps_are_whole parts 20
 agree parts cpu
 works $train --device cuda --resume --out parts
-grep -q 'note: the run was on the device cpu and goes on with cuda: it agrees to rounding only' err || fail "$(cat err)"
+grep -q 'note: the run was on the device cpu and continues on cuda: it agrees to rounding only' err || fail "$(cat err)"
 works $train --device cuda --resume --out parts
 ! grep -q 'note:' err || fail "$(cat err)"
 
-# The same weights write the same, and predict as well.
+# The same weights generate the same text, and predict as well.
 head -c 60 text.txt > measured.txt
 for weights in cpu/weights cuda/checkpoint; do
   for format in float32 int8; do
@@ -53,9 +53,9 @@ done
 works $train --device cuda --precision tf32 --out tf32
 different tf32/weights.safetensors cuda/weights.safetensors
 refused() { expect_error "$@" && [ ! -e none ] || fail 'a folder was made'; }
-refused '--precision tf32 is nothing that --device cpu has; there are: bfloat16 bfloat16_emulated float32' \
+refused '--device cpu has no --precision tf32; it has: bfloat16 bfloat16_emulated float32' \
   $tiny --out none --precision tf32
-refused '--precision bfloat16_emulated is nothing that --device cuda has; there are:' \
+refused '--device cuda has no --precision bfloat16_emulated; it has:' \
   $tiny --out none --device cuda --precision bfloat16_emulated
 refused '--threads belongs to --device cpu, not to --device cuda' $tiny --out none --device cuda --threads 1
 refused '--products belongs to --device cpu, not to --device cuda' $tiny --out none --device cuda --products eigen

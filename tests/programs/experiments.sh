@@ -1,5 +1,5 @@
-# A small experiment runs, is stopped, is killed, goes on, and gives the same as one that was never disturbed; its table and
-# its report hold every run; what does not fit is refused.
+# A small experiment is stopped, killed and continued, and ends as one that was never disturbed. Its table and its report hold
+# every run. Settings that do not fit are refused.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -91,7 +91,7 @@ sed -i '/"sample": \[/{n;s/[0-9]\+/255/;n;s/[0-9]\+/0/;n;s/[0-9]\+/60/;n;s/[0-9]
 works $both --out bytes
 grep -a -A 1 '^<pre>' bytes/report.html | grep -aq $'^\xef\xbf\xbd\xe2\x90\x80&lt;\xc3\xb6' || fail 'no signs for bytes that are no text'
 
-# Every configuration of the other tables trains and writes, and is compared with the first of its table.
+# Every configuration of the other tables trains and generates text, and is compared with the first of its table.
 for table in losses variants; do
   works $fast --table $table --seeds 1 --flops 1e9 --out $table
   count=$(sed -n "/^$table:/,/^[^ ]/p" list | grep -c '^  ')

@@ -1,5 +1,5 @@
-# A run that was stopped, by SIGINT, SIGTERM or SIGKILL, goes on with --resume bit for bit as if it never had been; what
-# does not fit the run is refused.
+# A run that was stopped, by SIGINT, SIGTERM or SIGKILL, continues with --resume bit for bit as if it had never stopped. Options
+# that do not fit the run are refused.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -41,7 +41,8 @@ same parts/metrics.jsonl before/metrics.jsonl
 # What is given again must be what the run has; the message holds both.
 cp -r parts before_errors
 refused() { expect_error "$@" --out parts --resume && same_folders parts before_errors; }
-refused '--steps is 151, but the run in "parts/checkpoint.safetensors" has 150' $train --steps 151
+refused '--steps is 149, but the run in "parts/checkpoint.safetensors" has 150' $train --steps 149
+refused '--attention-dropout is 0.5, but the run in "parts/checkpoint.safetensors" has 0' $train --attention-dropout 0.5
 refused '--batch is 3, but the run in "parts/checkpoint.safetensors" has 2' $train --batch 3
 refused '--length is 64, but the run in "parts/checkpoint.safetensors" has 32' $train --length 64
 refused '--accumulation is 1, but' $train --accumulation 1
@@ -63,12 +64,35 @@ tr 'th' 'ht' < text.txt > other.txt
 refused 'is on another text of' train_text --model tiny --text other.txt
 works $train --resume --out parts --steps 150 --batch 2 --optimizer adam --validation-fraction 0.2
 
+# A run that is done is lengthened, which later commands need not repeat; its learning rate rises again.
+works $train --resume --out parts --steps 200
+grep -q '^note: the run had 150 steps and now ends after 200; its learning rate schedule follows$' err || fail "$(cat err)"
+steps_are_whole parts 200
+grep -a '"learning_rate"' parts/metrics.jsonl | sed 's/.*"learning_rate":\([^,]*\).*/\1/' |
+  awk 'NR == 150 { end = $1 } NR == 151 { again = $1 } NR == 200 { last = $1 }
+    END { exit !(again > 2 * end && last < 1.1 * end) }' || fail 'the learning rate does not follow'
+[ "$(grep -ac validation_loss parts/metrics.jsonl)" = 4 ] || fail 'evaluations are missing'
+cp parts/weights.safetensors lengthened
+works $train --resume --out parts
+same parts/weights.safetensors lengthened
+
+# A checkpoint with heads of other losses: they are named.
+mkdir heads
+sed 's/compressors\.1\.to_recon/compressors.1.to_other/g' parts/checkpoint.safetensors > heads/checkpoint.safetensors
+works $train --resume --out heads
+grep '^note:' err | diff - <(printf '%s' 'note: the checkpoint is of a run with other losses: it lacks ' \
+  'compressors.1.to_recon.weight, which keep their initialisation; it has compressors.1.to_other.weight, ' \
+  $'which nothing uses here\n') || fail "not one note: $(cat err)"
+
 # A run by time, stopped before its number of steps is known, goes on by time.
 train="$tiny --threads 1"
 interrupt INT 1 timed $train --seconds 3 --batch 2 --sample-length 5
 works timeout 100 $train --resume --out timed
 expect_error '--seconds is 5, but the run in "timed/checkpoint.safetensors" has 3' \
   $train --resume --out timed --seconds 5
+
+expect_error '--steps is 99999, but the run in "timed/checkpoint.safetensors" has --seconds 3' \
+  $train --resume --out timed --steps 99999
 
 # Two processes do not train in one folder at once.
 $train --steps 1000000 --out busy > /dev/null 2>&1 &

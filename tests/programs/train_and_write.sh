@@ -1,5 +1,4 @@
-# Training learns and leaves the files it promises; writing is reproducible, greedy or not, for any number and length
-# of prompts.
+# Training learns and writes its files. Generation is reproducible, greedy or not, for any number and length of prompts.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -7,8 +6,9 @@ text 20000 1 > text.txt
 works train_text --text text.txt --model tiny --threads 1 --steps 150 --evaluate-every 50 \
   --sample-every 75 --sample-length 40 --out run
 for file in checkpoint weights; do [ -s run/$file.safetensors ] || fail "no $file"; done
-grep -q 'validation loss .* nats a byte = .* bits per byte; the order-0 entropy of the text is' out || fail "$(cat out)"
-awk '/^validation loss/ { model = $8; order0 = $19 + 0; exit !(model > 0 && model < 0.6 * order0) }' out ||
+grep -q '^validation loss .* nats a byte = .* bits per byte over \([0-9]*\) windows of \1; the order-0 entropy of the text is' out ||
+  fail "$(cat out)"
+awk '/^validation loss/ { model = $8; order0 = $24 + 0; exit !(model > 0 && model < 0.6 * order0) }' out ||
   fail "validation is not well below the order-0 entropy: $(cat out)"
 [ "$(grep -c '^--- sample at step' err)" = 1 ] || fail "not one sample on the way: $(cat err)"
 [ "$(grep -c '^step .*: validation' err)" = 2 ] || fail "not two evaluations on the way: $(cat err)"
@@ -41,10 +41,11 @@ write --prompt "$prompt"
 works write_text --threads 1 --weights run/weights.safetensors --prompt x --length 0
 echo x > x && same x out
 
-# Packed weights write as much, and hardly predict worse.
+# Packed weights generate as much, and predict hardly worse.
 write --prompt 'he was' --format int8
 [ "$(wc -c < out)" = 67 ] || fail "not the prompt and 60 bytes: $(cat out)"
-measure() { works write_text --threads 1 --weights run/weights.safetensors --measure text.txt "$@"; }
+head -c 20000 text.txt > measured.txt
+measure() { works write_text --threads 1 --weights run/weights.safetensors --measure measured.txt "$@"; }
 measure && cp out float32
 for format in bfloat16 int8; do
   measure --format $format
@@ -52,9 +53,52 @@ for format in bfloat16 int8; do
     fail "$format: $(cat float32 out)"
 done
 
+# The description, of weights or a checkpoint, is C++.
+describe() { works write_text --describe "$1" && cp out $2.described; }
+describe run/weights.safetensors weights && describe run/checkpoint.safetensors checkpoint
+cat > expected <<'end'
+inline constexpr strata::description weights{
+    .max_length = 64,
+    .depth = 2,
+    .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 16},
+               {.compression = 2, .dim = 48, .heads = 2, .head_dim = 16, .window = 16}}};
+end
+same expected weights.described
+same <(sed 's/description weights/description checkpoint/' expected) checkpoint.described
+
 # Less usual ways to train.
 quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
 quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
 quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length 33 --out losses
 quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products eigen --out adam
 quick --seconds 1 --out seconds
+
+# Dropout changes the weights, and each place where it can be does so in its own way.
+quick --steps 3 --out plain
+for place in embedding attention feed-forward; do
+  quick --steps 3 --$place-dropout 0.5 --out $place
+  for other in plain embedding attention feed-forward; do
+    [ $other = $place ] || [ ! -e $other ] || different $place/weights.safetensors $other/weights.safetensors
+  done
+done
+
+# The last evaluation takes as many windows as it says.
+windows() { quick --steps 2 --length 16 "$@" --overwrite --out windows && sed -n 's/.* over \(.* windows of .*\);.*/\1/p' out; }
+all=$(windows --evaluate-windows 0 | sed 's/ windows.*//')
+[ "$all" -gt 300 ] || fail "not all windows: $(cat out)"
+[ "$(windows)" = "256 windows of $all" ] && [ "$(windows --evaluate-windows 5)" = "5 windows of $all" ] || fail "$(cat out)"
+
+# On a terminal it has a bar.
+if [ -n "$(command -v script)" ]; then
+  works script -qec "train_text --text text.txt --model tiny --steps 2 --batch 1 --validation-fraction 0.9 --evaluate-windows 0 \
+    --sample-length 5 --out bar" /dev/null
+  grep -aq '\] validation [0-9]*/[0-9]* ' out || fail "no bar: $(cat out)"
+else
+  echo 'skipped: the bar of the last evaluation, because there is no program script'
+fi
+
+# Both programs print what the backend has to say.
+quick --steps 1 --threads $(($(nproc) + 1)) --out threads
+grep '^note: .* threads were asked for, but there are ' err > notes || fail "no note: $(cat err)"
+works write_text --weights threads/weights.safetensors --prompt he --length 1 --threads $(($(nproc) + 1))
+grep '^note: ' err | diff notes - || fail 'other notes than those of train_text'

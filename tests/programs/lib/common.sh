@@ -27,8 +27,7 @@ works() {
   fail "exit code $code of: $*"
 }
 
-# Runs a command that must end with an error, not a crash, and with the given words on standard error; both errors of
-# the command line and those of the program are meant.
+# Runs a command that must fail with exit code 1, not crash, and say why in one sentence that has the given words.
 expect_error() {
   local words=$1 code=0
   shift
@@ -39,9 +38,9 @@ expect_error() {
     cat err >&2
     fail "no orderly end, but exit code $code of: $*"
   fi
-  grep -aqF -- "$words" err && return
+  [ $code = 1 ] && [ "$(grep -ac '^[a-z_]*: error: ' err)" = 1 ] && grep -aqF -- "$words" err && return
   cat err >&2
-  fail "expected '$words' from: $*"
+  fail "expected exit code 1 and '$words', but got code $code from: $*"
 }
 
 same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
