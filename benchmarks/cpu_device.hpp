@@ -20,13 +20,13 @@ struct cpu_device {
     const char* name;
     strata::cpu_options options;
   };
-  static constexpr setup standard{"", {}}, eigen{"/eigen", {.products = strata::product_provider::eigen}};
-  static constexpr setup of_products[] = {standard, eigen}, of_attention[] = {standard};
+  static constexpr setup standard{"", {}}, own{"/own", {.products = strata::product_provider::own}};
+  static constexpr setup of_products[] = {standard, own}, of_attention[] = {standard};
 
   /// The backend of a setup, which all benchmarks share.
-  static strata::cpu& open(const setup& own) {
+  static strata::cpu& open(const setup& chosen) {
     static std::map<std::string, strata::cpu> opened;
-    return opened.try_emplace(own.name, own.options).first->second;
+    return opened.try_emplace(chosen.name, chosen.options).first->second;
   }
   static void wait(strata::cpu&) {}  // its operations are done when they return
 

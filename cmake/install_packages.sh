@@ -2,12 +2,12 @@
 # install_packages.sh demo|test|bench|compare: installs the Debian packages that it lacks, if any.
 set -eu
 
-packages="g++ cmake ninja-build libeigen3-dev libdnnl-dev nlohmann-json3-dev libcli11-dev"
+packages="g++ cmake ninja-build libdnnl-dev nlohmann-json3-dev libcli11-dev"
 case "${1:-}" in
   demo) ;;
   bench) packages="$packages libbenchmark-dev" ;;
   compare) packages="$packages libbenchmark-dev python3-venv" ;;
-  test) packages="$packages libbenchmark-dev catch2 clang libclang-rt-dev clang-format" ;;
+  test) packages="$packages libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format" ;;
   *) echo "usage: $0 demo|test|bench|compare" >&2; exit 2 ;;
 esac
 

@@ -17,15 +17,14 @@ struct cpu_device {
   static strata::cpu open(const device_options& options) {
     using products = strata::product_provider;
     using precision = strata::product_precision;
-    return strata::cpu(
-        {.threads = options.threads,
-         .products = named<products>(
-             {{"automatic", products::automatic}, {"eigen", products::eigen}, {"onednn", products::onednn}},
-             options.products, "--products", name),
-         .precision = named<precision>({{"float32", precision::float32},
-                                        {"bfloat16", precision::bfloat16},
-                                        {"bfloat16_emulated", precision::bfloat16_emulated}},
-                                       options.precision, "--precision", name)});
+    return strata::cpu({.threads = options.threads,
+                        .products = named<products>(
+                            {{"automatic", products::automatic}, {"own", products::own}, {"onednn", products::onednn}},
+                            options.products, "--products", name),
+                        .precision = named<precision>({{"float32", precision::float32},
+                                                       {"bfloat16", precision::bfloat16},
+                                                       {"bfloat16_emulated", precision::bfloat16_emulated}},
+                                                      options.precision, "--precision", name)});
   }
   static int threads(const strata::cpu& backend) { return backend.threads(); }
   static std::string description(const strata::cpu& backend) { return std::to_string(backend.threads()) + " threads"; }

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
 
   examples::add_device_options(app, options.device);
   app.add_option("--products", options.device.products, "library for matrix products on the device cpu")
-      ->check(CLI::IsMember({"automatic", "eigen", "onednn"}))
+      ->check(CLI::IsMember({"automatic", "own", "onednn"}))
       ->capture_default_str()
       ->group("Device");
   app.add_option("--precision", options.device.precision,

@@ -6,7 +6,7 @@
 
 void generate(strata::view<const strata::token, 1> ids) {
   strata::cpu backend({.threads = 2});
-  strata::transformer<model, strata::cpu, strata::purpose::inference> transformer(backend, 7);
+  strata::transformer<model, strata::cpu, strata::inference> transformer(backend, 7);
   strata::generator<model, strata::cpu> writer(transformer);
   const auto sum = [](const auto& logits) {
     double result = 0;

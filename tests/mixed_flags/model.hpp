@@ -3,8 +3,8 @@
 
 #include <strata/cpu.hpp>
 
-struct model : strata::model_defaults {
-  static constexpr int max_length = 48, depth = 1;
-  static constexpr strata::level levels[] = {{.compression = 1, .dim = 36, .heads = 3, .head_dim = 12, .window = 16},
-                                             {.compression = 2, .dim = 20, .heads = 2, .head_dim = 10, .window = 12}};
-};
+inline constexpr strata::description model{
+    .max_length = 48,
+    .depth = 1,
+    .levels = {{.dim = 36, .heads = 3, .head_dim = 12, .window = 16},
+               {.compression = 2, .dim = 20, .heads = 2, .head_dim = 10, .window = 12}}};

@@ -15,7 +15,7 @@ endif()
 
 set(configure "${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}/consumer" -G "${generator}"
   "-DCMAKE_CXX_COMPILER=${compiler}" -DCMAKE_BUILD_TYPE=Debug "-Dexpect_onednn=${onednn}"
-  "-DEigen3_DIR=${Eigen3_DIR}" "-Dnlohmann_json_DIR=${nlohmann_json_DIR}" ${options})
+  "-Dnlohmann_json_DIR=${nlohmann_json_DIR}" ${options})
 execute_process(COMMAND ${configure} -B "${work}/build" COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND "${CMAKE_COMMAND}" --build "${work}/build" COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND "${work}/build/consumer" COMMAND_ERROR_IS_FATAL ANY)

@@ -58,7 +58,7 @@ refused '--device cpu has no --precision tf32; it has: bfloat16 bfloat16_emulate
 refused '--device cuda has no --precision bfloat16_emulated; it has:' \
   $tiny --out none --device cuda --precision bfloat16_emulated
 refused '--threads belongs to --device cpu, not to --device cuda' $tiny --out none --device cuda --threads 1
-refused '--products belongs to --device cpu, not to --device cuda' $tiny --out none --device cuda --products eigen
+refused '--products belongs to --device cpu, not to --device cuda' $tiny --out none --device cuda --products own
 refused '--device: tpu not in {cpu,cuda}' $tiny --out none --device tpu
 expect_error '--threads belongs to --device cpu, not to --device cuda' \
   write_text --weights cpu/weights.safetensors --prompt he --device cuda --threads 1

@@ -70,7 +70,7 @@ same <(sed 's/description weights/description checkpoint/' expected) checkpoint.
 quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
 quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
 quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length 33 --out losses
-quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products eigen --out adam
+quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products own --out adam
 quick --seconds 1 --out seconds
 
 # Dropout changes the weights, and each place where it can be does so in its own way.

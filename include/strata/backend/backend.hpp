@@ -1,5 +1,5 @@
 // The list of operations that a backend offers, with shapes. Layers call nothing else, and only the folders below
-// this one know Eigen, oneDNN or a device. An operation is a free function whose first argument is the backend.
+// this one know oneDNN or a device. An operation is a free function whose first argument is the backend.
 // Shapes: beside each operation; R = B * n rows; "+=" marks an operation that adds to what is there.
 // Source: docs/model.md; backend/reference/ is the specification, in plain loops.
 #pragma once

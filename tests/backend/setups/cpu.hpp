@@ -1,4 +1,4 @@
-// How the cpu backend is tested: with 1, 2 and 3 threads, with Eigen's products and with those that it chooses itself, and
+// How the cpu backend is tested: with 1, 2 and 3 threads, with our own products and with those that it chooses itself, and
 // with every instruction set that this build and this processor have.
 #pragma once
 
@@ -23,10 +23,11 @@ void on_every_setup(setups which, Action action) {
         backends.emplace_back(strata::cpu_options{.threads = 2, .instructions = set});
     of_most = backends.size();
     for (const int threads : {1, 2, 3})
-      backends.emplace_back(strata::cpu_options{.threads = threads, .products = product_provider::eigen});
+      backends.emplace_back(strata::cpu_options{.threads = threads, .products = product_provider::own});
   }
   std::size_t left = which == setups::of_products ? backends.size() : of_most;
   for (auto backend = backends.begin(); left > 0; ++backend, --left)
-    action(*backend, std::to_string(backend->threads()) + " threads, " + (backend->onednn() ? "oneDNN" : "Eigen") +
-                         ", instruction set " + std::to_string(static_cast<int>(backend->instructions())));
+    action(*backend, std::to_string(backend->threads()) + " threads, " +
+                         (backend->onednn() ? "oneDNN" : "own products") + ", instruction set " +
+                         std::to_string(static_cast<int>(backend->instructions())));
 }

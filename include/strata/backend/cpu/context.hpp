@@ -21,9 +21,8 @@ namespace strata::inline STRATA_ABI {
 
 class onednn_products;
 
-/// What computes products. `automatic` is oneDNN where the program was built with it, else our own kernels; `eigen` is their
-/// earlier name.
-enum class product_provider { automatic, own, onednn, eigen = own };
+/// What computes matrix products. `automatic` is oneDNN where the program was built with it, else our own kernels.
+enum class product_provider { automatic, own, onednn };
 
 /// What products of more than a few rows multiply; they always add in float. `bfloat16` rounds both inputs to nearest and
 /// runs where the processor has such products and oneDNN was found, elsewhere it is `float32` and `cpu::message()` says so.

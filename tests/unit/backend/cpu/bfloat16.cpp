@@ -16,7 +16,7 @@ namespace {
 template <class Body>
 void on_every_bfloat16(Body body) {
   for (const auto precision : {product_precision::bfloat16_emulated, product_precision::bfloat16})
-    for (const auto products : {product_provider::automatic, product_provider::eigen})
+    for (const auto products : {product_provider::automatic, product_provider::own})
       for (const int threads : {1, 2}) {
         cpu backend({.threads = threads, .products = products, .precision = precision});
         if (backend.precision() != precision) continue;
@@ -100,7 +100,7 @@ TEST_CASE("bfloat16: sums are kept in float") {
 }
 
 TEST_CASE("bfloat16: what is not there is said, and computed in float") {
-  const cpu without_onednn({.products = product_provider::eigen, .precision = product_precision::bfloat16});
+  const cpu without_onednn({.products = product_provider::own, .precision = product_precision::bfloat16});
   CHECK(without_onednn.precision() == product_precision::float32);
   CHECK_THAT(without_onednn.message(), Catch::Matchers::ContainsSubstring("need oneDNN"));
   const cpu wanted({.precision = product_precision::bfloat16});
