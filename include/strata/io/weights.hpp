@@ -139,11 +139,13 @@ std::string difference_to(const safetensors_file& file) {
 template <class Scalar>
 using parameter_values = std::vector<Scalar>;
 
-/// Adds every parameter of `values` to a file under `prefix` + its name. `values` must live until the file is written.
+/// Adds every parameter of `values` to a file under `prefix` + its name, `as` this type. `values` must live until the file is
+/// written.
 template <class Parameters, class Scalar>
-void add_parameters(safetensors_writer& writer, const std::string& prefix, const parameter_values<Scalar>& values) {
+void add_parameters(safetensors_writer& writer, const std::string& prefix, const parameter_values<Scalar>& values,
+                    dtype as = dtype_of<Scalar>()) {
   for (const parameter_entry& entry : Parameters::entries())
-    writer.add(prefix + entry.name, entry.shape, values.data() + entry.offset);
+    writer.add(prefix + entry.name, entry.shape, values.data() + entry.offset, as);
 }
 
 /// Reads every parameter from `prefix` + its name into `values`; leaves those that `keeps(entry)` holds for.
@@ -206,15 +208,17 @@ void set_weights(Model& model, const parameter_values<typename Model::scalar>& v
   upload(model.backend(), view<const typename Model::scalar, 1>{values.data(), weights.shape}, weights);
 }
 
-/// Writes the weights so that the reference package loads them (strictly), replacing `path` as a whole.
+/// Writes the weights so that the reference package loads them (strictly), replacing `path` as a whole. They may be rounded to
+/// 16 bits: `dtype::BF16` or `dtype::F16`.
 template <class Model>
-void save_weights(const Model& model, const std::filesystem::path& path) {
+void save_weights(const Model& model, const std::filesystem::path& path,
+                  dtype as = dtype_of<typename Model::scalar>()) {
   const auto values = weights_of(model);
   const auto derived = detail::derived_tensors<Model::description>();
   safetensors_writer writer;
   writer.set_metadata(metadata_key,
                       nlohmann::json{{"format", file_format}, {"description", to_json(Model::description)}}.dump());
-  add_parameters<typename Model::parameters_type>(writer, "", values);
+  add_parameters<typename Model::parameters_type>(writer, "", values, as);
   for (const detail::derived_tensor& each : derived)
     writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
   writer.write(path);

@@ -1,4 +1,5 @@
 // Checkpoints that outlive a release, and what is wrong with files that are no checkpoints.
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -232,6 +233,30 @@ TEST_CASE("matching takes what fits and returns what did not") {
           same += fits ? 1 : 0;
         }
   CHECK(same > 0);
+}
+
+TEST_CASE("weights are saved in 16 bits, rounded to nearest") {
+  const scratch_directory folder;
+  backend_type backend;
+  const transformer<tiny, backend_type> saved(backend, 1);
+  const auto exact = weights_of(saved);
+  const auto size_of_file = [&](dtype as) {
+    save_weights(saved, folder / "weights", as);
+    transformer<tiny, backend_type> loaded(backend, 2);
+    CHECK(load_weights(loaded, folder / "weights").missing.empty());
+    const auto rounded = weights_of(loaded);
+    const double precision = as == dtype::BF16 ? 0x1p-8 : as == dtype::F16 ? 0x1p-11 : 0;
+    bool differs = false;
+    for (std::size_t n = 0; n < exact.size(); ++n) {
+      REQUIRE(std::abs(rounded[n] - exact[n]) <= precision * std::abs(exact[n]) + (as == dtype::F16 ? 0x1p-25 : 0));
+      differs = differs || rounded[n] != exact[n];
+    }
+    CHECK(differs == (as != dtype::F32));
+    return std::filesystem::file_size(folder / "weights");
+  };
+  const auto whole = size_of_file(dtype::F32);
+  CHECK(size_of_file(dtype::BF16) < 3 * whole / 4);
+  CHECK(size_of_file(dtype::F16) < 3 * whole / 4);
 }
 
 TEST_CASE("a model for inference has no heads, and no weights before they are loaded") {
