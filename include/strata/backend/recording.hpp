@@ -1,7 +1,5 @@
 // What stands around operations: names for a profiler's timeline, and work that is recorded once and then repeated. These do
 // nothing but the work; a backend for which they mean more has its own, as backend/cuda/graph.hpp.
-// Shapes: none.
-// Source: own.
 #pragma once
 
 #include <strata/core/platform.hpp>

@@ -1,6 +1,6 @@
 // What a model costs, known before it runs: parameters, FLOPs, bytes.
-// Shapes: none. A multiplication and an addition are two FLOPs; only products and attention count, as is usual.
-// Source: own; the tests compare every number with what really happens.
+// A multiplication and an addition are two FLOPs; only products and attention count, as is usual.
+// The tests compare every number with what really happens.
 #pragma once
 
 #include <algorithm>

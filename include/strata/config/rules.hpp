@@ -1,5 +1,4 @@
 // The rules a model description must keep, each one sentence of the compiler when it is broken.
-// Shapes: none.
 // Source: docs/model.md; every rule has a program in tests/compile_fail/ that must not compile.
 #pragma once
 

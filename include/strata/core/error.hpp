@@ -1,6 +1,5 @@
 // The one exception type of the library, and the two ways to raise it.
-// Shapes: none. Messages name the thing, its value and what was expected.
-// Source: own.
+// Messages name the thing, its value and what was expected.
 #pragma once
 
 #include <locale>

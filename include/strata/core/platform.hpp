@@ -1,5 +1,4 @@
 // Everything that differs between compilers and processors, and the only place that defines macros.
-// Shapes: none.
 // Source: GCC and Clang manuals, "Using Vector Instructions through Built-in Functions".
 #pragma once
 

@@ -1,5 +1,5 @@
 // Floating-point numbers of 16 and 8 bits: how they are stored, and what they are as floats.
-// Shapes: none; each type is one number.
+// Shapes: each type is one number.
 // Source: bfloat16 as in arXiv 1905.12322; float16 is IEEE 754 binary16; both kinds of 8 bits as in arXiv 2209.05433.
 #pragma once
 

@@ -2,7 +2,7 @@
 // compile time and without names; `parameter_table` is the same with names, at run time. `tensor_memory` turns a
 // place into a view.
 // Shapes: a place knows its shape; offsets are multiples of 16 elements, so every tensor starts on a cache line.
-// Source: own, after the single parameter buffer of llm.c.
+// Source: after the single parameter buffer of llm.c.
 #pragma once
 
 #include <array>

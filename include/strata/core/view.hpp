@@ -1,6 +1,6 @@
 // A pointer with a shape: how every operation receives its tensors.
 // Shapes: rank 1 to 4, row-major and contiguous; a view never owns memory.
-// Source: own; the axis letters are those of docs/model.md: B batch, T tokens, D model width, H heads, E head
+// The axis letters are those of docs/model.md: B batch, T tokens, D model width, H heads, E head
 // width, W window, V vocabulary.
 #pragma once
 

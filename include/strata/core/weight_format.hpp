@@ -1,7 +1,6 @@
 // How weights that are only read may lie in memory: as they are, as the upper halves of floats, or as whole numbers with
 // one scale a row.
 // Shapes: a matrix [N,K]; in int8 its scales [N].
-// Source: own.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // The bytes of a file as training and validation text, and the windows that training and evaluation cut from it.
 // Shapes: a window for length T is T + 1 ids: inputs are the first T, labels the last T.
-// Source: own; the entropy is Shannon, "A mathematical theory of communication" (1948), of single bytes.
+// The entropy is Shannon, "A mathematical theory of communication" (1948), of single bytes.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,4 @@
 // JSON from files that may be damaged: texts that are parsed, and numbers that are looked up in them, with errors in words.
-// Shapes: none.
 // Source: RFC 8259.
 #pragma once
 

@@ -1,7 +1,6 @@
 // What every layer works on: the backend and the memories its places refer to; how a layer multiplies with its weights,
 // whatever their format; and the names of parameters' starts.
 // Shapes: flat memories; batch B and tokens T are those of this pass.
-// Source: own.
 #pragma once
 
 #include <cstdint>

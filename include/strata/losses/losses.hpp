@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <strata/config/parts.hpp>
 #include <strata/core/error.hpp>
 #include <strata/losses/level_autoregressive.hpp>
 #include <strata/losses/next_latent.hpp>
@@ -131,21 +132,8 @@ struct losses_of<inference> {
 };
 
 template <class Loss>
-concept loss_has_name = requires {
-  { Loss::name } -> std::convertible_to<std::string_view>;
-};
-template <class Loss>
 concept loss_has_weight = requires(Loss own) {
   own.weight = 0.5;
-};
-template <class Loss>
-concept loss_has_model = requires(Loss own) {
-  own.model = model_facts();
-};
-template <class Loss>
-concept loss_has_places = requires {
-  typename Loss::parameters;
-  typename Loss::activations;
 };
 template <class Loss>
 concept loss_has_declare = requires(const Loss own, parameter_plan table) {
@@ -169,18 +157,18 @@ concept loss_has_evaluate = requires(const Loss own, const loss_context<Backend>
 /// True, or a sentence that names the member that `Loss` lacks.
 template <class Loss>
 constexpr bool check_loss() {
-  static_assert(loss_has_name<Loss>, "strata: the loss lacks 'static constexpr std::string_view name'");
+  static_assert(has_name<Loss>, "strata: the loss lacks 'static constexpr std::string_view name'");
   static_assert(loss_has_weight<Loss>, "strata: the loss lacks the field 'double weight'");
-  static_assert(loss_has_model<Loss>, "strata: the loss lacks the field 'strata::model_facts model = {}'");
-  static_assert(loss_has_places<Loss>, "strata: the loss lacks the type 'parameters' or 'activations'");
-  static_assert(!loss_has_places<Loss> || loss_has_declare<Loss>,
+  static_assert(has_model<Loss>, "strata: the loss lacks the field 'strata::model_facts model = {}'");
+  static_assert(has_offsets<Loss>, "strata: the loss lacks the type 'parameters' or 'activations'");
+  static_assert(!has_offsets<Loss> || loss_has_declare<Loss>,
                 "strata: the loss lacks 'parameters declare(Table& table) const'");
   static_assert(
       loss_has_plan<Loss>,
       "strata: the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
   static_assert(loss_has_flops<Loss>,
                 "strata: the loss lacks 'double head_flops(index_type batch, index_type tokens) const'");
-  if constexpr (loss_has_name<Loss> && loss_has_weight<Loss> && loss_has_model<Loss> && loss_has_places<Loss>)
+  if constexpr (has_name<Loss> && loss_has_weight<Loss> && has_model<Loss> && has_offsets<Loss>)
     return loss_has_declare<Loss> && loss_has_plan<Loss> && loss_has_flops<Loss>;
   return false;
 }

@@ -5,9 +5,9 @@
 #pragma once
 
 #include <concepts>
-#include <string_view>
 #include <type_traits>
 
+#include <strata/config/parts.hpp>
 #include <strata/merges/concatenate.hpp>
 #include <strata/merges/level_attention.hpp>
 #include <strata/merges/level_shift.hpp>
@@ -43,19 +43,6 @@ struct merge_cache<Merge> {
 
 namespace detail {
 
-template <class Merge>
-concept has_name = requires {
-  { Merge::name } -> std::convertible_to<std::string_view>;
-};
-template <class Merge>
-concept has_model = requires(Merge own) {
-  own.model = model_facts();
-};
-template <class Merge>
-concept has_places = requires {
-  typename Merge::parameters;
-  typename Merge::activations;
-};
 template <class Merge>
 concept has_declare = requires(const Merge own, parameter_plan table) {
   { own.declare(table, 0) } -> std::same_as<typename Merge::parameters>;
@@ -107,8 +94,8 @@ constexpr bool check_merge() {
   using namespace detail;
   static_assert(has_name<Merge>, "strata: the merge lacks 'static constexpr std::string_view name'");
   static_assert(has_model<Merge>, "strata: the merge lacks the field 'strata::model_facts model = {}'");
-  static_assert(has_places<Merge>, "strata: the merge lacks the type 'parameters' or 'activations'");
-  static_assert(!has_places<Merge> || has_declare<Merge>,
+  static_assert(has_offsets<Merge>, "strata: the merge lacks the type 'parameters' or 'activations'");
+  static_assert(!has_offsets<Merge> || has_declare<Merge>,
                 "strata: the merge lacks 'parameters declare(Table& table, int layer) const'");
   static_assert(
       has_plan<Merge>,
@@ -116,7 +103,7 @@ constexpr bool check_merge() {
   static_assert(has_flops<Merge>,
                 "strata: the merge lacks 'double forward_flops(index_type batch, index_type tokens) const' or "
                 "'double step_flops() const'");
-  if constexpr (has_name<Merge> && has_model<Merge> && has_places<Merge>)
+  if constexpr (has_name<Merge> && has_model<Merge> && has_offsets<Merge>)
     return has_declare<Merge> && has_plan<Merge> && has_flops<Merge>;
   return false;
 }

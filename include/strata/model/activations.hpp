@@ -1,6 +1,5 @@
 // Where everything that a pass computes lies: planned from the description, batch and length before the first step.
 // Shapes: places in the activation memory, in the scratch memory and in the memory of targets.
-// Source: own.
 #pragma once
 
 #include <array>

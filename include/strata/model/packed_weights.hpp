@@ -1,7 +1,6 @@
 // The weights of a model in a compact format, packed once, for generation: matrices that are multiplied with are packed,
 // the table of embeddings and the vectors are copied.
 // Shapes: one flat buffer of scalars with a layout of its own.
-// Source: own.
 #pragma once
 
 #include <vector>

@@ -1,6 +1,6 @@
 // Training a model on bytes: random pieces, Adam with a schedule, evaluation, and checkpoints that continue bit for bit.
 // Shapes: batches [B,T+1].
-// Source: own; the optimizer's papers are named in backend/reference/optimizer.hpp.
+// The optimizer's papers are named in backend/reference/optimizer.hpp.
 #pragma once
 
 #include <array>

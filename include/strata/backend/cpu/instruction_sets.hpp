@@ -1,5 +1,4 @@
 // Which of the processor's instructions the kernels use.
-// Shapes: none.
 // Source: GCC and Clang manuals, "__builtin_cpu_supports".
 #pragma once
 

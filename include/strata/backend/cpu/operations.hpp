@@ -1,6 +1,5 @@
 // The operations that the kernels compute: each call goes to the kernels of the backend's instruction set.
 // Shapes: backend/backend.hpp.
-// Source: own.
 #pragma once
 
 #include <strata/backend/cpu/kernels.hpp>

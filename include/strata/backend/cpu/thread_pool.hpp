@@ -1,6 +1,6 @@
 // A fork-join pool: who waits spins a while, then sleeps; the caller is worker 0. It serves one thread at a time.
 // Shapes: a range [0, count) is cut into one contiguous piece a thread, always the same way.
-// Source: own; benchmarks/operations measures what a region costs.
+// The program benchmarks/operations measures what a region costs.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,5 @@
 // How device code is spelled, for two compilers: nvcc, and the C++ compiler of a test that executes kernels on the CPU. Kernel
 // files include this and use what CUDA C++ has; what the two spell differently is defined here.
-// Shapes: none.
 // Source: CUDA C++ Programming Guide; tests/cuda_on_cpu/README.md.
 #pragma once
 

@@ -1,5 +1,4 @@
 // Errors of the CUDA libraries as exceptions that name the call, the file and the line.
-// Shapes: none.
 // Source: CUDA Runtime API, "Error Handling".
 #pragma once
 

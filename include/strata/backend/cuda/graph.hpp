@@ -1,5 +1,4 @@
 // Work that is recorded as a CUDA graph, which the host launches at once; and names in the timeline of NVIDIA's profilers.
-// Shapes: none.
 // Source: CUDA Programming Guide, "CUDA Graphs"; NVTX 3.
 #pragma once
 

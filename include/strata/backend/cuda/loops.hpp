@@ -1,6 +1,5 @@
 // The loops that operations share: over elements, over rows with a warp for each, and sums over the rows of a matrix.
 // Shapes: [N]; [R,C].
-// Source: own.
 #pragma once
 
 #include <algorithm>

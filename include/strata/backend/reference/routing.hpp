@@ -1,6 +1,6 @@
 // route, add_routed, add_routed_backward.
 // Shapes: scores [B,n] -> rows, gate [B,m]; x [R,D] -> y [N,D].
-// Source: own, after CoLT5, arXiv 2303.09752.
+// Source: after CoLT5, arXiv 2303.09752.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,5 @@
 // Products with few rows, where memory decides; products with many; sums over rows; rounding to bfloat16.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N]; dy [R,N] -> dbias [N].
-// Source: own.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
