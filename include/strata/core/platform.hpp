@@ -65,13 +65,15 @@
 #define STRATA_COMPILES_AVX512 0
 #endif
 
-// STRATA_ABI is the inline namespace of everything but strata::error. Its name tells what a file was compiled with, as far
-// as it changes our code, so that a program may have files with different flags: of functions with equal names the linker
-// keeps one. Flags that no macro tells are left: -ffp-contract, and under g++ the difference between -O1 and -O2, where FMA
-// rounds a sum once. The letters:
-//   g, c  g++ or clang++        16, 32, 64  bytes of a vector      a  AVX            f  FMA
-//   x, y, z  kernels for AVX2, AVX-512 or both besides              d  oneDNN
-//   o  optimized                n  no assertions                   s  another standard library, or its debug mode
+// STRATA_ABI is the inline namespace of everything but strata::error. Its name says what a file was compiled with, as far as
+// that changes our code: of functions with equal names the linker keeps one, and a program may have files with different flags.
+// No macro tells of -ffp-contract, -mtune or, under g++, of -O1 instead of -O2: which of such files' sums FMA rounds once is
+// left to the linker. The letters:
+//   g, c        g++, clang++                    x, y, z  kernels for AVX2, for AVX-512, for both as well
+//   16, 32, 64  bytes of a vector               d        oneDNN
+//   a           AVX                             o        optimized
+//   f           FMA                             n        no assertions
+//                                               s        another standard library, or its debug mode
 #if defined(__clang__)
 #define STRATA_ABI_COMPILER c
 #else
