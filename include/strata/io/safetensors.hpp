@@ -171,7 +171,8 @@ constexpr bool fits(Number number) {
   } else if constexpr (std::floating_point<T>) {
     if constexpr (std::numeric_limits<Number>::digits <= std::numeric_limits<T>::digits) return true;
     auto magnitude = static_cast<std::uint64_t>(number);
-    if (number < 0) magnitude = 0 - magnitude;
+    if constexpr (std::signed_integral<Number>)
+      if (number < 0) magnitude = 0 - magnitude;
     return magnitude == 0 || std::bit_width(magnitude) - std::countr_zero(magnitude) <= std::numeric_limits<T>::digits;
   } else if constexpr (std::floating_point<Number>) {
     // Powers of two are exact, and one more than the largest integer is one.
@@ -228,7 +229,7 @@ inline constexpr index_type converted_elements = index_type{1} << 15;
 
 /// Whether a file that starts so is a text in JSON. The first bytes of a safetensors file are a length, with zeros in it.
 inline bool is_json(std::string_view start) {
-  const std::size_t first = start.find_first_not_of(" \t\r\n");
+  const std::size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");  // the last three: a byte order mark
   return first != start.npos && (start[first] == '{' || start[first] == '[') &&
          start.substr(0, 8).find('\0') == start.npos;
 }
