@@ -55,12 +55,12 @@ inline nlohmann::json parse_json(std::string_view text, const std::string& sourc
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   std::string last;
   const auto look = [&](int depth, json::parse_event_t event, json& parsed) {
-    require(depth <= 64, source, ": JSON of more than 64 levels");
+    if (depth > 64) fail(source, ": JSON of more than 64 levels");
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key) {
       last = parsed.get<std::string>();
-      require(keys.back().insert(last).second, source, ": ", detail::printable(last), " appears twice in an object");
+      if (!keys.back().insert(last).second) fail(source, ": ", detail::printable(last), " appears twice in an object");
     }
     return true;
   };

@@ -229,7 +229,7 @@ inline constexpr index_type converted_elements = index_type{1} << 15;
 
 /// Whether a file that starts so is a text in JSON. The first bytes of a safetensors file are a length, with zeros in it.
 inline bool is_json(std::string_view start) {
-  const std::size_t first = start.find_first_not_of(" \t\r\n");
+  const std::size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");  // the last three: a byte order mark
   return first != start.npos && (start[first] == '{' || start[first] == '[') &&
          start.substr(0, 8).find('\0') == start.npos;
 }
