@@ -54,7 +54,8 @@ using each_level = std::array<T, most_levels>;
 struct model_facts {
   std::span<const level_facts> levels = {};
   int vocabulary = 0;
-  int embedding_dim = 0;                          ///< D, the width of the token embedding
+  int embedding_dim = 0;  ///< D, the width of the token embedding
+  int max_length = 0;
   std::span<const std::string_view> losses = {};  ///< names of all losses that the model learns from
 
   /// Widths of all levels together.
@@ -198,7 +199,7 @@ struct facts {
     for (std::size_t l = 0; l < own.size(); ++l) own[l] = all[l];
     return own;
   }();
-  static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim};
+  static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim, max_length};
   static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
   /// Tokens that the longest convolution reads.

@@ -88,6 +88,10 @@ struct next_latent {
     require(rollouts >= 1, "next_latent: rollouts must be positive, not ", rollouts);
     require(rollout_decay >= 0 && rollout_decay <= std::numeric_limits<float>::max(),
             "next_latent: rollout_decay must be finite and not negative, but is ", rollout_decay);
+    // One roll-out is the default, and a level of one position may be there: it predicts nothing.
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      require(rollouts <= 1 || rollouts <= (model.max_length - 1) / model.levels[l].stride, "next_latent: ", rollouts,
+              " rollouts are more than the next positions that level ", l, " has in ", model.max_length, " tokens");
   }
   using parameters = each_level<latent_parameters>;
   using activations = each_level<latent_activations>;

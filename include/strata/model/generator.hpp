@@ -48,7 +48,7 @@ class generator {
                  parameters<D, Learns>::regions, options.weights),
         merge_(options.merge),
         batch_(batch) {
-    require(batch > 0, "a generator needs a positive batch, not ", batch);
+    require(batch > 0 && batch <= most_texts, "a generator needs a batch of 1 to ", most_texts, " texts, not ", batch);
     acts_ = plan_inference<D>(batch, 1);
     places_ = plan_cache<D>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
@@ -110,6 +110,7 @@ class generator {
     require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
     require(static_cast<index_type>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
+    require_batch(batch_);
     index_type longest = 0, shortest = std::numeric_limits<index_type>::max();
     for (std::size_t row = 0; row < prompts.size(); ++row) {
       require(!prompts[row].empty(), "prompt ", row, " is empty; it needs at least one token");
@@ -148,6 +149,8 @@ class generator {
  private:
   template <class T>
   using storage = typename Backend::template storage<T>;
+  /// Sizes stay far from overflow, and routing numbers the positions of a prompt in 32 bits.
+  static constexpr index_type most_texts = most_routed_rows / F::max_length;
   /// Whether convolutions read the embeddings of the last tokens.
   static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
   /// Strides are powers of two: after so many positions the same levels are active again.
@@ -162,6 +165,7 @@ class generator {
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
   void require_batch(index_type texts) const {
+    require(cache_.size() > 0, "this generator was moved: another object holds its texts");
     require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
   }
   /// Appends a token to the last ones of text `b`.

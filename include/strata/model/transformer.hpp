@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <new>
 #include <optional>
 #include <type_traits>
@@ -22,6 +23,9 @@ namespace strata::inline STRATA_ABI {
 
 /// Tokens of one pass, batch times length, at most: sizes stay far from overflow.
 inline constexpr index_type most_tokens = index_type{1} << 36;
+
+/// Routing numbers the positions of a pass in 32 bits.
+inline constexpr index_type most_routed_rows = std::numeric_limits<token>::max();
 
 /// Throws unless `id` is a token; `row` and `position` say where it stands.
 inline void require_token(token id, index_type row, index_type position, int vocabulary) {
@@ -94,6 +98,7 @@ class transformer {
     return weights_.view();
   }
   view<const scalar, 1> weights() const {
+    require_here();
     require(has_weights_, "the model has no weights yet: load them, or draw them with initialise(seed)");
     return weights_.view();
   }
@@ -116,8 +121,9 @@ class transformer {
   const losses_type& chosen_losses() const { return losses_; }
   /// Changes the options of the losses. Frees the memory of earlier passes.
   void set_losses(const losses_type& losses) {
-    losses.check(F::vocabulary);
-    losses_ = losses.of_model(F::model);
+    const losses_type own = losses.of_model(F::model);
+    own.check(F::vocabulary);
+    losses_ = own;
     forget_passes();
   }
 
@@ -143,11 +149,16 @@ class transformer {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
+    require_here();
     if (batch == batch_ && tokens == tokens_) return;
     for (int l = 0; l < F::level_count; ++l)
       require(!F::levels[l].full || F::levels[l].positions(tokens) <= F::levels[l].dilation * longest, "level ", l,
               " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
               F::levels[l].dilation * longest);
+    for (int l = 0; l < F::level_count; ++l)
+      require(!F::levels[l].routed() || batch * F::levels[l].positions(tokens) <= most_routed_rows, "level ", l,
+              " routes ", batch * F::levels[l].positions(tokens), " positions, but numbers them in 32 bits: at most ",
+              most_routed_rows);
     batch_ = tokens_ = 0;  // until all memory is there, no shape is
     recorded_.clear();
     acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_);
@@ -210,11 +221,13 @@ class transformer {
   }
   /// The unweighted losses of the last pass that had losses, each 16 elements apart; a loss of weight 0 is 0.
   view<const scalar, 1> losses_of_pass() const {
+    require_here();
     require(batch_ > 0, "the model has no losses before its first pass");
     return tensor_memory<const scalar>{memory_.data()}[acts_.loss];
   }
 
  private:
+  void require_here() const { require(weights_.size() > 0, "this model was moved: another object holds its weights"); }
   void forget_passes() {
     batch_ = tokens_ = 0;
     recorded_.clear();
@@ -265,6 +278,7 @@ class transformer {
 
   view<const scalar, 3> kept(const std::array<tensor<3>, F::level_count>& of_levels, int l) const {
     require(l >= 0 && l < F::level_count, "the model has no level ", l, ": it has ", F::level_count);
+    require_here();
     require(batch_ > 0, "the model has no embeddings before its first pass");
     return tensor_memory<const scalar>{memory_.data()}[of_levels[static_cast<std::size_t>(l)]];
   }

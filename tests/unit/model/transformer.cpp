@@ -169,6 +169,8 @@ TEST_CASE("options of losses that make no sense are refused by name, and change 
   };
   CHECK_THAT(next_latent([](auto& loss) { loss.rollouts = 0; }),
              ContainsSubstring("next_latent: rollouts must be positive, not 0"));
+  CHECK_THAT(next_latent([](auto& loss) { loss.rollouts = 8; }),
+             ContainsSubstring("8 rollouts are more than the next positions that level 3 has in 64 tokens"));
   for (const double decay : {-1.0, std::nan(""), 1e39})
     CHECK_THAT(next_latent([&](auto& loss) { loss.rollout_decay = decay; }),
                ContainsSubstring("next_latent: rollout_decay must be finite and not negative, but is "));

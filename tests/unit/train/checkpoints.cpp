@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <strata/reference.hpp>
@@ -272,6 +273,30 @@ TEST_CASE("a model for inference has no heads, and no weights before they are lo
   model.initialise(3);
   CHECK(model.forward({ids.data(), {1, 4}}).size() == 4 * 32);
   CHECK(missing_in(message_of([&] { model.embeddings(7); }), {"no level 7", "2"}) == "");
+}
+
+TEST_CASE("what was moved says so, and sizes are checked before they overflow") {
+  backend_type backend;
+  transformer<tiny, backend_type> model(backend);
+  generator writer(model);
+  const std::vector<token> ids{1, 2, 3, 4};
+  model.forward({ids.data(), {1, 4}});
+  CHECK(missing_in(message_of([&] { generator many(model, index_type{1} << 60); }), {"batch of 1 to", "texts"}) == "");
+  const transformer<tiny, backend_type> elsewhere = std::move(model);
+  const generator<tiny, backend_type> other = std::move(writer);
+  CHECK(message_of([&] {
+          model.forward({ids.data(), {1, 4}});
+        }) == "this model was moved: another object holds its weights");
+  CHECK(missing_in(message_of([&] { model.embeddings(0); }), {"was moved"}) == "");
+  CHECK(missing_in(message_of([&] { model.losses_of_pass(); }), {"was moved"}) == "");
+  CHECK(missing_in(message_of([&] { save_weights(model, "never"); }), {"was moved"}) == "");
+  CHECK(missing_in(message_of([&] { writer.step({ids.data(), {1}}); }), {"generator was moved"}) == "");
+
+  constexpr description routed = with(tiny, [](auto& d) { d.levels[0].routing.capacity = 0.5; });
+  static constexpr description kept = routed;
+  transformer<kept, backend_type> network(backend);
+  CHECK(missing_in(message_of([&] { network.reserve(index_type{1} << 20, index_type{1} << 12); }),
+                   {"level 0 routes 4294967296 positions", "32 bits", "2147483647"}) == "");
 }
 
 }  // namespace strata::of_checkpoints
