@@ -164,7 +164,7 @@ void read_parameters(const safetensors_file& file, const std::string& prefix, pa
 template <const auto& D, class Parameters>
 load_report compare_with(const safetensors_file& file, load_mode mode) {
   load_report report;
-  const bool strict = mode == load_mode::strict;
+  const bool strict = mode == load_mode::strict, described = !description_in(file).is_null();
   report.difference = difference_to<D>(file);
   require(!strict || report.difference.empty(), file.source(), ": the file is of another model: ", report.difference);
   std::set<std::string, std::less<>> known;
@@ -174,7 +174,7 @@ load_report compare_with(const safetensors_file& file, load_mode mode) {
     const bool network = of_network++ < Parameters::network_entries();
     if (!file.contains(entry.name)) {
       require(!strict || !network, file.source(), ": has no tensor '", entry.name, "'",
-              file.metadata().empty() ? "; the file names no model: another program wrote it" : "");
+              described ? "" : "; it holds no description of a model, so another program wrote it");
       report.missing.push_back(entry.name);
     } else if (const safetensors_entry& found = file.entry(entry.name); found.shape != entry.shape) {
       require(!strict, file.source(), ": ", detail::shapes_differ(entry, found));
@@ -182,7 +182,6 @@ load_report compare_with(const safetensors_file& file, load_mode mode) {
     }
   }
   for (const detail::derived_tensor& derived : detail::derived_tensors<D>()) known.insert(derived.name);
-  const bool described = !description_in(file).is_null();
   for (const safetensors_entry& entry : file.entries()) {
     if (known.contains(entry.name) || entry.name.starts_with(optimizer_prefix)) continue;
     // Where the descriptions agree, what else is in the file belongs to its losses.

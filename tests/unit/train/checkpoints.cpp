@@ -202,7 +202,8 @@ TEST_CASE("what is mixed up with a checkpoint is named") {
   writer.add("model.embed_tokens.weight", {2, 2}, values.data());
   writer.write(foreign);
   CHECK(missing_in(message_of([&] { run.resume(foreign); }), {"foreign", "no checkpoint of strata"}) == "");
-  CHECK(missing_in(message_of([&] { load_weights(run.model(), foreign); }), {"foreign", "no tensor"}) == "");
+  CHECK(missing_in(message_of([&] { load_weights(run.model(), foreign); }),
+                   {"foreign", "no tensor 'token_emb.weight'", "another program wrote it"}) == "");
 }
 
 TEST_CASE("matching takes what fits and returns what did not") {
