@@ -41,7 +41,7 @@ struct products {
 };
 
 /// Of this process, in bytes: what it has reserved, and what of it is in memory.
-std::pair<std::size_t, std::size_t> process_memory() {
+[[maybe_unused]] std::pair<std::size_t, std::size_t> process_memory() {
   std::ifstream file("/proc/self/statm");
   std::size_t reserved = 0, resident = 0;
   file >> reserved >> resident;
