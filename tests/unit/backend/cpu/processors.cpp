@@ -133,7 +133,7 @@ TEST_CASE("processors: more threads than that are had, and said") {
   strata::cpu many({.threads = 64 * processors});
   CHECK(many.threads() == 64 * processors);
   CHECK_THAT(many.message(), ContainsSubstring(std::to_string(64 * processors) + " threads were asked for") &&
-                                 ContainsSubstring(std::to_string(processors) + " processors"));
+                                 ContainsSubstring("has " + std::to_string(processors) + " processor"));
   CHECK_THROWS_WITH(strata::cpu({.threads = -1}), ContainsSubstring("not -1"));
   // With another sentence.
   strata::cpu both({.threads = 2 * processors,
