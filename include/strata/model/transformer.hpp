@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -168,7 +167,7 @@ class transformer {
       ensure(targets_, acts_.targets_size);
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
-    } catch (const std::bad_alloc&) {
+    } catch (const error&) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ",
            static_cast<index_type>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
            " bytes for activations, more than there is");

@@ -56,9 +56,10 @@ inline double quota_of_processors(const std::filesystem::path& root = "/") {
       // Of the path, a container may see the end alone, or nothing.
       std::filesystem::path folder = root / std::filesystem::path(point).relative_path();
       least = std::min(least, quota_of_group(folder));
-      const std::filesystem::path inside = std::filesystem::path(path).lexically_relative(top);
-      if (inside.empty() || *inside.begin() == "..") continue;
-      for (const std::filesystem::path& name : inside) least = std::min(least, quota_of_group(folder /= name));
+      for (const std::filesystem::path& name : std::filesystem::path(path).lexically_relative(top)) {
+        if (name == "..") break;
+        least = std::min(least, quota_of_group(folder /= name));
+      }
     }
   }
   return least;

@@ -139,8 +139,8 @@ inline cpu::cpu(cpu_options options)
       pool_(resolved_threads(options)),
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
   if (const int processors = available_processors(); threads() > processors)
-    say(to_text(threads(), " threads were asked for, but there are ", processors,
-                " processors: threads take turns, which is slower"));
+    say(to_text(threads(), " threads were asked for, but this process has ", processors,
+                processors == 1 ? " processor" : " processors", ": they take turns, which is slower"));
 #if STRATA_HAS_ONEDNN
   bool uses_onednn = options.products != product_provider::own;
   if (const std::string problem = onednn_threads::problem(); uses_onednn && !problem.empty()) {

@@ -112,12 +112,14 @@ class onednn_products {
   /// shapes for ever. oneDNN keeps another 1024 for the whole process: ONEDNN_PRIMITIVE_CACHE_CAPACITY says how many.
   static constexpr std::size_t most_kept = 512;
 
-  onednn_products(int threads, bool bfloat16)
+  onednn_products(int threads, bool bfloat16) try
       : type_(bfloat16 ? memory::data_type::bf16 : memory::data_type::f32),
         threads_(threads),
         engine_(dnnl::engine::kind::cpu, 0),
         products_(static_cast<std::size_t>(threads)) {
     for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
+  } catch (const dnnl::error& problem) {
+    fail("oneDNN could not be started: ", problem.message);
   }
   /// Whether this processor multiplies bfloat16 itself; elsewhere oneDNN would be slower than in float.
   static bool has_bfloat16() { return has(dnnl::cpu_isa::avx512_core_bf16); }

@@ -187,6 +187,9 @@ TEST_CASE("thread pool: a forked process is told that the threads are not there,
         sentence = problem.what();
       }
       pool.reset();
+#if !STRATA_TEST_THREAD_SANITIZER  // which allows no new threads there
+      for (int round = 0; round < 3; ++round) thread_pool(4).run([](int) {});
+#endif
       return sentence;
     });
     if (threads == 1)
@@ -197,14 +200,6 @@ TEST_CASE("thread pool: a forked process is told that the threads are not there,
     pool->run([&](int) { ++runs; });
     CHECK(runs == threads);
   }
-#if !STRATA_TEST_THREAD_SANITIZER  // which allows no new threads there
-  CHECK(support::in_child([] {
-          thread_pool pool(3);
-          std::atomic<int> runs{0};
-          pool.run([&](int) { ++runs; });
-          return std::to_string(runs.load());
-        }) == "3");
-#endif
 }
 
 TEST_CASE("thread pool: its threads leave the program's signals to the program") {
