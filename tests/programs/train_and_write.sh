@@ -99,6 +99,6 @@ fi
 
 # Both programs print what the backend has to say.
 quick --steps 1 --threads $(($(nproc) + 1)) --out threads
-grep '^note: .* threads were asked for, but there are ' err > notes || fail "no note: $(cat err)"
+grep '^note: .* threads were asked for, but this process has ' err > notes || fail "no note: $(cat err)"
 works write_text --weights threads/weights.safetensors --prompt he --length 1 --threads $(($(nproc) + 1))
 grep '^note: ' err | diff notes - || fail 'other notes than those of train_text'

@@ -167,10 +167,10 @@ class transformer {
       ensure(targets_, acts_.targets_size);
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
-    } catch (const error&) {
+    } catch (const error& problem) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ",
            static_cast<index_type>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
-           " bytes for activations, more than there is");
+           " bytes for activations: ", problem.what());
     }
     upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
     batch_ = batch;

@@ -20,7 +20,7 @@ class device_buffer {
  public:
   device_buffer() = default;
   explicit device_buffer(index_type count) : size_(count) {
-    if (count < 0) throw std::bad_alloc();
+    require(count >= 0, "CUDA: memory for ", count, " elements was asked for");
     if (count == 0) return;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     void* memory = nullptr;
