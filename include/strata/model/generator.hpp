@@ -48,7 +48,8 @@ class generator {
                  parameters<D, Learns>::regions, options.weights),
         merge_(options.merge),
         batch_(batch) {
-    require(batch > 0 && batch <= most_texts, "a generator needs a batch of 1 to ", most_texts, " texts, not ", batch);
+    require(batch > 0, "a generator needs a positive batch, not ", batch);
+    require(batch <= most_texts, "a generator needs a batch of at most ", most_texts, " texts, not ", batch);
     acts_ = plan_inference<D>(batch, 1);
     places_ = plan_cache<D>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
