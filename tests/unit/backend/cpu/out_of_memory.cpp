@@ -46,7 +46,7 @@ TEST_CASE("out of memory: what Eigen takes for a product") {
     CHECK_THAT(support::in_child([&] {
                  const index_type rows = 2048, in = 1024, out = 768;
                  std::vector<float> x(rows * in), weight(out * in), y(rows * out);
-                 strata::cpu backend({.threads = threads, .products = strata::product_provider::eigen});
+                 strata::cpu backend({.threads = threads, .products = strata::product_provider::own});
                  return without_more_memory([&] {
                    linear(backend, {x.data(), {rows, in}}, {weight.data(), {out, in}}, {}, {y.data(), {rows, out}},
                           update::replace);
