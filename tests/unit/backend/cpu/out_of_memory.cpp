@@ -14,7 +14,7 @@
 #if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
 namespace {
 
-using strata::index_type, strata::update, strata::view;
+using strata::index_type, strata::view;
 
 /// Runs `work` where the process may have no more memory than it has, and then where it may; returns the first error.
 template <class Work>
@@ -39,22 +39,6 @@ std::string without_more_memory(Work work) {
 }
 
 }  // namespace
-
-TEST_CASE("out of memory: what Eigen takes for a product") {
-  for (const int threads : {1, 2}) {
-    CAPTURE(threads);
-    CHECK_THAT(support::in_child([&] {
-                 const index_type rows = 2048, in = 1024, out = 768;
-                 std::vector<float> x(rows * in), weight(out * in), y(rows * out);
-                 strata::cpu backend({.threads = threads, .products = strata::product_provider::own});
-                 return without_more_memory([&] {
-                   linear(backend, {x.data(), {rows, in}}, {weight.data(), {out, in}}, {}, {y.data(), {rows, out}},
-                          update::replace);
-                 });
-               }),
-               Catch::Matchers::ContainsSubstring("memory"));
-  }
-}
 
 TEST_CASE("out of memory: what the threads of an operation share") {
   CHECK_THAT(support::in_child([] {
