@@ -100,6 +100,7 @@ TEST_CASE("small floats: the ends of the range") {
   CHECK(to_float16(65504.f).bits == 0x7bff);
   CHECK(to_float16(65519.99f).bits == 0x7bff);
   CHECK(to_float16(-65520.f).bits == 0xfc00);
+  CHECK(to_float16(70000.f).bits == 0x7c00);
   CHECK(to_float16(1e30f).bits == 0x7c00);
   CHECK(to_float16(-1e300).bits == 0xfc00);
   CHECK(to_float16(std::numeric_limits<float>::infinity()).bits == 0x7c00);

@@ -107,6 +107,7 @@ TEST_CASE("json: a text that is no JSON") {
   CHECK(missing_in(parsing(std::string("{}\0x", 4)), {"a zero byte at byte 2"}) == "");
   CHECK(missing_in(parsing("{\"a\": {\"b\": 1}, \"c\": {\"b\": 1, \"b\": 2}}"), {"\"b\" appears twice"}) == "");
   CHECK(parsing("[{\"b\": 1}, {\"b\": 2}]") == "(no strata::error was thrown)");
+  CHECK(parsing("{\"a\": {\"b\": 1}, \"b\": 2}") == "(no strata::error was thrown)");
   CHECK(parsing(std::string(64, '[') + std::string(64, ']')) == "(no strata::error was thrown)");
   CHECK(parsing(std::string(1000000, '[')) == "run/checkpoint: JSON of more than 64 levels");
   CHECK(parsing("\"" + std::string(1000000, 'x')).size() < 500);
