@@ -20,7 +20,7 @@ struct cpu_device {
     const char* name;
     strata::cpu_options options;
   };
-  static constexpr setup standard{"", {}}, own{"/own", {.products = strata::product_provider::own}};
+  static constexpr setup standard{"", {}}, own{"/own", {.products = strata::matrix_products::own}};
   static constexpr setup of_products[] = {standard, own}, of_attention[] = {standard};
 
   /// The backend of a setup, which all benchmarks share.

@@ -37,7 +37,7 @@ void register_model(const std::string& name, index_type batch) {
     const std::string suffix = "/" + name + "/threads:" + std::to_string(threads);
     const strata::cpu_options standard{.threads = threads};
     add("training" + suffix, standard, training);
-    add("training/own" + suffix, {.threads = threads, .products = strata::product_provider::own}, training);
+    add("training/own" + suffix, {.threads = threads, .products = strata::matrix_products::own}, training);
     add("training/bfloat16" + suffix, {.threads = threads, .precision = strata::product_precision::bfloat16}, training);
     add("forward" + suffix, standard,
         [=](auto& state, auto& backend) { measuring::forward<cpu_device, D>(state, backend, batch); });

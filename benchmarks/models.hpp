@@ -85,7 +85,7 @@ void decoding(benchmark::State& state, typename Device::backend_type& backend, s
   while (state.KeepRunningBatch(state.max_iterations)) {
     state.PauseTiming();  // until the prompt is read and its first token is there
     bool started = false;
-    writer.write(prompts, state.max_iterations + 1, {}, [&](index_type, token) {
+    writer.generate(prompts, state.max_iterations + 1, {}, [&](index_type, token) {
       if (!started) state.ResumeTiming();
       started = true;
     });

@@ -15,7 +15,7 @@ struct cpu_device {
   static constexpr const char* name = "cpu";
 
   static strata::cpu open(const device_options& options) {
-    using products = strata::product_provider;
+    using products = strata::matrix_products;
     using precision = strata::product_precision;
     return strata::cpu({.threads = options.threads,
                         .products = named<products>(

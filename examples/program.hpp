@@ -72,9 +72,10 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
 /// Accepts finite numbers for which `fit` holds. `expected` describes them in the error.
 inline CLI::Validator number(const char* expected, std::function<bool(double)> fit) {
   const auto check = [expected, fit](const std::string& given) {
-    char* stop = nullptr;
-    const double value = std::strtod(given.c_str(), &stop);
-    if (!given.empty() && *stop == '\0' && std::isfinite(value) && fit(value)) return std::string();
+    double value = 0;
+    const char* const end = given.data() + given.size();
+    const auto [stop, problem] = std::from_chars(given.data(), end, value);
+    if (problem == std::errc() && stop == end && std::isfinite(value) && fit(value)) return std::string();
     return strata::to_text("expects ", expected, ", not '", given, "'");
   };
   return {check, ""};

@@ -307,8 +307,8 @@ class training_run {
     for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::string generated;
     const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
-    writer.write(std::span(&prompt, 1), options_.sample_length, sampling,
-                 [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    writer.generate(std::span(&prompt, 1), options_.sample_length, sampling,
+                    [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
     metrics_.write({{"step", step}, {"sample", generated}});
     return generated;
   }

@@ -70,7 +70,7 @@ void write(const program_options& options) {
     prompts.emplace_back(reinterpret_cast<const unsigned char*>(prompt.data()),
                          reinterpret_cast<const unsigned char*>(prompt.data()) + prompt.size());
   if (streams) std::cout << options.prompts[0] << std::flush;
-  writer.write(prompts, options.length, options.sampling, [&](strata::index_type row, strata::token id) {
+  writer.generate(prompts, options.length, options.sampling, [&](strata::index_type row, strata::token id) {
     const char letter = terminal ? examples::printable(id) : static_cast<char>(id);
     if (streams)
       std::cout << letter << std::flush;

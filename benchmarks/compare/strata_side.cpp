@@ -149,8 +149,8 @@ struct side {
     const std::vector<std::vector<token>> prompts{{ids.begin(), ids.begin() + prompt_length}};
     json result;
     const auto start = timer::now();
-    writer.write(prompts, count, {},
-                 [&](index_type, token) { result["generated"].push_back(seconds(timer::now() - start).count()); });
+    writer.generate(prompts, count, {},
+                    [&](index_type, token) { result["generated"].push_back(seconds(timer::now() - start).count()); });
     return result;
   }
 

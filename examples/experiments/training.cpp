@@ -147,8 +147,8 @@ class run {
     std::vector<strata::token> prompt;
     for (const char letter : own_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::vector<std::uint8_t> generated;
-    writer.write(std::span(&prompt, 1), own_.sample_length, {.temperature = 0.8, .seed = 1},
-                 [&](strata::index_type, strata::token id) { generated.push_back(static_cast<std::uint8_t>(id)); });
+    writer.generate(std::span(&prompt, 1), own_.sample_length, {.temperature = 0.8, .seed = 1},
+                    [&](strata::index_type, strata::token id) { generated.push_back(static_cast<std::uint8_t>(id)); });
     return generated;
   }
 

@@ -11,8 +11,8 @@
 #endif
 
 #include <strata/backend/cpu/context.hpp>
+#include <strata/backend/cpu/matrix_products.hpp>
 #include <strata/backend/cpu/memory.hpp>
 #include <strata/backend/cpu/operations.hpp>
-#include <strata/backend/cpu/products.hpp>
 #include <strata/backend/cpu/sampling.hpp>
 #include <strata/strata.hpp>

@@ -17,10 +17,10 @@
 #include <strata/backend/cuda/embedding.hpp>
 #include <strata/backend/cuda/graph.hpp>
 #include <strata/backend/cuda/losses.hpp>
+#include <strata/backend/cuda/matrix_products.hpp>
 #include <strata/backend/cuda/memory.hpp>
 #include <strata/backend/cuda/norms.hpp>
 #include <strata/backend/cuda/optimizer.hpp>
-#include <strata/backend/cuda/products.hpp>
 #include <strata/backend/cuda/resample.hpp>
 #include <strata/backend/cuda/routing.hpp>
 #include <strata/backend/cuda/sampling.hpp>

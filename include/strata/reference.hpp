@@ -14,10 +14,10 @@
 #include <strata/backend/reference/dropout.hpp>
 #include <strata/backend/reference/embedding.hpp>
 #include <strata/backend/reference/losses.hpp>
+#include <strata/backend/reference/matrix_products.hpp>
 #include <strata/backend/reference/memory.hpp>
 #include <strata/backend/reference/norms.hpp>
 #include <strata/backend/reference/optimizer.hpp>
-#include <strata/backend/reference/products.hpp>
 #include <strata/backend/reference/resample.hpp>
 #include <strata/backend/reference/routing.hpp>
 #include <strata/backend/reference/sampling.hpp>

@@ -24,7 +24,7 @@ void train_and_write(strata::cuda& backend, index_type steps) {
   for (const auto format :
        {strata::weight_format::float32, strata::weight_format::bfloat16, strata::weight_format::int8}) {
     strata::generator writer(trainer.model(), 1, {.weights = format});
-    writer.write(prompts, 5, {}, [](auto, auto) {});
+    writer.generate(prompts, 5, {}, [](auto, auto) {});
   }
 }
 

@@ -38,9 +38,9 @@ TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
   const models::inference_model<many_things, strata::cuda> model(device, 0);
   strata::generator writer(model, 1);
   const std::vector<std::vector<strata::token>> prompts{{'a'}};
-  writer.write(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and their scratch memory
+  writer.generate(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and their scratch memory
   std::vector<cuda_on_cpu::host_calls> calls;
-  writer.write(prompts, 6, {}, [&](auto, auto) { calls.push_back(cuda_on_cpu::counted_calls()); });
+  writer.generate(prompts, 6, {}, [&](auto, auto) { calls.push_back(cuda_on_cpu::counted_calls()); });
   REQUIRE(calls.size() == 6);
   for (std::size_t n = 2; n < 6; ++n) {
     CAPTURE(n);
@@ -83,6 +83,9 @@ TEST_CASE("what the cuda backend cannot do it says in a sentence") {
   cuda_on_cpu::set_memory_limit(std::size_t{64} << 20);
   CHECK_THROWS_WITH((models::training_model<many_things, strata::cuda>(device).reserve(4096, 64)),
                     ContainsSubstring("bytes were asked for, but of 67108864 bytes of device memory only"));
+  // 4 * (2^62 + 1) bytes are 4 in 64 bits.
+  CHECK_THROWS_WITH(strata::device_buffer<float>((strata::index_type{1} << 62) + 1),
+                    ContainsSubstring("CUDA: 4611686018427387905 elements of 4 bytes were asked for"));
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
   const auto attend = [&](strata::index_type length, int head_dim) {
     attention(device, {1, length, 1, head_dim, 8, 1}, {}, {}, {}, {});

@@ -40,8 +40,8 @@ outcome train_and_write(Backend& backend, index_type steps, strata::weight_forma
   }
   strata::generator writer(run.model(), 1, {.weights = format});
   const std::vector<std::vector<strata::token>> prompts{{'a', 'b', 'q', 'g'}};
-  writer.write(prompts, 12, {.threshold = 0.5, .seed = 5},
-               [&](auto, strata::token id) { result.written.push_back(id); });
+  writer.generate(prompts, 12, {.threshold = 0.5, .seed = 5},
+                  [&](auto, strata::token id) { result.written.push_back(id); });
   return result;
 }
 

@@ -115,9 +115,9 @@ struct shape {
         d(*static_cast<layout*>(d_)) {}
 
   cublasStatus_t check() const {
-    const bool turned_a = own.transpose_a != CUBLAS_OP_N, turned_b = own.transpose_b != CUBLAS_OP_N;
-    const auto m = turned_a ? a.columns : a.rows, k = turned_a ? a.rows : a.columns;
-    const auto n = turned_b ? b.rows : b.columns, other_k = turned_b ? b.columns : b.rows;
+    const bool transposed_a = own.transpose_a != CUBLAS_OP_N, transposed_b = own.transpose_b != CUBLAS_OP_N;
+    const auto m = transposed_a ? a.columns : a.rows, k = transposed_a ? a.rows : a.columns;
+    const auto n = transposed_b ? b.rows : b.columns, other_k = transposed_b ? b.columns : b.rows;
     if (m == 0 || n == 0 || k == 0 || k != other_k) return invalid;
     if (c.rows != m || c.columns != n || d.rows != m || d.columns != n) return invalid;
     for (const layout& each : {a, b, c, d})

@@ -12,7 +12,7 @@ TEMPLATE_TEST_CASE("golden on the reference backend", "", STRATA_GOLDEN_CASES) {
 }
 
 TEMPLATE_TEST_CASE("golden on the cpu backend", "", STRATA_GOLDEN_CASES) {
-  for (const auto provider : {strata::product_provider::own, strata::product_provider::automatic})
+  for (const auto provider : {strata::matrix_products::own, strata::matrix_products::automatic})
     for (const int threads : {1, 2}) {
       strata::cpu backend({.threads = threads, .products = provider});
       golden::check<TestType>(backend);

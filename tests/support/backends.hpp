@@ -11,7 +11,7 @@ template <class Test>
 void on_every_backend(Test test) {
   strata::reference<float> plain;
   test(plain);
-  for (const auto provider : {strata::product_provider::own, strata::product_provider::automatic})
+  for (const auto provider : {strata::matrix_products::own, strata::matrix_products::automatic})
     for (const int threads : {1, 2}) {
       strata::cpu fast({.threads = threads, .products = provider});
       test(fast);

@@ -164,12 +164,12 @@ struct sampling_options {
 ///   layer_norm           y = (x - mean) f gain + bias, factor[R]: f = 1 / sqrt(variance + 1e-5), mean[R]
 ///   layer_norm_backward  dx[B,n,D] +=, dgain[D] +=, dbias[D] +=
 /// attention
-///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE], whose queries and keys are turned on the way;
-///                        table[4,n,E/2]: cos, sin for queries, for keys; an empty table turns nothing
+///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE], whose queries and keys are rotated on the way;
+///                        table[4,n,E/2]: cos, sin for queries, for keys; an empty table rotates nothing
 ///   attention_backward   dqkv[R,3HE] = ..., from qkv, y, log_sum_exp and dy
 ///   attention_step       one new position of each of B sequences: writes its key and value to slot count % span of
 ///                        keys, values [B,span,HE] and attends to the last min(count + 1, span) of them;
-///                        qkv is not turned before: table[2,span,E/2] turns by distance: cos and sin
+///                        qkv is not rotated before: table[2,span,E/2] rotates by distance: cos and sin
 /// attention across two sequences; a score is q . k / sqrt(E) + bias[H,span] at J - j. With update::add, y and log_sum_exp
 /// of earlier calls, with other keys, take part: in the end y is the softmax over the keys of all calls together
 ///   cross_attention      y[B nq,HE], log_sum_exp[B,H,nq] from query[B nq,HE], key_value[B nk,2HE]

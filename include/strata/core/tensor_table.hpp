@@ -51,7 +51,7 @@ class memory_plan {
 
 /// How a parameter starts: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the deviation `scale`,
 /// `directions` are rows of length 1.
-struct initial {
+struct initialisation {
   enum class kind { constant, uniform, normal, directions } distribution = kind::constant;
   double scale = 0;
 };
@@ -77,7 +77,7 @@ class parameter_plan {
       : vectors_(regions.first_vector), constants_(regions.first_constant) {}
 
   template <int Rank>
-  constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initial) {
+  constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initialisation) {
     const tensor<Rank> place = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
     index_type count = 1;
     for (index_type extent : shape) count *= extent;
@@ -85,16 +85,17 @@ class parameter_plan {
     return place;
   }
   /// A matrix whose rows are looked up: nothing is multiplied with it.
-  constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
-    return add<2>(own, shape, start);
+  constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return add<2>(own, shape, initial);
   }
   /// A matrix that files hold under a shape of rank 3: the weights of a convolution.
-  constexpr tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initial start) {
-    return add<2>(own, shape, start);
+  constexpr tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>,
+                          initialisation initial) {
+    return add<2>(own, shape, initial);
   }
   /// A tensor that is drawn and kept with the others and never learned.
   template <int Rank>
-  constexpr tensor<Rank> add_constant(const name&, std::array<index_type, Rank> shape, initial) {
+  constexpr tensor<Rank> add_constant(const name&, std::array<index_type, Rank> shape, initialisation) {
     return constants_.template add<Rank>(shape);
   }
 
@@ -113,7 +114,7 @@ struct parameter_entry {
   std::string name;
   std::vector<index_type> shape;
   index_type offset = 0, size = 0;
-  initial start;
+  initialisation initial;
   bool frozen = false;
 };
 
@@ -133,28 +134,29 @@ class parameter_table {
   explicit parameter_table(parameter_regions regions) : plan_(regions) {}
 
   template <int Rank>
-  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initial start) {
-    return enter(own, plan_.add<Rank>("", shape, start), {shape.begin(), shape.end()}, start);
+  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
+    return enter(own, plan_.add<Rank>("", shape, initial), {shape.begin(), shape.end()}, initial);
   }
-  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
-    return add<2>(own, shape, start);
+  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return add<2>(own, shape, initial);
   }
-  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3> in_files, initial start) {
-    return enter(own, plan_.add<2>("", shape, start), {in_files.begin(), in_files.end()}, start);
+  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3> in_files,
+                initialisation initial) {
+    return enter(own, plan_.add<2>("", shape, initial), {in_files.begin(), in_files.end()}, initial);
   }
   template <int Rank>
-  tensor<Rank> add_constant(const name& own, std::array<index_type, Rank> shape, initial start) {
-    return enter(own, plan_.add_constant<Rank>("", shape, start), {shape.begin(), shape.end()}, start, true);
+  tensor<Rank> add_constant(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
+    return enter(own, plan_.add_constant<Rank>("", shape, initial), {shape.begin(), shape.end()}, initial, true);
   }
   const std::vector<parameter_entry>& entries() const { return entries_; }
 
  private:
   template <int Rank>
-  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index_type> in_files, initial start,
+  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index_type> in_files, initialisation initial,
                      bool frozen = false) {
     index_type size = 1;
     for (index_type extent : place.shape) size *= extent;
-    entries_.push_back({own, std::move(in_files), place.offset, size, start, frozen});
+    entries_.push_back({own, std::move(in_files), place.offset, size, initial, frozen});
     return place;
   }
   parameter_plan plan_;

@@ -17,12 +17,12 @@ struct attention_parameters {
 };
 struct attention_activations {
   norm_activations norm;
-  tensor<2> qkv;           // [B n, 3 H E], not turned
+  tensor<2> qkv;           // [B n, 3 H E], not rotated
   tensor<2> mixed;         // [B n, H E]
   tensor<3> log_sum_exp;   // [B,H,n]
   tensor<3> normed;        // scratch [B,n,d], in backward also its gradient
   tensor<2> dqkv, dmixed;  // scratch, as qkv and mixed
-  dropout_place dropout;
+  dropout_layer dropout;
 };
 
 constexpr attention_shape shape_of_attention(const level_facts& level, index_type batch, index_type positions) {
@@ -39,10 +39,10 @@ constexpr attention_parameters declare_attention(Table& table, const Name& prefi
   own.to_qkv = shared.to_qkv;
   own.to_out = shared.to_out;
   if (own.to_qkv) return own;
-  own.to_qkv =
-      table.template add<2>(prefix + ".to_qkv.weight", {3 * level.attention_dim(), level.dim}, linear_start(level.dim));
+  own.to_qkv = table.template add<2>(prefix + ".to_qkv.weight", {3 * level.attention_dim(), level.dim},
+                                     linear_initialisation(level.dim));
   own.to_out = table.template add<2>(prefix + ".to_out.weight", {level.dim, level.attention_dim()},
-                                     linear_start(level.attention_dim()));
+                                     linear_initialisation(level.attention_dim()));
   return own;
 }
 

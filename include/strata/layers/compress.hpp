@@ -33,17 +33,19 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
   compress_parameters own;
   if (!level.compressed() || level.linear_compression) {
     if (level.compressed() || level.dim != dim)
-      own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim * c}, linear_start(dim * c));
+      own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim * c}, linear_initialisation(dim * c));
     return own;
   }
   if (level.pools) {
     own.pooling = declare_attention_pooling(table, prefix, level, dim);
     return own;
   }
-  own.convolution = table.add(prefix + ".1.conv.weight", {inner, dim * c}, {inner, dim, c}, linear_start(dim * c));
-  own.convolution_bias = table.template add<1>(prefix + ".1.conv.bias", {inner}, linear_start(dim * c));
-  own.pointwise = table.add(prefix + ".3.weight", {level.dim, inner}, {level.dim, inner, 1}, linear_start(inner));
-  own.pointwise_bias = table.template add<1>(prefix + ".3.bias", {level.dim}, linear_start(inner));
+  own.convolution =
+      table.add(prefix + ".1.conv.weight", {inner, dim * c}, {inner, dim, c}, linear_initialisation(dim * c));
+  own.convolution_bias = table.template add<1>(prefix + ".1.conv.bias", {inner}, linear_initialisation(dim * c));
+  own.pointwise =
+      table.add(prefix + ".3.weight", {level.dim, inner}, {level.dim, inner, 1}, linear_initialisation(inner));
+  own.pointwise_bias = table.template add<1>(prefix + ".3.bias", {level.dim}, linear_initialisation(inner));
   return own;
 }
 

@@ -8,23 +8,23 @@
 namespace strata::inline STRATA_ABI {
 
 template <class Backend>
-bool drops(const pass<Backend>& p, const dropout_place& own) {
+bool drops(const pass<Backend>& p, const dropout_layer& own) {
   return own.rate > 0 && p.dropout_seed.has_value();
 }
 template <class Backend>
-dropout_mask mask_of(const pass<Backend>& p, const dropout_place& own) {
+dropout_mask mask_of(const pass<Backend>& p, const dropout_layer& own) {
   return {own.rate, *p.dropout_seed, own.stream};
 }
 
 /// Of embeddings on the way forward and of their gradient on the way back.
 template <class Backend, class S = typename Backend::scalar>
-void dropout_in_place(const pass<Backend>& p, const dropout_place& own, output<S, 1> x) {
+void dropout_in_place(const pass<Backend>& p, const dropout_layer& own, output<S, 1> x) {
   if (drops(p, own)) dropout(p.backend, mask_of(p, own), x, x, update::replace);
 }
 
 /// y = x + dropout(branch). `write(mode)` computes the branch into y, in the place of what is there or in addition.
 template <class Backend, class Write, class S = typename Backend::scalar>
-void add_branch(const pass<Backend>& p, const dropout_place& own, input<S, 1> x, output<S, 1> y, Write write) {
+void add_branch(const pass<Backend>& p, const dropout_layer& own, input<S, 1> x, output<S, 1> y, Write write) {
   if (!drops(p, own)) {
     copy(p.backend, x, y);
     return write(update::add);
@@ -36,7 +36,7 @@ void add_branch(const pass<Backend>& p, const dropout_place& own, input<S, 1> x,
 
 /// The gradient of the branch: dy, or what dropout lets through of it, in `room`.
 template <class Backend, class S = typename Backend::scalar>
-view<const S, 3> gradient_of_branch(const pass<Backend>& p, const dropout_place& own, input<S, 3> dy,
+view<const S, 3> gradient_of_branch(const pass<Backend>& p, const dropout_layer& own, input<S, 3> dy,
                                     output<S, 3> room) {
   if (!drops(p, own)) return dy;
   dropout(p.backend, mask_of(p, own), dy.flat(), room.flat(), update::replace);

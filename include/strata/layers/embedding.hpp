@@ -14,7 +14,7 @@ struct embedding_parameters {
 template <class Table>
 constexpr embedding_parameters declare_embedding(Table& table, index_type vocabulary, index_type dim) {
   using name = typename Table::name;
-  return {table.add_rows(name("token_emb.weight"), {vocabulary, dim}, {initial::kind::normal, 1})};
+  return {table.add_rows(name("token_emb.weight"), {vocabulary, dim}, {initialisation::kind::normal, 1})};
 }
 
 template <class Backend, class S = typename Backend::scalar>

@@ -21,7 +21,7 @@ struct feed_forward_activations {
   routed_activations routed;
   tensor<3> normed;   // scratch [B,n,d], in backward also its gradient
   tensor<3> dbranch;  // scratch [B,n,d], with dropout
-  dropout_place dropout;
+  dropout_layer dropout;
 };
 
 template <class Table, class Name>

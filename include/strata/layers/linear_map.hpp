@@ -14,10 +14,11 @@ struct linear_map {
 
 /// `name`.weight and `name`.bias, which start alike.
 template <class Table, class Name>
-constexpr linear_map declare_linear_map(Table& table, const Name& name, index_type out, index_type in, initial start) {
+constexpr linear_map declare_linear_map(Table& table, const Name& name, index_type out, index_type in,
+                                        initialisation initial) {
   linear_map own;
-  own.weight = table.template add<2>(name + ".weight", {out, in}, start);
-  own.bias = table.template add<1>(name + ".bias", {out}, start);
+  own.weight = table.template add<2>(name + ".weight", {out, in}, initial);
+  own.bias = table.template add<1>(name + ".bias", {out}, initial);
   return own;
 }
 

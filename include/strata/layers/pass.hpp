@@ -61,7 +61,7 @@ inline void check(const dropout_rates& rates) {
 }
 
 /// Where the model has dropout: how likely an element is dropped, and the stream of random numbers of this place alone.
-struct dropout_place {
+struct dropout_layer {
   double rate = 0;
   std::uint64_t stream = 0;
 };
@@ -75,7 +75,7 @@ struct activation_plan {
   std::uint64_t dropouts = 0;
 
   /// Every place has a stream of its own, in the order in which they are planned.
-  constexpr dropout_place add_dropout(double rate) { return {rate, dropouts++}; }
+  constexpr dropout_layer add_dropout(double rate) { return {rate, dropouts++}; }
   /// Closes one use of the scratch memory.
   constexpr void scratch_used(const memory_plan& scratch) {
     if (scratch.size() > scratch_size) scratch_size = scratch.size();
@@ -83,12 +83,12 @@ struct activation_plan {
 };
 
 /// PyTorch's default start of a linear map or convolution with `fan_in` inputs.
-constexpr initial linear_start(index_type fan_in) {
+constexpr initialisation linear_initialisation(index_type fan_in) {
   double root = static_cast<double>(fan_in);  // Newton's iteration: std::sqrt is not constexpr
   for (int i = 0; i < 64; ++i) root = 0.5 * (root + static_cast<double>(fan_in) / root);
-  return {initial::kind::uniform, 1 / root};
+  return {initialisation::kind::uniform, 1 / root};
 }
-inline constexpr initial ones{initial::kind::constant, 1};
-inline constexpr initial zeros{initial::kind::constant, 0};
+inline constexpr initialisation ones{initialisation::kind::constant, 1};
+inline constexpr initialisation zeros{initialisation::kind::constant, 0};
 
 }  // namespace strata

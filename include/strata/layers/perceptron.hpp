@@ -20,8 +20,8 @@ template <class Table, class Name>
 constexpr perceptron_parameters declare_perceptron(Table& table, const Name& up, const Name& down, index_type dim,
                                                    index_type hidden) {
   perceptron_parameters own;
-  own.up = table.template add<2>(up + ".weight", {hidden, dim}, linear_start(dim));
-  own.down = table.template add<2>(down + ".weight", {dim, hidden}, linear_start(hidden));
+  own.up = table.template add<2>(up + ".weight", {hidden, dim}, linear_initialisation(dim));
+  own.down = table.template add<2>(down + ".weight", {dim, hidden}, linear_initialisation(hidden));
   return own;
 }
 

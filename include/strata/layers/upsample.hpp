@@ -38,7 +38,8 @@ constexpr upsample_parameters declare_upsample(Table& table, const level_facts& 
     own.attention = declare_attention_resampling(table, name("upsample"), shape_of_upsample(level, 1, 1),
                                                  widths_of_upsample(level, dim));
   else
-    own.map = declare_linear_map(table, name("upsample"), dim * level.stride, level.dim, linear_start(level.dim));
+    own.map =
+        declare_linear_map(table, name("upsample"), dim * level.stride, level.dim, linear_initialisation(level.dim));
   return own;
 }
 

@@ -28,7 +28,7 @@ struct level_autoregressive {
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       const index_type dim = model.levels[l].dim;
       if (!model.levels[l].compressed()) continue;
-      own[l] = declare_linear_map(table, name_type("to_hierarchical_preds.") + l, dim, dim, linear_start(dim));
+      own[l] = declare_linear_map(table, name_type("to_hierarchical_preds.") + l, dim, dim, linear_initialisation(dim));
     }
     return own;
   }

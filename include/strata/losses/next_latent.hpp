@@ -51,11 +51,11 @@ constexpr latent_parameters declare_latent(Table& table, const level_facts& leve
   latent_parameters own;
   if (dim != embedding_dim)
     own.projection = declare_linear_map(table, name("chunk_summarizers.") + number + ".proj", dim, embedding_dim,
-                                        linear_start(embedding_dim));
+                                        linear_initialisation(embedding_dim));
   const name prefix = name("latent_dynamics.") + number + ".net.";
   own.norm = declare_layer_norm(table, prefix + 0, 2 * dim);
-  own.in = declare_linear_map(table, prefix + 1, dim, 2 * dim, linear_start(2 * dim));
-  own.mid = declare_linear_map(table, prefix + 3, dim, dim, linear_start(dim));
+  own.in = declare_linear_map(table, prefix + 1, dim, 2 * dim, linear_initialisation(2 * dim));
+  own.mid = declare_linear_map(table, prefix + 3, dim, dim, linear_initialisation(dim));
   own.out = declare_linear_map(table, prefix + 5, dim, dim, zeros);  // at first every position predicts itself
   return own;
 }

@@ -58,12 +58,13 @@ struct basic_prophet_quantized {
       if (!model.levels[l].compressed()) continue;
       const name_type quantizer = name_type("rand_proj_quantizers.") + l;
       own[l].head =
-          table.template add<2>(name_type("compressors.") + l + head, {books * codes, dim}, linear_start(dim));
+          table.template add<2>(name_type("compressors.") + l + head, {books * codes, dim}, linear_initialisation(dim));
       // Only directions count: the deviation merely keeps numbers near 1.
-      own[l].projections = table.template add_constant<3>(quantizer + ".rand_projs", {books, dim, code_dim},
-                                                          {initial::kind::normal, linear_start(dim).scale});
+      own[l].projections =
+          table.template add_constant<3>(quantizer + ".rand_projs", {books, dim, code_dim},
+                                         {initialisation::kind::normal, linear_initialisation(dim).scale});
       own[l].codebooks = table.template add_constant<3>(quantizer + ".vq._codebook.embed", {books, codes, code_dim},
-                                                        {initial::kind::directions, 1});
+                                                        {initialisation::kind::directions, 1});
     }
     return own;
   }

@@ -114,9 +114,9 @@ struct sigmoid_contrastive {
       const index_type dim = model.levels[l].dim;
       if (!model.levels[l].compressed()) continue;
       const name_type prefix = name_type("to_contrastive_preds.") + l;
-      own[l].predict = declare_linear_map(table, prefix, dim, dim, linear_start(dim));
-      own[l].log_scale = table.template add<1>(prefix + ".log_scale", {1}, {initial::kind::constant, log_10});
-      own[l].pair_bias = table.template add<1>(prefix + ".pair_bias", {1}, {initial::kind::constant, -10});
+      own[l].predict = declare_linear_map(table, prefix, dim, dim, linear_initialisation(dim));
+      own[l].log_scale = table.template add<1>(prefix + ".log_scale", {1}, {initialisation::kind::constant, log_10});
+      own[l].pair_bias = table.template add<1>(prefix + ".pair_bias", {1}, {initialisation::kind::constant, -10});
     }
     return own;
   }

@@ -31,9 +31,9 @@ struct token_blocks {
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       const level_facts& level = model.levels[l];
       if (!level.compressed()) continue;
-      own[l] =
-          table.template add<2>(name_type("compressors.") + l + Which::head,
-                                {index_type{level.compression} * model.vocabulary, level.dim}, linear_start(level.dim));
+      own[l] = table.template add<2>(name_type("compressors.") + l + Which::head,
+                                     {index_type{level.compression} * model.vocabulary, level.dim},
+                                     linear_initialisation(level.dim));
     }
     return own;
   }

@@ -56,10 +56,10 @@ struct concatenate {
     const index_type in = model.concatenated_dim(), out = out_dim();
     parameters own;
     own.norm = declare_rms_norm(table, prefix + ".0", in);
-    own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_start(in));
-    own.up_bias = table.template add<1>(prefix + ".1.bias", {2 * out}, linear_start(in));
-    own.down = table.template add<2>(prefix + ".3.weight", {out, 2 * out}, linear_start(2 * out));
-    own.down_bias = table.template add<1>(prefix + ".3.bias", {out}, linear_start(2 * out));
+    own.up = table.template add<2>(prefix + ".1.weight", {2 * out, in}, linear_initialisation(in));
+    own.up_bias = table.template add<1>(prefix + ".1.bias", {2 * out}, linear_initialisation(in));
+    own.down = table.template add<2>(prefix + ".3.weight", {out, 2 * out}, linear_initialisation(2 * out));
+    own.down_bias = table.template add<1>(prefix + ".3.bias", {out}, linear_initialisation(2 * out));
     return own;
   }
 

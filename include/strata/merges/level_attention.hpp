@@ -94,10 +94,12 @@ struct level_attention {
       if (attended(l) || model.levels[l].receives) own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, width);
       if (attended(l))
         own.to_kv[l] =
-            table.template add<2>(prefix + ".to_kv." + n + ".weight", {2 * dim(), width}, linear_start(width));
+            table.template add<2>(prefix + ".to_kv." + n + ".weight", {2 * dim(), width}, linear_initialisation(width));
       if (!model.levels[l].receives) continue;
-      own.to_q[l] = table.template add<2>(prefix + ".to_q." + n + ".weight", {dim(), width}, linear_start(width));
-      own.to_out[l] = table.template add<2>(prefix + ".to_out." + n + ".weight", {width, dim()}, linear_start(dim()));
+      own.to_q[l] =
+          table.template add<2>(prefix + ".to_q." + n + ".weight", {dim(), width}, linear_initialisation(width));
+      own.to_out[l] =
+          table.template add<2>(prefix + ".to_out." + n + ".weight", {width, dim()}, linear_initialisation(dim()));
       for (int source = 0; source < count; ++source)
         if (const auto s = static_cast<std::size_t>(source); attends(l, s))
           own.bias[l][s] =

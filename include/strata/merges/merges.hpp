@@ -60,28 +60,28 @@ concept has_flops = requires(const Merge own, index_type size) {
 template <class Backend>
 using streams_of = level_streams<typename Backend::scalar>;
 template <class Merge, class Backend>
-concept has_forward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+concept has_forward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
                                const typename Merge::activations acts, streams_of<Backend> x) {
-  own.forward(p, places, acts, x);
+  own.forward(p, parameters, acts, x);
 };
 template <class Merge, class Backend>
-concept has_recompute = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+concept has_recompute = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
                                  const typename Merge::activations acts, streams_of<Backend> x) {
-  own.recompute(p, places, acts, x);
+  own.recompute(p, parameters, acts, x);
 };
 template <class Merge, class Backend>
-concept has_backward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+concept has_backward = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
                                 const typename Merge::activations acts, streams_of<Backend> x) {
-  own.backward(p, places, acts, x, x);
+  own.backward(p, parameters, acts, x, x);
 };
 template <class Merge, class Backend>
-concept has_step = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters places,
+concept has_step = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
                             const typename Merge::activations acts, streams_of<Backend> x,
                             const typename merge_cache<Merge>::type kept,
                             const tensor_memory<typename Backend::scalar> memory) {
-  requires merge_cache<Merge>::exists || requires { own.step(p, places, acts, index_type{}, x, x); };
+  requires merge_cache<Merge>::exists || requires { own.step(p, parameters, acts, index_type{}, x, x); };
   requires !merge_cache<Merge>::exists || requires {
-    own.step(p, places, acts, kept, memory, index_type{}, x, x);
+    own.step(p, parameters, acts, kept, memory, index_type{}, x, x);
     own.keep(p, acts, kept, memory);
   };
 };
@@ -141,14 +141,14 @@ void keep_merge_cache(const Merge& own, const pass<Backend>& p, const typename M
 }
 /// One token at `position`. `current` holds the newest position of every level, and `x` the streams.
 template <class Merge, class Backend, class S = typename Backend::scalar>
-void merge_one_token(const Merge& own, const pass<Backend>& p, const typename Merge::parameters& places,
+void merge_one_token(const Merge& own, const pass<Backend>& p, const typename Merge::parameters& parameters,
                      const typename Merge::activations& acts, const typename merge_cache<Merge>::type& kept,
                      const tensor_memory<S>& memory, index_type position, level_streams<S> current,
                      level_streams<S> x) {
   if constexpr (merge_cache<Merge>::exists)
-    own.step(p, places, acts, kept, memory, position, current, x);
+    own.step(p, parameters, acts, kept, memory, position, current, x);
   else
-    own.step(p, places, acts, position, current, x);
+    own.step(p, parameters, acts, position, current, x);
 }
 
 }  // namespace strata

@@ -50,11 +50,12 @@ struct separable {
     for (int l = 0; l < static_cast<int>(model.levels.size()); ++l) {
       const auto n = static_cast<std::size_t>(l);
       own.norm[n] = declare_rms_norm(table, prefix + ".norms." + l, dim());
-      own.depthwise[n] = table.template add<1>(prefix + ".depthwise." + l + ".weight", {dim()}, linear_start(taps));
+      own.depthwise[n] =
+          table.template add<1>(prefix + ".depthwise." + l + ".weight", {dim()}, linear_initialisation(taps));
     }
-    own.depthwise_bias = table.template add<1>(prefix + ".depthwise.bias", {dim()}, linear_start(taps));
-    own.pointwise = table.template add<2>(prefix + ".pointwise.weight", {dim(), dim()}, linear_start(dim()));
-    own.pointwise_bias = table.template add<1>(prefix + ".pointwise.bias", {dim()}, linear_start(dim()));
+    own.depthwise_bias = table.template add<1>(prefix + ".depthwise.bias", {dim()}, linear_initialisation(taps));
+    own.pointwise = table.template add<2>(prefix + ".pointwise.weight", {dim(), dim()}, linear_initialisation(dim()));
+    own.pointwise_bias = table.template add<1>(prefix + ".pointwise.bias", {dim()}, linear_initialisation(dim()));
     return own;
   }
 

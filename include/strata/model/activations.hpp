@@ -30,7 +30,7 @@ struct activation_layout {
     typename merge_of<D>::activations merge;
   };
   tensor<3> tokens;  // [B,T,D]
-  dropout_place embedding_dropout;
+  dropout_layer embedding_dropout;
   each_level<tensor<3>> source;  // what a level is made from: the tokens or, of an hourglass, the fine stream
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;

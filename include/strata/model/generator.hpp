@@ -51,19 +51,19 @@ class generator {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
     require(batch <= most_texts, "a generator needs a batch of at most ", most_texts, " texts, not ", batch);
     acts_ = plan_inference<D>(batch, 1);
-    places_ = plan_cache<D>(batch);
+    cached_ = plan_cache<D>(batch);
     memory_ = storage<scalar>(acts_.memory_size);
     scratch_ = storage<scalar>(acts_.scratch_size);
-    cache_ = storage<scalar>(places_.size);
+    cache_ = storage<scalar>(cached_.size);
     rows_ = storage<token>(acts_.rows_size);
     newest_ = storage<token>(batch);
     recent_ = storage<token>(batch * F::largest_compression);
     host_logits_.resize(static_cast<std::size_t>(batch * F::vocabulary));
     for (int l = 0; l < F::level_count; ++l) {
-      if (!places_.distance[l]) continue;
+      if (!cached_.distance[l]) continue;
       const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
       upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index_type>(table.size())}},
-             cache()[places_.distance[l]].flat());
+             cache()[cached_.distance[l]].flat());
     }
     reset();
   }
@@ -76,7 +76,7 @@ class generator {
   void reset() {
     position_ = 0;
     host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
-    fill(*backend_, scalar{0}, cache_.view().slice(places_.constants, places_.size - places_.constants));
+    fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
   }
 
   /// Reads one token of every text, ids [B], and returns the logits of the next, [B,V], on the host; they stay valid
@@ -105,8 +105,8 @@ class generator {
   /// Prompts may differ in length and be longer than `max_length`; each needs at least one token. The token after number t of
   /// a text, from 0 on, is drawn with counter t. Logits that are not numbers are an error.
   template <class Sink>
-  void write(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
-             Sink sink) {
+  void generate(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
+                Sink sink) {
     check(options);
     require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
     require(static_cast<index_type>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
@@ -198,13 +198,13 @@ class generator {
         {rows_.data()}, weights_.format()};
     const parameter_layout<D>& own = weights_.layout();
     embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
-    if (reads_recent) embedding_forward(p, own.embedding, recent_.view(), cache()[places_.window].rows());
+    if (reads_recent) embedding_forward(p, own.embedding, recent_.view(), cache()[cached_.window].rows());
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
         if (F::first_layer(l) == i) enter_level_step(p, l);
       if (i == F::upsample_layer)
         upsample_step(p, F::levels[F::coarse], own.upsample, acts_.upsample, merge_, position_,
-                      cache()[places_.upsample]);
+                      cache()[cached_.upsample]);
       for (int l = 0; l < F::level_count; ++l)
         if (active(l) && F::runs(i, l)) block_step(p, i, l);
       if (F::merges && merge_) merge_step(p, i);
@@ -252,12 +252,12 @@ class generator {
       const auto newest = own[acts_.upsample.coarse];
       keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, newest);
       upsample_keep(p, F::levels[F::coarse], weights_.layout().upsample, acts.upsample, newest,
-                    cache()[places_.upsample]);
+                    cache()[cached_.upsample]);
     }
     for (int l = 0; l < F::level_count; ++l) {
       keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
       if (!F::levels[l].pools) continue;
-      const auto ring = cache()[places_.pooled[l]];
+      const auto ring = cache()[cached_.pooled[l]];
       attention_resampling_keep_last(p, acts.compress[l].pooling.resampling, ring);
     }
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, logits());
@@ -276,43 +276,43 @@ class generator {
         if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
       // Token t lies at (t - 1) mod c: those that end at a multiple of c lie in order.
       if (F::hourglass && i == F::first_layer(F::coarse) && !F::levels[F::coarse].pools)
-        keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.places_.window]);
+        keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.cached_.window]);
     }
     void after_merge(int i) const {
-      keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.places_.layers[i].merge, own.cache());
+      keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.cached_.layers[i].merge, own.cache());
     }
   };
   /// Of a forward pass what later steps of block `l` in layer `i` need.
   void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
     const level_facts& level = F::levels[l];
-    const auto& places = places_.layers[i];
+    const auto& cached = cached_.layers[i];
     const index_type positions = acts.x.shape[1], dim = level.attention_dim();
     const auto keep_rows = [&](const tensor<3>& rows, int sequence, view<scalar, 2> last) {
       keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0,
                 last.template reshape<3>({batch_, 1, index_type{level.dim}}));
     };
     for (int sequence = 0; sequence < level.dilation; ++sequence) {
-      keep_rows(acts.middle, sequence, cache()[places.before_feed_forward[l]][sequence]);
+      keep_rows(acts.middle, sequence, cache()[cached.before_feed_forward[l]][sequence]);
       if (level.span == 0) continue;
-      keep_rows(acts.x, sequence, cache()[places.before_attention[l]][sequence]);
+      keep_rows(acts.x, sequence, cache()[cached.before_attention[l]][sequence]);
       const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({batch_, positions, 3 * dim});
-      keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[places.keys[l]][sequence]);
-      keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[places.values[l]][sequence]);
+      keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[cached.keys[l]][sequence]);
+      keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[cached.values[l]][sequence]);
     }
     if (level.routed())
-      copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[places.budget[l]].flat());
-    if (places.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[places.current[l]]);
+      copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[cached.budget[l]].flat());
+    if (cached.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[cached.current[l]]);
   }
 
   /// As `enter_level`, from the last tokens; in an hourglass it first remembers what the fine stream is here.
   void enter_level_step(const pass<Backend>& p, int l) {
     const level_facts& level = F::levels[l];
-    const auto window = cache()[places_.window];
+    const auto window = cache()[cached_.window];
     const index_type width = F::largest_compression;
     const parameter_layout<D>& own = weights_.layout();
     if (level.pools) {
       attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, position_,
-                             cache()[places_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
+                             cache()[cached_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
     } else if (F::hourglass && level.compressed()) {
       const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
       const index_type place = (position_ + width - 1) % width;
@@ -330,28 +330,28 @@ class generator {
     const level_facts& level = F::levels[l];
     const block_parameters& own = weights_.layout().layers[i].blocks[l];
     const block_activations& acts = acts_.layers[i].blocks[l];
-    const auto& places = places_.layers[i];
+    const auto& cached = cached_.layers[i];
     const index_type level_position = position_ / level.stride;
     const index_type sequence = level_position % level.dilation, count = level_position / level.dilation;
-    const auto shifted = cache()[places_.shifted[l]];
+    const auto shifted = cache()[cached_.shifted[l]];
     const auto y = p.memory[acts.y];
     if (level.span > 0)
-      attention_step(p, level, own.attention, acts.attention, cache()[places_.distance[l]], count,
-                     cache()[places.keys[l]][sequence], cache()[places.values[l]][sequence],
-                     cache()[places.before_attention[l]][sequence], shifted, p.memory[acts.x], p.memory[acts.middle]);
-    const auto budget = level.routed() ? cache()[places.budget[l]].slice(sequence, 1) : view<scalar, 2>{};
+      attention_step(p, level, own.attention, acts.attention, cache()[cached_.distance[l]], count,
+                     cache()[cached.keys[l]][sequence], cache()[cached.values[l]][sequence],
+                     cache()[cached.before_attention[l]][sequence], shifted, p.memory[acts.x], p.memory[acts.middle]);
+    const auto budget = level.routed() ? cache()[cached.budget[l]].slice(sequence, 1) : view<scalar, 2>{};
     feed_forward_step(p, level, own.feed_forward, acts.feed_forward, count, budget,
-                      cache()[places.before_feed_forward[l]][sequence], shifted, p.memory[acts.middle], y);
-    if (places.current[l]) copy(*backend_, y.flat(), cache()[places.current[l]].flat());
+                      cache()[cached.before_feed_forward[l]][sequence], shifted, p.memory[acts.middle], y);
+    if (cached.current[l]) copy(*backend_, y.flat(), cache()[cached.current[l]].flat());
   }
 
   void merge_step(const pass<Backend>& p, int i) {
-    const auto& places = places_.layers[i];
+    const auto& cached = cached_.layers[i];
     const auto stream = streams_after(p, acts_, i);
     auto current = stream;
     for (int l = 0; l < F::level_count; ++l)
-      if (places.current[l]) current[l] = cache()[places.current[l]];
-    merge_one_token(chosen_merge<D>, p, weights_.layout().layers[i].merge, acts_.layers[i].merge, places.merge, cache(),
+      if (cached.current[l]) current[l] = cache()[cached.current[l]];
+    merge_one_token(chosen_merge<D>, p, weights_.layout().layers[i].merge, acts_.layers[i].merge, cached.merge, cache(),
                     position_, current, stream);
   }
 
@@ -361,7 +361,7 @@ class generator {
   index_type batch_;
   index_type position_ = 0;
   activation_layout<D> acts_;
-  cache_layout<D> places_;
+  cache_layout<D> cached_;
   storage<scalar> memory_, scratch_, cache_;
   storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_;

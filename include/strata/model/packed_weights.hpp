@@ -23,19 +23,19 @@ class packed_table {
 
   packed_table(parameter_regions regions, weight_format format) : format_(format), plain_(regions) {}
 
-  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initial start) {
-    return {place(plain_.add<2>(own, shape, start).offset, shape, weight_format::float32), shape};
+  tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return {place(plain_.add<2>(own, shape, initial).offset, shape, weight_format::float32), shape};
   }
   template <int Rank>
-  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initial start) {
-    const index_type from = plain_.add<Rank>(own, shape, start).offset;
+  tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
+    const index_type from = plain_.add<Rank>(own, shape, initial).offset;
     if constexpr (Rank == 1)
       return {place(from, {1, shape[0]}, weight_format::float32), shape};
     else
       return {place(from, shape, format_), shape};
   }
-  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initial start) {
-    return add<2>(own, shape, start);
+  tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initialisation initial) {
+    return add<2>(own, shape, initial);
   }
   const std::vector<entry>& entries() const { return entries_; }
   index_type size() const { return memory_.size(); }

@@ -134,8 +134,8 @@ class transformer {
     for (const parameter_entry& entry : parameters_type::entries()) {
       const view<scalar, 1> values{host.data() + entry.offset, {entry.size}};
       for (index_type n = 0; n < entry.size; ++n)
-        values(n) = static_cast<scalar>(draw(entry.start, random, stream, static_cast<std::uint64_t>(n)));
-      if (entry.start.distribution == initial::kind::directions)
+        values(n) = static_cast<scalar>(draw(entry.initial, random, stream, static_cast<std::uint64_t>(n)));
+      if (entry.initial.distribution == initialisation::kind::directions)
         for (index_type n = 0; n < entry.size; n += entry.shape.back())
           to_length_one(values.slice(n, entry.shape.back()));
       ++stream;
@@ -234,15 +234,16 @@ class transformer {
     scratch_ = storage<scalar>();
   }
 
-  static double draw(const initial& start, const random_source& random, std::uint64_t stream, std::uint64_t n) {
-    switch (start.distribution) {
-      case initial::kind::constant:
-        return start.scale;
-      case initial::kind::uniform:
-        return start.scale * (2 * random.uniform(stream, n) - 1);
-      case initial::kind::normal:
-      case initial::kind::directions:
-        return start.scale * random.normal(stream, n);
+  static double draw(const initialisation& initial, const random_source& random, std::uint64_t stream,
+                     std::uint64_t n) {
+    switch (initial.distribution) {
+      case initialisation::kind::constant:
+        return initial.scale;
+      case initialisation::kind::uniform:
+        return initial.scale * (2 * random.uniform(stream, n) - 1);
+      case initialisation::kind::normal:
+      case initialisation::kind::directions:
+        return initial.scale * random.normal(stream, n);
     }
     return 0;
   }

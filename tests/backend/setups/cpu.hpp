@@ -12,7 +12,7 @@ using tested = strata::cpu;
 /// Calls `action(backend, name)` for every setup. Backends are kept, so that a test meets memory that others have used.
 template <class Action>
 void on_every_setup(setups which, Action action) {
-  using strata::instruction_set, strata::product_provider;
+  using strata::instruction_set, strata::matrix_products;
   if (which == setups::of_bfloat16) return;  // products only: tests/unit/backend/cpu/bfloat16.cpp
   static std::list<tested> backends;
   static std::size_t of_most = 0;
@@ -23,7 +23,7 @@ void on_every_setup(setups which, Action action) {
         backends.emplace_back(strata::cpu_options{.threads = 2, .instructions = set});
     of_most = backends.size();
     for (const int threads : {1, 2, 3})
-      backends.emplace_back(strata::cpu_options{.threads = threads, .products = product_provider::own});
+      backends.emplace_back(strata::cpu_options{.threads = threads, .products = matrix_products::own});
   }
   std::size_t left = which == setups::of_products ? backends.size() : of_most;
   for (auto backend = backends.begin(); left > 0; ++backend, --left)

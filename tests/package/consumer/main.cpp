@@ -41,7 +41,7 @@ int main() {
   strata::generator writer(loaded);
   const std::vector<std::vector<strata::token>> prompts{{'s', 't'}};
   int count = 0;
-  writer.write(prompts, 10, {}, [&](auto, auto) { ++count; });
+  writer.generate(prompts, 10, {}, [&](auto, auto) { ++count; });
   std::printf("strata works from another project: the loss fell from %.3f to %.3f\n", first, last);
   return second() == 2 && last < first && count == 10 ? 0 : 1;
 }

@@ -95,8 +95,8 @@ struct linear_merge {
     const name_type prefix = name_type("hierarchical_merges.") + layer + ".linear";
     const strata::index_type in = model.concatenated_dim();
     parameters own;
-    own.weight = table.template add<2>(prefix + ".weight", {out_dim(), in}, strata::linear_start(in));
-    if (bias) own.bias = table.template add<1>(prefix + ".bias", {out_dim()}, strata::linear_start(in));
+    own.weight = table.template add<2>(prefix + ".weight", {out_dim(), in}, strata::linear_initialisation(in));
+    if (bias) own.bias = table.template add<1>(prefix + ".bias", {out_dim()}, strata::linear_initialisation(in));
     return own;
   }
   constexpr activations plan(strata::activation_plan& plan, strata::index_type batch, strata::index_type tokens) const {

@@ -6,7 +6,7 @@
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 
-using strata::initial;
+using strata::initialisation;
 using strata::memory_plan;
 using strata::parameter_plan;
 using strata::parameter_table;
@@ -14,7 +14,7 @@ using strata::tensor;
 
 namespace {
 
-constexpr initial start{initial::kind::uniform, 0.5};
+constexpr initialisation initial{initialisation::kind::uniform, 0.5};
 
 struct places {
   tensor<2> first, second;
@@ -29,11 +29,11 @@ constexpr places declare(Table& table) {
   using name = typename Table::name;
   const name prefix = name("layers.") + 3 + ".x";
   places own;
-  own.first = table.template add<2>(prefix + ".first", {3, 5}, start);
-  own.constant = table.template add_constant<3>(name("constant"), {2, 3, 4}, {initial::kind::directions, 1});
-  own.gain = table.template add<1>(prefix + ".gain", {7}, {initial::kind::constant, 1});
-  own.second = table.template add<2>(name("second"), {4, 4}, start);
-  own.convolution = table.add(name("convolution"), {2, 12}, {2, 4, 3}, start);
+  own.first = table.template add<2>(prefix + ".first", {3, 5}, initial);
+  own.constant = table.template add_constant<3>(name("constant"), {2, 3, 4}, {initialisation::kind::directions, 1});
+  own.gain = table.template add<1>(prefix + ".gain", {7}, {initialisation::kind::constant, 1});
+  own.second = table.template add<2>(name("second"), {4, 4}, initial);
+  own.convolution = table.add(name("convolution"), {2, 12}, {2, 4, 3}, initial);
   return own;
 }
 
@@ -117,10 +117,10 @@ TEST_CASE("parameter table: the places of the plan, with names, shapes and start
   CHECK(entries[2].size == 7);
   CHECK(entries[4].size == 24);
   for (const auto& entry : entries) CHECK(entry.frozen == (entry.name == "constant"));
-  CHECK(entries[0].start.distribution == initial::kind::uniform);
-  CHECK(entries[0].start.scale == 0.5);
-  CHECK(entries[1].start.distribution == initial::kind::directions);
-  CHECK(entries[2].start.distribution == initial::kind::constant);
+  CHECK(entries[0].initial.distribution == initialisation::kind::uniform);
+  CHECK(entries[0].initial.scale == 0.5);
+  CHECK(entries[1].initial.distribution == initialisation::kind::directions);
+  CHECK(entries[2].initial.distribution == initialisation::kind::constant);
 }
 
 TEST_CASE("tensor memory: a place becomes a view") {

@@ -42,7 +42,7 @@ TEMPLATE_TEST_CASE("the reference backend gives the same in float as in double",
 }
 
 TEMPLATE_TEST_CASE("the cpu backend gives what the reference gives", "", STRATA_MODELS) {
-  for (const auto provider : {strata::product_provider::own, strata::product_provider::automatic}) {
+  for (const auto provider : {strata::matrix_products::own, strata::matrix_products::automatic}) {
     strata::cpu backend({.threads = 2, .products = provider});
     check_outcome<TestType>(backend);
   }

@@ -21,8 +21,9 @@ struct fixture {
                                                 strata::index_type count, strata::sampling_options options) {
     models::generator<models::mixed, backend_type> writer(model, static_cast<strata::index_type>(prompts.size()));
     std::vector<std::vector<strata::token>> texts(prompts.size());
-    writer.write(prompts, count, options,
-                 [&](strata::index_type row, strata::token id) { texts[static_cast<std::size_t>(row)].push_back(id); });
+    writer.generate(prompts, count, options, [&](strata::index_type row, strata::token id) {
+      texts[static_cast<std::size_t>(row)].push_back(id);
+    });
     return texts;
   }
 };
@@ -56,7 +57,7 @@ TEST_CASE("what is written is drawn from the logits of each step") {
     const models::inference_model<models::mixed, backend_t> model(backend, 3);
     models::generator<models::mixed, backend_t> writer(model, texts);
     std::vector<std::vector<strata::token>> written(texts), expected(texts);
-    writer.write(prompts, count, options, [&](strata::index_type row, strata::token id) {
+    writer.generate(prompts, count, options, [&](strata::index_type row, strata::token id) {
       written[static_cast<std::size_t>(row)].push_back(id);
     });
 

@@ -22,7 +22,7 @@ namespace strata::inline STRATA_ABI {
 class onednn_products;
 
 /// What computes matrix products. `automatic` is oneDNN where the program was built with it, else our own kernels.
-enum class product_provider { automatic, own, onednn };
+enum class matrix_products { automatic, own, onednn };
 
 /// What products of more than a few rows multiply; they always add in float. `bfloat16` rounds both inputs to nearest and
 /// runs where the processor has such products and oneDNN was found, elsewhere it is `float32` and `cpu::message()` says so.
@@ -31,7 +31,7 @@ enum class product_precision { float32, bfloat16, bfloat16_emulated };
 
 struct cpu_options {
   int threads = 0;  ///< 0: one for each of available_processors()
-  product_provider products = product_provider::automatic;
+  matrix_products products = matrix_products::automatic;
   instruction_set instructions = instruction_set::automatic;  ///< of all but oneDNN
   product_precision precision = product_precision::float32;
 };
@@ -57,7 +57,7 @@ class cpu {
   onednn_products* onednn() { return onednn_.get(); }
 
   /// Each operation that uses the memory below has one.
-  [[nodiscard]] thread_pool::turn turn() { return thread_pool::turn(pool_); }
+  [[nodiscard]] thread_pool::exclusive_use use_exclusively() { return thread_pool::exclusive_use(pool_); }
 
   /// Cuts [0, count) into one piece a thread and calls `body(begin, end)` on each; on the caller alone where
   /// the work, `cost` operations for each of `count`, is not worth waking anyone. Pieces start at multiples

@@ -57,9 +57,9 @@ class thread_pool {
 
   /// While it lives, the pool and what is kept beside it belong to the calling thread, which may take several. Throws where
   /// another thread has one, in a parallel region and in a forked process.
-  class turn {
+  class exclusive_use {
    public:
-    explicit turn(thread_pool& pool) {
+    explicit exclusive_use(thread_pool& pool) {
       const void* const own = this_thread();
       if (pool.user_.load(std::memory_order_relaxed) == own) {
         if (pool.in_region_) pool.refuse();
@@ -69,26 +69,26 @@ class thread_pool {
       if (pool.forked() || !pool.user_.compare_exchange_strong(nobody, own, std::memory_order_acquire)) pool.refuse();
       pool_ = &pool;
     }
-    ~turn() {
+    ~exclusive_use() {
       if (pool_ != nullptr) pool_->user_.store(nullptr, std::memory_order_release);
     }
-    turn(const turn&) = delete;
-    turn& operator=(const turn&) = delete;
+    exclusive_use(const exclusive_use&) = delete;
+    exclusive_use& operator=(const exclusive_use&) = delete;
 
    private:
-    thread_pool* pool_ = nullptr;  // null: inside another turn of this thread
+    thread_pool* pool_ = nullptr;  // null: this thread uses the pool already
   };
 
-  /// A turn in which there is no other one.
+  /// An exclusive use in which nobody, not even this thread, may begin another one.
   class region {
    public:
-    explicit region(thread_pool& pool) : turn_(pool), pool_(pool) { pool.in_region_ = true; }
+    explicit region(thread_pool& pool) : use_(pool), pool_(pool) { pool.in_region_ = true; }
     ~region() { pool_.in_region_ = false; }
     region(const region&) = delete;
     region& operator=(const region&) = delete;
 
    private:
-    turn turn_;
+    exclusive_use use_;
     thread_pool& pool_;
   };
 
@@ -181,7 +181,7 @@ class thread_pool {
   std::vector<std::thread> workers_;
   void (*task_)(void*, int) = nullptr;
   void* object_ = nullptr;
-  bool in_region_ = false;  // of who has the turn
+  bool in_region_ = false;  // written by the thread that uses the pool
   std::exception_ptr failure_;
   std::atomic_flag failing_ = ATOMIC_FLAG_INIT;
   alignas(64) std::atomic<const void*> user_{nullptr};

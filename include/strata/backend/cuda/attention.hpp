@@ -11,7 +11,7 @@
 #include <strata/backend/cuda/attention_rows.hpp>
 #include <strata/backend/cuda/attention_tensor_cores.hpp>
 #include <strata/backend/cuda/context.hpp>
-#include <strata/backend/cuda/products.hpp>
+#include <strata/backend/cuda/matrix_products.hpp>
 
 namespace strata::inline STRATA_ABI {
 namespace device {
@@ -52,7 +52,7 @@ struct attention_tile {
   __device__ __forceinline__ int column(int j) const { return lane + j * row_lanes; }
   __device__ __forceinline__ int channel(int v) const { return (v * row_lanes + lane) * vector; }
 
-  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, turned, zeros around them. Returns whether what this
+  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, rotated, zeros around them. Returns whether what this
   /// thread loaded is finite.
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
                               int rows_to_load, float* to) {
@@ -76,7 +76,7 @@ struct attention_tile {
     return finite;
   }
 
-  /// Indices first, first + 1, .. of a sequence = the tile from[rows, Width], turned back.
+  /// Indices first, first + 1, .. of a sequence = the tile from[rows, Width], rotated back.
   __device__ static void store(const attention_sequence& sequence, const float* from, int first,
                                const head_rows<float>& to) {
     const int e = 4 * (static_cast<int>(threadIdx.x) % quads);
@@ -426,7 +426,7 @@ __device__ void write_softmax(const softmax_part<Width>& own, const fours& memor
 }
 
 /// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E]. A lane
-/// that shares a row has channels e and e + E/2, which the table turns together.
+/// that shares a row has channels e and e + E/2, which the table rotates together.
 template <int Width, int Threads>
 __global__ void attention_step_kernel(attention_shape shape, index_type newest, index_type seen, float scale,
                                       fours whole, fours half, const float* qkv, const float* table, float* keys,
@@ -465,9 +465,9 @@ __global__ void attention_step_kernel(attention_shape shape, index_type newest, 
       const auto sine = channels_of_half::load(table + (shape.span + distance) * half.columns, half);
       STRATA_UNROLL
       for (int p = 0; p < channels_of_half::parts; ++p) {
-        const float4 turned = map_four(product, low.values[p], high.values[p], key_low.values[p], key_high.values[p],
-                                       cosine.values[p], sine.values[p]);
-        score += turned.x + turned.y + turned.z + turned.w;
+        const float4 rotated = map_four(product, low.values[p], high.values[p], key_low.values[p], key_high.values[p],
+                                        cosine.values[p], sine.values[p]);
+        score += rotated.x + rotated.y + rotated.z + rotated.w;
       }
     }
     score = row_sum(score);

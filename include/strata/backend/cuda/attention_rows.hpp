@@ -1,7 +1,7 @@
-// What the kernels of attention share: where the rows of a sequence lie and how they are turned, which keys a query sees, and
+// What the kernels of attention share: where the rows of a sequence lie and how they are rotated, which keys a query sees, and
 // the widths that there are kernels for.
 // Shapes: backend/backend.hpp.
-// Source: RoFormer, arXiv 2104.09864, for the turning.
+// Source: RoFormer, arXiv 2104.09864, for the rotation.
 #pragma once
 
 #include <algorithm>
@@ -76,8 +76,8 @@ __device__ __forceinline__ float row_max(float value) {
 /// From what exponents count: a maximum, but 0 where there is nothing yet, so that what is not seen weighs exp(-inf) = 0.
 __device__ __forceinline__ float exponent_base(float largest) { return largest == -INFINITY ? 0.f : largest; }
 
-/// The cos and sin of all positions, [n,E/2] each; without a table nothing is turned.
-struct turning {
+/// The cos and sin of all positions, [n,E/2] each; without a table nothing is rotated.
+struct rotation {
   const float* cosine = nullptr;
   const float* sine = nullptr;
 };
@@ -98,7 +98,7 @@ struct attention_arguments {
   fours half;            ///< half a head, in all arrays
 
   /// `which`: 0 for queries, 1 for keys.
-  __device__ __forceinline__ turning turning_of(int which) const {
+  __device__ __forceinline__ rotation rotation_of(int which) const {
     if (table == nullptr) return {};
     const index_type size = positions * (shape.head_dim / 2);
     return {table + 2 * which * size, table + (2 * which + 1) * size};
@@ -113,20 +113,20 @@ struct attention_arguments {
   }
 };
 
-/// Rows of E channels, `step` apart, and what turns them: the pairs of the channels e and e + E/2, which are x and y of
+/// Rows of E channels, `step` apart, and what rotates them: the pairs of the channels e and e + E/2, which are x and y of
 /// two_fours.
 template <class T>
 struct head_rows {
   T* first;
   index_type step;
-  turning by;
+  rotation by;
   const fours& half;  ///< the channels up to E/2
 
   /// The pairs from e on as they lie in a row.
   __device__ __forceinline__ two_fours both_halves(const float* row, int e) const {
     return {half.load(row, e), half.load(row + half.columns, e)};
   }
-  /// The pairs of row i from e on, turned.
+  /// The pairs of row i from e on, rotated.
   __device__ __forceinline__ two_fours pairs(index_type i, int e) const {
     const two_fours own = both_halves(first + i * step, e);
     if (by.cosine == nullptr) return own;
@@ -134,7 +134,7 @@ struct head_rows {
     return {map_four([](float x, float y, float c, float s) { return x * c - y * s; }, own.x, own.y, cosine, sine),
             map_four([](float x, float y, float c, float s) { return y * c + x * s; }, own.x, own.y, cosine, sine)};
   }
-  /// The pairs of row i from e on = own, turned back.
+  /// The pairs of row i from e on = own, rotated back.
   __device__ __forceinline__ void put_pairs(index_type i, int e, two_fours own) const {
     if (by.cosine != nullptr) {
       const float4 cosine = half.load(by.cosine + i * half.columns, e), sine = half.load(by.sine + i * half.columns, e);
@@ -172,11 +172,11 @@ struct attention_sequence {
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> queries_of(T* qkv) const {
-    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(0), own.half};
+    return {qkv + 3 * row * dim + channel, 3 * own.shape.dilation * dim, own.rotation_of(0), own.half};
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> keys_of(T* qkv) const {
-    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.turning_of(1), own.half};
+    return {qkv + (3 * row + 1) * dim + channel, 3 * own.shape.dilation * dim, own.rotation_of(1), own.half};
   }
   template <class T>
   __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {

@@ -43,7 +43,7 @@ struct tensor_tile {
     return {first + warp * rows_a_warp, rows_a_warp};
   }
 
-  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, turned, zeros around them. Returns whether what this
+  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, rotated, zeros around them. Returns whether what this
   /// thread loaded is finite.
   template <int Rows>
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
@@ -67,7 +67,7 @@ struct tensor_tile {
     return finite;
   }
 
-  /// This warp's rows of a result, turned back, to indices first, first + 1, .. of a sequence. `staging` [rows, staging_stride]
+  /// This warp's rows of a result, rotated back, to indices first, first + 1, .. of a sequence. `staging` [rows, staging_stride]
   /// is free for this warp's rows.
   __device__ void store(const mixed& own, const attention_sequence& sequence, int first, const head_rows<float>& to,
                         float* staging) const {

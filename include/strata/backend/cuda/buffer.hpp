@@ -4,11 +4,13 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include <strata/backend/cuda/error.hpp>
+#include <strata/core/buffer.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -22,6 +24,8 @@ class device_buffer {
   explicit device_buffer(index_type count) : size_(count) {
     require(count >= 0, "CUDA: memory for ", count, " elements was asked for");
     if (count == 0) return;
+    require(static_cast<std::size_t>(count) <= PTRDIFF_MAX / sizeof(T),
+            "CUDA: ", out_of_memory(static_cast<std::uint64_t>(count), sizeof(T)));
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     void* memory = nullptr;
     const cudaError_t status = cudaMallocAsync(&memory, bytes, nullptr);

@@ -37,10 +37,10 @@ struct keys_of_sequence {
 };
 
 /// A block has a place in a grid of [outer,inner] blocks, a thread one among the groups of row lanes.
-struct pairs_place {
+struct pairs_index {
   int group;
   index_type outer, inner;
-  __device__ __forceinline__ static pairs_place in(index_type inner_count) {
+  __device__ __forceinline__ static pairs_index in(index_type inner_count) {
     const index_type block = blockIdx.x;
     return {group_of_lanes(), block / inner_count, block % inner_count};
   }
@@ -65,7 +65,7 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
   constexpr int groups = Threads / row_lanes;
   const int head_dim = shape.head_dim;
   const index_type dim = static_cast<index_type>(shape.heads) * head_dim;
-  const auto [group, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_index::in(shape.heads);
   const index_type b = row / shape.queries, i = row % shape.queries, channel = head * head_dim;
   const seen_keys seen = keys(i);
   const auto own = lane_channels<Width>::load(query + row * dim + channel, memory);
@@ -133,7 +133,7 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
   using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_index::in(shape.heads);
   const index_type b = row / shape.queries, i = row % shape.queries, at = in.in_queries(b, i, head);
   const seen_keys seen = keys_of_sequence{shape}(i);
   const channels query = channels::load(in.query + at, in.memory);
@@ -163,7 +163,7 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
   using channels = lane_channels<Width>;
   STRATA_SHARED(parts, row_parts<Width, groups>);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, row, head] = pairs_place::in(shape.heads);
+  const auto [group, row, head] = pairs_index::in(shape.heads);
   const index_type b = row / shape.keys, j = row % shape.keys, at = in.in_keys(b, j, head);
   const channels key = channels::load(in.key_value + at, in.memory);
   const channels value = channels::load(in.key_value + at + in.values_after_keys(), in.memory);
@@ -196,7 +196,7 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   using channels = lane_channels<Width>;
   STRATA_SHARED(slots, float[Threads / warp_size]);
   const cross_attention_shape& shape = in.shape;
-  const auto [group, head, distance] = pairs_place::in(shape.span);
+  const auto [group, head, distance] = pairs_index::in(shape.span);
   const keys_of_sequence keys{shape};
   const index_type first = keys.first_query(distance), queries = shape.queries - first, count = shape.batch * queries;
   float sum = 0;

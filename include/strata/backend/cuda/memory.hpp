@@ -8,7 +8,7 @@
 
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/loops.hpp>
-#include <strata/backend/cuda/products.hpp>
+#include <strata/backend/cuda/matrix_products.hpp>
 
 namespace strata::inline STRATA_ABI {
 /// Waits: `host` may go at once, and the runtime does not promise that it has read pageable memory when it returns.

@@ -35,7 +35,7 @@ struct windows {
 struct token_block {
   float4 tokens[4];
 
-  __device__ __forceinline__ token_block turned() const {
+  __device__ __forceinline__ token_block transposed() const {
     const auto& [a, b, c, d] = tokens;
     return {make_float4(a.x, b.x, c.x, d.x), make_float4(a.y, b.y, c.y, d.y), make_float4(a.z, b.z, c.z, d.z),
             make_float4(a.w, b.w, c.w, d.w)};
@@ -58,7 +58,7 @@ struct window_rows {
       if (2 * d + 4 < row.columns) row.store(own, 2 * d + 4, make_float4(a.z, b.z, a.w, b.w));
       return;
     }
-    const token_block channels = block.turned();
+    const token_block channels = block.transposed();
     STRATA_UNROLL
     for (int k = 0; k < 4; ++k)
       if (d + k < shape.dim) channel.store(own + (d + k) * shape.compression, first, channels.tokens[k]);
@@ -80,7 +80,7 @@ struct window_rows {
     STRATA_UNROLL
     for (int k = 0; k < 4; ++k)
       if (d + k < shape.dim) block.tokens[k] = channel.load(own + (d + k) * shape.compression, first);
-    return block.turned();
+    return block.transposed();
   }
 };
 

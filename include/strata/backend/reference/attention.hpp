@@ -16,7 +16,7 @@ namespace reference_detail {
 
 /// Turns the pairs (x[e], x[e + E/2]) of every query and key; `sign` -1 is the transposed map.
 template <class S>
-void turn(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int sign) {
+void rotate(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int sign) {
   const index_type half = shape.head_dim / 2;
   for (index_type r = 0; r < qkv.shape[0]; ++r) {
     const index_type position = r % shape.length / shape.dilation;
@@ -27,28 +27,28 @@ void turn(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int
           S& second = qkv(r, which * shape.dim() + h * shape.head_dim + e + half);
           const S cosine = table(2 * which, position, e);
           const S sine = static_cast<S>(sign) * table(2 * which + 1, position, e);
-          const S turned = first * cosine - second * sine;
+          const S rotated = first * cosine - second * sine;
           second = second * cosine + first * sine;
-          first = turned;
+          first = rotated;
         }
   }
 }
 
-/// A copy of qkv with queries and keys turned.
+/// A copy of qkv with queries and keys rotated.
 template <class S>
-std::vector<S> turned(const attention_shape& shape, input<S, 3> table, input<S, 2> qkv) {
+std::vector<S> rotated(const attention_shape& shape, input<S, 3> table, input<S, 2> qkv) {
   std::vector<S> copy(qkv.data, qkv.data + qkv.size());
-  if (table) turn<S>(shape, table, {copy.data(), qkv.shape}, 1);
+  if (table) rotate<S>(shape, table, {copy.data(), qkv.shape}, 1);
   return copy;
 }
 
 }  // namespace reference_detail
 
 template <class S>
-void attention(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unturned, output<S, 2> y,
+void attention(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unrotated, output<S, 2> y,
                output<S, 3> log_sum_exp) {
-  const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
-  const view<const S, 2> qkv{memory.data(), unturned.shape};
+  const std::vector<S> memory = reference_detail::rotated<S>(shape, table, unrotated);
+  const view<const S, 2> qkv{memory.data(), unrotated.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
   const index_type dim = shape.dim();
   std::vector<S> score(static_cast<std::size_t>(shape.length / shape.dilation + 1));
@@ -78,10 +78,10 @@ void attention(reference<S>&, const attention_shape& shape, input<S, 3> table, i
 }
 
 template <class S>
-void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unturned,
+void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3> table, input<S, 2> unrotated,
                         input<S, 2> y, input<S, 3> log_sum_exp, input<S, 2> dy, output<S, 2> dqkv) {
-  const std::vector<S> memory = reference_detail::turned<S>(shape, table, unturned);
-  const view<const S, 2> qkv{memory.data(), unturned.shape};
+  const std::vector<S> memory = reference_detail::rotated<S>(shape, table, unrotated);
+  const view<const S, 2> qkv{memory.data(), unrotated.shape};
   const S scale = 1 / std::sqrt(static_cast<S>(shape.head_dim));
   const index_type dim = shape.dim();
   std::fill(dqkv.data, dqkv.data + dqkv.size(), S{0});
@@ -108,7 +108,7 @@ void attention_backward(reference<S>&, const attention_shape& shape, input<S, 3>
           }
         }
       }
-  if (table) reference_detail::turn<S>(shape, table, dqkv, -1);
+  if (table) reference_detail::rotate<S>(shape, table, dqkv, -1);
 }
 
 template <class S>
@@ -125,7 +125,7 @@ void attention_step(reference<S>&, const attention_shape& shape, index_type coun
     for (index_type h = 0; h < shape.heads; ++h) {
       const index_type channel = h * shape.head_dim;
       S largest = -std::numeric_limits<S>::infinity(), sum = 0;
-      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance rotates a query against a key
         const index_type slot = (count - j) % shape.span;
         S dot = 0;
         for (index_type e = channel; e < channel + half; ++e) {

@@ -8,7 +8,7 @@
 #include "support/catch.hpp"
 #include "support/numbers.hpp"
 
-using strata::cpu, strata::cpu_options, strata::product_precision, strata::product_provider, strata::update;
+using strata::cpu, strata::cpu_options, strata::product_precision, strata::matrix_products, strata::update;
 
 namespace {
 
@@ -16,7 +16,7 @@ namespace {
 template <class Body>
 void on_every_bfloat16(Body body) {
   for (const auto precision : {product_precision::bfloat16_emulated, product_precision::bfloat16})
-    for (const auto products : {product_provider::automatic, product_provider::own})
+    for (const auto products : {matrix_products::automatic, matrix_products::own})
       for (const int threads : {1, 2}) {
         cpu backend({.threads = threads, .products = products, .precision = precision});
         if (backend.precision() != precision) continue;
@@ -100,7 +100,7 @@ TEST_CASE("bfloat16: sums are kept in float") {
 }
 
 TEST_CASE("bfloat16: what is not there is said, and computed in float") {
-  const cpu without_onednn({.products = product_provider::own, .precision = product_precision::bfloat16});
+  const cpu without_onednn({.products = matrix_products::own, .precision = product_precision::bfloat16});
   CHECK(without_onednn.precision() == product_precision::float32);
   CHECK_THAT(without_onednn.message(), Catch::Matchers::ContainsSubstring("need oneDNN"));
   const cpu wanted({.precision = product_precision::bfloat16});

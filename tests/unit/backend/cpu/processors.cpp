@@ -137,7 +137,7 @@ TEST_CASE("processors: more threads than that are had, and said") {
   CHECK_THROWS_WITH(strata::cpu({.threads = -1}), ContainsSubstring("not -1"));
   // With another sentence.
   strata::cpu both({.threads = 2 * processors,
-                    .products = strata::product_provider::own,
+                    .products = strata::matrix_products::own,
                     .precision = strata::product_precision::bfloat16});
   CHECK_THAT(both.message(), ContainsSubstring("slower; products in bfloat16 need oneDNN"));
 }

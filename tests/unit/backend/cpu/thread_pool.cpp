@@ -142,7 +142,7 @@ TEST_CASE("thread pool: a second thread at once is refused, one after the other 
     });
     while (!inside) std::this_thread::yield();
     CHECK_THROWS_WITH(pool.run([](int) {}), ContainsSubstring("give each thread its own"));
-    CHECK_THROWS_WITH(thread_pool::turn(pool), ContainsSubstring("give each thread its own"));
+    CHECK_THROWS_WITH(thread_pool::exclusive_use(pool), ContainsSubstring("give each thread its own"));
     tried = true;
     first.join();
     std::atomic<int> runs{0};
@@ -153,14 +153,14 @@ TEST_CASE("thread pool: a second thread at once is refused, one after the other 
 
 TEST_CASE("thread pool: of two threads that never wait for one another, each has the pool to itself or an error") {
   thread_pool pool(2);
-  long sums[2] = {}, done = 0;  // not atomic: who has the turn owns them
-  std::atomic<long> turns{0}, refusals{0};
+  long sums[2] = {}, done = 0;  // not atomic: owned by the thread that uses the pool
+  std::atomic<long> uses{0}, refusals{0};
   const auto use = [&] {
     for (int round = 0; round < 2000; ++round) try {
-        const thread_pool::turn turn(pool);
+        const thread_pool::exclusive_use in_use(pool);
         pool.run([&](int thread) { ++sums[thread]; });
         ++done;
-        ++turns;
+        ++uses;
       } catch (const strata::error&) {
         ++refusals;
       }
@@ -168,10 +168,10 @@ TEST_CASE("thread pool: of two threads that never wait for one another, each has
   std::thread other(use);
   use();
   other.join();
-  CHECK(turns + refusals == 4000);
-  CHECK(done == turns);
-  CHECK(sums[0] == turns);
-  CHECK(sums[1] == turns);
+  CHECK(uses + refusals == 4000);
+  CHECK(done == uses);
+  CHECK(sums[0] == uses);
+  CHECK(sums[1] == uses);
 }
 
 TEST_CASE("thread pool: a forked process is told that the threads are not there, and can end") {

@@ -11,7 +11,7 @@
 #include <strata/backend/cpu/kernels/memory.hpp>
 #include <strata/backend/cpu/kernels/embedding.hpp>
 #include <strata/backend/cpu/kernels/tiles.hpp>
-#include <strata/backend/cpu/kernels/products.hpp>
+#include <strata/backend/cpu/kernels/matrix_products.hpp>
 #include <strata/backend/cpu/kernels/activations.hpp>
 #include <strata/backend/cpu/kernels/dropout.hpp>
 #include <strata/backend/cpu/kernels/norms.hpp>

@@ -9,20 +9,20 @@ namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 inline constexpr index_type key_group = std::max(vector::lanes, 8);
 inline constexpr index_type query_tile = 16, key_block = 128;
 
-/// The cos and sin of one position, [E/2] each; without a table nothing is turned.
-struct turning {
+/// The cos and sin of one position, [E/2] each; without a table nothing is rotated.
+struct rotation {
   const float* cosine = nullptr;
   const float* sine = nullptr;
 };
 /// `which`: 0 for queries, 1 for keys.
-inline turning turning_of(input<float, 3> table, int which, index_type position) {
+inline rotation rotation_of(input<float, 3> table, int which, index_type position) {
   if (!table) return {};
   const index_type half = table.shape[2];
   return {table.data + (2 * which * table.shape[1] + position) * half,
           table.data + ((2 * which + 1) * table.shape[1] + position) * half};
 }
-/// to[E] = factor times the turned from[E]; `direction` -1 is the transposed map.
-inline void turn(turning by, float direction, float factor, const float* from, float* to, index_type width) {
+/// to[E] = factor times the rotated from[E]; `direction` -1 is the transposed map.
+inline void rotate(rotation by, float direction, float factor, const float* from, float* to, index_type width) {
   if (!by.cosine) {
     vector::for_each(width, [&](index_type e, auto load, auto store) { store(to + e, load(from + e) * factor); });
     return;
@@ -93,16 +93,17 @@ struct head_sequence {
   }
   void gather_rows(const float* from, index_type stride, index_type first, index_type rows, float* to) const {
     gather(from, stride, first, rows, to,
-           [this](float* out, const float* in, index_type) { turn({}, 1, 1, in, out, width); });
+           [this](float* out, const float* in, index_type) { rotate({}, 1, 1, in, out, width); });
   }
   /// Queries are scaled here, so that their products with keys are the scores.
   void gather_queries(input<float, 3> table, const float* from, index_type stride, index_type first, float* to) const {
-    gather(from, stride, first, query_tile, to,
-           [&](float* out, const float* in, index_type i) { turn(turning_of(table, 0, i), 1, scale, in, out, width); });
+    gather(from, stride, first, query_tile, to, [&](float* out, const float* in, index_type i) {
+      rotate(rotation_of(table, 0, i), 1, scale, in, out, width);
+    });
   }
   void gather_keys(input<float, 3> table, const float* from, index_type stride, float* to) const {
     gather(from, stride, 0, padded_count, to,
-           [&](float* out, const float* in, index_type i) { turn(turning_of(table, 1, i), 1, 1, in, out, width); });
+           [&](float* out, const float* in, index_type i) { rotate(rotation_of(table, 1, i), 1, 1, in, out, width); });
   }
   /// From gathered rows to groups of `lanes` indices: [padded_count / lanes, padded_width, lanes].
   void transpose(const float* rows, float* to) const {
@@ -244,7 +245,7 @@ inline void attention(cpu& backend, const attention_shape& shape, input<float, 3
         });
         for (index_type i = 0; i < std::min(query_tile, s.count - first); ++i) {
           normaliser[(first + i) * shape.dilation] = largest[i] + std::log(sum[i]);
-          turn({}, 1, 1 / sum[i], mixed + i * s.padded_width, y.data + s.row(first + i) * dim + s.channel, s.width);
+          rotate({}, 1, 1 / sum[i], mixed + i * s.padded_width, y.data + s.row(first + i) * dim + s.channel, s.width);
         }
       }
     }
@@ -308,15 +309,15 @@ inline void attention_backward(cpu& backend, const attention_shape& shape, input
                                          vector::lanes, dvalues + key_rows, s.padded_width);
             });
         for (index_type i = 0; i < queries_left; ++i)
-          turn(turning_of(table, 0, first + i), -1, s.scale, dqueries + i * s.padded_width,
-               dqkv.data + s.row(first + i) * stride + s.channel, s.width);
+          rotate(rotation_of(table, 0, first + i), -1, s.scale, dqueries + i * s.padded_width,
+                 dqkv.data + s.row(first + i) * stride + s.channel, s.width);
       }
       for (index_type i = 0; i < s.count; ++i) {
         float* out = dqkv.data + s.row(i) * stride + s.channel;
         s.prefetch<1>(dqkv.data + dim + s.channel, stride, i + rows_ahead, 1);
         s.prefetch<1>(dqkv.data + 2 * dim + s.channel, stride, i + rows_ahead, 1);
-        turn(turning_of(table, 1, i), -1, 1, dkeys + i * s.padded_width, out + dim, s.width);
-        turn({}, 1, 1, dvalues + i * s.padded_width, out + 2 * dim, s.width);
+        rotate(rotation_of(table, 1, i), -1, 1, dkeys + i * s.padded_width, out + dim, s.width);
+        rotate({}, 1, 1, dvalues + i * s.padded_width, out + 2 * dim, s.width);
       }
     }
   });
@@ -337,7 +338,7 @@ inline void attention_step(cpu& backend, const attention_shape& shape, index_typ
       const float* q1 = row + h * shape.head_dim;
       const float* q2 = q1 + half;
       float largest = -std::numeric_limits<float>::infinity(), sum = 0;
-      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance turns a query against a key
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance rotates a query against a key
         const float* k1 = own_keys + (count - j) % span * dim + h * shape.head_dim;
         const float* k2 = k1 + half;
         const float* cosine = table.data + j * half;

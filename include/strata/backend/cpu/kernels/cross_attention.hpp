@@ -30,7 +30,7 @@ struct head_pair {
   }
   void gather(const float* from, index_type stride, index_type first, float factor, float* to) const {
     queries.gather(from, stride, first, tile, to,
-                   [&](float* out, const float* in, index_type) { turn({}, 1, factor, in, out, queries.width); });
+                   [&](float* out, const float* in, index_type) { rotate({}, 1, factor, in, out, queries.width); });
   }
   /// Calls body(first, rows, first_key, columns) on every tile of queries; keys come in whole vectors.
   template <class Body>
@@ -75,7 +75,7 @@ inline void write_mixed(const float* mixed, float largest, float sum, index_type
   const float own = largest + std::log(sum);
   if (mode == update::replace) {
     log_sum_exp = own;
-    return turn({}, 1, 1 / sum, mixed, y, width);
+    return rotate({}, 1, 1 / sum, mixed, y, width);
   }
   const float most = std::max(log_sum_exp, own);
   const float together = most + std::log(std::exp(log_sum_exp - most) + std::exp(own - most));

@@ -12,7 +12,7 @@
 #include <strata/backend/cpu/operations.hpp>
 
 #if STRATA_HAS_ONEDNN
-#include <strata/backend/cpu/products_onednn.hpp>
+#include <strata/backend/cpu/matrix_products_onednn.hpp>
 #else
 namespace strata::inline STRATA_ABI {
 class onednn_products {};
@@ -47,7 +47,7 @@ inline onednn_products* onednn_for(cpu& backend, index_type terms) { return term
 
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
                    output<float, 2> y, update mode) {
-  const auto turn = backend.turn();
+  const auto in_use = backend.use_exclusively();
   if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, {}, bias, y, mode);
   const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
@@ -59,7 +59,7 @@ inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_
 
 inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<float, 2> given_weight,
                                   output<float, 2> dx, update mode) {
-  const auto turn = backend.turn();
+  const auto in_use = backend.use_exclusively();
   const auto [dy, weight] = product_inputs(backend, given_dy, given_weight);
 #if STRATA_HAS_ONEDNN
   if (auto* const onednn = onednn_for(backend, dy.shape[1]))
@@ -70,7 +70,7 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
 
 inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input<float, 2> given_x,
                                    output<float, 2> dweight, output<float, 1> dbias) {
-  const auto turn = backend.turn();
+  const auto in_use = backend.use_exclusively();
   if (dbias) add_column_sums(backend, given_dy, dbias);
   const auto [dy, x] = product_inputs(backend, given_dy, given_x);
 #if STRATA_HAS_ONEDNN
@@ -110,7 +110,7 @@ inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2>
 template <class Weight>
 void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
                    input<float, 1> bias, output<float, 2> y, update mode) {
-  const auto turn = backend.turn();
+  const auto in_use = backend.use_exclusively();
   const index_type rows = x.shape[0];
   if (rows >= many_rows) {
     const view<float, 2> weight{backend.weight_memory(packed.size()), packed.shape};
@@ -142,15 +142,15 @@ inline cpu::cpu(cpu_options options)
     say(to_text(threads(), " threads were asked for, but this process has ", processors,
                 processors == 1 ? " processor" : " processors", ": they take turns, which is slower"));
 #if STRATA_HAS_ONEDNN
-  bool uses_onednn = options.products != product_provider::own;
+  bool uses_onednn = options.products != matrix_products::own;
   if (const std::string problem = onednn_threads::problem(); uses_onednn && !problem.empty()) {
-    require(options.products != product_provider::onednn, problem);
+    require(options.products != matrix_products::onednn, problem);
     say(problem + ": products are our own");
     uses_onednn = false;
   }
   const bool has_bfloat16 = uses_onednn && onednn_products::has_bfloat16();
 #else
-  require(options.products != product_provider::onednn, "this program was built without oneDNN");
+  require(options.products != matrix_products::onednn, "this program was built without oneDNN");
   const bool uses_onednn = false, has_bfloat16 = false;
 #endif
   if (precision_ == product_precision::bfloat16 && !has_bfloat16) {

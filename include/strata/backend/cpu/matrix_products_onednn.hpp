@@ -5,7 +5,7 @@
 #pragma once
 
 #if !STRATA_HAS_ONEDNN
-#error "strata: products_onednn.hpp needs oneDNN; link strata::strata configured with STRATA_ONEDNN=ON"
+#error "strata: matrix_products_onednn.hpp needs oneDNN; link strata::strata configured with STRATA_ONEDNN=ON"
 #endif
 
 #include <algorithm>
