@@ -7,7 +7,7 @@ DEMO_TEXT := build/demo/text.txt
 .PHONY: demo test bench bench-cuda compare format check-format clean
 .DEFAULT_GOAL := test
 
-# Trains a small model on TEXT, or on the C++ headers, and lets it write.
+# Trains a small model on TEXT, or on the C++ headers, and generates text.
 demo:
 	bash cmake/install_packages.sh demo
 	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF -DSTRATA_EXPERIMENTS=OFF
@@ -45,7 +45,7 @@ bench-cuda:
 	  build/cuda-release/benchmarks/$$program --benchmark_out=build/$$program.json --benchmark_out_format=json; \
 	done
 
-# Losses, speed and memory beside the PyTorch package that the weights are interchangeable with.
+# Losses, speed and memory beside the PyTorch package with interchangeable weights.
 compare:
 	bash cmake/install_packages.sh compare
 	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_EXAMPLES=OFF

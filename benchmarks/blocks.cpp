@@ -24,7 +24,7 @@ class lone_block {
     rotary_ = plan.memory.add<3>({4, length, level.head_dim / 2});
     acts_ = plan_block(plan, level, batch, length, x, y);
     weights_ = random(table.buffer_size(), 0.05f);
-    // Gains at their initialisation, and a bias of the routing score with which most scores are above 0.
+    // Gains start at 1. So does the bias of the routing score: most scores are then above 0.
     std::fill(weights_.data() + sizes.regions().first_vector, weights_.data() + weights_.size(), 1.f);
     gradients_ = strata::buffer<float>(table.buffer_size());
     memory_ = random(plan.memory.size(), 1);

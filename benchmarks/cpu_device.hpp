@@ -31,7 +31,7 @@ struct cpu_device {
   static void wait(strata::cpu&) {}  // its operations are done when they return
 
   /// FLOP/s of multiply-adds in registers, on all threads of the backend. Measured at every call, since other programs
-  /// may slow one down. The best so far counts.
+  /// may slow a call down. The best so far counts.
   static double peak_flops(strata::cpu& backend) {
     static std::map<int, double> known;
     double& peak = known[backend.threads()];
@@ -55,8 +55,8 @@ struct cpu_device {
     return peak = std::max(peak, 2.0 * chains * rounds * vector::lanes * backend.threads() / seconds);
   }
 
-  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache. The best
-  /// of all calls counts.
+  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache. The
+  /// best of all calls counts.
   static double bandwidth(strata::cpu& backend, double bytes) {
     static std::map<std::pair<int, long>, double> known;
     double& rate = known[{backend.threads(), static_cast<long>(bytes)}];

@@ -30,14 +30,14 @@ struct cuda_device {
   }
   static void wait(strata::cuda& backend) { backend.synchronize(); }
 
-  /// FLOP/s of a large product of cuBLASLt in the backend's precision. Its numbers are random: with zeros a device needs less power
-  /// and may run at a higher clock. Measured once.
+  /// FLOP/s of a large matrix product by cuBLASLt in the backend's precision. Its inputs are random: zeros need less
+  /// power, so the clock could rise. Measured once.
   static double peak_flops(strata::cuda& backend) {
     static std::map<strata::cuda_precision, double> known;
     double& peak = known[backend.products().precision()];
     if (peak > 0) return peak;
     constexpr index_type size = 8192;
-    constexpr int products = 5;  // for one wait
+    constexpr int products = 5;  // before each wait
     auto a = random_floats(backend, size * size), b = random_floats(backend, size * size);
     strata::device_buffer<float> c(size * size);
     strata::device_buffer<strata::bfloat16> rounded_a, rounded_b;
@@ -57,12 +57,12 @@ struct cuda_device {
                                     c.data(), backend.stream());
       wait(backend);
     };
-    multiply();  // finds its algorithm
+    multiply();  // chooses the algorithm
     return peak = products * 2.0 * size * size * size / fastest(multiply);
   }
 
-  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache. Measured once
-  /// for each amount.
+  /// Bytes a second of a copy, read and written together, that moves `bytes` in all. Small amounts stay in a cache.
+  /// Measured once for each amount.
   static double bandwidth(strata::cuda& backend, double bytes) {
     static std::map<index_type, double> known;
     const auto count = static_cast<index_type>(bytes / 2 / sizeof(float));
@@ -74,12 +74,12 @@ struct cuda_device {
     repeated<cuda_device, decltype(operation)> copies(backend, operation);
     return rate = static_cast<double>(copies.count) * bytes / fastest([&] { copies.run(); });
   }
-  /// The bandwidth of a copy also serves for weights, which are only read.
+  /// The bandwidth of a copy also bounds reading weights.
   static double read_bandwidth(strata::cuda& backend, double bytes) { return bandwidth(backend, bytes); }
 
   /// Puts the device's name, its peaks and the bandwidth of moving 1 GB into the context of the results.
   static void describe() {
-    open(standard);  // without a device, this says so
+    open(standard);  // throws without a device
     int device = 0;
     cudaDeviceProp properties;
     STRATA_CUDA(cudaGetDevice(&device));
@@ -95,7 +95,7 @@ struct cuda_device {
   }
 };
 
-/// What `main` does.
+/// The body of `main`.
 template <class Register>
 int run_on_cuda(int argc, char** argv, Register register_benchmarks) {
   benchmark::Initialize(&argc, argv);

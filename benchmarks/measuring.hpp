@@ -1,5 +1,5 @@
-// For the benchmarks of every device. A device is a struct like `cpu_device`: its backend, the setups to measure, how to wait for
-// its operations, and its peaks, which are measured in the same run as the operations.
+// For the benchmarks of every device. A device is a struct like `cpu_device`: its backend, the setups to measure, how
+// to wait for its operations, and its peaks, which are measured in the same run as the operations.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ double fastest(Work work, int repetitions = 9) {
   return best;
 }
 
-/// The time of `second` over that of `first`. They take turns, so that other programs slow down both. The first calls, which touch
-/// all memory, do not count.
+/// The time of `second` over that of `first`. They alternate, so other programs slow down both. The first calls touch
+/// all memory and do not count.
 template <class State, class First, class Second>
 void compare_in_turn(State& state, First first, Second second) {
   first();
@@ -42,8 +42,9 @@ void compare_in_turn(State& state, First first, Second second) {
   state.counters["upper_quartile"] = ratios[ratios.size() * 3 / 4];
 }
 
-/// `count` calls of an operation, one after the other. They are done when `run` returns. On a device, a launch and a wait can take
-/// longer than the operation itself. There the calls are recorded and launched together, as in a training step, with one wait.
+/// `count` calls of an operation, one after the other. They are done when `run` returns. On a device a launch and a
+/// wait can take longer than the operation. There the calls are recorded and launched together, as in a training step,
+/// with one wait.
 template <class Device, class Operation>
 class repeated {
  public:
@@ -52,7 +53,7 @@ class repeated {
 
   repeated(typename Device::backend_type& backend, Operation operation)
       : backend_(backend), operation_(std::move(operation)) {
-    for (int n = 0; records && n < 2; ++n) run();  // the first finds algorithms and memory, the second is recorded
+    for (int n = 0; records && n < 2; ++n) run();  // the first chooses algorithms and allocates, the second is recorded
   }
   void run() {
     recorded_.run(backend_, 0, [this] {

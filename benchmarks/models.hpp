@@ -1,5 +1,6 @@
-// Whole models: training, forward passes, reading a prompt and decoding, in tokens a second. Training and forward passes also as a
-// fraction of the peak of multiply-adds, decoding as a fraction of the bandwidth of reading weights. One program for each device.
+// Whole models: training, forward passes, reading a prompt and decoding, in tokens a second. Training and forward
+// passes also as a fraction of the peak, decoding as a fraction of the bandwidth of reading weights. One program for
+// each device.
 #pragma once
 
 #include <benchmark/benchmark.h>

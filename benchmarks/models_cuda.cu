@@ -1,5 +1,5 @@
-// Training, forward passes, reading a prompt and decoding of `small` and `base` on the device cuda: with a few texts, and with
-// enough texts to keep a large device busy.
+// Training, forward passes, reading a prompt and decoding of `small` and `base` on the device cuda: with few texts, and
+// with enough texts for a large device.
 #include <benchmark/benchmark.h>
 #include <string>
 

@@ -1,5 +1,6 @@
-// The operations of a backend at the sizes of `small` and `base`, as a fraction of a bound that is measured in the same run: the
-// peak of multiply-adds where arithmetic decides, else the bandwidth of a copy of as many bytes. One program for each device.
+// The operations of a backend at the sizes of `small` and `base`, as a fraction of a bound that is measured in the same
+// run: the peak of multiply-adds where arithmetic decides, else the bandwidth of a copy of as many bytes. One program
+// for each device.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -109,7 +110,7 @@ inline view<float, 3> half_of(const view<float, 3>& x) {
   return {x.data, {x.shape[0], x.shape[1] / 2, x.shape[2] / 2}};
 }
 
-/// A product with one row, which reads each weight once.
+/// A matrix product with one row. It reads each weight once.
 template <class Device, class Weight>
 void one_row(workbench<Device>& bench, const size& z) {
   const auto x = bench.floats({1, z.dim}), w = bench.floats({4 * z.dim, z.dim}), y = bench.floats({1, 4 * z.dim});
@@ -165,7 +166,7 @@ void register_attention() {
     const auto shape_of = [](const size& z) {
       return strata::attention_shape{z.batch, z.length, z.heads, z.head_dim, z.span, 1};
     };
-    const auto flops = [](const size& z) {  // of the keys inside the window only; tiles hold more
+    const auto flops = [](const size& z) {  // keys inside the window only; tiles hold more
       return 4.0 * static_cast<double>(z.rows() * z.span * z.heads * z.head_dim);
     };
     for (const auto& setup : Device::of_attention) {
@@ -450,7 +451,7 @@ void register_routing() {
   }
 }
 
-/// Operations of generation beside products and attention, for 64 texts at once.
+/// Other operations of generation, for 64 texts at once.
 template <class Device>
 void register_writing() {
   constexpr index_type texts = 64;
@@ -496,7 +497,7 @@ void register_writing() {
   }
 }
 
-/// All of the above, in their order.
+/// All operations above.
 template <class Device>
 void register_operations() {
   register_products<Device>();

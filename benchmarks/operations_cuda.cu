@@ -25,7 +25,7 @@ void launch(benchmark::State& state) {
   }
 }
 
-/// Recorded launches, as of all operations below.
+/// Recorded launches, as for all operations below.
 void launch_recorded(benchmark::State& state) {
   strata::cuda& backend = cuda_device::open(cuda_device::standard);
   const auto operation = [&] { launch_empty_kernel(backend); };

@@ -60,7 +60,7 @@ def main():
         name = tuple(run["name"].split("/")[:3])
         if run.get("run_type") != "iteration" or name[0] not in ("length", "width"):
             continue
-        # The fastest of repetitions: neighbours only ever make one slower.
+        # The fastest repetition counts: other programs only slow one down.
         if run["tokens/s"] > measured.get(name, {"tokens/s": 0})["tokens/s"]:
             measured[name] = run
     of = {name[1]: [] for name in measured if name[0] == "length"}

@@ -1,5 +1,5 @@
-// How the cost of a training step depends on the length of the texts, with the same number of tokens in a step, and on the width of
-// the model. With windows, length should cost nothing. A flat model with full attention shows the difference.
+// The cost of a training step by length of the texts, with the same number of tokens in a step, and by width of the
+// model. With windows, length should cost nothing. A flat model with full attention shows the difference.
 #include <benchmark/benchmark.h>
 #include <memory>
 #include <string>

@@ -1,6 +1,5 @@
-# Finds oneDNN as the target strata::onednn. The installed package uses this file too.
-# oneDNN's own configuration file is not used: Debian's stops with an error where OpenCL's development files are missing,
-# and libdnnl-dev does not install them.
+# Finds oneDNN as the target strata::onednn. The installed package uses this file too. oneDNN's own configuration file
+# is not used: Debian's fails without OpenCL's development files, which libdnnl-dev does not install.
 find_path(strata_onednn_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
 find_library(strata_onednn_LIBRARY dnnl)
 mark_as_advanced(strata_onednn_INCLUDE_DIR strata_onednn_LIBRARY)
@@ -13,7 +12,8 @@ if(strata_onednn_INCLUDE_DIR)
   string(REGEX REPLACE "[^0-9;]" "" strata_onednn_VERSION "${lines}")
   string(REPLACE ";" "." strata_onednn_VERSION "${strata_onednn_VERSION}")
 
-  # Of the libraries that oneDNN takes threads from, our header calls TBB itself. Others are asked when the program runs.
+  # If oneDNN uses TBB's threads, our header calls TBB, so it must be linked. Other thread libraries are found at run
+  # time.
   file(STRINGS "${folder}/dnnl_config.h" uses_tbb REGEX "define DNNL_CPU_THREADING_RUNTIME DNNL_RUNTIME_TBB")
   if(uses_tbb)
     find_package(TBB QUIET CONFIG)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make_demo_text.sh FILE: writes the first 2.5 MB of the installed C++ standard library's headers, in a fixed order, to FILE.
+# make_demo_text.sh FILE: writes the first 2.5 MB of the installed C++ standard library's headers, in a fixed order, to
+# FILE.
 set -eu
 export LC_ALL=C
 
@@ -10,6 +11,6 @@ if [ -z "$folder" ]; then
 fi
 
 mkdir -p "$(dirname "$1")"
-# head stops reading early, so the failure of the others to go on writing is expected.
+# head stops reading early, so the other commands' write errors are expected.
 { find "$folder" -type f -print0 | sort -z | xargs -0 cat 2>/dev/null || true; } | head -c 2500000 > "$1.part"
 mv "$1.part" "$1"

@@ -1,4 +1,5 @@
-# strata_find(<package> <description> <Debian package> [find_package arguments]): find it, or say in one sentence what to install.
+# strata_find(<package> <description> <Debian package> [find_package arguments]): finds it, or says in one sentence what
+# to install.
 macro(strata_find package description debian)
   find_package(${package} QUIET ${ARGN})
   if(NOT ${package}_FOUND)

@@ -23,7 +23,7 @@ inline void catch_interrupts() {
     });
 }
 
-/// A byte as it can be shown on a terminal.
+/// A byte as a terminal can show it.
 inline char printable(int byte) {
   const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
   return shows ? static_cast<char>(byte) : '.';
@@ -40,7 +40,7 @@ inline std::string fixed(double number, int digits) {
   char text[400];
   return {text, std::to_chars(text, text + sizeof text, number, std::chars_format::fixed, digits).ptr};
 }
-/// A number with as few digits as tell it from all others.
+/// The shortest text that reads back as the same number.
 inline std::string shortest(double number) {
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, number).ptr};

@@ -29,8 +29,8 @@ struct cpu_device {
   static int threads(const strata::cpu& backend) { return backend.threads(); }
   static std::string description(const strata::cpu& backend) { return std::to_string(backend.threads()) + " threads"; }
   static std::string message(const strata::cpu& backend) { return backend.message(); }
-  /// Bytes that a run may need. Linux grants more memory than it has and kills the program that uses it, so programs check
-  /// first.
+  /// Bytes that a run may need. Linux grants more memory than it has and kills the program that uses it, so programs
+  /// check first.
   static double memory() {
     return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   }

@@ -20,7 +20,7 @@ struct device_options {
   int threads = 0;
 };
 
-/// Prints what a backend says about itself, such as that it has no products in the precision that was asked for.
+/// Prints a backend's message, such as that it lacks the precision asked for.
 inline void print_note(const std::string& message) {
   if (!message.empty()) std::cerr << "note: " << message << '\n';
 }

@@ -1,4 +1,5 @@
-// What the example programs share: one sentence and an exit code for every error, checks of options, the options of devices.
+// What the example programs share: one sentence and an exit code for every error, checks of options, the options of
+// devices.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -57,7 +58,8 @@ inline void require_only(const CLI::App& app, const std::string& with, const std
   strata::require(unused.empty(), "with ", with, " these options have no effect: ", unused);
 }
 
-/// Accepts whole numbers from `least` to `most`. CLI11 alone reads -1 as a huge number and cuts numbers off that are too large.
+/// Accepts whole numbers from `least` to `most`. CLI11 alone reads -1 as a huge number and cuts numbers off that are
+/// too large.
 inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'000'000'000'000) {
   const auto check = [least, most](const std::string& given) {
     std::uint64_t value = 0;

@@ -58,8 +58,7 @@ class metrics_file {
  public:
   explicit metrics_file(fs::path path) : path_(std::move(path)) {}
 
-  /// Drops entries after `step`: those steps are done again. Where `step` is the last of `steps`, its evaluation and sample are
-  /// done again too.
+  /// Drops entries after `step`: those steps are done again. If `step` is the last, so are its evaluation and sample.
   void continue_after(strata::index_type step, strata::index_type steps) {
     std::ifstream old(path_);
     std::string kept;

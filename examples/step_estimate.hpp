@@ -11,13 +11,13 @@ namespace examples {
 /// The number of steps of a timed run, before it is known.
 inline constexpr strata::index_type steps_unknown = strata::index_type{1} << 40;
 
-/// Estimates how many steps a timed run has: once a few steps have shown how long one takes, and again from time to time.
+/// Estimates the steps of a timed run: after the first few steps, and again from time to time.
 class step_estimate {
  public:
   explicit step_estimate(double seconds) : pause_(std::min(3.0, seconds / 10)) {}
 
-  /// Call it after every step, `passed` seconds after the first began and with `left` seconds to go. Returns how many steps
-  /// remain where there is a new estimate.
+  /// Call it after every step, `passed` seconds after the first began and with `left` seconds to go. Returns how many
+  /// steps remain where there is a new estimate.
   std::optional<strata::index_type> after_step(double passed, double left) {
     if (++done_ == 1) first_step_ = passed;
     const double measured = passed - first_step_;

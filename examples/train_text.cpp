@@ -1,4 +1,5 @@
-// Trains a hierarchical transformer on the bytes of a file. This file reads the options. See README.md, or `train_text --help`.
+// Trains a hierarchical transformer on the bytes of a file. This file reads the options. See README.md, or
+// `train_text --help`.
 #include "train_text.hpp"
 
 #include <limits>
@@ -15,7 +16,7 @@ int main(int argc, char** argv) {
   strata::training_options& training = options.training;
   training.batch = 4;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
-  // Options that a resumed run keeps, under their names in for_each_option and in the note of a checkpoint.
+  // Options that a resumed run keeps, by their names in for_each_option and in a checkpoint's note.
   std::map<std::string, CLI::Option*> kept;
   const auto add_kept = [&](const char* name, const char* flag, auto& value, const char* text) {
     return kept[name] = app.add_option(flag, value, text)->capture_default_str()->group("Training");

@@ -114,8 +114,8 @@ class training_run {
                     fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
   }
 
-  /// A new run replaces an old one once its first step has worked. The checkpoint comes first: then neither a full disk nor a
-  /// kill can leave the old checkpoint with the metrics of the new run.
+  /// A new run replaces an old one after its first step. The checkpoint comes first: neither a full disk nor a kill can
+  /// then leave the old checkpoint with the new metrics.
   void claim() {
     if (fs::exists(checkpoint_)) save();
     metrics_.continue_after(-1, 0);
@@ -159,7 +159,7 @@ class training_run {
                     fs::path(options_.text), " has ", text_.all().size());
     strata::require(note.value("text_fingerprint", "") == text_fingerprint_, "the run in ", checkpoint_,
                     " is on another text of ", bytes, " bytes than ", fs::path(options_.text));
-    const std::string device = note.value("device", "cpu");  // older runs name none
+    const std::string device = note.value("device", "cpu");  // older notes have no device
     if (device != Device::name)
       notes_.push_back("the run was on the device " + device + " and continues on " + Device::name +
                        ": it agrees to rounding only");
@@ -272,7 +272,7 @@ class training_run {
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
   }
 
-  /// Windows of the validation text, and how many of them an evaluation of `most` takes; 0: all.
+  /// Windows of the validation text, and the number in an evaluation of at most `most` (0: all).
   strata::index_type windows() const {
     return strata::window_sequence(text_.validation(), trainer_.options().length).count();
   }
@@ -357,7 +357,7 @@ class training_run {
   strata::index_type saved_step_ = -1;
   fs::path checkpoint_, weights_;
   metrics_file metrics_;
-  std::vector<std::string> notes_;  // of the run that is resumed
+  std::vector<std::string> notes_;  // of the resumed run
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   double trained_before_ = 0, shown_loss_ = 0;

@@ -14,18 +14,19 @@ from statistics import median
 import torch
 from safetensors.torch import load_file
 
-warnings.filterwarnings("ignore", category=FutureWarning)  # the package's, about autocast on a GPU
+warnings.filterwarnings("ignore", category=FutureWarning)  # of the package, about autocast on a GPU
 from simple_hierarchical_transformer import HierarchicalTransformer
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 TRAINING_STEPS = {"small": 4, "base": 1}  # in a round
 TRAINING_ROUNDS = {"small": 5, "base": 3}
-REFERENCE_TOKENS = {"small": 8, "base": 3}  # in a round; every one costs the reference a pass over the text
+REFERENCE_TOKENS = {"small": 8, "base": 3}  # in a round; each costs a pass over the text
 GENERATION_ROUNDS = 5
 STRATA_TOKENS = 256
 TRAINING_GOALS = {"small": 3, "base": 2}
 GENERATION_GOAL, MEMORY_GOAL = 200, 2
-# Relative. Untrained, half a window changes a loss by 7e-5, another order of sums by 1e-7, of which Adam makes more.
+# Relative. Before training, half a window changes a loss by 7e-5, another order of sums by 1e-7. Adam increases the
+# latter.
 SAME_WEIGHTS, SAME_STEPS = 1e-5, 1e-3
 LOSSES = ["cross_entropy", "reconstruction", "level_autoregressive"]  # in the order of the reference
 
@@ -54,7 +55,7 @@ class Reference:
             [{"params": matrices, "weight_decay": self.training["weight_decay"]},
              {"params": vectors, "weight_decay": 0.0}],
             lr=self.training["learning_rate"], betas=(self.training["beta1"], self.training["beta2"]),
-            eps=self.training["epsilon"], fused=True)  # the fastest that PyTorch has
+            eps=self.training["epsilon"], fused=True)  # PyTorch's fastest
 
     @torch.no_grad()
     def losses(self, ids):
@@ -145,7 +146,7 @@ class Comparison:
                 require_same(f"{model}: the loss of training step {step + 1}", *pair, SAME_STEPS)
         row = self.add_row(f"a training step of `{model}` on {options['batch']} x {options['length']} tokens", "s",
                            ours, theirs, TRAINING_GOALS[model])
-        # No program can be further ahead of another than the peak is.
+        # The peak bounds both sides.
         row["of_peak"] = {side: setup["training_flops"] / row[side] / peak for side in ("strata", "reference")}
 
     def generation(self, model, setup, reference, ids):
@@ -158,7 +159,7 @@ class Comparison:
             ours_whole.append(generated[-1])
             theirs.append(seconds_of(lambda: reference.model.generate(prompt, tokens))[0] / tokens)
         self.add_row(f"a token of `{model}` after a prompt of {setup['prompt']}", "s", ours, theirs, GENERATION_GOAL)
-        # The reference keeps nothing between tokens, so that the prompt is in the price of each.
+        # The reference caches nothing: each token passes over the prompt again.
         self.add_row(f"the prompt and {STRATA_TOKENS} tokens of `{model}`, together", "s", ours_whole,
                      [STRATA_TOKENS * seconds for seconds in theirs])
 

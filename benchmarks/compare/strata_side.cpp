@@ -1,5 +1,5 @@
-// The strata side of the comparison with the reference package. Each process runs one command and answers with one line of JSON.
-// compare.py is the other side. Settings that both share are here, and `prepare` passes them on.
+// The strata side of the comparison with the reference package. Each process runs one command and answers with one line
+// of JSON. compare.py is the other side. Settings that both share are here, and `prepare` passes them on.
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -123,7 +123,7 @@ struct side {
     return losses_of(model.losses({ids.data(), {options.batch, options.length + 1}}));
   }
 
-  /// Seconds and losses of `count` training steps, the memory before the model and at most, and the peak of the machine in
+  /// Seconds and losses of `count` training steps, the memory before the model, the largest memory, and the peak in
   /// FLOP/s.
   json training(index_type count) {
     json result = {{"memory_before", memory_of_process("VmRSS")}, {"seconds", {}}, {"losses", {}}};

@@ -1,5 +1,5 @@
-// The configurations that the experiments compare, in tables. A new one is one struct and one entry of a table. It adds a few
-// seconds to the compilation, and nothing where another configuration has its model and its losses.
+// The configurations that the experiments compare, in tables. A new one is one struct and one entry of a table. It adds
+// a few seconds of compilation, or none if another configuration has the same model and losses.
 #pragma once
 
 #include <tuple>
@@ -19,11 +19,11 @@ constexpr strata::description of_levels(strata::level_list levels) {
 
 struct defaults {
   using losses = strata::default_losses;
-  /// Whether the merge after every layer is there when the model trains, is evaluated and generates text.
+  /// Whether there is a merge after every layer.
   static constexpr bool merges = true;
 };
 
-// Levels and windows. All have as many parameters as `flat_full`, with the heads of the losses.
+// Levels and windows. All have as many parameters as `flat_full`, counting the heads of the losses.
 
 struct flat_full : defaults {
   static constexpr const char* name = "flat_full";
@@ -77,7 +77,7 @@ struct merge_off : best {
   static constexpr bool merges = false;
 };
 
-// Losses beside that of the next byte. The models differ in the heads of the losses only, which generation does not need.
+// Auxiliary losses. The models differ only in the heads of the losses, which generation does not need.
 
 struct next_byte_alone : best {
   static constexpr const char* name = "next_byte_alone";
@@ -128,7 +128,7 @@ struct with_next_latent : best {
   using losses = strata::losses<strata::next_latent>;
 };
 
-// Other merges, compressors and blocks. Each changes one choice of `best`, and with it the size.
+// Other merges, compressors and blocks. Each changes one choice of `best`; sizes differ.
 
 struct merge_separable : best {
   static constexpr const char* name = "merge_separable";
@@ -219,7 +219,7 @@ inline constexpr std::tuple every_table{levels, losses, variants};
 template <class Configuration>
 using cost_of = strata::cost<Configuration::model, typename Configuration::losses>;
 
-/// Whether the parameters, with the heads of the losses, are within 3% of those of `flat_full`.
+/// Whether the number of parameters, with the heads of the losses, is within 3% of `flat_full`.
 template <class Configuration>
 constexpr bool comparable_size() {
   constexpr double size = cost_of<Configuration>::parameters;

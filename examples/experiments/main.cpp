@@ -1,5 +1,5 @@
-// Trains a table of configurations under an equal budget, with several seeds, and compares them. See docs/experiments.md, or
-// `experiments --help`.
+// Trains a table of configurations under an equal budget, with several seeds, and compares them. See
+// docs/experiments.md, or `experiments --help`.
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -63,7 +63,7 @@ class experiment {
       strata::remove_leftovers(checkpoint);
       if (!fs::exists(result))
         missing_.push_back(each);
-      else  // a kill may have left its checkpoint there
+      else  // left by a kill
         fs::remove(checkpoint);
     }
     for (const char* own : {"experiment.json", "report.html", "results.csv"}) strata::remove_leftovers(folder_ / own);
@@ -102,7 +102,7 @@ class experiment {
 
   bool done(const planned_run& run) const { return fs::exists(result_path(folder_, run.what->name, run.seed)); }
 
-  /// Starts runs where there is room. Returns whether any run is going on.
+  /// Starts runs while a job is free. Returns whether any run is going on.
   bool start_runs() {
     bool any = false;
     for (std::size_t place = 0; place < running_.size(); ++place) {
@@ -296,7 +296,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--jobs", own.jobs, "runs at a time")->check(whole_number(1, 1024))->capture_default_str();
   app.add_flag("--pin", own.pin, "give each run processors of its own");
-  // This program starts itself with these options for one run.
+  // The program starts itself with these options for one run.
   app.add_option("--run", options.run)->group("");
   app.add_option("--seed", options.seed)->group("");
 

@@ -56,7 +56,7 @@ std::string grid_line(double x1, double y1, double x2, double y2) {
   return strata::to_text("<line x1=\"", x1, "\" y1=\"", y1, "\" x2=\"", x2, "\" y2=\"", y2, "\"/>");
 }
 
-/// Without the steep first fifth of each curve, which would leave the differences at the end a few pixels.
+/// Without the steep first fifth of each curve: it would squeeze the differences at the end into a few pixels.
 range y_range(const plot& own) {
   range y;
   for (const curve& each : own.curves)

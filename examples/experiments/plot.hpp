@@ -1,5 +1,5 @@
-// Curves as SVG for an HTML page. The page defines the colours --curve-0, --curve-1 and so on, the dashes --dash-0 and so on, and
-// the fill of points --fill-0 and so on.
+// Curves as SVG for an HTML page. The page defines the colours --curve-0, --curve-1 and so on, the dashes --dash-0 and
+// so on, and the fill of points --fill-0 and so on.
 #pragma once
 
 #include <string>

@@ -50,7 +50,7 @@ child_process::child_process(const std::vector<std::string>& arguments, const st
   output_ = strata::detail::file_descriptor(ends[0]);
   const strata::detail::file_descriptor input(ends[1]);
   const pid_t parent = getpid();
-  // Between fork and exec the child has the handlers of this process, which would swallow an interruption.
+  // Between fork and exec the child has this process's handlers. They would swallow an interruption.
   sigset_t interruptions, before;
   sigemptyset(&interruptions);
   sigaddset(&interruptions, SIGINT);
@@ -67,7 +67,7 @@ child_process::child_process(const std::vector<std::string>& arguments, const st
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
   sigprocmask(SIG_SETMASK, &before, nullptr);
 
-  // A group of its own: an interruption from the terminal reaches only the parent, which passes it on.
+  // A separate group: an interruption from the terminal reaches only the parent. The parent passes it on.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);

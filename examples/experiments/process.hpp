@@ -1,4 +1,4 @@
-// Starts this program again, for one run in a process of its own: its memory is measured alone, and a crash harms no other run.
+// Starts this program again for one run: its memory is measured alone, and a crash harms no other run.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace experiments {
 /// The processors that this process may use.
 std::vector<int> allowed_cores();
 
-/// How a process ended. `interrupted`: after it was asked to.
+/// How a process ended. `interrupted`: on request.
 enum class outcome { good, interrupted, bad };
 
 class child_process {
@@ -23,7 +23,7 @@ class child_process {
   child_process& operator=(const child_process&) = delete;
   ~child_process();
 
-  /// A descriptor to wait for its output with.
+  /// A descriptor to wait for its output.
   int descriptor() const { return output_.number(); }
   /// Reads what it has printed. Returns false at the end.
   bool read();
@@ -32,7 +32,7 @@ class child_process {
   /// Waits for its end.
   outcome wait();
 
-  /// The part of its run that is done, the part that this process did, and the last training loss.
+  /// The fraction of its run that is done, the fraction that this process did, and the last training loss.
   double fraction() const { return fraction_; }
   double progress() const { return first_fraction_ < 0 ? 0 : fraction_ - first_fraction_; }
   double bits_per_byte() const { return bits_per_byte_; }

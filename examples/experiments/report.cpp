@@ -42,7 +42,7 @@ std::string short_number(double number) {
   return formatted("%.3g ", number / power.scale) + power.sign;
 }
 
-/// Of a run.
+/// The budget of a run.
 std::string budget(const settings& own) {
   return own.timed() ? formatted("%g seconds", own.seconds) : short_number(own.flops) + "FLOPs";
 }
@@ -52,7 +52,7 @@ std::string with_deviation(const statistics& own, int digits, const char* mean_f
   return own.count > 1 ? text + " &plusmn; " + formatted("%.*f", digits, own.deviation) : text;
 }
 
-/// Bytes as text that a page can show: what is no text is replaced by signs that stand for it.
+/// Bytes as text for a page. Visible signs replace bytes that are not text.
 std::string readable(std::string_view bytes) {
   constexpr auto replace = nlohmann::json::error_handler_t::replace;
   const auto text = nlohmann::json::parse(nlohmann::json(bytes).dump(-1, ' ', false, replace)).get<std::string>();
@@ -82,7 +82,7 @@ std::string swatch(const summary& each) {
                          escaped(each.what->name));
 }
 
-/// A colour a configuration: hues that are easy to tell apart, then the same again with dashes and hollow points.
+/// A colour for each configuration: distinct hues, then the same hues with dashes and hollow points.
 std::string colours(std::size_t count, const char* lightness) {
   constexpr std::array hues{215, 20, 150, 320, 45, 265, 185, 0};
   constexpr std::array dashes{"none", "7 3", "2 3"};

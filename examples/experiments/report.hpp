@@ -5,7 +5,7 @@
 
 namespace experiments {
 
-/// `planned` counts the runs that are done or asked for. The report says how many of them are done.
+/// `planned` counts the runs done or asked for. The report says how many are done.
 void write_report(const settings& own, const std::vector<summary>& all, std::size_t planned, const fs::path& path);
 
 }  // namespace experiments

@@ -30,7 +30,7 @@ const Named& find_named(const std::vector<Named>& all, const std::string& name, 
   strata::fail(missing, name, "'; there are:", names);
 }
 
-/// What differs first, such as "/description/depth is 3, not 4".
+/// The first difference, such as "/description/depth is 3, not 4".
 std::string difference(const nlohmann::json& stored, const nlohmann::json& today) {
   const nlohmann::json::json_pointer where(nlohmann::json::diff(today, stored)[0].at("path").get<std::string>());
   const auto value = [&](const nlohmann::json& of) { return of.contains(where) ? of.at(where).dump() : "missing"; };

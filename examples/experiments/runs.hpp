@@ -22,7 +22,7 @@ struct curve_point {
 struct result {
   std::string configuration;
   std::uint64_t seed = 0;
-  nlohmann::json model;  ///< a result of another model than today's must not be mixed in
+  nlohmann::json model;  ///< results of a changed model must not be mixed in
   strata::index_type steps = 0;
   double seconds = 0;        ///< of training alone
   double bits_per_byte = 0;  ///< on the whole validation part
@@ -31,12 +31,12 @@ struct result {
   std::vector<std::uint8_t> sample;
 };
 
-/// A configuration for the rest of the program, which compiles no model.
+/// A configuration without compiled models, for the rest of the program.
 struct configuration {
   std::string name, description;
   nlohmann::json model;  ///< its description, the losses with their weights, and `merges`
   bool merges = true;    ///< whether the merge after every layer is there
-  strata::index_type parameters = 0, parameters_of_losses = 0;  ///< in all, and those of the losses alone
+  strata::index_type parameters = 0, parameters_of_losses = 0;  ///< all, and those of the losses alone
   strata::index_type max_length = 0;
   double (*training_flops)(strata::index_type batch, strata::index_type length) = nullptr;  ///< of one pass
   /// Trains in this process until the budget is used or a signal comes. Returns whether the run is done.

@@ -57,7 +57,7 @@ void for_each_setting(Settings& own, Visit visit) {
 nlohmann::json to_json(const settings& own);
 /// Reads the settings of the experiment in `folder`.
 settings read_settings(const fs::path& folder);
-/// Writes them into a new folder. In the folder of an experiment they must be the same.
+/// Writes settings into a new folder. An existing experiment must have the same settings.
 void keep_settings(const settings& own, const fs::path& folder);
 
 }  // namespace experiments

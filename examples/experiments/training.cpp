@@ -95,7 +95,7 @@ class run {
 
   strata::index_type steps() const { return trainer_.options().schedule.steps; }
 
-  /// The part of the budget that is used.
+  /// The used part of the budget.
   double fraction() const {
     if (trainer_.step() >= steps()) return 1;
     if (own_.timed()) return std::min(1.0, done_.seconds / own_.seconds);
@@ -126,7 +126,7 @@ class run {
   }
 
   void conclude() {
-    // The rest can be done again, so an interruption may now end the program at once.
+    // All else can be repeated, so an interruption may now end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
     const double loss = validation_loss(0);
     write_result({.configuration = what_.name,
