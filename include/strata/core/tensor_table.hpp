@@ -154,6 +154,9 @@ class parameter_table {
   template <int Rank>
   tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index_type> in_files, initialisation initial,
                      bool frozen = false) {
+    for (const parameter_entry& other : entries_)
+      require(other.name != own, "two parameters are called '", own,
+              "': losses and merges give their parameters names of their own");
     index_type size = 1;
     for (index_type extent : place.shape) size *= extent;
     entries_.push_back({own, std::move(in_files), place.offset, size, initial, frozen});

@@ -108,7 +108,7 @@ class generator {
   void generate(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
                 Sink sink) {
     check(options);
-    require(count >= 0, "the number of tokens to write must not be negative, but is ", count);
+    require(count >= 0, "the number of tokens to generate must not be negative, but is ", count);
     require(static_cast<index_type>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
     require_batch(batch_);

@@ -63,12 +63,15 @@ inline constexpr index_type most_steps = index_type{1} << 50;
 inline void check(const training_options& options) {
   // Rates and norms are floats in the operations.
   const auto fits_float = [](double value) { return std::abs(value) <= std::numeric_limits<float>::max(); };
-  const auto positive = [&](const char* name, auto value) {
-    require(value > 0 && fits_float(static_cast<double>(value)), name, " must be positive and finite, not ", value);
+  const auto positive = [](const char* name, index_type value) {
+    require(value > 0, name, " must be positive, not ", value);
   };
   const auto positive_float = [&](const char* name, double value) {
-    positive(name, value);
+    require(value > 0 && fits_float(value), name, " must be positive and finite, not ", value);
     require(static_cast<float>(value) > 0, name, " must be positive, but as a float ", value, " is 0");
+  };
+  const auto share_below_1 = [](const char* name, double value) {
+    require(value >= 0 && value < 1 && static_cast<float>(value) < 1, name, " must be in [0, 1), not ", value);
   };
   const auto not_negative = [&](const char* name, auto value) {
     require(value >= 0 && fits_float(static_cast<double>(value)), name,
@@ -90,8 +93,8 @@ inline void check(const training_options& options) {
   not_negative("final_fraction", options.schedule.final_fraction);
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
-  for (const double beta : {options.beta1, options.beta2})
-    require(beta >= 0 && beta < 1 && static_cast<float>(beta) < 1, "beta1 and beta2 must be in [0, 1), not ", beta);
+  share_below_1("beta1", options.beta1);
+  share_below_1("beta2", options.beta2);
   check(options.dropout);
 }
 

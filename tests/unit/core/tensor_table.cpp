@@ -123,6 +123,14 @@ TEST_CASE("parameter table: the places of the plan, with names, shapes and start
   CHECK(entries[2].initial.distribution == initialisation::kind::constant);
 }
 
+TEST_CASE("parameter table: a name that is in use is refused") {
+  parameter_table table({64, 80});
+  declare(table);
+  const std::string refusal =
+      message_of([&] { table.add<1>(parameter_table::name("layers.") + 3 + ".x.gain", {7}, initial); });
+  CHECK(missing_in(refusal, {"two parameters are called 'layers.3.x.gain'"}) == "");
+}
+
 TEST_CASE("tensor memory: a place becomes a view") {
   std::vector<float> memory(64);
   memory[16 + 7] = 3;

@@ -324,10 +324,10 @@ TEST_CASE("nonsense options are refused by name") {
     change(chosen);
     return message_of([&] { trainer_type<strata::cpu>(backend, chosen); });
   };
-  CHECK_THAT(refused([](auto& o) { o.batch = 0; }), ContainsSubstring("batch must be positive and finite, not 0"));
-  CHECK_THAT(refused([](auto& o) { o.length = -3; }), ContainsSubstring("length must be positive and finite, not -3"));
+  CHECK_THAT(refused([](auto& o) { o.batch = 0; }), ContainsSubstring("batch must be positive, not 0"));
+  CHECK_THAT(refused([](auto& o) { o.length = -3; }), ContainsSubstring("length must be positive, not -3"));
   CHECK_THAT(refused([](auto& o) { o.schedule.peak = std::nan(""); }), ContainsSubstring("learning_rate"));
-  CHECK_THAT(refused([](auto& o) { o.beta2 = 1; }), ContainsSubstring("beta2"));
+  CHECK_THAT(refused([](auto& o) { o.beta2 = 1; }), ContainsSubstring("beta2 must be in [0, 1), not 1"));
   CHECK_THAT(refused([](auto& o) { o.max_norm = -1; }), ContainsSubstring("max_norm must not be negative"));
   CHECK_THAT(refused([](auto& o) { o.dropout.embedding = 1; }),
              ContainsSubstring("dropout.embedding must be in [0, 1), not 1"));

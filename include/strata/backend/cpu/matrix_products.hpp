@@ -140,7 +140,8 @@ inline cpu::cpu(cpu_options options)
       thread_memory_(static_cast<std::size_t>(pool_.threads())) {
   if (const int processors = available_processors(); threads() > processors)
     say(to_text(threads(), " threads were asked for, but this process has ", processors,
-                processors == 1 ? " processor" : " processors", ": they take turns, which is slower"));
+                processors == 1 ? " processor: 1 thread does" : to_text(" processors: ", processors, " threads do"),
+                " the work of all"));
 #if STRATA_HAS_ONEDNN
   bool uses_onednn = options.products != matrix_products::own;
   if (const std::string problem = onednn_threads::problem(); uses_onednn && !problem.empty()) {

@@ -3,6 +3,7 @@
 // The program benchmarks/operations measures what a region costs.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <pthread.h>
@@ -27,19 +28,20 @@ inline void watch_forks() {
 
 class thread_pool {
  public:
-  /// More threads than processors take turns: then no thread spins while another could work.
+  /// The pool starts no more threads than there are processors. If `threads` is larger, each of them does several threads'
+  /// share, one after the other: more threads would only wait for each other.
   explicit thread_pool(int threads, int processors = available_processors())
-      : count_(threads), spins_before_sleep_(threads <= processors ? 2000 : 0) {
+      : count_(threads), started_(std::min(threads, processors)) {
     watch_forks();
     forks_ = forks.load();
     try {
-      workers_.reserve(static_cast<std::size_t>(threads));
-      const signals_wait handlers_run_elsewhere;  // threads start with the mask of who starts them
-      for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
+      workers_.reserve(static_cast<std::size_t>(started_));
+      const signals_wait handlers_run_elsewhere;  // a new thread inherits the signal mask
+      for (int worker = 1; worker < started_; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
     } catch (const std::exception& problem) {
-      const std::size_t started = workers_.size() + 1;
+      const std::size_t running = workers_.size() + 1;
       stop_and_join();
-      fail("of ", threads, " threads only ", started, " could be started: ", problem.what());
+      fail("of ", started_, " threads only ", running, " could be started: ", problem.what());
     }
   }
   thread_pool(const thread_pool&) = delete;
@@ -52,8 +54,6 @@ class thread_pool {
   }
 
   int threads() const { return count_; }
-  /// Whether who waits spins before it sleeps.
-  bool spins() const { return spins_before_sleep_ > 0; }
 
   /// While it lives, the pool and what is kept beside it belong to the calling thread, which may take several. Throws where
   /// another thread has one, in a parallel region and in a forked process.
@@ -92,8 +92,8 @@ class thread_pool {
     thread_pool& pool_;
   };
 
-  /// Calls `task(thread)` once on every thread and returns when all have returned. An exception of any of
-  /// them is thrown again here.
+  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all calls have returned. Throws an exception of
+  /// one of them again.
   template <class Task>
   void run(Task&& task) {
     const region alone(*this);
@@ -105,10 +105,10 @@ class thread_pool {
     task_ = [](void* object, int thread) { (*static_cast<callable*>(object))(thread); };
     object_ = const_cast<void*>(static_cast<const void*>(&task));
     failure_ = nullptr;
-    running_.store(count_ - 1, std::memory_order_relaxed);
+    running_.store(started_ - 1, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
-    guarded(0);
+    do_share(0);
     for (int spin = 0, left; (left = running_.load(std::memory_order_acquire)) > 0; ++spin)
       if (spin < spins_before_sleep_)
         STRATA_PAUSE();
@@ -130,10 +130,10 @@ class thread_pool {
   }
 
   /// A process forked off the pool's own has none of its threads.
-  bool forked() const { return forks.load(std::memory_order_relaxed) != forks_ && count_ > 1; }
+  bool forked() const { return forks.load(std::memory_order_relaxed) != forks_ && started_ > 1; }
 
   [[noreturn]] void refuse() const {
-    require(!forked(), "the cpu backend was made before this process was forked, and its ", count_,
+    require(!forked(), "the cpu backend was made before this process was forked, and its ", started_,
             " threads stayed in the other process: make a backend here");
     require(user_.load() != this_thread() && employer() != this,
             "the cpu backend was called inside a parallel region of its own: what runs there needs another backend");
@@ -147,15 +147,15 @@ class thread_pool {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  void guarded(int thread) {
-    try {
-      task_(object_, thread);
-    } catch (...) {
-      if (!failing_.test_and_set()) {
-        failure_ = std::current_exception();
-        failing_.clear();
+  void do_share(int worker) {
+    for (int thread = worker; thread < count_; thread += started_) try {
+        task_(object_, thread);
+      } catch (...) {
+        if (!failing_.test_and_set()) {
+          failure_ = std::current_exception();
+          failing_.clear();
+        }
       }
-    }
   }
 
   void serve(int worker) {
@@ -172,12 +172,13 @@ class thread_pool {
       }
       ++seen;
       if (stop_.load()) return;
-      guarded(worker);
+      do_share(worker);
       if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
     }
   }
 
-  int count_, spins_before_sleep_, forks_ = 0;
+  static constexpr int spins_before_sleep_ = 2000;
+  int count_, started_, forks_ = 0;
   std::vector<std::thread> workers_;
   void (*task_)(void*, int) = nullptr;
   void* object_ = nullptr;

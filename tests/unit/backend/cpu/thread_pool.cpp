@@ -1,10 +1,12 @@
 // The pool runs a task once on every thread, waits for all, and passes exceptions on.
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <numeric>
 #include <optional>
 #include <pthread.h>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <sys/resource.h>
@@ -22,7 +24,7 @@ using strata::thread_pool;
 
 TEST_CASE("thread pool: every thread runs the task once") {
   for (const int threads : {1, 2, 3, 7}) {
-    thread_pool pool(threads);
+    thread_pool pool(threads, threads);
     CHECK(pool.threads() == threads);
     for (int round = 0; round < 100; ++round) {
       std::vector<std::atomic<int>> runs(static_cast<std::size_t>(threads));
@@ -33,7 +35,7 @@ TEST_CASE("thread pool: every thread runs the task once") {
 }
 
 TEST_CASE("thread pool: the caller is thread 0, the others are not") {
-  thread_pool pool(3);
+  thread_pool pool(3, 3);
   std::vector<std::thread::id> ids(3);
   pool.run([&](int thread) { ids[static_cast<std::size_t>(thread)] = std::this_thread::get_id(); });
   CHECK(ids[0] == std::this_thread::get_id());
@@ -43,7 +45,7 @@ TEST_CASE("thread pool: the caller is thread 0, the others are not") {
 }
 
 TEST_CASE("thread pool: ten thousand small regions") {
-  thread_pool pool(3);
+  thread_pool pool(3, 3);
   std::vector<long> sums(3 * 16);  // one cache line a thread; not atomic: the pool must order all accesses
   long expected = 0;
   for (int round = 0; round < 10000; ++round) {
@@ -55,7 +57,7 @@ TEST_CASE("thread pool: ten thousand small regions") {
 }
 
 TEST_CASE("thread pool: sleeping threads wake up") {
-  thread_pool pool(3);
+  thread_pool pool(3, 3);
   for (int round = 0; round < 3; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
     std::atomic<int> runs{0};
@@ -66,7 +68,7 @@ TEST_CASE("thread pool: sleeping threads wake up") {
 
 TEST_CASE("thread pool: an exception of any thread reaches the caller, after all have finished") {
   for (const int threads : {1, 3}) {
-    thread_pool pool(threads);
+    thread_pool pool(threads, threads);
     for (int failing = 0; failing < threads; ++failing) {
       std::atomic<int> finished{0};
       CHECK_THROWS_WITH(pool.run([&](int thread) {
@@ -86,23 +88,36 @@ TEST_CASE("thread pool: an exception of any thread reaches the caller, after all
 }
 
 TEST_CASE("thread pool: made and destroyed without work") {
-  for (int round = 0; round < 50; ++round) thread_pool pool(4);
+  for (int round = 0; round < 50; ++round) thread_pool pool(4, 4);
   SUCCEED();
 }
 
-TEST_CASE("thread pool: threads that outnumber the processors work, and do not spin") {
-  CHECK(thread_pool(1, 1).spins());
-  CHECK(thread_pool(2, 2).spins());
+TEST_CASE("thread pool: threads that outnumber the processors share the threads that are there") {
   thread_pool pool(5, 2);
-  CHECK_FALSE(pool.spins());
-  std::atomic<int> runs{0};
-  for (int round = 0; round < 100; ++round) pool.run([&](int) { ++runs; });
-  CHECK(runs == 500);
+  CHECK(pool.threads() == 5);
+  std::array<std::thread::id, 5> ids;
+  std::array<int, 5> runs{};  // not atomic: each is of one thread
+  for (int round = 0; round < 100; ++round)
+    pool.run([&](int thread) {
+      ids.at(static_cast<std::size_t>(thread)) = std::this_thread::get_id();
+      ++runs.at(static_cast<std::size_t>(thread));
+    });
+  CHECK(runs == std::array<int, 5>{100, 100, 100, 100, 100});
+  CHECK(std::set(ids.begin(), ids.end()).size() == 2);
+  CHECK(ids[0] == std::this_thread::get_id());
+  // The others finish when one throws, also those of the same thread.
+  std::atomic<int> finished{0};
+  CHECK_THROWS_WITH(pool.run([&](int thread) {
+    if (thread == 1) throw std::runtime_error("thread 1");
+    ++finished;
+  }),
+                    "thread 1");
+  CHECK(finished == 4);
 }
 
 TEST_CASE("thread pool: a region inside a region is refused, on every thread") {
   for (const int threads : {1, 3}) {
-    thread_pool pool(threads);
+    thread_pool pool(threads, threads);
     std::atomic<int> refused{0};
     pool.run([&](int) {
       try {
@@ -118,7 +133,7 @@ TEST_CASE("thread pool: a region inside a region is refused, on every thread") {
       }),
                         ContainsSubstring("inside a parallel region of its own"));
     // Another pool is no part of this one.
-    thread_pool other(2);
+    thread_pool other(2, 2);
     std::atomic<int> runs{0};
     pool.run([&](int thread) {
       if (thread == 0) other.run([&](int) { ++runs; });
@@ -131,7 +146,7 @@ TEST_CASE("thread pool: a region inside a region is refused, on every thread") {
 
 TEST_CASE("thread pool: a second thread at once is refused, one after the other is not") {
   for (const int threads : {1, 3}) {
-    thread_pool pool(threads);
+    thread_pool pool(threads, threads);
     std::atomic<bool> inside{false}, tried{false};
     std::thread first([&] {
       pool.run([&](int thread) {
@@ -152,7 +167,7 @@ TEST_CASE("thread pool: a second thread at once is refused, one after the other 
 }
 
 TEST_CASE("thread pool: of two threads that never wait for one another, each has the pool to itself or an error") {
-  thread_pool pool(2);
+  thread_pool pool(2, 2);
   long sums[2] = {}, done = 0;  // not atomic: owned by the thread that uses the pool
   std::atomic<long> uses{0}, refusals{0};
   const auto use = [&] {
@@ -177,7 +192,7 @@ TEST_CASE("thread pool: of two threads that never wait for one another, each has
 TEST_CASE("thread pool: a forked process is told that the threads are not there, and can end") {
   for (const int threads : {1, 3}) {
     CAPTURE(threads);
-    std::optional<thread_pool> pool(threads);
+    std::optional<thread_pool> pool(std::in_place, threads, threads);
     pool->run([](int) {});
     const std::string said = support::in_child([&]() -> std::string {
       std::string sentence = "none";
@@ -188,7 +203,7 @@ TEST_CASE("thread pool: a forked process is told that the threads are not there,
       }
       pool.reset();
 #if !STRATA_TEST_THREAD_SANITIZER  // which allows no new threads there
-      for (int round = 0; round < 3; ++round) thread_pool(4).run([](int) {});
+      for (int round = 0; round < 3; ++round) thread_pool(4, 4).run([](int) {});
 #endif
       return sentence;
     });
@@ -203,7 +218,7 @@ TEST_CASE("thread pool: a forked process is told that the threads are not there,
 }
 
 TEST_CASE("thread pool: its threads leave the program's signals to the program") {
-  thread_pool pool(3);
+  thread_pool pool(3, 3);
   const std::thread::id caller = std::this_thread::get_id();
   pool.run([&](int) {
     sigset_t blocked;
@@ -222,7 +237,7 @@ TEST_CASE("thread pool: threads that cannot be started are an error, and those t
     const rlimit limit{rlim_t{400} << 20, rlim_t{400} << 20};
     if (setrlimit(RLIMIT_AS, &limit) != 0) return "no limit";
     try {
-      thread_pool pool(500);
+      thread_pool pool(500, 500);
     } catch (const strata::error& problem) {
       return problem.what();
     }
