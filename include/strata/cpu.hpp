@@ -1,5 +1,4 @@
-// The door to the cpu backend: strata::cpu.
-// Shapes: backend/backend.hpp.
+// Include this for the cpu backend: strata::cpu.
 // Source: docs/design.md.
 #pragma once
 

@@ -1,5 +1,4 @@
-// The door to the cuda backend: strata::cuda. For files that nvcc compiles.
-// Shapes: backend/backend.hpp.
+// Include this for the cuda backend: strata::cuda. For files that nvcc compiles.
 // Source: docs/cuda.md.
 #pragma once
 

@@ -1,5 +1,4 @@
-// The door to the reference backend: strata::reference<float> and strata::reference<double>.
-// Shapes: backend/backend.hpp.
+// Include this for the reference backend: strata::reference<float> and strata::reference<double>.
 // Source: docs/model.md.
 #pragma once
 

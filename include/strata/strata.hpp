@@ -1,5 +1,5 @@
-// Everything but the backends, in the order in which data flows. Include strata/cpu.hpp or strata/reference.hpp too.
-// Shapes: each header says its own.
+// Everything except the backends, in data-flow order. Also include strata/cpu.hpp, strata/cuda.hpp or
+// strata/reference.hpp.
 // Source: docs/design.md.
 #pragma once
 

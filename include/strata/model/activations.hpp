@@ -1,5 +1,5 @@
-// Where everything that a pass computes lies: planned from the description, batch and length before the first step.
-// Shapes: places in the activation memory, in the scratch memory and in the memory of targets.
+// Where a pass stores everything it computes, planned from the description, batch and length before the first step.
+// Shapes: offsets in the activation memory, the scratch memory and the memory of targets.
 #pragma once
 
 #include <array>
@@ -15,11 +15,11 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// What activations are for. In inference and when recomputing, all layers share one set; recomputing keeps the streams
-/// between layers, from which backward computes the rest of a layer anew, with the same bits.
+/// The purpose of activations. In inference and when recomputing, all layers share one set. Recomputing keeps the
+/// streams between layers; the backward pass computes the rest again, with the same bits.
 enum class activation_use { inference, training, recomputing };
 
-/// Where the activations of the network lie, and the gradients of its embeddings.
+/// Offsets of the network's activations and of the gradients of its embeddings.
 template <const auto& D>
 struct activation_layout {
   using F = facts<D>;
@@ -31,16 +31,16 @@ struct activation_layout {
   };
   tensor<3> tokens;  // [B,T,D]
   dropout_layer embedding_dropout;
-  each_level<tensor<3>> source;  // what a level is made from: the tokens or, of an hourglass, the fine stream
+  each_level<tensor<3>> source;  // input of a level: the tokens or, in an hourglass, the fine stream
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;
-  each_level<tensor<3>> token_embedding;  // [B,n,d], what that norm gives and the first layer gets
+  each_level<tensor<3>> token_embedding;  // [B,n,d], output of that norm, input of the first layer
   each_level<tensor<3>> rotary;           // [4, indices of a sequence, E/2]
   std::array<layer, F::depth> layers;
   upsample_activations upsample;
-  each_level<tensor<3>> last_stream;  // [B,n,d], what leaves the last layer
+  each_level<tensor<3>> last_stream;  // [B,n,d], output of the last layer
   each_level<norm_activations> final_norm;
-  each_level<tensor<3>> embedding;  // [B,n,d], what that norm gives
+  each_level<tensor<3>> embedding;  // [B,n,d], output of that norm
   head_activations head;
   each_level<tensor<3>> dembedding;  // gradient of the final embeddings, later of the compressed tokens
   each_level<tensor<3>> dstream;     // gradient of the residual stream
@@ -57,14 +57,14 @@ struct loss_activations_of<std::tuple<Loss...>> {
   using type = std::tuple<typename Loss::activations...>;
 };
 
-/// And where those of the losses lie.
+/// Adds the offsets of the losses.
 template <const auto& D, class Losses>
 struct training_layout : activation_layout<D> {
   typename loss_activations_of<typename Losses::all>::type losses;
-  tensor<1> loss;  // one number a loss, each 16 elements apart
+  tensor<1> loss;  // one number a loss, 16 elements apart
 };
 
-/// For a pass over [batch, tokens]. `losses` are those of the model, with their options.
+/// For a pass over [batch, tokens]. `losses` are the model's, with their options.
 template <const auto& D, class Losses>
 constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
                                                       activation_use use, dropout_rates dropout = {}) {
@@ -82,7 +82,8 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(dropout.embedding);
-  // What enters and what leaves each layer of a level; the same where it does not run on a level. In inference two places take turns.
+  // Input and output of each layer of a level; both are the same where the level does not run. In inference two buffers
+  // alternate.
   typename activation_layout<D>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
@@ -90,7 +91,7 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
     own.embedding_norm[l] = plan_norm(memory, batch * positions);
     if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
-    // The model shows it after a pass, so it takes no turn.
+    // Never reused: the model shows it after a pass.
     tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
     std::array<tensor<3>, 2> turns;
     auto next_place = [&, n = 0]() mutable {
@@ -149,7 +150,7 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
   return own;
 }
 
-/// For generation and inference, where no loss is computed but that of the next token.
+/// For generation and inference, with no loss but that of the next token.
 template <const auto& D>
 constexpr training_layout<D, losses<>> plan_inference(index_type batch, index_type tokens) {
   return plan_activations<D>(losses<>(), batch, tokens, activation_use::inference);

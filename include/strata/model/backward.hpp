@@ -7,9 +7,9 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Evaluates every loss whose weight is not 0 into `acts.loss`, each 16 elements apart. With `gradients` the logits become their
-/// gradient, and `acts.dembedding` and `acts.dtokens` become the gradients of the losses by the final embeddings and by the
-/// embeddings of tokens, all times `scale`.
+/// Evaluates every loss whose weight is not 0 into `acts.loss`, 16 elements apart. With `gradients`, the logits become
+/// their gradient. `acts.dembedding` and `acts.dtokens` become the gradients by the final embeddings and the token
+/// embeddings. All gradients are times `scale`.
 template <const auto& D, class Losses, class Backend, class S = typename Backend::scalar>
 void evaluate_losses(const pass<Backend>& p, const training_layout<D, Losses>& acts, const Losses& losses,
                      const loss_parameters<Losses>& own, view<const token, 2> inputs, view<const token, 2> labels,
@@ -37,7 +37,7 @@ void evaluate_losses(const pass<Backend>& p, const training_layout<D, Losses>& a
   fill(p.backend, S{0}, loss);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     const auto evaluate = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
-      // Cross-entropy always runs: it turns the logits into their gradient.
+      // Cross-entropy always runs: it replaces the logits by their gradient.
       if (J != 0 && weights[J] == 0) return;
       losses.template at<J>().evaluate(context, std::get<J>(own), std::get<J>(acts.losses), weights[J] * scale,
                                        loss.slice(index_type{J} * 16, 1));
@@ -47,8 +47,8 @@ void evaluate_losses(const pass<Backend>& p, const training_layout<D, Losses>& a
   (std::make_index_sequence<Losses::count>());
 }
 
-/// Computes anew what the backward pass of layer `i` reads, from the streams that enter the layer. Those that leave it are
-/// overwritten: no one needs them any more, so the merge stops before it would add to them.
+/// Computes again, from the streams that enter layer `i`, what its backward pass reads. Overwrites the streams after
+/// the layer: nothing needs them any more. So the merge stops before it adds to them.
 template <const auto& D, class Backend>
 void recompute_layer(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own, int i,
                      bool merge) {
@@ -56,7 +56,7 @@ void recompute_layer(const pass<Backend>& p, const activation_layout<D>& acts, c
   if (facts<D>::merges && merge) chosen_merge<D>.recompute(p, own.layers[i].merge, acts.layers[i].merge, stream);
 }
 
-/// After `forward` and `evaluate_losses` with gradients, on the same memories.
+/// Call it after `forward` and `evaluate_losses` with gradients, on the same memory.
 template <const auto& D, class Backend, class S = typename Backend::scalar>
 void backward(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own,
               view<const token, 2> ids, bool merge) {
@@ -75,7 +75,7 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
   }
   const auto dtokens = p.memory[acts.dtokens];
   for (int i = F::depth - 1; i >= 0; --i) {
-    // Those of the last layer are still in place.
+    // The last layer's activations are still in memory.
     if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, own, i, merge);
     if (F::merges && merge)
       chosen_merge<D>.backward(p, own.layers[i].merge, acts.layers[i].merge, streams_after(p, acts, i), dstream);

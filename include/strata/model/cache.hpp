@@ -1,7 +1,7 @@
-// What incremental generation remembers: per level, layer and interleaved sequence the keys and values of the last
-// `span` positions, the rows that the next token shift reads and the budget of routing; per strided level its current value;
-// what the merge remembers.
-// Shapes: places in one memory whose size does not depend on the length of the text.
+// What incremental generation remembers. Per level, layer and interleaved sequence: the keys and values of the last
+// `span` positions, the rows that the next token shift reads and the routing budget. Per strided level: its current
+// value. Also the state of the merge.
+// Shapes: offsets in one memory whose size does not depend on the length of the text.
 // Source: docs/model.md, "Generation".
 #pragma once
 
@@ -26,13 +26,13 @@ struct cache_layout {
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
     typename merge_cache<merge_of<D>>::type merge;
   };
-  tensor<3> window;    // [B,largest c,D]: the last tokens' embeddings; of an hourglass what its fine blocks gave
-  tensor<3> upsample;  // of an hourglass what `upsample_step` keeps
-  each_level<tensor<3>> pooled;    // [B,c,2 H E], keys and values of the last tokens, levels that pool by attention
-  each_level<tensor<3>> shifted;   // [B,1,d], free memory
+  tensor<3> window;    // [B,largest c,D]: last embeddings of tokens; in an hourglass, last outputs of fine blocks
+  tensor<3> upsample;  // in an hourglass, what `upsample_step` keeps
+  each_level<tensor<3>> pooled;    // [B,c,2 H E], levels that pool by attention: keys and values of the last tokens
+  each_level<tensor<3>> shifted;   // [B,1,d], scratch memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
-  index_type constants = 0;  // elements at the front that no text changes
+  index_type constants = 0;  // elements at the front that do not depend on the text
   index_type size = 0;       // elements
 };
 

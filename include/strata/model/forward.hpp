@@ -19,7 +19,7 @@ level_views<D, S> final_embeddings(const pass<Backend>& p, const activation_layo
   return views;
 }
 
-/// What enters the first layer that runs on level `l`.
+/// Computes the input of the first layer that runs on level `l`.
 template <const auto& D, class Backend>
 void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l, const parameter_layout<D>& own) {
   compress_forward(p, facts<D>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
@@ -27,7 +27,7 @@ void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l
                p.memory[acts.token_embedding[l]]);
 }
 
-/// The streams that leave layer `i`, of the levels that it runs on.
+/// The streams after layer `i`; empty for levels that it does not run on.
 template <const auto& D, class Backend, class S = typename Backend::scalar>
 level_views<D, S> streams_after(const pass<Backend>& p, const activation_layout<D>& acts, int i) {
   level_views<D, S> stream;
@@ -35,7 +35,7 @@ level_views<D, S> streams_after(const pass<Backend>& p, const activation_layout<
   return stream;
 }
 
-/// The blocks of layer `i`; gives the streams that leave them.
+/// Runs the blocks of layer `i` and returns the streams after them.
 template <const auto& D, class Backend, class S = typename Backend::scalar>
 level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout<D>& acts,
                                  const parameter_layout<D>& own, int i) {
@@ -47,8 +47,8 @@ level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout
   return streams_after(p, acts, i);
 }
 
-/// What may look at layer `i` while its activations are there: after its blocks, before the merge changes what left them,
-/// and after the merge.
+/// An observer may read the activations of layer `i` after its blocks (before the merge changes their outputs) and
+/// after the merge.
 struct no_observer {
   void after_blocks(int /*layer*/) const {}
   void after_merge(int /*layer*/) const {}

@@ -1,4 +1,4 @@
-// Writing text: the prompt is read in one forward pass, then a token costs the same however long the text is.
+// Generation: one forward pass reads the prompt, then each token costs the same, however long the text is.
 // Shapes: ids [B] -> logits [B,V] a step; ids [B,T] -> logits [B,V] for a prompt.
 // Source: docs/model.md, "Generation".
 #pragma once
@@ -26,14 +26,15 @@ inline void check(const sampling_options& options) {
 }
 
 struct generator_options {
-  /// `float32` reads the weights of the model; the compact formats lose a little and are faster where memory decides.
+  /// `float32` uses the model's weights. The compact formats lose a little, and are faster where memory limits the
+  /// speed.
   weight_format weights = weight_format::float32;
   bool merge = true;  ///< as the model was trained
 };
 
-/// With weights in float32 it reads those of the model, which must outlive it, and sees every change of them. In a compact
-/// format it has its own copy, packed once: it sees no later change, and the model may go. All texts of a batch advance
-/// together.
+/// With float32 weights it uses those of the model: the model must outlive it, and changes of the weights take effect.
+/// A compact format is a copy, packed once: later changes have no effect, and the model may be destroyed. All texts of
+/// a batch advance together.
 template <const auto& D, class Backend>
 class generator {
  public:
@@ -69,7 +70,7 @@ class generator {
   }
 
   index_type batch() const { return batch_; }
-  /// Tokens of each text that were read so far.
+  /// Number of tokens read of each text.
   index_type position() const { return position_; }
 
   /// Forgets all texts.
@@ -79,8 +80,8 @@ class generator {
     fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
   }
 
-  /// Reads one token of every text, ids [B], and returns the logits of the next, [B,V], on the host; they stay valid
-  /// until the next step.
+  /// Reads one token of every text, ids [B]. Returns the logits of the next token, [B,V], on the host, valid until the
+  /// next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     require_batch(ids.shape[0]);
     for (index_type b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
@@ -89,8 +90,8 @@ class generator {
     return logits_on_host();
   }
 
-  /// Reads tokens of every text, ids [B,T], and returns what `step` returns after the last: at the start of the texts up
-  /// to `max_length` of them in one forward pass, which needs memory for its activations, and all others one by one.
+  /// Reads tokens of every text, ids [B,T]. Returns what `step` returns after the last one. At position 0, one forward
+  /// pass reads up to `max_length` tokens and needs memory for its activations. The others are read one by one.
   view<const scalar, 2> read(view<const token, 2> ids) {
     require_batch(ids.shape[0]);
     const index_type tokens = ids.shape[1];
@@ -101,9 +102,9 @@ class generator {
     return logits_on_host();
   }
 
-  /// Starts anew, reads one prompt a text and calls `sink(row, token)` for each of the `count` tokens written after it.
-  /// Prompts may differ in length and be longer than `max_length`; each needs at least one token. The token after number t of
-  /// a text, from 0 on, is drawn with counter t. Logits that are not numbers are an error.
+  /// Resets, reads one prompt a text and calls `sink(row, token)` for each of the `count` generated tokens. Prompts may
+  /// differ in length and exceed `max_length`; each needs at least one token. The token after position t (from 0) is
+  /// drawn with counter t. Logits that are not numbers are an error.
   template <class Sink>
   void generate(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
                 Sink sink) {
@@ -121,8 +122,8 @@ class generator {
       shortest = std::min(shortest, static_cast<index_type>(prompts[row].size()));
     }
     reset();
-    if (longest - 1 + count < shortest) return;  // nothing to write, and no prompt is longer than another
-    std::vector<token> ids;                      // first what all prompts have, then one token a text
+    if (longest - 1 + count < shortest) return;  // nothing to generate, and all prompts are equally long
+    std::vector<token> ids;                      // first the common length of all prompts, then one token a text
     for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + shortest);
     take_in({ids.data(), {batch_, shortest}});
     ids.resize(prompts.size());
@@ -154,7 +155,7 @@ class generator {
   static constexpr index_type most_texts = most_routed_rows / F::max_length;
   /// Whether convolutions read the embeddings of the last tokens.
   static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
-  /// Strides are powers of two: after so many positions the same levels are active again.
+  /// Strides are powers of two: after `period` positions the same levels are active again.
   static constexpr int period = [] {
     int longest = 1;
     for (const level_facts& level : F::levels) longest = std::max(longest, level.stride);
@@ -162,20 +163,20 @@ class generator {
   }();
 
   tensor_memory<scalar> cache() { return {cache_.data()}; }
-  /// Whether level `l` gets a position at the current token.
+  /// Whether level `l` has a position at the current token.
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
   void require_batch(index_type texts) const {
     require(cache_.size() > 0, "this generator was moved: another object holds its texts");
     require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
   }
-  /// Appends a token to the last ones of text `b`.
+  /// Appends a token to the recent tokens of text `b`.
   void remember(index_type b, token id) {
     const auto row = host_recent_.begin() + b * F::largest_compression;
     std::copy(row + 1, row + F::largest_compression, row);
     row[F::largest_compression - 1] = id;
   }
-  /// Of the token after the newest, [B,1,V].
+  /// Logits of the next token, [B,1,V].
   view<scalar, 3> logits() { return tensor_memory<scalar>{memory_.data()}[acts_.head.logits]; }
   view<const scalar, 2> logits_on_host() {
     download(*backend_, logits().flat(), view<scalar, 1>{host_logits_.data(), {batch_ * F::vocabulary}});
@@ -216,7 +217,7 @@ class generator {
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
   }
 
-  /// Reads tokens of every text, ids [B,T], as `read` says.
+  /// Reads tokens of every text, ids [B,T]: see `read`.
   void take_in(view<const token, 2> ids) {
     const index_type tokens = ids.shape[1];
     const index_type at_once = position_ == 0 && tokens > 1 ? std::min<index_type>(tokens, F::max_length) : 0;
@@ -235,7 +236,7 @@ class generator {
     }
   }
 
-  /// The first tokens of every text, ids [B,T], in one forward pass that leaves behind what as many steps would.
+  /// Reads the first tokens of every text, ids [B,T], in one forward pass. Leaves the same state as T steps.
   void read_at_once(view<const token, 2> ids) {
     const index_type tokens = ids.shape[1];
     const activation_layout<D> acts = plan_inference<D>(batch_, tokens);
@@ -266,7 +267,7 @@ class generator {
         remember(b, ids(b, t));
     position_ = tokens;
   }
-  /// Keeps of a forward pass what later steps need.
+  /// Saves from a forward pass what later steps need.
   struct keeper {
     generator& own;
     const pass<Backend>& p;
@@ -274,7 +275,7 @@ class generator {
     void after_blocks(int i) const {
       for (int l = 0; l < F::level_count; ++l)
         if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
-      // Token t lies at (t - 1) mod c: those that end at a multiple of c lie in order.
+      // Token t has slot (t - 1) mod c: so c tokens that end at a multiple of c are in order.
       if (F::hourglass && i == F::first_layer(F::coarse) && !F::levels[F::coarse].pools)
         keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.cached_.window]);
     }
@@ -282,7 +283,7 @@ class generator {
       keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.cached_.layers[i].merge, own.cache());
     }
   };
-  /// Of a forward pass what later steps of block `l` in layer `i` need.
+  /// Saves from a forward pass what later steps of block `l` in layer `i` need.
   void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
     const level_facts& level = F::levels[l];
     const auto& cached = cached_.layers[i];
@@ -304,7 +305,7 @@ class generator {
     if (cached.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[cached.current[l]]);
   }
 
-  /// As `enter_level`, from the last tokens; in an hourglass it first remembers what the fine stream is here.
+  /// As `enter_level`, on the last tokens. In an hourglass it first stores the current fine stream.
   void enter_level_step(const pass<Backend>& p, int l) {
     const level_facts& level = F::levels[l];
     const auto window = cache()[cached_.window];

@@ -1,6 +1,6 @@
-// The weights of a model in a compact format, packed once, for generation: matrices that are multiplied with are packed,
-// the table of embeddings and the vectors are copied.
-// Shapes: one flat buffer of scalars with a layout of its own.
+// The weights of a model in a compact format, packed once, for generation. Matrices of matrix products are packed; the
+// embedding table and the vectors are copied.
+// Shapes: one flat buffer of scalars with its own layout.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Hands out places for packed weights like `parameter_plan`, and remembers where each comes from.
+/// Assigns offsets to packed weights as `parameter_plan` does, and remembers the source of each.
 template <class S>
 class packed_table {
  public:
@@ -52,13 +52,13 @@ class packed_table {
   std::vector<entry> entries_;
 };
 
-/// Weights as a pass reads them: with `float32` those of the model itself, else a packed copy.
+/// The weights that a pass reads: with `float32` the model's own, else a packed copy.
 template <const auto& D, class Backend>
 class packed_weights {
  public:
   using scalar = typename Backend::scalar;
 
-  /// `layout` and `regions` say where the parameters lie in `weights`.
+  /// `layout` and `regions` are those of `weights`.
   packed_weights(Backend& backend, view<const scalar, 1> weights, const parameter_layout<D>& layout,
                  parameter_regions regions, weight_format format)
       : format_(format), layout_(layout), plain_(weights.data) {

@@ -19,7 +19,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Where the parameters of the network lie.
+/// Offsets of the network's parameters.
 template <const auto& D>
 struct parameter_layout {
   using F = facts<D>;
@@ -61,7 +61,7 @@ constexpr parameter_layout<D> declare_network(Table& table) {
   return own;
 }
 
-/// Where the parameters of each loss lie.
+/// Offsets of the parameters of each loss.
 template <class All>
 struct loss_parameters_of;
 template <class... Loss>
@@ -83,7 +83,7 @@ constexpr loss_parameters<Losses> declare_losses(Table& table) {
   return own;
 }
 
-/// The parameters of the model that `D` describes: of its network, and after them of what it learns from.
+/// The parameters of the model that `D` describes: first those of its network, then those of its losses `Learns`.
 template <const auto& D, class Learns = default_losses>
 struct parameters {
   using losses_type = losses_of<Learns>;
@@ -119,7 +119,7 @@ struct parameters {
   static constexpr index_type count = plan.parameters();
   static constexpr index_type buffer_size = plan.buffer_size();
 
-  /// How many of `entries()` belong to the network; they are the first.
+  /// Number of entries of the network; they come first.
   static index_type network_entries() {
     static const index_type count = [] {
       parameter_table network(regions);

@@ -20,19 +20,19 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Tokens of one pass, batch times length, at most: sizes stay far from overflow.
+/// Most tokens of one pass, batch times length: sizes stay far from overflow.
 inline constexpr index_type most_tokens = index_type{1} << 36;
 
 /// Routing numbers the positions of a pass in 32 bits.
 inline constexpr index_type most_routed_rows = std::numeric_limits<token>::max();
 
-/// Throws unless `id` is a token; `row` and `position` say where it stands.
+/// Throws unless `id` is a token; `row` and `position` are its place in the input.
 inline void require_token(token id, index_type row, index_type position, int vocabulary) {
   require(id >= 0 && id < vocabulary, "token id ", id, " at row ", row, ", position ", position,
           " is outside the vocabulary of ", vocabulary);
 }
 
-/// Puts the tables into the activations of a pass.
+/// Uploads the rotary tables into the activations of a pass.
 template <const auto& D, class Backend, class S = typename Backend::scalar>
 void upload_rotary_tables(Backend& backend, const activation_layout<D>& acts,
                           std::type_identity_t<tensor_memory<S>> memory) {
@@ -47,7 +47,7 @@ void upload_rotary_tables(Backend& backend, const activation_layout<D>& acts,
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
-  /// Of the masks of dropout. None, the default: nothing is dropped.
+  /// Seed of the dropout masks. None, the default: nothing is dropped.
   std::optional<std::uint64_t> dropout_seed = {};
 };
 
@@ -65,9 +65,9 @@ constexpr bool check_parts() {
            check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr));
 }
 
-/// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. It learns from `Learns`,
-/// a list of losses, or has neither gradients nor heads of losses where that is `inference`. Views that the model returns stay
-/// valid until its next pass.
+/// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. `Learns` is a
+/// list of losses, or `inference`: then there are no gradients and no heads of losses. A returned view is valid until
+/// the next pass.
 template <const auto& D, class Backend, class Learns = default_losses, bool Fits = check_parts<D, Backend, Learns>()>
 class transformer {
  public:
@@ -79,8 +79,8 @@ class transformer {
   static constexpr const auto& description = D;
   static constexpr bool trains = !std::is_same_v<Learns, inference>;
 
-  /// Weights are drawn at random, as a function of `seed`. A model for inference draws none unless it is asked to: its weights
-  /// come from a file. The backend must outlive the model.
+  /// Draws random weights from `seed`. A model for inference by default draws none: its weights come from a file. The
+  /// backend must outlive the model.
   explicit transformer(Backend& backend, std::optional<std::uint64_t> seed = default_seed, losses_type losses = {})
       : backend_(&backend),
         weights_(parameters_type::buffer_size),
@@ -91,7 +91,7 @@ class transformer {
   }
 
   Backend& backend() const { return *backend_; }
-  /// To be filled by the caller: `load_weights` does, and `initialise`.
+  /// The caller fills them, as `load_weights` and `initialise` do.
   view<scalar, 1> weights() {
     has_weights_ = true;
     return weights_.view();
@@ -105,13 +105,13 @@ class transformer {
   bool has_weights() const { return has_weights_; }
   void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients_.view()); }
 
-  /// Whether passes keep only what enters each layer, and backward computes the rest anew: less memory, more time, the
-  /// same bits. Frees the memory of earlier passes.
+  /// With `true`, passes keep only the streams between layers, and the backward pass computes the rest again: less
+  /// memory, more time, the same bits. Frees the memory of earlier passes.
   void recompute_activations(bool recompute) requires trains {
     use_ = recompute ? activation_use::recomputing : activation_use::training;
     forget_passes();
   }
-  /// How much passes with a `dropout_seed` drop. Frees the memory of earlier passes.
+  /// Dropout rates of passes with a `dropout_seed`. Frees the memory of earlier passes.
   void set_dropout(dropout_rates rates) requires trains {
     check(rates);
     dropout_ = rates;
@@ -126,7 +126,7 @@ class transformer {
     forget_passes();
   }
 
-  /// Draws all weights anew.
+  /// Draws all weights again.
   void initialise(std::uint64_t seed) {
     const random_source random(seed);
     std::vector<scalar> host(static_cast<std::size_t>(parameters_type::buffer_size));
@@ -143,7 +143,7 @@ class transformer {
     upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights());
   }
 
-  /// Prepares the memory for passes of this shape; a pass of another shape does so itself.
+  /// Allocates the memory for passes of this shape. Every pass does this itself.
   void reserve(index_type batch, index_type tokens) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
@@ -158,7 +158,7 @@ class transformer {
       require(!F::levels[l].routed() || batch * F::levels[l].positions(tokens) <= most_routed_rows, "level ", l,
               " routes ", batch * F::levels[l].positions(tokens), " positions, but numbers them in 32 bits: at most ",
               most_routed_rows);
-    batch_ = tokens_ = 0;  // until all memory is there, no shape is
+    batch_ = tokens_ = 0;  // no shape counts until all memory is there
     recorded_.clear();
     acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_);
     try {
@@ -190,8 +190,8 @@ class transformer {
   /// Level `l` after the final norm [B,n,d], as the last pass left it.
   view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
 
-  /// ids [B,T+1]: the first T are the input, the last T the labels. Losses count as `weights` says, by default as their own
-  /// weights say.
+  /// ids [B,T+1]: the first T are the input, the last T the labels. `weights` weighs the losses; by default each
+  /// has its own weight.
   loss_report<losses_type> losses(view<const token, 2> ids) { return losses(ids, loss_values(losses_)); }
   loss_report<losses_type> losses(view<const token, 2> ids, const loss_values<losses_type>& weights,
                                   forward_options options = {}) {
@@ -213,12 +213,12 @@ class transformer {
   void add_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights, forward_options options,
                      double scale) requires trains {
     take_both(ids);
-    // Where nothing is dropped, another seed does not make another pass.
+    // Without dropout, the seed does not change the pass.
     const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
                        dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
     recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
   }
-  /// The unweighted losses of the last pass that had losses, each 16 elements apart; a loss of weight 0 is 0.
+  /// The unweighted losses of the last pass with losses, 16 elements apart; a loss of weight 0 is 0.
   view<const scalar, 1> losses_of_pass() const {
     require_here();
     require(batch_ > 0, "the model has no losses before its first pass");
@@ -257,7 +257,7 @@ class transformer {
   template <class Storage>
   static void ensure(Storage& storage, index_type size) {
     if (storage.size() >= size) return;
-    storage = Storage();  // the old memory goes before the new one comes
+    storage = Storage();  // free the old memory first
     storage = Storage(size);
   }
 
@@ -327,7 +327,7 @@ class transformer {
     return {view<const scalar, 1>(losses), weights, 1};
   }
 
-  /// What decides which operations a pass with gradients calls, beside its shape.
+  /// This and the shape decide which operations a pass with gradients calls.
   struct pass_key {
     loss_values<losses_type> weights;
     bool merge, drops;
@@ -355,7 +355,7 @@ class transformer {
   recording<Backend, pass_key> recorded_;
 };
 
-/// Stands in for a model whose parts do not fit together, so that the broken rule is the only error.
+/// Replaces a model whose parts do not fit together, so that the broken rule is the only error.
 template <const auto& D, class Backend, class Learns>
 class transformer<D, Backend, Learns, false> {
  public:
