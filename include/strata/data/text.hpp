@@ -27,7 +27,7 @@ class text {
   static text load(const std::filesystem::path& path, double validation_fraction) {
     return text(read_file(path), validation_fraction, to_text(path));
   }
-  /// `source` is what messages call the bytes.
+  /// Messages call the bytes `source`.
   text(buffer<std::byte> bytes, double validation_fraction, std::string source)
       : bytes_(std::move(bytes)), source_(std::move(source)) {
     require(validation_fraction >= 0 && validation_fraction < 1, "validation fraction ", validation_fraction,
@@ -43,8 +43,8 @@ class text {
   std::span<const std::uint8_t> training() const { return all().first(training_size_); }
   std::span<const std::uint8_t> validation() const { return all().subspan(training_size_); }
 
-  /// Throws unless each part holds at least one window for this length. A validation fraction of 0 asks for
-  /// none.
+  /// Throws unless each part holds at least one window for this length. A validation fraction of 0 needs no validation
+  /// window.
   void require_length(index_type length) const {
     require_part("training", training(), length);
     if (has_validation_) require_part("validation", validation(), length);
@@ -70,19 +70,19 @@ inline void require_window(std::span<const std::uint8_t> bytes, std::size_t wind
 
 }  // namespace detail
 
-/// Fills `ids` ([T + 1]) with a random piece of `bytes` and returns where the piece starts. The start depends
-/// on (seed, step, row) alone; with several batches a step, number the rows through all of them.
+/// Fills `ids` ([T + 1]) with a random piece of `bytes` and returns its offset. The offset depends only on (seed, step,
+/// row). With several batches a step, number the rows across all of them.
 inline index_type crop(std::span<const std::uint8_t> bytes, const random_source& source, std::uint64_t step,
                        std::uint32_t row, std::span<token> ids) {
   detail::require_window(bytes, ids.size());
-  constexpr std::uint64_t stream = std::uint64_t{0x63726f70} << 32;  // "crop", apart from all small stream numbers
+  constexpr std::uint64_t stream = std::uint64_t{0x63726f70} << 32;  // "crop", different from all small stream numbers
   const auto start = static_cast<std::size_t>(source.below(bytes.size() - ids.size() + 1, stream | row, step));
   std::ranges::copy(bytes.subspan(start, ids.size()), ids.begin());
   return static_cast<index_type>(start);
 }
 
-/// The consecutive windows of T + 1 bytes, each starting with the last byte of the one before, so that every byte but
-/// the first is a label once; the last incomplete window is left out.
+/// Consecutive windows of T + 1 bytes. Each begins with the last byte of the window before, so every byte except the
+/// first is a label once. An incomplete last window is left out.
 class window_sequence {
  public:
   window_sequence(std::span<const std::uint8_t> bytes, index_type length)
@@ -104,7 +104,7 @@ class window_sequence {
   std::size_t window_;
 };
 
-/// Bits per byte that a model knowing only the frequencies of these bytes would need.
+/// Bits per byte of a model that knows only the frequencies of these bytes.
 inline double order0_entropy(std::span<const std::uint8_t> bytes) {
   require(!bytes.empty(), "an empty text has no entropy");
   std::array<std::uint64_t, 256> counts{};

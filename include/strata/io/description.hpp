@@ -1,4 +1,5 @@
-// A description as JSON, as C++, and read back; and what differs between the description of a file and that of a program.
+// A description as JSON and as C++, and read back; the difference between the description of a file and that of a
+// program.
 // Source: the keys are the names of the fields; docs/files.md.
 #pragma once
 
@@ -18,7 +19,7 @@ namespace strata::inline STRATA_ABI {
 
 // Fields as JSON ----------------------------------------------------------------------------------------------------
 
-/// An enumeration of which names_of(value) lists the names.
+/// An enumeration whose names names_of(value) lists.
 template <class Kind>
 concept named_kind = std::is_enum_v<Kind> && requires(Kind kind) {
   names_of(kind);
@@ -38,7 +39,7 @@ nlohmann::json field_to_json(const Field& field) {
     return field;
 }
 
-/// Reads one field; throws with `source`, the key and the value where it does not fit.
+/// Reads one field; throws with `source`, the key and the value if it does not fit.
 template <class Field>
 void field_from_json(const nlohmann::json& value, std::string_view key, const std::string& source, Field& field) {
   if constexpr (named_kind<Field>) {
@@ -69,7 +70,7 @@ nlohmann::json options_to_json(const Part& part) {
     Part::for_each_option(part, [&](const char* key, const auto& value) { object[key] = field_to_json(value); });
   return object;
 }
-/// Reads the options that `object` has; the others stay as they are.
+/// Reads the options that `object` has; the others keep their values.
 template <class Part>
 void options_from_json(const nlohmann::json& object, const std::string& source, Part& part) {
   if constexpr (requires { Part::for_each_option(part, [](const char*, auto&) {}); })
@@ -80,7 +81,7 @@ void options_from_json(const nlohmann::json& object, const std::string& source, 
 
 namespace detail {
 
-/// Numbers with a meaning of their own stand in JSON as words.
+/// Special numbers are words in JSON.
 struct named_number {
   int number;
   const char* json;
@@ -116,7 +117,7 @@ std::string number_to_cpp(int number, const Names& names) {
   return std::to_string(number);
 }
 
-/// Calls visit(key, field) for every field of a level whose type says what it holds.
+/// Calls visit(key, field) for every field of a level that has no special numbers.
 template <class Level, class Visit>
 void for_each_field_of_level(Level& own, Visit visit) {
   visit("compression", own.compression);
@@ -170,7 +171,7 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
               [](auto) {});
         });
       });
-  // Products of these stay far from the largest int.
+  // Products of these numbers stay far from the largest int.
   const auto check = [&](const char* key, int value, int most) {
     require(value >= 0 && value <= most, source, ": ", printable(key), " is ", value, ", but must be from 0 to ", most);
   };
@@ -223,8 +224,8 @@ inline std::string merge_name(const nlohmann::json& object) {
   return name != merge->end() && name->is_string() ? name->get<std::string>() : std::string(concatenate::name);
 }
 
-/// Reads a description whose merge is that of `Description`. Unknown keys are ignored; fields without a key keep their default.
-/// Throws with `source` where a value does not fit.
+/// Reads a description with the merge of `Description`. Ignores unknown keys; fields without a key keep their default.
+/// Throws with `source` if a value does not fit.
 template <class Description = description>
 Description description_from_json(const nlohmann::json& object, const std::string& source = "description") {
   using namespace detail;
@@ -276,7 +277,7 @@ Description description_from_json(const nlohmann::json& object, const std::strin
 /// The JSON of a description as C++ to paste into a program. Fields with their default are left out.
 inline std::string to_cpp(const nlohmann::json& object, std::string_view name = "model") {
   using namespace detail;
-  // The merge may be one that this program does not know: its options are written as they stand in the file.
+  // This program may not know the merge: its options are copied from the file.
   nlohmann::json plain = object;
   plain.erase("merge");
   const auto own = description_from_json<description>(plain);
@@ -356,8 +357,8 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
 
 // What differs ------------------------------------------------------------------------------------------------------
 
-/// The first difference that changes what the network computes, as a sentence, or nothing. Fields that lead to the same network
-/// do not differ: an automatic window and its number, or another `max_length` where all windows are numbers.
+/// The first difference that changes what the network computes, as a sentence, or nothing. Fields that lead to the same
+/// network do not differ: an automatic window and its number, or `max_length` where all windows are numbers.
 template <class Merge>
 std::string difference(const basic_description<Merge>& file, const basic_description<Merge>& program) {
   std::string found;

@@ -1,4 +1,4 @@
-// Descriptions in files of version 0.1: one line of text, read into the JSON of today.
+// Descriptions in files of version 0.1: one line of text, read into today's JSON.
 #pragma once
 
 #include <charconv>
@@ -14,7 +14,7 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// Reads a text from the front; a text that is not as expected is an error.
+/// Reads a text from the front; an unexpected text is an error.
 class text_reader {
  public:
   text_reader(std::string_view text, const std::string& source) : text_(text), source_(source) {}
@@ -47,7 +47,7 @@ class text_reader {
     if (at_ == begin) fail_here("a word");
     return std::string(text_.substr(begin, at_ - begin));
   }
-  /// The rest of the part that ends with a semicolon.
+  /// The text before the next semicolon.
   std::string rest_of_part() {
     const std::size_t end = std::min(text_.find(';', at_), text_.size()), begin = at_;
     at_ = end;
@@ -66,7 +66,7 @@ class text_reader {
 
 }  // namespace detail
 
-/// What version 0.1 wrote about a model: its description, and the options of training that stood in it.
+/// What version 0.1 wrote about a model: its description, with the options of training in it.
 struct description_of_0_1 {
   nlohmann::json description = nlohmann::json::object();
   nlohmann::json losses = nlohmann::json::object();

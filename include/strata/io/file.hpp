@@ -1,6 +1,6 @@
-// Reads files, whole or in parts, and replaces a file so that at any moment either the old or the new content is on the disk.
-// Shapes: bytes.
-// Source: open(2), fsync(2), rename(2); "a file's directory must be flushed too" is from fsync(2); mmap(2).
+// Reads files, whole or in parts. Replaces a file so that at any moment the disk holds either the old or the new
+// content.
+// Source: open(2), fsync(2) (a file's directory must be flushed too), rename(2), mmap(2).
 #pragma once
 
 #include <cerrno>
@@ -40,7 +40,7 @@ auto uninterrupted(Call&& call) {
   return result;
 }
 
-/// What a directory entry is, in words, when it is not a regular file; otherwise null.
+/// What a directory entry is, in words, if it is not a regular file; otherwise null.
 inline const char* special_kind(mode_t mode) {
   if (S_ISREG(mode)) return nullptr;
   if (S_ISDIR(mode)) return "it is a directory";
@@ -62,8 +62,7 @@ class file_descriptor {
   ~file_descriptor() { close(); }
 
   int number() const { return number_; }
-  /// The error number of closing, 0 for none. Interrupted counts as closed: Linux has released the number by
-  /// then.
+  /// Returns the error number, or 0. An interrupted close counts as closed: Linux has already released the number.
   int close() {
     if (number_ < 0) return 0;
     const int result = ::close(std::exchange(number_, -1));
@@ -74,14 +73,14 @@ class file_descriptor {
   int number_ = -1;
 };
 
-/// What stands between a file's name and the numbers of a temporary file that is to replace it.
+/// Stands between a file's name and the numbers of a temporary file.
 inline constexpr std::string_view temporary_suffix = ".tmp-";
 
-/// A new file beside `target`, removed again unless it takes the target's place.
+/// A new file beside `target`. It is removed unless it replaces the target.
 class temporary_file {
  public:
   explicit temporary_file(std::filesystem::path target) : target_(std::move(target)) {
-    // A killed process may have left a file of the same process number behind: then the next name is tried.
+    // A killed process with the same number may have left this file behind: then try the next name.
     for (int attempt = 0; file_.number() < 0; ++attempt) {
       path_ = target_;
       path_ += to_text(temporary_suffix, ::getpid(), "-", attempt);
@@ -102,7 +101,7 @@ class temporary_file {
     check(::fstat(number(), &own));
     if ((own.st_mode & 0777) != (mode & 0777)) check(::fchmod(number(), mode & 0777));
   }
-  /// Brings the content to the disk, then renames: the name never points at content that is not there yet.
+  /// Flushes the content to the disk, then renames: the name never refers to missing content.
   void take_place() {
     check(uninterrupted([&] { return ::fsync(number()); }));
     if (const int code = file_.close(); code != 0) fail_on_file("write", target_, code);
@@ -119,14 +118,14 @@ class temporary_file {
   bool in_place_ = false;
 };
 
-/// Where the links of `path` lead; `path` itself where nothing is there yet.
+/// Where the links of `path` lead; `path` itself if nothing exists there.
 inline std::filesystem::path follow_links(const std::filesystem::path& path) {
   std::error_code missing;
   std::filesystem::path target = std::filesystem::canonical(path, missing);
   return missing ? path : target;
 }
 
-/// Flushes a directory, so that a rename in it survives a power cut. Some file systems cannot and need not.
+/// Flushes a directory, so that a rename in it survives a power cut. Some file systems cannot do this and need not.
 inline void flush_directory(const file_descriptor& directory, const std::filesystem::path& path) {
   if (uninterrupted([&] { return ::fsync(directory.number()); }) == 0) return;
   if (errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_on_file("flush the directory of", path, errno);
@@ -134,7 +133,7 @@ inline void flush_directory(const file_descriptor& directory, const std::filesys
 
 }  // namespace detail
 
-/// What the writer of `write_file_atomically` writes to. Small pieces are collected, large ones pass through.
+/// The output of `write_file_atomically`. Collects small pieces and passes large ones through.
 class file_output {
  public:
   file_output(int descriptor, std::filesystem::path path) : descriptor_(descriptor), path_(std::move(path)) {
@@ -172,9 +171,8 @@ class file_output {
   std::vector<std::byte> pending_;
 };
 
-/// Calls `writer(file_output&)` and puts what it wrote in the place of `path`. On any failure, one of the
-/// writer included, the old file stays as it was and nothing else is left behind; only a killed process leaves its
-/// temporary file (see `remove_leftovers`).
+/// Calls `writer(file_output&)` and replaces `path` by its output. On any failure, also of the writer, the old file
+/// stays and nothing else remains. Only a killed process leaves its temporary file (see `remove_leftovers`).
 template <class Writer>
 void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
   const std::filesystem::path target = detail::follow_links(path);
@@ -184,7 +182,7 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
   if (directory.number() < 0)
     fail("cannot write ", path, ": directory ", parent, ": ", std::generic_category().message(errno));
 
-  // Renaming over a device would replace it; over a directory it would fail only after all the work.
+  // Renaming would replace a device. Over a directory it would fail only after all the work.
   struct stat old {};
   const bool exists = ::stat(target.c_str(), &old) == 0;
   if (const char* kind = exists ? detail::special_kind(old.st_mode) : nullptr) fail("cannot write ", path, ": ", kind);
@@ -198,7 +196,7 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& writer) {
   detail::flush_directory(directory, path);
 }
 
-/// Removes the temporary files that killed processes left beside `path`. Only for who knows that no process is writing it.
+/// Removes the temporary files that killed processes left beside `path`. No process may be writing `path`.
 inline void remove_leftovers(const std::filesystem::path& path) {
   const std::string start = path.filename().string() + std::string(detail::temporary_suffix);
   std::error_code ignored;
@@ -220,7 +218,7 @@ inline buffer<std::byte> memory_for(std::uint64_t bytes, const std::filesystem::
   }
 }
 
-/// All that comes out of a pipe. One that nobody writes to is an error, since who would may never come.
+/// Reads a pipe to its end. A pipe without a writer is an error: a writer may never come.
 inline buffer<std::byte> read_pipe(const file_descriptor& pipe, const std::filesystem::path& path) {
   buffer<std::byte> bytes = memory_for(1 << 16, path);
   const auto resize = [&](index_type size, index_type used) {
@@ -246,7 +244,7 @@ inline buffer<std::byte> read_pipe(const file_descriptor& pipe, const std::files
   }
 }
 
-/// A file's bytes in the memory of the process, without a copy of them: the system reads a page when it is touched.
+/// Maps a file into memory without a copy: the system reads a page at its first use.
 class file_mapping {
  public:
   file_mapping() = default;
@@ -264,7 +262,7 @@ class file_mapping {
   ~file_mapping() {
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
   }
-  /// Null where the file could not be mapped.
+  /// Null if the file could not be mapped.
   const std::byte* data() const { return data_; }
 
  private:
@@ -274,8 +272,7 @@ class file_mapping {
 
 }  // namespace detail
 
-/// A file of which each part is read when it is asked for, so that it need not fit in memory. A pipe cannot be read so: all
-/// that comes out of it is kept.
+/// Reads each part of a file on demand, so the file need not fit in memory. A pipe is read at once and kept.
 class file_reader {
  public:
   explicit file_reader(const std::filesystem::path& path) : name_(to_text(path)) {
@@ -292,16 +289,16 @@ class file_reader {
     size_ = static_cast<std::uint64_t>(status.st_size);
     if (size_ > 0) mapping_ = detail::file_mapping(file_, size_);
   }
-  /// Bytes that are in memory already; `name` is what messages call them.
+  /// Bytes that are already in memory; messages call them `name`.
   file_reader(buffer<std::byte> bytes, std::string name)
       : name_(std::move(name)), size_(static_cast<std::uint64_t>(bytes.size())), bytes_(std::move(bytes)) {}
 
   const std::string& name() const { return name_; }
-  /// The size when the file was opened: what is appended later does not count.
+  /// The size at opening: bytes appended later do not count.
   std::uint64_t size() const { return size_; }
 
-  /// Copies the bytes from `offset` on, straight from the system's memory into the target: not through the mapping, because to
-  /// touch a mapping of a file that has become shorter ends the program, but this is an error.
+  /// Copies the bytes from `offset` on. Does not use the mapping: if the file became shorter, touching the mapping
+  /// would end the program, but this is an error.
   void read(std::uint64_t offset, std::span<std::byte> target) const {
     STRATA_ASSERT(offset <= size_ && target.size() <= size_ - offset);
     if (file_.number() < 0) {
@@ -318,8 +315,8 @@ class file_reader {
     }
   }
 
-  /// All bytes without a copy, as long as the reader lives. The file must keep its size as long as they are used: touching
-  /// what is no longer there ends the program with SIGBUS. A file that is replaced by another under its name is no problem.
+  /// All bytes without a copy, valid while the reader lives. The file must keep its size: touching a missing page ends
+  /// the program with SIGBUS. Replacing the file by another one of the same name is safe.
   std::span<const std::byte> in_place() const {
     if (file_.number() < 0) return {bytes_.data(), static_cast<std::size_t>(size_)};
     if (size_ == 0) return {};
@@ -344,7 +341,7 @@ class file_reader {
   buffer<std::byte> bytes_;
 };
 
-/// All bytes of a file or of a pipe. What is appended to a file meanwhile is not read.
+/// All bytes of a file or a pipe. Bytes appended to a file meanwhile are not read.
 inline buffer<std::byte> read_file(const std::filesystem::path& path) {
   const file_reader file(path);
   buffer<std::byte> bytes = detail::memory_for(file.size(), path);

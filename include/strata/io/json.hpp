@@ -1,4 +1,4 @@
-// JSON from files that may be damaged: texts that are parsed, and numbers that are looked up in them, with errors in words.
+// JSON from files that may be damaged: parsing and reading numbers, with errors in words.
 // Source: RFC 8259.
 #pragma once
 
@@ -21,21 +21,21 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// Text from a file as it may stand in a message: quoted, escaped, and not too long.
+/// Text from a file for a message: quoted, escaped, and not too long.
 inline std::string printable(std::string_view text, std::size_t longest = 120) {
   const std::string start(text.substr(0, longest));
   return nlohmann::json(start).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
          (text.size() > longest ? "..." : "");
 }
 
-/// As few digits as tell the number from all others.
+/// The fewest digits that identify the number.
 template <class Number>
 std::string digits(Number number) {
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, number).ptr};
 }
 
-/// A value as it may stand in a message.
+/// A value for a message.
 inline std::string value_text(const nlohmann::json& value) {
   if (value.is_number_float()) return digits(value.get<double>());
   if (value.is_string()) return printable(std::string_view(value.get_ref<const std::string&>()), 40);
@@ -45,11 +45,11 @@ inline std::string value_text(const nlohmann::json& value) {
 
 }  // namespace detail
 
-/// The tree of a text in JSON. Refuses, beside what is no JSON, an object with the same key twice, of which a tree would keep
-/// one, and more than 64 levels, which could overflow the stack of whoever walks through the tree.
+/// Parses a text in JSON. Besides invalid JSON, it refuses an object with two equal keys (a tree would keep only one)
+/// and more than 64 levels (code that walks the tree could overflow the stack).
 inline nlohmann::json parse_json(std::string_view text, const std::string& source) {
   using json = nlohmann::json;
-  // The parser takes a zero byte for the end and would not look at what follows.
+  // The parser would stop at a zero byte and ignore the rest.
   const std::size_t zero = text.find('\0');
   require(zero == text.npos, source, ": not valid JSON: a zero byte at byte ", zero);
   std::vector<std::set<std::string>> keys;  // of the objects that are open
@@ -72,7 +72,7 @@ inline nlohmann::json parse_json(std::string_view text, const std::string& sourc
   }
 }
 
-/// Fails where a float cannot hold a number that is finite, or holds 0 in the place of one that is not.
+/// Fails if `value` is too large for a float, or is not 0 but becomes 0 as a float.
 inline void require_float(double value, std::string_view name, const std::string& source) {
   const bool too_large = std::abs(value) > static_cast<double>(std::numeric_limits<float>::max());
   const bool becomes_0 = !too_large && value != 0 && static_cast<float>(value) == 0;
@@ -80,8 +80,8 @@ inline void require_float(double value, std::string_view name, const std::string
           ", which as a float is ", too_large ? "too large" : "0");
 }
 
-/// The number that `value` is, a whole one where `Number` is an integer. Fails with `source`, `name`, the value and the range
-/// where it is none, or not in the range. As a float, a number other than 0 must not become 0.
+/// Returns the number in `value`, a whole one if `Number` is an integer. Fails with `source`, `name`, the value and the
+/// range if it is no number or out of range. A number other than 0 must not become 0 as a float.
 template <class Number>
 Number to_number(const nlohmann::json& value, std::string_view name, const std::string& source,
                  Number minimum = std::numeric_limits<Number>::lowest(),

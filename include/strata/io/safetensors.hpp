@@ -1,6 +1,6 @@
-// Reads and writes named tensors in the safetensors format: 8 bytes of header length, a JSON header, the data. Reads several
-// files, the shards of one, by their index: model.safetensors.index.json.
-// Shapes: any rank, row-major; a tensor's elements are converted to the type the caller asks for.
+// Reads and writes named tensors in the safetensors format: 8 bytes of header length, a JSON header, the data. Several
+// files (shards) are read by their index: model.safetensors.index.json.
+// Shapes: any rank, row-major; elements are converted to the type the caller asks for.
 // Source: https://huggingface.co/docs/safetensors ("Format"); a file that breaks its rules is refused.
 #pragma once
 
@@ -59,7 +59,7 @@ inline constexpr dtype_row dtype_rows[] = {
 constexpr std::string_view name_of(dtype type) { return detail::dtype_rows[static_cast<int>(type)].name; }
 constexpr std::size_t size_of(dtype type) { return detail::dtype_rows[static_cast<int>(type)].bytes; }
 
-/// The dtype that stores a `T` as it is.
+/// The dtype that stores a `T` unchanged.
 template <class T>
 constexpr dtype dtype_of() {
   if constexpr (std::same_as<T, double>)
@@ -102,7 +102,7 @@ std::string bracketed(std::span<const Number> numbers) {
   return text + "]";
 }
 
-/// Bytes of a tensor, or nothing where the number does not fit in 63 bits.
+/// Computes the bytes of a tensor. False if the number does not fit in 63 bits.
 inline bool tensor_bytes(dtype type, std::span<const index_type> shape, std::uint64_t& bytes) {
   bytes = size_of(type);
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index_type>::max());
@@ -150,7 +150,7 @@ void with_stored_type(dtype type, Action&& action) {
   }
 }
 
-/// A stored element as a number that can be computed with.
+/// A stored element as an arithmetic type.
 template <class Stored>
 auto number_of(Stored stored) {
   if constexpr (std::is_arithmetic_v<Stored>)
@@ -159,7 +159,7 @@ auto number_of(Stored stored) {
     return to_float(stored);
 }
 
-/// Whether `T` holds the number: a floating one rounded but not made infinite, every other one exactly.
+/// Whether `T` holds the number. Between floating types it may be rounded but not made infinite; else it must be exact.
 template <class T, class Number>
 constexpr bool fits(Number number) {
   if constexpr (std::same_as<T, bool>) {
@@ -175,7 +175,7 @@ constexpr bool fits(Number number) {
       if (number < 0) magnitude = 0 - magnitude;
     return magnitude == 0 || std::bit_width(magnitude) - std::countr_zero(magnitude) <= std::numeric_limits<T>::digits;
   } else if constexpr (std::floating_point<Number>) {
-    // Powers of two are exact, and one more than the largest integer is one.
+    // Exact: a power of two, one more than the largest integer.
     constexpr auto end = static_cast<Number>(std::numeric_limits<T>::max() / 2 + 1) * 2;
     return number >= static_cast<Number>(std::numeric_limits<T>::min()) && number < end && std::trunc(number) == number;
   } else {
@@ -183,10 +183,10 @@ constexpr bool fits(Number number) {
   }
 }
 
-/// Converts `count` elements. Returns the position of the first that `T` does not hold, or `count`.
+/// Converts `count` elements. Returns the index of the first that `T` does not hold, or `count`.
 template <class T, class Stored>
 index_type convert(const Stored* from, index_type count, T* to) {
-  std::uint32_t misfits = 0;  // looked at behind the loop, so that compilers make vector code of it
+  std::uint32_t misfits = 0;  // checked after the loop, so that compilers vectorise the loop
   for (index_type n = 0; n < count; ++n) {
     const auto number = number_of(from[n]);
     const bool own = fits<T>(number);
@@ -203,8 +203,8 @@ index_type convert(const Stored* from, index_type count, T* to) {
 
 constexpr bool is_floating(dtype type) { return type <= dtype::F8_E5M2; }
 
-/// Rounds `count` numbers to the nearest of another type. Returns the position of the first finite one that became infinite, or
-/// `count`.
+/// Rounds `count` numbers to the nearest of another type. Returns the index of the first finite one that became
+/// infinite, or `count`.
 template <class Stored, class Number>
 index_type round(const Number* from, index_type count, Stored* to) {
   for (index_type n = 0; n < count; ++n) {
@@ -224,22 +224,22 @@ index_type round(const Number* from, index_type count, Stored* to) {
   return position;
 }
 
-/// Elements that are converted at a time: few enough for the processor's cache.
+/// Elements converted at a time: few enough for the processor's cache.
 inline constexpr index_type converted_elements = index_type{1} << 15;
 
-/// Whether a file that starts so is a text in JSON. The first bytes of a safetensors file are a length, with zeros in it.
+/// Whether a file with this start is JSON. A safetensors file starts with a length, which has zero bytes.
 inline bool is_json(std::string_view start) {
   const std::size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");  // the last three: a byte order mark
   return first != start.npos && (start[first] == '{' || start[first] == '[') &&
          start.substr(0, 8).find('\0') == start.npos;
 }
 
-/// Fails where a file starts like one that is often taken for a safetensors file: says what it is, and what to do.
+/// Fails if the file starts like a format that is often confused with safetensors. Says what it is, and what to do.
 inline void refuse_other_formats(std::string_view start, const std::string& source) {
   if (start.size() > 8 && start.substr(4, 4) == std::string_view("\0\0\0", 4) && start[8] == '{') return;
   const auto refuse = [&](const auto&... parts) { fail(source, ": this is no safetensors file, but ", parts...); };
   const char* const save = ": load it there and save its tensors with safetensors.torch.save_file";
-  // A zip archive has the name of its first file behind 30 bytes.
+  // A zip archive has the name of its first file after 30 bytes.
   if (start.starts_with("PK\3\4") && start.find(".npy") != start.npos) refuse("an archive of NumPy (.npz)", save);
   if (start.starts_with("PK\3\4")) refuse("a zip archive, as PyTorch writes it (.pt, .pth, .bin)", save);
   if (start.size() > 1 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5)
@@ -256,8 +256,8 @@ inline void refuse_other_formats(std::string_view start, const std::string& sour
     refuse("a page of HTML or XML: download the file itself, not the page about it");
 }
 
-/// Builds the entries from the events of the JSON parser. Events rather than a tree, because a tree hides a
-/// name that appears twice, and because anything nested too deep is refused before it takes memory.
+/// Builds the entries from the parser's events. A tree would hide a name that appears twice, and events refuse deep
+/// nesting before it takes memory.
 class safetensors_header {
  public:
   using json = nlohmann::json;
@@ -345,7 +345,7 @@ class safetensors_header {
          " of the file: ", printable(problem.what(), 240));
   }
 
-  /// Offsets lie inside the data section and cover it once: nothing shared, nothing left out.
+  /// Checks that the offsets lie inside the data section and cover it exactly once.
   void check_cover(std::uint64_t data_bytes) const {
     std::vector<const safetensors_entry*> order;
     for (const safetensors_entry& entry : entries) order.push_back(&entry);
@@ -420,7 +420,7 @@ class safetensors_header {
   [[noreturn]] void unexpected(const std::string& found) const {
     refuse(found, " where ", expected(), " was expected");
   }
-  /// Throws with the place in the header in front of the message.
+  /// Throws the message after its place in the header.
   template <class... Parts>
   [[noreturn]] void refuse(const Parts&... parts) const {
     std::string where = source_ + ": header";
@@ -443,12 +443,11 @@ class safetensors_header {
 
 }  // namespace detail
 
-/// A safetensors file, or all shards of one: the header is checked as a whole before anything else is used, the data are read
-/// when they are asked for.
+/// A safetensors file, or all shards of one. The whole header is checked first; the data are read on demand.
 class safetensors_file {
  public:
-  /// `path` is a file, an index of shards (Hugging Face's model.safetensors.index.json), or a folder that holds one. Shards lie
-  /// beside their index. Where metadata of several files have a key in common, the index's own strings come first, then those of
+  /// `path` is a file, an index of shards (Hugging Face's model.safetensors.index.json), or a folder that holds one.
+  /// Shards lie beside their index. If files share a metadata key, the index's own strings come first, then those of
   /// the shard whose name sorts first.
   static safetensors_file read(const std::filesystem::path& path) {
     std::error_code ignored;
@@ -469,7 +468,7 @@ class safetensors_file {
     });
   }
 
-  /// `source` is what messages call the bytes.
+  /// Messages call the bytes `source`.
   static safetensors_file parse(buffer<std::byte> bytes, std::string source) {
     return in_memory(source, [&] {
       safetensors_file file(source);
@@ -478,7 +477,7 @@ class safetensors_file {
     });
   }
 
-  /// What messages call the file.
+  /// The name of the file in messages.
   const std::string& source() const { return source_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::string& metadata(const std::string& key) const {
@@ -495,14 +494,15 @@ class safetensors_file {
     require(found != positions_.end(), source_, ": no tensor ", detail::printable(name));
     return entries_[found->second];
   }
-  /// The tensor without a copy, as long as the file lives. See `file_reader::in_place` for what must not happen meanwhile.
+  /// The tensor without a copy, valid while the file lives. `file_reader::in_place` says what must not happen
+  /// meanwhile.
   std::span<const std::byte> bytes(const safetensors_entry& entry) const {
     const shard& own = shards_[entry.shard];
     return own.reader.in_place().subspan(own.data_start + entry.begin, entry.end - entry.begin);
   }
 
-  /// All elements, converted to `T`: floating-point numbers to floating types by rounding, everything else only where the value
-  /// stays the same.
+  /// All elements, converted to `T`. Floating-point numbers are rounded to floating types; all other conversions must
+  /// keep the value.
   template <class T>
   std::vector<T> values(std::string_view name) const {
     static_assert(!std::same_as<T, bool>, "std::vector<bool> is no array: ask for std::uint8_t");
@@ -518,7 +518,7 @@ class safetensors_file {
     return result;
   }
 
-  /// The elements into `target`, provided that the tensor has exactly this shape.
+  /// Copies the elements into `target`; the tensor must have exactly this shape.
   template <class T>
   void copy_to(std::string_view name, std::span<T> target, std::span<const index_type> shape) const {
     const safetensors_entry& found = entry(name);
@@ -541,7 +541,7 @@ class safetensors_file {
   };
   explicit safetensors_file(std::string source) : source_(std::move(source)) {}
 
-  /// A file may be valid and still have more to say than memory holds.
+  /// The header of a valid file may be too large for memory.
   template <class Action>
   static safetensors_file in_memory(const std::string& source, Action&& action) {
     try {
@@ -564,7 +564,7 @@ class safetensors_file {
             detail::safetensors_header_limit);
   }
 
-  /// Adds what a file holds to what is there.
+  /// Adds the tensors and metadata of one file.
   void add(file_reader reader) {
     const std::string& source = reader.name();
     const std::string start = start_of(reader);
@@ -580,7 +580,7 @@ class safetensors_file {
     const std::string text = text_of(reader, 8, header_bytes);
     require(text.starts_with('{'), source, ": the header at offset 8 does not start with '{'");
 
-    // The parser takes a zero byte for the end and would not look at what follows.
+    // The parser would stop at a zero byte and ignore the rest.
     const std::size_t zero = text.find('\0');
     require(zero == text.npos, source, ": the header is not valid JSON: a zero byte at offset ", 8 + zero);
 
@@ -612,7 +612,7 @@ class safetensors_file {
     std::map<std::string, std::vector<std::string>> tensors_of;
     for (const auto& [tensor, name] : map->items()) {
       const auto* const file = name.get_ptr<const std::string*>();
-      // A name beside the index, so that an index from elsewhere opens nothing else.
+      // Only names beside the index: an index from elsewhere must not open other files.
       require(file != nullptr && !file->empty() && *file != "." && *file != ".." &&
                   file->find_first_of(std::string_view("/\0", 2)) == file->npos,
               source_, ": tensor ", detail::printable(tensor), ": the shard ", detail::value_text(name),
@@ -671,7 +671,7 @@ class safetensors_writer {
  public:
   void set_metadata(const std::string& key, std::string value) { metadata_[key] = std::move(value); }
 
-  /// The elements at `data` as they are, row-major.
+  /// Adds the elements at `data` unchanged, row-major.
   void add(std::string name, dtype type, std::vector<index_type> shape, const void* data) {
     const std::string where = to_text("tensor ", detail::printable(name));
     require(name != "__metadata__", where, ": this name is taken by the format");
@@ -683,8 +683,8 @@ class safetensors_writer {
     require(names_.insert(name).second, where, " was added twice");
     tensors_.push_back({{std::move(name), type, std::move(shape), 0, bytes}, data, type});
   }
-  /// Floating-point numbers can be written `as` F64, F32, F16 or BF16: rounded to nearest, ties to even. To write a finite number
-  /// that would become infinite is an error of `write`.
+  /// Floating-point numbers can be written `as` F64, F32, F16 or BF16: rounded to nearest, ties to even. `write` fails
+  /// if a finite number would become infinite.
   template <class T>
   requires std::is_arithmetic_v<T>
   void add(std::string name, std::vector<index_type> shape, const T* data, dtype as = dtype_of<T>()) {
@@ -698,11 +698,9 @@ class safetensors_writer {
     add<std::remove_const_t<T>>(std::move(name), {values.shape.begin(), values.shape.end()}, values.data, as);
   }
 
-  /// Replaces `path` as a whole or leaves it as it was. The header lists the tensors in the order they were
-  /// added.
+  /// Replaces `path` as a whole or leaves it as it was. The header lists the tensors in the order of `add`.
   void write(const std::filesystem::path& path) const {
-    // Large elements first, otherwise an odd number of small ones would leave a large one unaligned for its
-    // reader.
+    // Large elements first: otherwise small ones could leave a large one unaligned for its reader.
     std::vector<tensor> tensors = tensors_;
     std::vector<std::size_t> order(tensors.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -730,7 +728,7 @@ class safetensors_writer {
 
  private:
   struct tensor {
-    safetensors_entry entry;  // until its place is known, begin is 0
+    safetensors_entry entry;  // begin is 0 until its offset is known
     const void* data;
     dtype from;
   };
@@ -757,7 +755,7 @@ class safetensors_writer {
     return write_as(bfloat16{});
   }
 
-  /// The header behind its length, padded with spaces so that the data start on a multiple of 8 bytes.
+  /// The length and the header, padded with spaces so that the data start at a multiple of 8 bytes.
   std::string header(const std::vector<tensor>& tensors, const std::filesystem::path& path) const {
     std::string text(8, '\0');
     text += '{';

@@ -1,6 +1,6 @@
-// Weights to and from safetensors files under the reference package's state-dict names, with the description of the model.
+// Weights to and from safetensors files under the reference package's state-dict names, with the model's description.
 // Shapes: each tensor as the reference package holds it.
-// Source: simple-hierarchical-transformer 0.2.0; its rotary tables are constants, written for it and ignored on reading.
+// Source: simple-hierarchical-transformer 0.2.0; its rotary tables are constants: written for it, ignored on reading.
 #pragma once
 
 #include <algorithm>
@@ -18,16 +18,16 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// The key of our own metadata: a JSON object with the keys `format` and `description`, and in checkpoints more.
+/// The key of strata's own metadata: a JSON object with the keys `format` and `description`, and in checkpoints more.
 inline constexpr const char* metadata_key = "strata";
-/// The number under `format`. A release reads all numbers up to its own.
+/// The number under `format`. A release reads all formats up to its own.
 inline constexpr int file_format = 1;
 /// The key of the description in files of version 0.1.
 inline constexpr const char* description_key_0_1 = "strata.model";
 /// Prefix of tensors that are no weights: the moments of the optimizer.
 inline constexpr std::string_view optimizer_prefix = "optimizer.";
 
-/// `strict` takes a file of this model only. `matching` takes every tensor that fits.
+/// `strict` accepts only a file of this model. `matching` takes every tensor that fits.
 enum class load_mode { strict, matching };
 
 /// What did not fit. With `load_mode::strict` only heads of losses can be in it.
@@ -70,7 +70,7 @@ std::vector<derived_tensor> derived_tensors() {
   return all;
 }
 
-/// Whether the reference package or this library has a tensor of this name for a loss alone.
+/// Whether only a loss has a tensor of this name, in the reference package or here.
 inline bool is_head_of_loss(std::string_view name) {
   constexpr std::string_view prefixes[] = {"to_hierarchical_preds.", "rand_proj_quantizers.", "to_contrastive_preds.",
                                            "chunk_summarizers.", "latent_dynamics."};
@@ -86,7 +86,7 @@ inline std::string shapes_differ(const parameter_entry& entry, const safetensors
 
 }  // namespace detail
 
-/// The metadata that this library wrote into a file, in the form of today. An empty object where another program wrote it.
+/// The metadata that strata wrote into a file, in today's form. Empty if another program wrote the file.
 inline nlohmann::json read_metadata(const safetensors_file& file) {
   const auto& all = file.metadata();
   if (const auto found = all.find(metadata_key); found != all.end()) {
@@ -122,7 +122,8 @@ inline nlohmann::json description_in(const safetensors_file& file) {
   return read_metadata(file).value("description", nlohmann::json());
 }
 
-/// Why the description in the file is not that of the model `D`, as a sentence. Empty where they agree, or the file has none.
+/// How the file's description differs from that of the model `D`, as a sentence. Empty if they agree, or the file has
+/// none.
 template <const auto& D>
 std::string difference_to(const safetensors_file& file) {
   const nlohmann::json stored = description_in(file);
@@ -139,8 +140,8 @@ std::string difference_to(const safetensors_file& file) {
 template <class Scalar>
 using parameter_values = std::vector<Scalar>;
 
-/// Adds every parameter of `values` to a file under `prefix` + its name, `as` this type. `values` must live until the file is
-/// written.
+/// Adds every parameter of `values` to a file under `prefix` + its name, as type `as`. `values` must live until the
+/// file is written.
 template <class Parameters, class Scalar>
 void add_parameters(safetensors_writer& writer, const std::string& prefix, const parameter_values<Scalar>& values,
                     dtype as = dtype_of<Scalar>()) {
@@ -148,7 +149,7 @@ void add_parameters(safetensors_writer& writer, const std::string& prefix, const
     writer.add(prefix + entry.name, entry.shape, values.data() + entry.offset, as);
 }
 
-/// Reads every parameter from `prefix` + its name into `values`; leaves those that `keeps(entry)` holds for.
+/// Reads every parameter from `prefix` + its name into `values`, except those with `keeps(entry)`.
 template <class Parameters, class Scalar, class Keeps>
 void read_parameters(const safetensors_file& file, const std::string& prefix, parameter_values<Scalar>& values,
                      Keeps keeps) {
@@ -159,8 +160,8 @@ void read_parameters(const safetensors_file& file, const std::string& prefix, pa
                    std::span<const index_type>(entry.shape));
 }
 
-/// What of the model `D` with `Parameters` fits the file. With `strict` throws at what does not, but for heads of losses that
-/// only one of them has.
+/// Compares the model `D` with `Parameters` to the file. With `strict`, throws at any difference, except heads of
+/// losses that only one of them has.
 template <const auto& D, class Parameters>
 load_report compare_with(const safetensors_file& file, load_mode mode) {
   load_report report;
@@ -184,7 +185,7 @@ load_report compare_with(const safetensors_file& file, load_mode mode) {
   for (const detail::derived_tensor& derived : detail::derived_tensors<D>()) known.insert(derived.name);
   for (const safetensors_entry& entry : file.entries()) {
     if (known.contains(entry.name) || entry.name.starts_with(optimizer_prefix)) continue;
-    // Where the descriptions agree, what else is in the file belongs to its losses.
+    // If the descriptions agree, the other tensors of the file belong to its losses.
     require(!strict || described || detail::is_head_of_loss(entry.name), file.source(), ": tensor '", entry.name,
             "' with shape ", detail::bracketed(std::span<const index_type>(entry.shape)), " is not one of the model");
     report.unused.push_back(entry.name);
@@ -207,8 +208,8 @@ void set_weights(Model& model, const parameter_values<typename Model::scalar>& v
   upload(model.backend(), view<const typename Model::scalar, 1>{values.data(), weights.shape}, weights);
 }
 
-/// Writes the weights so that the reference package loads them (strictly), replacing `path` as a whole. They may be rounded to
-/// 16 bits: `dtype::BF16` or `dtype::F16`.
+/// Writes the weights so that the reference package loads them (strictly), replacing `path` as a whole. `dtype::BF16`
+/// and `dtype::F16` round them to 16 bits.
 template <class Model>
 void save_weights(const Model& model, const std::filesystem::path& path,
                   dtype as = dtype_of<typename Model::scalar>()) {
@@ -223,9 +224,9 @@ void save_weights(const Model& model, const std::filesystem::path& path,
   writer.write(path);
 }
 
-/// Reads weights that the reference package, `save_weights` or a checkpoint holds. With `strict` the model changes only if the
-/// file is of this model; heads of losses that only one of them has are left alone. With `matching` it takes every tensor of
-/// equal name and shape. Returns what did not fit.
+/// Reads weights from a file of the reference package, of `save_weights` or a checkpoint. With `strict` the model
+/// changes only if the file is of this model; heads of losses that only one of them has are left alone. With `matching`
+/// it takes every tensor of equal name and shape. Returns what did not fit.
 template <class Model>
 load_report load_weights(Model& model, const std::filesystem::path& path, load_mode mode = load_mode::strict) {
   using parameters_type = typename Model::parameters_type;
@@ -234,7 +235,7 @@ load_report load_weights(Model& model, const std::filesystem::path& path, load_m
   const auto keeps = [&](const parameter_entry& entry) {
     return !file.contains(entry.name) || file.entry(entry.name).shape != entry.shape;
   };
-  // Where all weights come from the file, none have to be drawn first.
+  // If all weights come from the file, none need to be drawn.
   const bool keeps_some = !report.missing.empty() || !report.mismatched.empty();
   if (keeps_some && !model.has_weights()) model.initialise(0);
   auto values = keeps_some

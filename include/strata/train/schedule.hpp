@@ -1,5 +1,4 @@
 // The learning rate of a step: linear warm-up, then half a cosine down to a fraction of the peak.
-// Shapes: a number a step.
 // Source: Loshchilov and Hutter, arXiv 1608.03983, without restarts.
 #pragma once
 

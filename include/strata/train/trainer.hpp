@@ -1,4 +1,4 @@
-// Training a model on bytes: random pieces, Adam with a schedule, evaluation, and checkpoints that continue bit for bit.
+// Training a model on bytes: random pieces, Adam with a schedule, evaluation, and checkpoints that resume bit for bit.
 // Shapes: batches [B,T+1].
 // The optimizer's papers are named in backend/reference/optimizer.hpp.
 #pragma once
@@ -20,7 +20,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Everything that decides which weights a run ends with, but for the text and the number of threads.
+/// Everything that decides the final weights of a run, except the text and the number of threads.
 struct training_options {
   index_type batch = 8;         ///< texts a pass
   index_type length = 0;        ///< tokens a text; 0: the model's max_length
@@ -98,7 +98,7 @@ inline void check(const training_options& options) {
   check(options.dropout);
 }
 
-/// The seed of dropout in pass `pass` of the step after `step` others.
+/// The dropout seed of pass `pass` in step `step`; both count from 0.
 inline std::uint64_t dropout_seed(const random_source& source, index_type step, index_type pass) {
   constexpr std::uint64_t stream = std::uint64_t{0x64726f70} << 32;  // "drop", as in `crop`
   return source.bits(stream | static_cast<std::uint32_t>(pass), static_cast<std::uint64_t>(step));
@@ -119,7 +119,7 @@ struct resume_report {
   load_report weights;  ///< heads of losses that only the file or only this trainer has
 };
 
-/// Trains the model that `D` describes to predict the next token, and what `Losses` ask for.
+/// Trains the model that `D` describes to predict the next token, and to minimise `Losses`.
 template <const auto& D, class Backend, class Losses = default_losses, bool Fits = check_parts<D, Backend, Losses>()>
 class trainer {
  public:
@@ -144,7 +144,7 @@ class trainer {
   /// Steps done so far.
   index_type step() const { return step_; }
 
-  /// Sets the number of steps that the schedule leads to, for runs that first measure how long a step takes.
+  /// Sets the number of steps of the schedule. For runs that first measure how long a step takes.
   void set_steps(index_type steps) {
     require(steps > step_ && steps <= most_steps, "a run that did ", step_, " steps cannot end after ", steps);
     options_.schedule.steps = steps;
@@ -173,7 +173,7 @@ class trainer {
     return total / static_cast<double>(count);
   }
 
-  /// Writes everything that `resume` needs, replacing `path` as a whole. `note` is kept for the program: see `resume`.
+  /// Writes everything that `resume` needs, replacing `path` as a whole. `resume` returns `note`.
   void save(const std::filesystem::path& path, const nlohmann::json& note = {}) {
     Backend& backend = model_.backend();
     squared_norm(backend, model_.weights(), measures_.view().slice(0, 1));
@@ -202,8 +202,9 @@ class trainer {
     writer.write(path);
   }
 
-  /// Goes on from a checkpoint as if the run had never stopped. Step, options and losses are the checkpoint's; a loss that the
-  /// checkpoint lacks keeps its options here, and its head starts anew. Nothing changes if the file does not fit.
+  /// Continues from a checkpoint as if the run had never stopped. Step, options and losses come from the checkpoint. A
+  /// loss that the checkpoint lacks keeps its options and the weights of its head. Nothing changes if the file does not
+  /// fit.
   resume_report resume(const std::filesystem::path& path) {
     const safetensors_file file = safetensors_file::read(path);
     nlohmann::json object = read_metadata(file);
@@ -227,7 +228,7 @@ class trainer {
     } catch (const error& problem) {
       fail(file.source(), ": ", problem.what());
     }
-    // A head that the file lacks starts anew: its weights as they are, its moments at 0.
+    // A head that the file lacks keeps its weights; its moments start at 0.
     const auto keeps = [&](const parameter_entry& entry) { return !file.contains(entry.name); };
     auto values = weights_of(model_);
     parameter_values<scalar> first(values.size()), second(values.size());
@@ -274,7 +275,7 @@ class trainer {
     return options;
   }
 
-  /// Calls the operations of a step. A device works on them when this returns; nothing here waits for it.
+  /// Calls the operations of a step. A device may still work on them when this returns.
   void enqueue_step(std::span<const std::uint8_t> bytes) {
     Backend& backend = model_.backend();
     const phase<Backend> named(backend, "training step");
@@ -300,7 +301,7 @@ class trainer {
            second_moment_.view());
     });
   }
-  /// Waits for the step's losses and norm: where one is not finite, `adam` has changed nothing.
+  /// Waits for the step's losses and norm. If one is not finite, `adam` has changed nothing.
   step_report<Losses> finish_step() {
     std::array<scalar, 1 + losses_size> measures;
     download(model_.backend(), measures_.view(), view<scalar, 1>{measures.data(), {1 + losses_size}});
@@ -346,14 +347,14 @@ class trainer {
   training_options options_;
   model_type model_;
   storage<scalar> first_moment_, second_moment_;
-  storage<scalar> measures_;  // the gradient's squared norm, then the losses of a step's passes together
+  storage<scalar> measures_;  // squared norm of the gradient, then the summed losses of a step's passes
   recording<Backend, adam_settings> update_;
   std::vector<token> ids_;
   index_type step_ = 0;
-  nlohmann::json metadata_ = nlohmann::json::object();  // of the checkpoint that was resumed: unknown keys are kept
+  nlohmann::json metadata_ = nlohmann::json::object();  // of the resumed checkpoint: unknown keys are kept
 };
 
-/// Stands in where the parts of the model do not fit together: see `transformer`.
+/// Replaces a trainer whose parts do not fit together: see `transformer`.
 template <const auto& D, class Backend, class Losses>
 class trainer<D, Backend, Losses, false> {
  public:
