@@ -1,6 +1,6 @@
-// The list of operations that a backend offers, with shapes. Layers call nothing else, and only the folders below
-// this one know oneDNN or a device. An operation is a free function whose first argument is the backend.
-// Shapes: beside each operation; R = B * n rows; "+=" marks an operation that adds to what is there.
+// The operations of a backend, with their shapes. Layers call nothing else, and only the folders below this one know
+// oneDNN or a device. An operation is a free function whose first argument is the backend.
+// Shapes: beside each operation; R = B * n rows; "+=" marks an operation that adds to its output.
 // Source: docs/model.md; backend/reference/ is the specification, in plain loops.
 #pragma once
 
@@ -15,9 +15,8 @@ namespace strata::inline STRATA_ABI {
 /// Whether an operation replaces its output or adds to it.
 enum class update { replace, add };
 
-/// One attention over B sequences of n positions, each of them `dilation` interleaved sequences: position i
-/// attends to i, i - dilation, i - 2 dilation, ..: `span` positions in all. Row layout of `qkv`: query, key,
-/// value, each [H, E].
+/// Attention over B sequences of n positions. Each has `dilation` interleaved sequences: position i attends to the
+/// `span` positions i, i - dilation, i - 2 dilation, .. Row layout of `qkv`: query, key, value, each [H, E].
 struct attention_shape {
   index_type batch = 0, length = 0;
   int heads = 0, head_dim = 0;
@@ -26,8 +25,8 @@ struct attention_shape {
   constexpr index_type dim() const { return index_type{heads} * head_dim; }
 };
 
-/// One attention across two sequences of B texts. Query i stands at token i query_stride and attends to the `span` newest
-/// keys that stand at or before it: J, J - 1, .., where J = newest(i). Row layout of keys and values: key, value, each [H, E].
+/// Attention across two sequences of B texts. Query i is at token i query_stride. It attends to the `span` newest keys
+/// at or before that token: J, J - 1, .., where J = newest(i). Row layout of keys and values: key, value, each [H, E].
 struct cross_attention_shape {
   index_type batch = 0, queries = 0;
   int query_stride = 1;
@@ -42,20 +41,20 @@ struct cross_attention_shape {
   }
   constexpr index_type oldest(index_type query) const { return newest(query) < span ? 0 : newest(query) - span + 1; }
 
-  /// Pairs of a query and a key that it sees, in one text whose keys are all there.
+  /// Pairs of a query and a key that it sees, in one text with all its keys.
   constexpr double pairs() const {
-    // Of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `span`.
+    // Pairs of queries that see 1, 1 + step, 1 + 2 step, .. keys, at most `span`.
     const auto growing = [this](index_type count, index_type step) {
       const index_type to_fill = (span - 1 + step - 1) / step, small = count < to_fill ? count : to_fill;
       return static_cast<double>(step * (small * (small - 1) / 2) + small + (count - small) * span);
     };
     if (query_stride >= key_stride) return growing(queries, query_stride / key_stride);
-    const index_type together = key_stride / query_stride;  // queries that see the same
+    const index_type together = key_stride / query_stride;  // queries that see the same keys
     const index_type groups = queries / together, rest = queries % together,
                      last = groups + 1 < span ? groups + 1 : span;
     return static_cast<double>(together) * growing(groups, 1) + static_cast<double>(rest * last);
   }
-  /// Of both products over the pairs.
+  /// Of both matrix products over the pairs.
   constexpr double flops() const { return 4 * static_cast<double>(batch * dim()) * pairs(); }
 };
 
@@ -66,8 +65,8 @@ constexpr index_type routing_budget(double capacity, index_type count) {
   return whole + (static_cast<double>(whole) < exact ? 1 : 0);
 }
 
-/// `width` columns of x[B,n,..] from `from_column` on and of y[B,m,..] from `to_column` on, where position i of y, at token
-/// i to_stride, meets the newest of x that stands at or before it.
+/// `width` columns: of x[B,n,..] from `from_column` on, of y[B,m,..] from `to_column` on. Position i of y is at token i
+/// to_stride and takes the newest position of x at or before that token.
 struct column_range {
   int from_stride = 1;
   index_type from_column = 0;
@@ -75,18 +74,17 @@ struct column_range {
   index_type to_column = 0, width = 0;
 };
 
-/// One step of Adam. With `decoupled` the decay acts on the weights (AdamW), else it is added to the
-/// gradient.
+/// One step of Adam. With `decoupled`, weight decay acts on the weights (AdamW), else it is added to the gradient.
 struct adam_settings {
   double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   bool decoupled = true;
   double max_norm = 1;     ///< the gradient is scaled down to this norm; 0: never
   index_type step = 1;     ///< counts from 1, for the bias correction
-  index_type decayed = 0;  ///< elements [0, decayed) are decayed
+  index_type decayed = 0;  ///< weight decay acts on elements [0, decayed)
   bool operator==(const adam_settings&) const = default;
 };
 
-/// What one step of Adam does to every element, worked out once a step.
+/// Constants of one step of Adam, computed once a step.
 struct adam_constants {
   double clip, correction1, correction2;
   adam_constants(const adam_settings& settings, double squared_norm)
@@ -97,20 +95,20 @@ struct adam_constants {
         correction2(1 / (1 - std::pow(settings.beta2, static_cast<double>(settings.step)))) {}
 };
 
-/// Which elements a dropout keeps: n where word n % 64 / 16 of random block n / 64 * 16 + n % 16 is at least `threshold()`.
-/// So one block serves four elements, and vectors of up to 16 neighbours take one word of as many blocks.
+/// Which elements dropout keeps: n, if word n % 64 / 16 of random block n / 64 * 16 + n % 16 is at least `threshold()`.
+/// One block serves four elements; a vector of up to 16 neighbours takes one word from each of as many blocks.
 struct dropout_mask {
   double rate = 0;  ///< how likely an element is dropped, in [0, 1)
   std::uint64_t seed = 0, stream = 0;
   constexpr std::uint32_t threshold() const { return static_cast<std::uint32_t>(rate * 0x1p32); }
-  constexpr double scale() const { return 1 / (1 - rate); }  ///< of what is kept: the expectation stays
+  constexpr double scale() const { return 1 / (1 - rate); }  ///< of kept elements: the expectation stays the same
 };
 
-/// How far a prediction is from an embedding, and how much a row counts.
+/// How a prediction's distance from an embedding is measured, and how much a row counts.
 struct distance_settings {
   double squared = 1, smooth = 0,
-         cosine = 0;            ///< of the squared error and smooth L1, means over channels, and of 1 - cos
-  double share = 1, decay = 0;  ///< a row that has lost x before counts share * exp(-decay * x)
+         cosine = 0;            ///< weights of the squared error and smooth L1 (means over channels) and of 1 - cos
+  double share = 1, decay = 0;  ///< a row whose earlier loss is x counts share * exp(-decay * x)
 };
 
 /// How the next token of a text is drawn: by the softmax of logits / temperature over the most likely tokens.
@@ -143,14 +141,14 @@ struct sampling_options {
 /// embedding
 ///   embed                y[R,D] = table[V,D] at ids[R]; a negative id gives a row of zeros
 ///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]
-/// products
+/// matrix products
 ///   linear               y[R,N] = or += x[R,K] weight[N,K]^T + bias[N] (an empty bias is none)
 ///   linear_backward_input   dx[R,K] = or += dy[R,N] weight[N,K]
 ///   linear_backward_weight  dweight[N,K] += dy^T x, dbias[N] += sum of rows of dy
-/// products with weights that are only read
+/// matrix products with weights that are only read
 ///   pack_bfloat16        packed[N] = x[N], rounded to nearest
-///   pack_int8            packed[N,K] scale[N] is the nearest to weight[N,K], for the smallest scale that holds a row in
-///                        -127 .. 127; a row that is not finite gets a scale that is not a number
+///   pack_int8            packed[N,K] scale[N] is nearest to weight[N,K]; the scale is the smallest that holds a row
+///                        in -127 .. 127, or not a number for a row that is not finite
 ///   linear_bfloat16      as linear, with packed[N,K]
 ///   linear_int8          as linear, with packed[N,K] scale[N]
 /// activations
@@ -164,68 +162,71 @@ struct sampling_options {
 ///   layer_norm           y = (x - mean) f gain + bias, factor[R]: f = 1 / sqrt(variance + 1e-5), mean[R]
 ///   layer_norm_backward  dx[B,n,D] +=, dgain[D] +=, dbias[D] +=
 /// attention
-///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE], whose queries and keys are rotated on the way;
+///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE]; rotates queries and keys by
 ///                        table[4,n,E/2]: cos, sin for queries, for keys; an empty table rotates nothing
 ///   attention_backward   dqkv[R,3HE] = ..., from qkv, y, log_sum_exp and dy
 ///   attention_step       one new position of each of B sequences: writes its key and value to slot count % span of
 ///                        keys, values [B,span,HE] and attends to the last min(count + 1, span) of them;
-///                        qkv is not rotated before: table[2,span,E/2] rotates by distance: cos and sin
-/// attention across two sequences; a score is q . k / sqrt(E) + bias[H,span] at J - j. With update::add, y and log_sum_exp
-/// of earlier calls, with other keys, take part: in the end y is the softmax over the keys of all calls together
+///                        qkv is not rotated yet: table[2,span,E/2] (cos and sin) rotates by distance
+/// attention across two sequences; a score is q . k / sqrt(E) + bias[H,span] at J - j. update::add includes the y and
+/// log_sum_exp of earlier calls with other keys: at the end y is the softmax over the keys of all calls
 ///   cross_attention      y[B nq,HE], log_sum_exp[B,H,nq] from query[B nq,HE], key_value[B nk,2HE]
 ///   cross_attention_backward   dquery += , dkey_value +=, dbias += from the last y and log_sum_exp, and dy
-///   cross_attention_step one query of each of B texts, query[B,HE], and a ring of keys and values [B,span,2HE] that holds
-///                        position j at j % span: attends to the last min(count, span) of `count` positions
+///   cross_attention_step one query of each of B texts, query[B,HE], attends to the last min(count, span) of `count`
+///                        positions; a ring of keys and values [B,span,2HE] holds position j at j % span
 /// between levels
-///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros outside of the text;
+///   unfold               y[B,n,D c] = the c tokens of x[B,T,D] that end at `first` + i stride, zeros outside;
 ///                        channel-major, like the weights of a convolution
 ///   unfold_backward      dx[B,T,D] +=
-///   window_mean          y[B,n,D] = mean of the c tokens of x[B,T,D] that end at i stride, or of those that there are
+///   window_mean          y[B,n,D] = mean of the tokens of x[B,T,D], up to c, that end at i stride
 ///   window_mean_backward dx[B,T,D] +=
 ///   repeat               y[B,T,columns at `column`] = x[B,n,D] at t / stride
 ///   repeat_backward      dx[B,n,D] += sum over the repeats
 ///   subsample            y[B,n,D] += x[B,T,columns at `column`] at t = i stride
 ///   subsample_backward   dx[B,T,columns at `column`] = dy[B,n,D] at t = i stride, else 0
-///   take_columns         the columns of y[B,m,..] = those of x[B,n,..], as column_range says
-///   take_columns_backward   dx[B,n,..] += sum over what was taken, from dy[B,m,..]
+///   take_columns         columns of y[B,m,..] = columns of x[B,n,..], as column_range says
+///   take_columns_backward   dx[B,n,..] += sum over the copies, from dy[B,m,..]
 ///   depthwise            y[B,T,D] = or += weight[D] x[B,n,D] at t / stride + bias[D] (an empty bias is none)
 ///   depthwise_backward   dx[B,n,D] +=, dweight[D] +=, dbias[D] += (may be empty)
 ///   shift_step           y[B,D] = first half of x[B,D], second half of previous[B,D]; then previous = x
-///   keep_last            of the positions j = 0, 1, .. at i = sequence + j dilation of x[B,n,columns at `column`] the last
-///                        `span`: ring[B,span,D] at j % span
+///   keep_last            ring[B,span,D] at j % span = position j, for the last `span` of the positions j = 0, 1, ..
+///                        at i = sequence + j dilation of x[B,n,columns at `column`]
 ///   keep_row             ring[B,span,D] at position % span = x[B,D]
 /// routing
-///   route                selects of scores[B,n], in each of `dilation` interleaved sequences in order, those that are above 0
-///                        while budget[dilation,B] is at least 1, which they lower by 1; position number j of a sequence (of
-///                        which the first here is number `first`) raises it before by ceil(capacity (j+1)) - ceil(capacity j).
-///                        rows[B,m] = their places among the B n scores, sequence by sequence, then -1;
+///   route                selects from scores[B,n], in order in each of `dilation` interleaved sequences, those above 0
+///                        while budget[dilation,B] is at least 1; a selection lowers it by 1. Before that, position j
+///                        of a sequence (`first` is the j of the first position here) raises it by
+///                        ceil(capacity (j+1)) - ceil(capacity j).
+///                        rows[B,m] = indices of the selected among the B n scores, sequence by sequence, then -1;
 ///                        gate[B,m] = tanh(score), then 0
-///   add_routed           y[N,D] at rows[R] += gate[R] x[R,D]; no row stands there twice, negative ones count as none
+///   add_routed           y[N,D] at rows[R] += gate[R] x[R,D]; the rows are distinct, negative ones are skipped
 ///   add_routed_backward  dx[R,D] = gate[R] dy[N,D] at rows[R], which may be x; dscore[N] = (1 - gate^2) sum(x dy) at
 ///                        rows[R], else 0
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
-///   window_targets       targets[B,n,c] at j = ids[B,T] at i stride + offset + j, or -1 outside
-///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: of each book the row of codebooks[books,C,K]
-///                        with the largest product with (x - mean) projections[books,D,K], the first of equal ones
+///   window_targets       targets[B,n,c], entry j = ids[B,T] at i stride + offset + j, or -1 outside
+///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: per book the row of
+///                        codebooks[books,C,K] with the largest inner product with (x - mean) projections[books,D,K],
+///                        the first of equal ones
 ///   cross_entropy        mean over rows whose target is neither negative nor `ignore` of -log softmax(logits[R,V]);
 ///                        gradient[R,V] may be the logits themselves or empty
 ///   cosine_distance      1 - mean cos(prediction[B,i,:], embedding[B,i+1,:]); dprediction = ..., dembedding +=
 ///                        (both may be empty)
-///   embedding_distance   mean over rows whose target[B m] is neither negative nor `ignore` of the distance between
-///                        prediction[B,i,D], i < m, and embedding[B,first + i,D], times what the row counts; lost[B m] +=
-///                        distance; dprediction = ..., dembedding += (both may be empty, or the latter)
-///   sigmoid_pairs        rows first, first + 1, .. of the cosines of all pairs [M,N]: the sum over them, divided by N, of
-///                        softplus(-label (exp(log_scale[1]) cosine + bias[1])), label 1 where first + row = column, else -1;
-///                        cosines become their gradient, dlog_scale[1] +=, dbias[1] += (both may be empty: none is made)
-/// writing
-///   sample               ids[B] = of the candidates among logits[B,V], the most likely tokens and of equal ones the smaller,
-///                        that with the largest (logit - largest logit) / temperature + noise, the smaller of equal ones; noise
-///                        of text b and token v is gumbel(stream(b, v), counter) of the seed, in double. -1 for a row with a
+///   embedding_distance   mean over rows whose target[B m] is neither negative nor `ignore` of the distance times the
+///                        row's weight; the distance is from prediction[B,i,D], i < m, to embedding[B,first + i,D];
+///                        lost[B m] += distance; dprediction = ..., dembedding += (both may be empty, or the latter)
+///   sigmoid_pairs        from rows first, first + 1, .. of the cosines of all pairs [M,N]: the sum, divided by N, of
+///                        softplus(-label (exp(log_scale[1]) cosine + bias[1])), label 1 where first + row = column,
+///                        else -1; cosines become their gradient, dlog_scale[1] +=, dbias[1] += (both may be empty:
+///                        no gradient)
+/// generation
+///   sample               ids[B]: among the candidates, the most likely tokens of logits[B,V], the one with the largest
+///                        (logit - largest logit) / temperature + noise; equal ones: the smaller token. Noise of text b
+///                        and token v is gumbel(stream(b, v), counter) of the seed, in double. -1 for a row with a
 ///                        logit that is not a number. Backends differ by the last bit of a logarithm
 /// optimizer
 ///   squared_norm         result[1] = sum of x[N]^2
-///   adam                 one step; measures[N] are the squared norm of the gradient and what else has to be finite: nothing
-///                        changes unless all of them are
+///   adam                 one step if all measures[N] are finite, else nothing; the first is the squared norm of the
+///                        gradient
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
   STRATA_OP(download, (b, in1, out1)) STRATA_OP(download_tokens, (b, ids1, tokens1))                           \
@@ -274,7 +275,7 @@ struct sampling_options {
   STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
 // clang-format on
 
-/// The one place that answers whether a backend has an operation: `operations<B>::has_linear`, and so on.
+/// Tells whether a backend has an operation: `operations<B>::has_linear`, and so on.
 template <class Backend>
 struct operations {
   using S = typename Backend::scalar;
@@ -298,7 +299,7 @@ struct operations {
 #undef STRATA_OP
 };
 
-/// True, or false and a static_assert that says what the backend lacks.
+/// True, or a static_assert that says what the backend lacks.
 template <class Backend>
 constexpr bool check_backend() {
   constexpr bool has_scalar = requires { typename Backend::scalar; };

@@ -1,16 +1,16 @@
-// What stands around operations: names for a profiler's timeline, and work that is recorded once and then repeated. These do
-// nothing but the work; a backend for which they mean more has its own, as backend/cuda/graph.hpp.
+// Names for a profiler's timeline, and work that is recorded once and then repeated. Here both only do the work; a
+// backend may have its own, as backend/cuda/graph.hpp.
 #pragma once
 
 #include <strata/core/platform.hpp>
 
 namespace strata::inline STRATA_ABI {
 
-/// Whether operations are done when they return: then a result can be asked for without a wait, but no work is recorded.
+/// Whether an operation is finished when it returns: then results need no wait, but no work is recorded.
 template <class Backend>
 inline constexpr bool computes_at_once = true;
 
-/// While it lives, what the host does counts as `name` in a profiler's timeline.
+/// While it lives, host work appears as `name` in a profiler's timeline.
 template <class Backend>
 struct phase {
   phase(const Backend& /*backend*/, const char* /*name*/) {}
@@ -18,9 +18,9 @@ struct phase {
   phase& operator=(const phase&) = delete;
 };
 
-/// Operations that are called again and again. run(backend, key, body) does what body() does, which calls operations and
-/// nothing else: the same ones with the same arguments whenever `key` is equal. So a backend may record what they are, and
-/// repeat it without calling `body`.
+/// Operations that are called again and again. run(backend, key, body) does the work of body(). `body` may only
+/// call operations, and for equal keys the same ones with the same arguments. So a backend may record them and repeat
+/// them without `body`.
 template <class Backend, class Key>
 class recording {
  public:
@@ -28,7 +28,7 @@ class recording {
   void run(Backend& /*backend*/, const Key& /*key*/, Body body) {
     body();
   }
-  /// Has to be called where arguments change that the key does not hold, such as where the memory is.
+  /// Call it when arguments change that the key does not hold, such as memory addresses.
   void clear() {}
 };
 

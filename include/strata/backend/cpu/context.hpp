@@ -1,4 +1,4 @@
-// The cpu backend: threads, product provider and the memory its operations share.
+// The cpu backend: its threads, its provider of matrix products and the memory that its operations share.
 // Shapes: backend/backend.hpp.
 // Source: docs/design.md.
 #pragma once
@@ -21,12 +21,12 @@ namespace strata::inline STRATA_ABI {
 
 class onednn_products;
 
-/// What computes matrix products. `automatic` is oneDNN where the program was built with it, else our own kernels.
+/// What computes matrix products. `automatic`: oneDNN if the program was built with it, else strata's own kernels.
 enum class matrix_products { automatic, own, onednn };
 
-/// What products of more than a few rows multiply; they always add in float. `bfloat16` rounds both inputs to nearest and
-/// runs where the processor has such products and oneDNN was found, elsewhere it is `float32` and `cpu::message()` says so.
-/// `bfloat16_emulated` computes the same numbers on any processor, slowly.
+/// Precision of the inputs of matrix products with more than a few rows; sums are always in float. `bfloat16` rounds
+/// both inputs to nearest. It needs oneDNN and a processor with such instructions; else it is `float32`, and
+/// `cpu::message()` says so. `bfloat16_emulated` computes the same numbers on any processor, slowly.
 enum class product_precision { float32, bfloat16, bfloat16_emulated };
 
 struct cpu_options {
@@ -36,8 +36,8 @@ struct cpu_options {
   product_precision precision = product_precision::float32;
 };
 
-/// It has threads of its own and serves one thread at a time. It refuses a second one, calls from inside its own parallel
-/// regions and, if it has more than one thread, processes forked off its own. Different thread counts agree to rounding, the
+/// It has its own threads and serves one thread at a time. It refuses a second thread, calls from its own parallel
+/// regions and, with more than one thread, calls from a forked process. Different thread counts agree to rounding, the
 /// same count to the bit.
 class cpu {
  public:
@@ -51,17 +51,16 @@ class cpu {
   thread_pool& pool() { return pool_; }
   instruction_set instructions() const { return instructions_; }
   product_precision precision() const { return precision_; }
-  /// What was asked for and is not there, in sentences, or empty.
+  /// Requests that could not be met, in sentences, or empty.
   const std::string& message() const { return message_; }
-  /// Null where products are our own.
+  /// Null where strata's own kernels compute matrix products.
   onednn_products* onednn() { return onednn_.get(); }
 
-  /// Each operation that uses the memory below has one.
+  /// Each operation that uses the memory below holds one.
   [[nodiscard]] thread_pool::exclusive_use use_exclusively() { return thread_pool::exclusive_use(pool_); }
 
-  /// Cuts [0, count) into one piece a thread and calls `body(begin, end)` on each; on the caller alone where
-  /// the work, `cost` operations for each of `count`, is not worth waking anyone. Pieces start at multiples
-  /// of `grain`.
+  /// Cuts [0, count) into one piece a thread, at multiples of `grain`, and calls `body(begin, end)` on each. If the
+  /// work (`cost` operations an item) is too small to wake threads, the caller does it alone.
   template <class Body>
   void parallel(index_type count, index_type cost, Body body, index_type grain = 1) {
     run(count > grain ? pieces(count, cost) : 1, [&](int thread, int of) {
@@ -69,7 +68,7 @@ class cpu {
       if (begin < end) body(begin, end);
     });
   }
-  /// As `parallel`, but the body also learns its thread's number: body(thread, begin, end). It may have nothing to do.
+  /// As `parallel`, with the thread's number: body(thread, begin, end). A piece may be empty.
   template <class Body>
   void parallel_numbered(index_type count, index_type cost, Body body, index_type grain = 1) {
     run(pieces(count, cost), [&](int thread, int of) {
@@ -77,10 +76,10 @@ class cpu {
       body(thread, begin, end);
     });
   }
-  /// How many pieces those two make.
+  /// The number of pieces of `parallel` and `parallel_numbered`.
   int pieces(index_type count, index_type cost) const { return count * cost < smallest_parallel_cost ? 1 : threads(); }
 
-  /// Memory of thread `thread` of at least `count` floats; it stays until the next call for the same thread.
+  /// At least `count` floats of memory for thread `thread`, valid until the next call for it.
   float* thread_memory(int thread, index_type count) {
     return grown(thread_memory_[static_cast<std::size_t>(thread)], count);
   }
@@ -92,9 +91,9 @@ class cpu {
     for (std::size_t n = 0; n < Count; next += sizes[n++]) pieces[n] = next;
     return pieces;
   }
-  /// Memory for one operation, shared by all threads; stays until the next call.
+  /// Memory for one operation, shared by all threads, valid until the next call.
   float* shared_memory(index_type count) { return grown(shared_memory_, count); }
-  /// The same for weights that are unpacked for a product, which needs shared memory of its own.
+  /// The same for unpacked weights: their matrix product uses `shared_memory` itself.
   float* weight_memory(index_type count) { return grown(weight_memory_, count); }
 
  private:

@@ -7,7 +7,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// `baseline` is what this translation unit was compiled for; `automatic` the widest that the processor has.
+/// `baseline`: what this translation unit was compiled for; `automatic`: the widest set of the processor.
 enum class instruction_set { automatic, baseline, avx2, avx512 };
 
 inline bool processor_has([[maybe_unused]] instruction_set set) {
@@ -22,7 +22,7 @@ inline bool processor_has([[maybe_unused]] instruction_set set) {
   return set == instruction_set::baseline;
 }
 
-/// Never `automatic`. Throws where `wanted` is not there.
+/// Never `automatic`. Throws if `wanted` is not available.
 inline instruction_set chosen_instructions(instruction_set wanted) {
   if (wanted == instruction_set::automatic) {
     if (processor_has(instruction_set::avx512)) return instruction_set::avx512;

@@ -1,11 +1,10 @@
-// Compiles the folder kernels/ once for each instruction set, into namespaces of their own: a program that was built for
-// any processor then uses what it finds.
-// Shapes: backend/backend.hpp.
+// Compiles the folder kernels/ once for each instruction set, each into its own namespace. So a program built for any
+// processor uses the best set that it finds.
 // Source: the scheme of Google Highway's foreach_target.h.
 #pragma once
 
-// All that the kernels need, outside of the regions below: nothing else may be compiled for instructions that the
-// processor may lack.
+// All includes of the kernels come before the regions below: code in a region may use instructions that the processor
+// lacks.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -33,7 +32,7 @@ struct strided {
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
-// Vectors are only passed between functions that are always inlined, so no calling convention matters.
+// Vectors are only passed between always inlined functions, so no calling convention matters.
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 

@@ -1,5 +1,5 @@
-// linear and its two gradients: own dot products for a few rows, else oneDNN where the program has it, else own products.
-// With packed weights the same, on weights that are unpacked first where many rows share them.
+// linear and its two gradients: own inner products for a few rows, else oneDNN if the program has it, else own matrix
+// products. Packed weights are unpacked first if many rows share them.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N].
 // Source: oneDNN, matmul primitive.
 #pragma once
@@ -21,12 +21,12 @@ class onednn_products {};
 
 namespace strata::inline STRATA_ABI {
 
-/// Up to this many rows every weight is read once and used at once: memory decides, not arithmetic.
+/// Up to this many rows, memory limits the speed, not arithmetic: every weight is read only once.
 inline constexpr index_type few_rows = 4;
-/// From so many rows on it pays to unpack weights.
+/// From this many rows on, unpacking weights pays off.
 inline constexpr index_type many_rows = 32;
 
-/// The inputs of a product as they are, or rounded into shared memory where bfloat16 is emulated.
+/// The inputs as they are, or rounded into shared memory if bfloat16 is emulated.
 struct product_inputs {
   view<const float, 2> first, second;
   product_inputs(cpu& backend, view<const float, 2> x, view<const float, 2> y) : first(x), second(y) {
@@ -40,8 +40,8 @@ struct product_inputs {
 };
 
 #if STRATA_HAS_ONEDNN
-/// Null where our own kernel makes the product: where that was chosen, and without terms, for which oneDNN 2.6 divides by zero
-/// on some processors.
+/// Null where strata's own kernel computes the product: by choice, or for no terms, since oneDNN 2.6 then divides by
+/// zero on some processors.
 inline onednn_products* onednn_for(cpu& backend, index_type terms) { return terms > 0 ? backend.onednn() : nullptr; }
 #endif
 
@@ -106,7 +106,7 @@ inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2>
   });
 }
 
-/// Any number of rows; no scale is 1.
+/// Any number of rows; an empty scale counts as 1.
 template <class Weight>
 void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
                    input<float, 1> bias, output<float, 2> y, update mode) {

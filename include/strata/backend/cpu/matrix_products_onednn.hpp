@@ -1,5 +1,5 @@
-// Products by oneDNN: one matmul primitive a shape, made once and kept while it is in use; each call runs on one thread and our
-// pool splits the result. Inputs are put into the layout that is fast, and into bfloat16 where that is asked for.
+// Matrix products by oneDNN: one matmul primitive a shape, made once and kept while in use. Each call runs on one
+// thread, and strata's pool splits the result. Inputs are converted to the fast layout and, if wanted, to bfloat16.
 // Shapes: row-major matrices.
 // Source: oneDNN developer guide, "MatMul", "Memory format propagation" and "Managing scratchpads".
 #pragma once
@@ -31,8 +31,8 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// oneDNN splits a call over the threads of the library that it was built for. Here a call belongs to one thread of our pool,
-/// so that library is asked for one.
+/// oneDNN splits a call over the threads of its threading library. Here a call belongs to one thread of strata's pool,
+/// so that library is limited to one.
 class onednn_threads {
  public:
   explicit onednn_threads([[maybe_unused]] int threads) {
@@ -48,9 +48,9 @@ class onednn_threads {
 #endif
   }
 
-  /// Why oneDNN cannot be kept on one thread; empty where it can.
+  /// Why oneDNN cannot stay on one thread; empty if it can.
   static std::string problem() {
-    // Without a pool of the program, a stream stays on its thread.
+    // Without a pool from the program, a stream stays on its thread.
     if (runtime() == DNNL_RUNTIME_SEQ || runtime() == DNNL_RUNTIME_THREADPOOL) return "";
     if (runtime() == DNNL_RUNTIME_OMP)
       return openmp<void*>("omp_get_max_threads") && openmp<void*>("omp_set_num_threads")
@@ -63,7 +63,7 @@ class onednn_threads {
     return to_text("oneDNN's threads are of a kind that strata does not know: ", runtime());
   }
 
-  /// Calls `work()`, in which oneDNN has the calling thread alone: `thread` of our pool.
+  /// Calls `work()` with oneDNN limited to the calling thread: `thread` of the pool.
   template <class Work>
   void alone([[maybe_unused]] int thread, Work work) {
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
@@ -92,7 +92,7 @@ class onednn_threads {
   };
 
   static unsigned runtime() { return dnnl_version()->cpu_runtime; }
-  /// Of the OpenMP library that oneDNN brought along, which only the running program knows.
+  /// A function of oneDNN's OpenMP library, looked up in the running program.
   template <class Function>
   static Function openmp(const char* name) {
     return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
@@ -105,11 +105,12 @@ class onednn_threads {
 #endif
 };
 
-/// One object for each backend; each thread has primitives of its own.
+/// One object a backend; each thread has its own primitives.
 class onednn_products {
  public:
-  /// What a thread keeps; the least recently used goes first. A training step of two levels uses 46, but a server meets new
-  /// shapes for ever. oneDNN keeps another 1024 for the whole process: ONEDNN_PRIMITIVE_CACHE_CAPACITY says how many.
+  /// Most primitives of a thread; the least recently used goes first. A training step of two levels uses 46, but a
+  /// server always meets new shapes. oneDNN keeps another 1024 for the whole process: ONEDNN_PRIMITIVE_CACHE_CAPACITY
+  /// says how many.
   static constexpr std::size_t most_kept = 512;
 
   onednn_products(int threads, bool bfloat16) try
@@ -121,7 +122,7 @@ class onednn_products {
   } catch (const dnnl::error& problem) {
     fail("oneDNN could not be started: ", problem.message);
   }
-  /// Whether this processor multiplies bfloat16 itself; elsewhere oneDNN would be slower than in float.
+  /// Whether this processor multiplies bfloat16 itself; else oneDNN would be slower than in float.
   static bool has_bfloat16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
   /// How many primitives thread `thread` keeps.
   std::size_t kept(int thread) const { return products_[static_cast<std::size_t>(thread)].kept.size(); }
@@ -171,10 +172,10 @@ class onednn_products {
           "oneDNN could not run it");
     }
   };
-  /// An input where the caller has it, and as the primitive wants it.
+  /// An input in the caller's layout, and in the primitive's.
   struct operand {
     memory given, wanted;
-    call packing;  // empty where it is used as it lies
+    call packing;  // empty where the input is used in place
     index_type packed_floats = 0;
   };
   struct product {
@@ -198,11 +199,11 @@ class onednn_products {
     return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
   }
 
-  /// Without AVX-512, oneDNN multiplies small products where they lie, at half its speed if rows lie a multiple of 512
-  /// bytes apart: few sets of the cache can hold them. A copy with more space between the rows costs less. The bounds
-  /// are from products of 64 to 2048 in each direction.
+  /// Without AVX-512, oneDNN multiplies small matrices in place, at half speed if rows are a multiple of 512 bytes
+  /// apart: they share few sets of the cache. A copy with wider rows costs less. The bounds are from products of 64 to
+  /// 2048 in each direction.
   static bool wants_space(const key& k) { return k.m * k.n <= 512 * 512 && (k.n >= 256 || k.a_row == 1); }
-  /// [R,C] with distances between rows and columns of which one is 1.
+  /// [R,C] with distances between rows and columns; one of the distances is 1.
   static memory::desc spaced(index_type rows, index_type columns, index_type row_step, index_type column_step) {
     const auto next = [](index_type length, index_type step) {
       return step % 128 != 0 ? step : length % 128 == 0 ? length + 16 : length;
@@ -236,20 +237,20 @@ class onednn_products {
 #endif
   }
 
-  /// Scratch memory comes from us: oneDNN takes its own without looking whether it got it.
+  /// Strata provides the scratch memory: oneDNN does not check its own allocation.
   static dnnl::primitive_attr with_our_scratch() {
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     return attributes;
   }
-  /// oneDNN does not look at all that it allocates while it makes a primitive, so there has to be more room than it takes.
+  /// oneDNN does not check all its allocations while it makes a primitive: require more free memory than it takes.
   static void require_room() {
     constexpr std::size_t bytes = std::size_t{16} << 20;
     void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (room == MAP_FAILED) throw std::bad_alloc();
     munmap(room, bytes);
   }
-  /// Whole cache lines, so that what follows it is aligned too.
+  /// Whole cache lines, so that the next buffer is aligned too.
   static index_type floats_of(const memory& x) {
     return (static_cast<index_type>(x.get_desc().get_size() / sizeof(float)) + 32) / 16 * 16;
   }
@@ -319,8 +320,8 @@ class onednn_products {
     fail("oneDNN could not multiply [", k.m, ",", k.k, "] by [", k.k, ",", k.n, "]: ", problem);
   }
 
-  /// Threads share the longer side of c: what each must pack for itself is then the smaller of the inputs. With AVX-512
-  /// they share rows, so that all of c, b and bias are dense, as oneDNN's kernels for it may want them.
+  /// Threads split the longer side of c, so each packs all of the smaller input. With AVX-512 they split rows: so c, b
+  /// and bias stay dense, as oneDNN's kernels may want them.
   void multiply(cpu& backend, const key& whole, const float* a, const float* b, const float* bias, float* c) {
     if (whole.m == 0 || whole.n == 0) return;
     const bool by_columns = whole.n >= whole.m && !avx512_;

@@ -1,5 +1,5 @@
 // upload, upload_tokens, download, download_tokens, fill, copy, keep_last, keep_row.
-// Shapes: [N] in, [N] out; those that keep as in backend/backend.hpp.
+// Shapes: [N] in, [N] out; keep_last and keep_row: backend/backend.hpp.
 // Source: backend/backend.hpp.
 #pragma once
 

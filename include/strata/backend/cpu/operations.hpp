@@ -1,4 +1,4 @@
-// The operations that the kernels compute: each call goes to the kernels of the backend's instruction set.
+// The operations that the kernels compute: each calls the kernel of the backend's instruction set.
 // Shapes: backend/backend.hpp.
 #pragma once
 
@@ -34,7 +34,7 @@ inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table,
 inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
   STRATA_CALL_KERNEL(embed_backward(backend, ids, dy, dtable));
 }
-// products
+// matrix products
 template <class Weight>
 void linear_few_rows(cpu& backend, input<float, 2> x, view<const Weight, 2> weight, input<float, 1> scale,
                      input<float, 1> bias, output<float, 2> y, update mode) {

@@ -1,5 +1,5 @@
-// How many processors this process may use: those of its affinity, fewer where its control groups have a quota of time.
-// Source: sched_getaffinity(2), cgroups(7), proc_pid_mountinfo(5); Linux' "Control Group v2" and "CFS Bandwidth Control".
+// How many processors this process may use: its affinity, limited by the time quota of its control groups.
+// Source: sched_getaffinity(2), cgroups(7), proc_pid_mountinfo(5), Linux "Control Group v2", "CFS Bandwidth Control".
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// The quota of one control group, in processors; infinite where its folder has none.
+/// The quota of one control group, in processors; infinite if its folder has none.
 inline double quota_of_group(const std::filesystem::path& folder) {
   double time = 0, period = 0;
   std::ifstream version_2(folder / "cpu.max");  // "150000 100000" or "max 100000"
@@ -31,7 +31,7 @@ inline double quota_of_group(const std::filesystem::path& folder) {
   return time > 0 && period > 0 ? time / period : std::numeric_limits<double>::infinity();
 }
 
-/// The least quota along the path of this process's control groups, in processors. `root` is the folder of all files.
+/// The least quota along the path of this process's control groups, in processors. `root` is the root folder.
 inline double quota_of_processors(const std::filesystem::path& root = "/") {
   double least = std::numeric_limits<double>::infinity();
   std::ifstream groups(root / "proc/self/cgroup");
@@ -53,7 +53,7 @@ inline double quota_of_processors(const std::filesystem::path& root = "/") {
       if (type != (version_2 ? "cgroup2" : "cgroup")) continue;
       if (!version_2 && (',' + options + ',').find(",cpu,") == std::string::npos) continue;
 
-      // Of the path, a container may see the end alone, or nothing.
+      // A container may see only the end of the path, or nothing.
       std::filesystem::path folder = root / std::filesystem::path(point).relative_path();
       least = std::min(least, quota_of_group(folder));
       for (const std::filesystem::path& name : std::filesystem::path(path).lexically_relative(top)) {
@@ -68,7 +68,7 @@ inline double quota_of_processors(const std::filesystem::path& root = "/") {
 /// The processors that the calling thread may run on.
 inline int processors_of_affinity() {
 #if defined(__linux__)
-  for (std::size_t length = 1; length <= 64; length *= 2) {  // sets of 1024 processors
+  for (std::size_t length = 1; length <= 64; length *= 2) {  // each covers 1024 processors
     std::vector<cpu_set_t> sets(length);
     const std::size_t bytes = length * sizeof(cpu_set_t);
     if (sched_getaffinity(0, bytes, sets.data()) == 0) return CPU_COUNT_S(bytes, sets.data());
@@ -77,7 +77,7 @@ inline int processors_of_affinity() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// A part of a processor counts as one: 1.5 are best used by two threads.
+/// A part of a processor counts as one: two threads use 1.5 processors best.
 inline int available_processors() {
   return static_cast<int>(std::min<double>(processors_of_affinity(), std::max(1.0, std::ceil(quota_of_processors()))));
 }

@@ -23,7 +23,7 @@ inline void sample(cpu& backend, const sampling_options& options, std::uint64_t 
       const float* const row = logits.data + b * vocabulary;
       ids(b) = -1;
       if (std::any_of(row, row + vocabulary, [](float x) { return std::isnan(x); })) continue;
-      // Candidates are those above the least of the kept ones, and the first of those that equal it.
+      // Candidates are all logits above the least kept one, then the first logits equal to it.
       std::copy_n(row, vocabulary, sorted);
       std::nth_element(sorted, sorted + kept - 1, sorted + vocabulary, std::greater<>());
       const float least = sorted[kept - 1];

@@ -1,4 +1,4 @@
-// Signals that wait while a product runs, and that the threads of a pool never receive.
+// Signals that wait while a matrix product runs, and that the threads of a pool never receive.
 // Source: pthread_sigmask(3), signal(7); oneDNN's issue 4845.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// While it lives, the signals that can wait do.
+/// While it lives, signals wait if they can.
 class signals_wait {
  public:
   signals_wait() {
@@ -24,14 +24,14 @@ class signals_wait {
   static sigset_t that_can_wait() {
     sigset_t set;
     sigfillset(&set);
-    // An instruction raises these. It cannot go on, so the system would end the program without asking its handler.
+    // An instruction raises these and cannot go on: the system would end the program without calling its handler.
     for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&set, number);
-    // So do a breakpoint and a filtered system call: debuggers and sandboxes answer them at once.
+    // A breakpoint or a filtered system call raises these: debuggers and sandboxes answer them at once.
     for (const int number : {SIGTRAP, SIGSYS}) sigdelset(&set, number);
-    // abort() is to end the program here, with the stack of who called it.
+    // abort() must end the program here, with its caller on the stack.
     sigdelset(&set, SIGABRT);
-    // A profiler asks where the program is now; later would be a wrong answer. Where oneDNN moves the stack, its handler
-    // needs a stack of its own: sigaltstack(2) and SA_ONSTACK.
+    // A profiler asks where the program is now; a later answer is wrong. Where oneDNN moves the stack, its handler
+    // needs its own stack: sigaltstack(2) and SA_ONSTACK.
     sigdelset(&set, SIGPROF);
     return set;
   }

@@ -1,4 +1,5 @@
-// A fork-join pool: who waits spins a while, then sleeps; the caller is worker 0. It serves one thread at a time.
+// A fork-join pool: a waiting thread spins a while, then sleeps; the caller is worker 0. It serves one thread at a
+// time.
 // Shapes: a range [0, count) is cut into one contiguous piece a thread, always the same way.
 // The program benchmarks/operations measures what a region costs.
 #pragma once
@@ -19,7 +20,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// How often this process was forked off since it was watched: a child has one more than its parent.
+/// Counts the forks that led to this process: a child has one more than its parent.
 inline std::atomic<int> forks{0};
 inline void watch_forks() {
   static const int failed = pthread_atfork(nullptr, nullptr, [] { ++forks; });
@@ -47,7 +48,7 @@ class thread_pool {
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
   ~thread_pool() {
-    if (forked())  // the threads are not in this process: they can be neither joined nor let go
+    if (forked())  // the threads are not in this process: they can be neither joined nor destroyed
       new std::vector<std::thread>(std::move(workers_));
     else
       stop_and_join();
@@ -55,8 +56,8 @@ class thread_pool {
 
   int threads() const { return count_; }
 
-  /// While it lives, the pool and what is kept beside it belong to the calling thread, which may take several. Throws where
-  /// another thread has one, in a parallel region and in a forked process.
+  /// While it lives, the pool and its memory belong to the calling thread, which may hold several. Throws if another
+  /// thread holds one, in a parallel region and in a forked process.
   class exclusive_use {
    public:
     explicit exclusive_use(thread_pool& pool) {
@@ -79,7 +80,7 @@ class thread_pool {
     thread_pool* pool_ = nullptr;  // null: this thread uses the pool already
   };
 
-  /// An exclusive use in which nobody, not even this thread, may begin another one.
+  /// An exclusive use during which no thread, not even this one, may begin another.
   class region {
    public:
     explicit region(thread_pool& pool) : use_(pool), pool_(pool) { pool.in_region_ = true; }
@@ -92,8 +93,7 @@ class thread_pool {
     thread_pool& pool_;
   };
 
-  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all calls have returned. Throws an exception of
-  /// one of them again.
+  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all have returned. Rethrows an exception of a task.
   template <class Task>
   void run(Task&& task) {
     const region alone(*this);
@@ -123,13 +123,13 @@ class thread_pool {
     static thread_local const char own = 0;
     return &own;
   }
-  /// The pool that this thread works for; null in a thread of the program.
+  /// The pool that this thread works for; null for other threads.
   static const thread_pool*& employer() {
     static thread_local const thread_pool* pool = nullptr;
     return pool;
   }
 
-  /// A process forked off the pool's own has none of its threads.
+  /// Whether this process was forked off the pool's own: then it has none of the threads.
   bool forked() const { return forks.load(std::memory_order_relaxed) != forks_ && started_ > 1; }
 
   [[noreturn]] void refuse() const {

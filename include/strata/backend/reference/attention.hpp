@@ -14,7 +14,7 @@
 namespace strata::inline STRATA_ABI {
 namespace reference_detail {
 
-/// Turns the pairs (x[e], x[e + E/2]) of every query and key; `sign` -1 is the transposed map.
+/// Rotates the pairs (x[e], x[e + E/2]) of every query and key; `sign` -1 is the transposed map.
 template <class S>
 void rotate(const attention_shape& shape, input<S, 3> table, output<S, 2> qkv, int sign) {
   const index_type half = shape.head_dim / 2;
@@ -125,7 +125,7 @@ void attention_step(reference<S>&, const attention_shape& shape, index_type coun
     for (index_type h = 0; h < shape.heads; ++h) {
       const index_type channel = h * shape.head_dim;
       S largest = -std::numeric_limits<S>::infinity(), sum = 0;
-      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance rotates a query against a key
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance: the rotation depends on nothing else
         const index_type slot = (count - j) % shape.span;
         S dot = 0;
         for (index_type e = channel; e < channel + half; ++e) {

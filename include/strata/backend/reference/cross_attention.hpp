@@ -1,6 +1,6 @@
 // Attention across two sequences, its gradient and one step of it.
 // Shapes: query [B nq, H E], key_value [B nk, 2 H E], bias [H,span] -> y [B nq, H E], log_sum_exp [B,H,nq].
-// Source: FlashAttention, arXiv 2205.14135 (log_sum_exp, by which softmaxes over parts of the keys merge).
+// Source: FlashAttention, arXiv 2205.14135 (log_sum_exp, which merges softmaxes over parts of the keys).
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 namespace strata::inline STRATA_ABI {
 namespace reference_detail {
 
-/// One head of one query, y[E], over `score.size()` keys; value(n, e) is that of key n. With update::add the softmax that
-/// is already in y and log_sum_exp takes part.
+/// One head of one query, y[E], over `score.size()` keys; value(n, e) is the value of key n. update::add includes the
+/// softmax already in y and log_sum_exp.
 template <class S, class Value>
 void attend(const std::vector<S>& score, Value value, index_type head_dim, S* y, S& log_sum_exp, update mode) {
   const S before = mode == update::add ? log_sum_exp : -std::numeric_limits<S>::infinity();
@@ -68,7 +68,7 @@ void cross_attention_backward(reference<S>&, const cross_attention_shape& shape,
     for (index_type h = 0; h < shape.heads; ++h)
       for (index_type i = 0; i < shape.queries; ++i) {
         const index_type row = b * shape.queries + i, channel = h * shape.head_dim, newest = shape.newest(i);
-        S along = 0;  // sum over the keys of all calls of weight times its gradient
+        S along = 0;  // sum over the keys of all calls: weight times its gradient
         for (index_type e = channel; e < channel + shape.head_dim; ++e) along += y(row, e) * dy(row, e);
         for (index_type j = shape.oldest(i); j <= newest; ++j) {
           const index_type other = b * shape.keys + j;

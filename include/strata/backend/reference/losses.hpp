@@ -1,6 +1,8 @@
 // window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
-// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
-// Source: docs/model.md; quantize: BEST-RQ, arXiv 2202.01855; PyTorch's cross_entropy and normalize (1e-12) for the edge cases.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients;
+// x [B,n,D] -> codes [B,m,books].
+// Source: docs/model.md; quantize: BEST-RQ, arXiv 2202.01855; edge cases: PyTorch's cross_entropy and normalize
+// (1e-12).
 #pragma once
 
 #include <algorithm>
@@ -22,7 +24,7 @@ void window_targets(reference<S>&, view<const token, 2> ids, int stride, index_t
       }
 }
 
-/// The factor of LayerNorm changes no direction, so only its mean is needed.
+/// LayerNorm's factor changes no direction, so only its mean is needed.
 template <class S>
 void quantize(reference<S>&, input<S, 3> x, input<S, 3> projections, input<S, 3> codebooks, view<token, 3> codes) {
   const auto [books, dim, width] = projections.shape;

@@ -1,4 +1,4 @@
-// linear and its two gradients; the same product with weights in bfloat16 or int8.
+// linear and its two gradients; linear with weights in bfloat16 or int8.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N].
 // Source: backend/backend.hpp.
 #pragma once
@@ -65,7 +65,7 @@ void pack_int8(reference<S>&, input<S, 2> weight, view<std::int8_t, 2> packed, o
       largest = std::max(largest, std::abs(weight(n, k)));
     }
     scale(n) = finite ? largest / 127 : std::numeric_limits<S>::quiet_NaN();
-    for (index_type k = 0; k < weight.shape[1]; ++k)  // a scale may have been rounded to 0, or far down
+    for (index_type k = 0; k < weight.shape[1]; ++k)  // rounding may make a scale 0 or much too small
       packed(n, k) = scale(n) > 0
                          ? static_cast<std::int8_t>(std::clamp<S>(std::nearbyint(weight(n, k) / scale(n)), -127, 127))
                          : std::int8_t{0};

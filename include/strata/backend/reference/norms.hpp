@@ -8,11 +8,11 @@
 
 #include <strata/backend/reference/context.hpp>
 
-// Sums over channels are in double: in float those of wide rows lose the last digits.
+// Sums over channels are in double: float sums of wide rows lose their last digits.
 namespace strata::inline STRATA_ABI {
 namespace reference_detail {
 
-/// The position whose channel `d` a token-shifted position `i` shows, or -1 for the zeros before the start.
+/// The position from which channel `d` of token-shifted position `i` comes, or -1 for the zeros before the sequence.
 inline index_type shifted_position(index_type i, index_type d, index_type dim, index_type shift) {
   return shift == 0 || d < (dim + 1) / 2 ? i : (i >= shift ? i - shift : -1);
 }

@@ -1,6 +1,6 @@
-// What moves between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, the token shift of one
-// step, and the last positions that later steps need.
-// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
+// Operations between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, the
+// token shift of one step, and the last positions that later steps need.
+// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i is at token i stride.
 // Source: docs/model.md.
 #pragma once
 
@@ -34,7 +34,7 @@ void unfold_backward(reference<S>&, input<S, 3> dy, int compression, int stride,
 
 namespace reference_detail {
 
-/// Calls `body(b, i, t, count)` for every token `t` of the window of every position `i`, which has `count` tokens.
+/// Calls `body(b, i, t, count)` for every position `i` and every token `t` of its window of `count` tokens.
 template <class Body>
 void for_each_of_windows(std::array<index_type, 3> positions, int compression, int stride, Body body) {
   for (index_type b = 0; b < positions[0]; ++b)

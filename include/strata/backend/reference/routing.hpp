@@ -18,7 +18,8 @@ void route(reference<S>&, double capacity, int dilation, index_type first, input
     index_type selected = 0;
     for (int sequence = 0; sequence < dilation; ++sequence)
       for (index_type i = sequence, j = first; i < positions; i += dilation, ++j) {
-        // What is left is kept, not what was used: it stays exact in a float, or stops at 2^24, however long the text is.
+        // Stores the budget left, not the budget used: it stays exact in a float, or stops at 2^24, for texts of any
+        // length.
         S& left = budget(sequence, b);
         left += static_cast<S>(routing_budget(capacity, j + 1) - routing_budget(capacity, j));
         if (!(scores(b, i) > 0 && left >= 1)) continue;

@@ -1,7 +1,5 @@
-// The kernels, in the order in which they build on each other.
-// Shapes: backend/backend.hpp.
-// Source: included by backend/cpu/kernels.hpp, once for each instruction set; so the files of this folder have no
-// include guard and include nothing.
+// The kernels, in the order in which they build on each other. backend/cpu/kernels.hpp includes this file once for each
+// instruction set, so the files of this folder have no include guard and include nothing.
 #if !defined(STRATA_INSTRUCTIONS)
 #error "strata: include <strata/cpu.hpp>; the files of backend/cpu/kernels/ do not compile alone"
 #endif

@@ -1,11 +1,11 @@
 // attention, its gradient and one step of incremental attention.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
-// Source: FlashAttention, arXiv 2205.14135: 16 queries at a time meet the keys of their windows in blocks whose scores fit
-// in the first cache; the softmax is corrected from block to block, and backward computes the scores again.
+// Source: FlashAttention, arXiv 2205.14135. 16 queries at a time meet the keys of their windows in blocks whose scores
+// fit in the L1 cache. The softmax is corrected from block to block; backward computes the scores again.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-/// Keys come in groups that are whole vectors and whole tiles.
+/// Key groups are whole vectors and whole tiles.
 inline constexpr index_type key_group = std::max(vector::lanes, 8);
 inline constexpr index_type query_tile = 16, key_block = 128;
 
@@ -37,22 +37,22 @@ inline void rotate(rotation by, float direction, float factor, const float* from
   });
 }
 
-/// How many rows before their use rows are asked for.
+/// Rows are prefetched this many rows before their use.
 inline constexpr index_type rows_ahead = 8;
 
-/// One interleaved sequence of one head: where its rows lie, and how it is laid out in a thread's memory.
+/// One interleaved sequence of one head: where its rows lie, and its layout in a thread's memory.
 struct head_sequence {
   index_type count;         // m: indices of this sequence
-  index_type padded_count;  // whole key groups, with one query tile to spare
+  index_type padded_count;  // whole key groups, plus one query tile
   index_type width;         // E
   index_type padded_width;  // whole vectors
   index_type span;          // keys that a query sees
   index_type row_step;      // from one index to the next, in rows
   index_type first_row;     // row of index 0
-  index_type channel;       // of this head inside [H E]
+  index_type channel;       // first channel of this head in [H E]
   float scale;              // of the scores
 
-  /// `task` counts batch, heads and interleaved sequences.
+  /// `task` counts over batch, heads and interleaved sequences.
   head_sequence(const attention_shape& shape, index_type task) {
     const index_type sequence = task % shape.dilation, head = task / shape.dilation % shape.heads;
     const index_type b = task / shape.dilation / shape.heads;
@@ -68,7 +68,7 @@ struct head_sequence {
   }
   index_type row(index_type i) const { return first_row + i * row_step; }
   index_type packed_size() const { return padded_count * padded_width; }
-  /// Asks for the rows of `count` indices from `first` on: the processor does not foresee such far steps by itself.
+  /// Prefetches `rows` rows from index `first` on: the processor does not foresee such large steps.
   template <int ToWrite>
   STRATA_ALWAYS_INLINE void prefetch(const float* from, index_type stride, index_type first, index_type rows) const {
     constexpr index_type line = 16;
@@ -95,7 +95,7 @@ struct head_sequence {
     gather(from, stride, first, rows, to,
            [this](float* out, const float* in, index_type) { rotate({}, 1, 1, in, out, width); });
   }
-  /// Queries are scaled here, so that their products with keys are the scores.
+  /// Queries are scaled here, so that their inner products with keys are the scores.
   void gather_queries(input<float, 3> table, const float* from, index_type stride, index_type first, float* to) const {
     gather(from, stride, first, query_tile, to, [&](float* out, const float* in, index_type i) {
       rotate(rotation_of(table, 0, i), 1, scale, in, out, width);
@@ -123,8 +123,8 @@ struct head_sequence {
                                    transposed + first_key * padded_width, vector::lanes, vector::lanes * padded_width,
                                    out, keys);
   }
-  /// Calls body(first_key, keys) on blocks of the keys that queries first .. first + query_tile - 1 may see, whole groups,
-  /// the last block first: there every query finds itself.
+  /// Calls body(first_key, keys) on blocks of whole key groups that queries first .. first + query_tile - 1 may see.
+  /// The last block comes first: every query sees itself there.
   template <class Body>
   void for_each_block(index_type first, Body body) const {
     const index_type begin = std::max<index_type>(first - span + 1, 0) / key_group * key_group;
@@ -144,7 +144,7 @@ struct seen_columns {
   seen_columns(index_type first, index_type final)
       : before(static_cast<int>(first) - 1), last(static_cast<int>(final)) {}
   bool all_of(index_type keys) const { return before < 0 && last >= keys - 1; }
-  /// x in the columns that are seen, a number whose exponential is 0 in the others; `column` is the first of them.
+  /// x in the visible columns, elsewhere a number whose exponential is 0; x begins at `column`.
   STRATA_ALWAYS_INLINE vector::floats masked(vector::floats x, index_type column) const {
     const vector::ints columns = vector::count_up() + static_cast<int>(column);
     return ((columns <= last) & (columns > before)) ? x : vector::all(-1e30f);
@@ -177,7 +177,7 @@ inline float exponentials(float largest, index_type keys, float* row) {
   return vector::sum(total);
 }
 
-/// Turns one row of scores into weights again, and the gradients of the weights into those of the scores. `along` is the
+/// Replaces one row of scores by the weights, and the gradients of the weights by those of the scores. `along` is the
 /// sum of each weight times its gradient.
 inline void softmax_row_backward(const seen_columns& seen, float log_sum_exp, float along, index_type keys, float* row,
                                  float* gradient) {
@@ -338,7 +338,7 @@ inline void attention_step(cpu& backend, const attention_shape& shape, index_typ
       const float* q1 = row + h * shape.head_dim;
       const float* q2 = q1 + half;
       float largest = -std::numeric_limits<float>::infinity(), sum = 0;
-      for (index_type j = 0; j < seen; ++j) {  // j is the distance; only the distance rotates a query against a key
+      for (index_type j = 0; j < seen; ++j) {  // j is the distance: the rotation depends on nothing else
         const float* k1 = own_keys + (count - j) % span * dim + h * shape.head_dim;
         const float* k2 = k1 + half;
         const float* cosine = table.data + j * half;

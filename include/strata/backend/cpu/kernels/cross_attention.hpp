@@ -1,6 +1,6 @@
 // Attention across two sequences, its gradient and one step of it.
 // Shapes: query [B nq, H E], key_value [B nk, 2 H E], bias [H,span] -> y [B nq, H E], log_sum_exp [B,H,nq].
-// Source: FlashAttention, arXiv 2205.14135. A few queries at a time meet the keys that any of them sees; a thread owns
+// Source: FlashAttention, arXiv 2205.14135. A few queries at a time meet the keys that any of them sees. A thread owns
 // whole heads of whole texts, so sums have a fixed order.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
@@ -11,18 +11,18 @@ struct head_pair {
   const cross_attention_shape& shape;
   head_sequence queries, keys;
 
-  /// `task` counts batch and heads.
+  /// `task` counts over batch and heads.
   head_pair(const cross_attention_shape& own, index_type task)
       : shape(own),
         queries({own.batch, own.queries, own.heads, own.head_dim, own.span, 1}, task),
         keys({own.batch, own.keys, own.heads, own.head_dim, own.span, 1}, task) {}
 
-  /// Columns of scores that a tile needs at most.
+  /// The most columns of scores that a tile needs.
   index_type most_columns() const {
     const index_type seen = (tile - 1) * shape.query_stride / shape.key_stride + 1 + shape.span;
     return std::min(seen + 2 * vector::lanes, keys.padded_count);
   }
-  /// The bias in the order of the keys, with zeros around it: whole vectors are read.
+  /// The bias in the order of the keys, padded with zeros because whole vectors are read.
   static index_type padded_bias(index_type span) { return span + 2 * vector::lanes; }
   void reverse(const float* bias, float* to) const {
     std::fill_n(to, padded_bias(shape.span), 0.f);
@@ -51,11 +51,11 @@ struct head_pair {
   }
 };
 
-/// The columns of one query's row of scores that hold what it sees, in whole vectors.
+/// The columns that a query sees in its row of scores, in whole vectors.
 struct query_columns {
   index_type begin, count;
   seen_columns seen;         // counts from `begin`
-  index_type first_of_bias;  // where in the reversed bias that of column `begin` lies
+  index_type first_of_bias;  // position of column `begin` in the reversed bias
 
   query_columns(const cross_attention_shape& shape, index_type query, index_type first_key)
       : begin((shape.oldest(query) - first_key) / vector::lanes * vector::lanes),
@@ -69,7 +69,7 @@ struct query_columns {
   }
 };
 
-/// Writes one head of one query: mixed[E] over the sum of weights exp(score - largest), merged with what is there.
+/// Writes one head of one query: mixed[E] / `sum`, the sum of exp(score - largest). update::add merges it with y.
 inline void write_mixed(const float* mixed, float largest, float sum, index_type width, float* y, float& log_sum_exp,
                         update mode) {
   const float own = largest + std::log(sum);
@@ -134,7 +134,7 @@ inline void cross_attention_backward(cpu& backend, const cross_attention_shape& 
                                      output<float, 2> dkey_value, output<float, 2> dbias) {
   const index_type dim = shape.dim(), tasks = shape.batch * shape.heads, padded = head_pair::padded_bias(shape.span);
   const index_type cost = 10 * shape.head_dim * (shape.queries * std::min(shape.span, shape.keys) + shape.keys);
-  float* dbias_of_tasks = backend.shared_memory(tasks * padded);  // each reversed, with space around it
+  float* dbias_of_tasks = backend.shared_memory(tasks * padded);  // each reversed and padded
   std::fill_n(dbias_of_tasks, tasks * padded, 0.f);
   backend.parallel_numbered(tasks, cost, [&](int thread, index_type begin, index_type end) {
     for (index_type task = begin; task < end; ++task) {

@@ -1,10 +1,10 @@
 // dropout.
-// Shapes: [N] in, [N] out; random words in groups of 64, those of 16 blocks.
-// Source: backend/backend.hpp; the generator is that of core/random.hpp, on vectors.
+// Shapes: [N] in, [N] out; random words in groups of 64: those of 16 blocks.
+// Source: backend/backend.hpp; the generator of core/random.hpp, on vectors.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-/// A word in the lower half of each lane; what the upper half holds does not count.
+/// A word in the lower half of each lane; the upper half is ignored.
 using wide_words = std::uint64_t __attribute__((vector_size(STRATA_VECTOR_BYTES)));
 using words = std::uint32_t __attribute__((vector_size(STRATA_VECTOR_BYTES)));
 
@@ -23,7 +23,7 @@ STRATA_ALWAYS_INLINE wide_words product_of_words(wide_words x, std::uint32_t fac
 #endif
 }
 
-/// The blocks whose numbers `counter` holds.
+/// Replaces the block numbers in `counter` by the blocks.
 STRATA_ALWAYS_INLINE void philox_of(wide_words (&counter)[4], std::uint64_t seed) {
   std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
   STRATA_UNROLL
@@ -39,7 +39,7 @@ STRATA_ALWAYS_INLINE void philox_of(wide_words (&counter)[4], std::uint64_t seed
   }
 }
 
-/// Group `group` of the words that decide: 16 first words, 16 second ones, and so on.
+/// Group `group` of the random words: 16 first words, 16 second ones, and so on.
 STRATA_ALWAYS_INLINE void draw_words(const dropout_mask& mask, index_type group, std::uint32_t (&drawn)[64]) {
   for (int part = 0; part < 16; part += vector::lanes) {
     const std::uint64_t first = static_cast<std::uint64_t>(group) * 16 + static_cast<std::uint64_t>(part);

@@ -17,7 +17,7 @@ inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table,
   });
 }
 
-/// Threads own columns, so that rows of the same token never meet and the order of the sums is fixed.
+/// Threads own columns: no two threads add to one element, and sums have a fixed order.
 inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
   const auto [rows, dim] = dy.shape;
   backend.parallel(

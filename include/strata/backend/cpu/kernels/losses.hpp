@@ -1,5 +1,6 @@
 // window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
-// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients;
+// x [B,n,D] -> codes [B,m,books].
 // Source: backend/backend.hpp.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
@@ -20,12 +21,13 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
                      view<token, 3> codes) {
   using vector::floats, vector::ints;
   constexpr index_type lanes = vector::lanes;
-  constexpr int tile = 4;  // rows at a time: so many sums do not wait for each other
+  constexpr int tile = 4;  // rows at a time: their sums do not wait for each other
   const index_type books = projections.shape[0], dim = projections.shape[1], width = projections.shape[2];
   const index_type count = codebooks.shape[1], kept = codes.shape[1];
   const index_type wide = round_up(width, lanes), many = round_up(count, lanes);
 
-  // [books,D,wide], zeros at the end, and [books, many / lanes, K, lanes], the last code repeated: it is no larger than itself.
+  // Projections [books,D,wide], padded with zeros; codes [books, many / lanes, K, lanes], padded with the last one,
+  // which cannot win.
   float* const projection = backend.shared_memory(books * (dim * wide + width * many));
   float* const columns = projection + books * dim * wide;
   for (index_type row = 0; row < books * dim; ++row) {
@@ -44,7 +46,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
         float *const centred = memory[0], *const projected = memory[1];
         for (index_type first = begin; first < end; first += tile) {
           for (int row = 0; row < tile; ++row) {
-            const index_type r = std::min(first + row, end - 1);  // the last tile computes its last row again
+            const index_type r = std::min(first + row, end - 1);  // the last tile repeats its last row
             const float* from = x.data + (r / kept * x.shape[1] + r % kept) * dim;
             const float mean =
                 sum_over(dim, [&](index_type d, auto load) { return load(from + d); }) / static_cast<float>(dim);
@@ -62,7 +64,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
               }
               for (int row = 0; row < tile; ++row) vector::store(projected + row * wide + k, total[row]);
             }
-            // In every lane the largest product so far, and whose it is.
+            // Per lane, the largest inner product so far and its code.
             floats best[tile];
             ints code[tile]{}, candidates = vector::count_up();
             for (floats& each : best) each = vector::all(-std::numeric_limits<float>::infinity());
@@ -95,7 +97,7 @@ inline void quantize(cpu& backend, input<float, 3> x, input<float, 3> projection
       });
 }
 
-/// Sums up to 16 doubles a thread, in the order of the threads.
+/// Sums up to 16 doubles a thread, in the order of threads.
 class thread_sums {
  public:
   explicit thread_sums(cpu& backend)
@@ -103,7 +105,7 @@ class thread_sums {
         threads_(backend.threads()) {
     std::fill_n(sums_, 16 * threads_, 0.0);
   }
-  double& operator()(int thread, int which) { return sums_[16 * thread + which]; }  // cache lines of their own
+  double& operator()(int thread, int which) { return sums_[16 * thread + which]; }  // own cache lines
   double& operator[](int thread) { return (*this)(thread, 0); }
   double total(int which = 0) {
     double result = 0;
@@ -251,7 +253,7 @@ inline void sigmoid_pairs(cpu& backend, output<float, 2> cosines, index_type fir
     const auto [terms, dlogits] = backend.thread_pieces<2>(thread, {columns, columns});
     for (index_type i = begin; i < end; ++i) {
       float* row = cosines.data + i * columns;
-      // Of the one pair that belongs together, then, as if no pair did, of all.
+      // First the matching pair; then all pairs as if none matched.
       const float logit = slope * row[first + i] + shift, small = std::exp(-std::abs(logit));
       vector::for_each(columns, [&, terms = terms, dlogits = dlogits](index_type j, auto load, auto store) {
         const vector::floats z = load(row + j) * slope + shift, e = vector::exp(-vector::max(z, -z));

@@ -1,25 +1,25 @@
-// Products with few rows, where memory decides; products with many; sums over rows; rounding to bfloat16.
+// Matrix products with few rows, limited by memory; with many rows; sums over rows; rounding to bfloat16.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N]; dy [R,N] -> dbias [N].
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
 inline constexpr index_type read_ahead = 4096;  // bytes
 
-/// y[r, first..last) = or += scale[n] (x[r] . weight[n]) + bias[n], for `Rows` rows; no scale is 1. One weight after the
-/// other, so that memory is read in its order.
+/// y[r, first..last) = or += scale[n] (x[r] . weight[n]) + bias[n], for `Rows` rows; an empty scale counts as 1. Goes
+/// row by row through the weights, so that memory is read in order.
 template <int Rows, class Weight>
 inline void dot_rows(view<const float, 2> x, view<const Weight, 2> weight, view<const float, 1> scale,
                      view<const float, 1> bias, view<float, 2> y, update mode, index_type first, index_type last) {
   const index_type depth = x.shape[1], width = y.shape[1];
-  constexpr int chains = Rows == 1 ? 4 : 2;                                      // sums that do not wait for each other
-  constexpr int line = 64 / (vector::lanes * static_cast<int>(sizeof(Weight)));  // vectors of weights
+  constexpr int chains = Rows == 1 ? 4 : 2;                                      // independent sums
+  constexpr int line = 64 / (vector::lanes * static_cast<int>(sizeof(Weight)));  // vectors of weights in a cache line
   constexpr int steps = line > chains ? line : chains;
   for (index_type n = first; n < last; ++n) {
     const Weight* w = weight.data + n * depth;
     vector::floats total[Rows][chains]{};
     index_type k = 0;
     for (; k + steps * vector::lanes <= depth; k += steps * vector::lanes) {
-      // Floats come fast enough as it is; conversions leave the processor too little time to look ahead.
+      // Float weights need no prefetch. Conversions leave the processor too little time to look ahead.
       if constexpr (sizeof(Weight) < sizeof(float))
         __builtin_prefetch(reinterpret_cast<const char*>(w + k) + read_ahead);
       STRATA_UNROLL
@@ -63,7 +63,7 @@ inline void linear_few_rows(cpu& backend, view<const float, 2> x, view<const Wei
   });
 }
 
-/// y[N,K] = scale[n] weight[N,K]; no scale is 1.
+/// y[N,K] = scale[n] weight[N,K]; an empty scale counts as 1.
 template <class Weight>
 inline void unpack(cpu& backend, view<const Weight, 2> weight, view<const float, 1> scale, view<float, 2> y) {
   const index_type depth = weight.shape[1];
@@ -75,11 +75,11 @@ inline void unpack(cpu& backend, view<const Weight, 2> weight, view<const float,
   });
 }
 
-/// So many terms of so many rows are multiplied at a time: what is packed stays in the second cache.
+/// Terms and rows of one block: its packed data fit in the L2 cache.
 inline constexpr index_type block_depth = 256, block_rows = 256;
 inline constexpr index_type panel_width = tile_vectors * vector::lanes;
 
-/// Columns of b as small_product reads them: [vectors, depth, lanes]. Lanes past the last column hold any numbers.
+/// Columns of b for small_product: [vectors, depth, lanes]. Lanes past the last column hold any numbers.
 inline void pack_columns(strided b, index_type depth, index_type columns, float* to) {
   using namespace vector;
   if (b.column == 1) {
@@ -103,7 +103,7 @@ inline void pack_columns(strided b, index_type depth, index_type columns, float*
     }
 }
 
-/// Whole tiles of rows of a, [rows / tile_rows, depth, tile_rows]; eight at a time, so that whole lines of memory are read.
+/// Whole tiles of rows of a, [rows / tile_rows, depth, tile_rows]; eight at a time, so that whole cache lines are read.
 inline void pack_rows(strided a, index_type rows, index_type depth, float* to) {
   constexpr index_type together = 8 * tile_rows;
   for (index_type first = 0; first < rows; first += together)
@@ -111,7 +111,7 @@ inline void pack_rows(strided a, index_type rows, index_type depth, float* to) {
       for (index_type i = first; i < std::min(first + together, rows); i += tile_rows)
         std::memcpy(to + i * depth + k * tile_rows, a.data + i + k * a.column, tile_rows * sizeof(float));
 }
-/// One tile of fewer rows, and zeros.
+/// One tile of fewer rows, padded with zeros.
 inline void pack_last_rows(strided a, index_type rows, index_type depth, float* to) {
   for (index_type k = 0; k < depth; ++k)
     for (index_type i = 0; i < tile_rows; ++i)
@@ -125,8 +125,8 @@ inline void write_row(const float* from, index_type columns, float* to, update m
   });
 }
 
-/// c[M,N] = or += a[M,K] b[K,N] for M up to block_rows and K up to block_depth; rows of c are `c_row` apart. Rows of a are
-/// read where they lie, its columns and all of b are packed into this thread's memory.
+/// c[M,N] = or += a[M,K] b[K,N] for M up to block_rows and K up to block_depth; rows of c are `c_row` apart. A
+/// row-major a is read in place. A column-major a and all of b are packed into this thread's memory.
 inline void product_block(cpu& backend, int thread, index_type rows, index_type width, index_type depth, strided a,
                           strided b, float* c, index_type c_row, update mode) {
   const auto [panel, packed, last_rows, tile] = backend.thread_pieces<4>(
@@ -196,7 +196,7 @@ inline void add_column_sums(cpu& backend, view<const float, 2> dy, view<float, 1
       vector::lanes);
 }
 
-/// y[n] = the nearest number of bfloat16, the even one of two.
+/// y[n] = x[n] rounded to the nearest bfloat16, ties to even.
 inline void round_to_bfloat16(cpu& backend, input<float, 1> x, output<float, 1> y) {
   backend.parallel(
       y.size(), 2,

@@ -4,7 +4,7 @@
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-/// Row `r` of token_shift(x), in place where nothing is shifted, else put together in `memory`.
+/// Row `r` of token_shift(x): in place if nothing is shifted, else built in `memory`.
 inline const float* shifted_row(input<float, 3> x, index_type r, index_type shift, float* memory) {
   const index_type dim = x.shape[2], kept = (dim + 1) / 2;
   const float* row = x.data + r * dim;
@@ -17,7 +17,7 @@ inline const float* shifted_row(input<float, 3> x, index_type r, index_type shif
   return memory;
 }
 
-/// Adds the gradient of row `r` of token_shift(x) to that of x. No two rows meet in one element.
+/// Adds the gradient of row `r` of token_shift(x) to the gradient of x. No two rows share an element.
 inline void add_shifted_row(const float* gradient, index_type r, index_type shift, output<float, 3> dx) {
   const index_type dim = dx.shape[2], kept = shift == 0 ? dim : (dim + 1) / 2;
   float* row = dx.data + r * dim;
@@ -30,8 +30,8 @@ inline void add_shifted_row(const float* gradient, index_type r, index_type shif
   });
 }
 
-/// sum over d of f(d), where f gives a vector of terms that are 0 past the end. Four sums at a time: one alone would wait
-/// for each addition.
+/// sum over d of f(d), a vector of terms that are 0 past the end. Four sums at a time: one alone would wait for each
+/// addition.
 template <class Terms>
 STRATA_ALWAYS_INLINE float sum_over(index_type dim, Terms terms) {
   constexpr index_type lanes = vector::lanes;

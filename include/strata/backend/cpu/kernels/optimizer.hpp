@@ -24,7 +24,7 @@ inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gr
     if (!std::isfinite(measures(n))) return;
   const adam_constants constants(settings, static_cast<double>(measures(0)));
   const float beta1 = static_cast<float>(settings.beta1), beta2 = static_cast<float>(settings.beta2);
-  // In double first: 1 - 0.999 in float has lost five digits.
+  // Subtracts in double: in float, 1 - 0.999 loses five digits.
   const float rest1 = static_cast<float>(1 - settings.beta1), rest2 = static_cast<float>(1 - settings.beta2);
   const float clip = static_cast<float>(constants.clip), rate = static_cast<float>(settings.learning_rate);
   const float correction1 = static_cast<float>(constants.correction1);

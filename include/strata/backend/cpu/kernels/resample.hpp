@@ -1,6 +1,6 @@
-// What moves between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, and the token shift of
-// one step.
-// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
+// Operations between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise, their gradients, and the
+// token shift of one step.
+// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i is at token i stride.
 // Source: backend/backend.hpp. Threads own rows of the output, so sums have a fixed order.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
@@ -32,7 +32,7 @@ inline void unfold_backward(cpu& backend, input<float, 3> dy, int compression, i
     for (index_type row = begin; row < end; ++row) {
       const index_type b = row / length, t = row % length;
       float* to = dx.data + row * dim;
-      // Token t is number k of the patch of position i where first + i stride - (c-1) + k = t.
+      // Token t is entry k of the patch of position i where first + i stride - (c-1) + k = t.
       const index_type past_first = std::max<index_type>(t - first, 0);
       for (index_type i = (past_first + stride - 1) / stride; i < positions; ++i) {
         const index_type k = t - (first + i * stride - (c - 1));
@@ -173,7 +173,7 @@ inline void depthwise_backward(cpu& backend, input<float, 3> x, int stride, inpu
   std::fill_n(partial_weight, 2 * backend.threads() * dim, 0.f);
   backend.parallel_numbered(
       x.shape[0] * positions, 4 * dim * stride, [&](int thread, index_type begin, index_type end) {
-        float* sum = backend.thread_memory(thread, dim);  // of what the repeats of a position hand back
+        float* sum = backend.thread_memory(thread, dim);  // sum of the gradients of a position's repeats
         float* own_dweight = partial_weight + thread * dim;
         for (index_type row = begin; row < end; ++row) {
           const index_type b = row / positions, i = row % positions;

@@ -1,7 +1,6 @@
 // route, add_routed, add_routed_backward.
 // Shapes: scores [B,n] -> rows, gate [B,m]; x [R,D] -> y [N,D].
-// Source: backend/backend.hpp. A position depends on those before it, so threads own whole texts; then rows, of which none
-// is named twice.
+// Source: backend/backend.hpp. A position depends on earlier ones, so threads own whole texts; then distinct rows.
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 

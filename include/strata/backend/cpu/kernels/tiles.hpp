@@ -1,4 +1,4 @@
-// Products of small matrices, a tile of the result in registers at a time.
+// Products of small matrices; a tile of the result stays in registers.
 // Shapes: a [M,K], b [K,N] -> c [M,N].
 // Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication".
 
@@ -30,7 +30,7 @@ STRATA_ALWAYS_INLINE void product_tile(index_type depth, const float* a, index_t
     STRATA_UNROLL
     for (int i = 0; i < Rows; ++i) {
       floats value = all(a[i * a_row + k * a_step]);
-      if constexpr (lanes == 16) pin(value);  // with 16 registers it would push another value out
+      if constexpr (lanes == 16) pin(value);  // 16 registers have no space for it
       STRATA_UNROLL
       for (int j = 0; j < Vectors; ++j) total[i][j] += value * column[j];
     }
@@ -43,7 +43,7 @@ STRATA_ALWAYS_INLINE void product_tile(index_type depth, const float* a, index_t
   }
 }
 
-/// As many rows and vectors as the registers hold: 32, 16, or 16 that a product without FMA shares with a copy.
+/// As many rows and vectors as fit in the registers: 32, 16, or 16 without FMA, where a product needs a copy.
 inline constexpr int tile_rows = vector::lanes == 16 ? 8 : 4;
 #if defined(__x86_64__) && STRATA_VECTOR_BYTES == 16
 inline constexpr int tile_vectors = 2;
@@ -51,7 +51,7 @@ inline constexpr int tile_vectors = 2;
 inline constexpr int tile_vectors = 3;
 #endif
 
-/// Of how many vectors the next tile is, where so many are left: no last tile of one vector where two of two do.
+/// Vectors of the next tile. 4 become 2 + 2: a tile of one vector is slow.
 inline constexpr index_type next_vectors(index_type left) {
   return left == 4 || left == 2 ? 2 : std::min<index_type>(left, tile_vectors);
 }

@@ -7,12 +7,12 @@ namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS::vector {
 inline constexpr int lanes = STRATA_VECTOR_BYTES / static_cast<int>(sizeof(float));
 using floats = float __attribute__((vector_size(STRATA_VECTOR_BYTES)));
 using ints = int __attribute__((vector_size(STRATA_VECTOR_BYTES)));
-// The attributes stand before the "=": behind it clang 14 silently ignores aligned(4).
+// The attributes come before the "=": after it clang 14 silently ignores aligned(4).
 using unaligned_floats __attribute__((aligned(4), may_alias)) = floats;
 
 STRATA_ALWAYS_INLINE floats load(const float* from) { return *reinterpret_cast<const unaligned_floats*>(from); }
 STRATA_ALWAYS_INLINE void store(float* to, floats x) { *reinterpret_cast<unaligned_floats*>(to) = x; }
-/// Narrow weights as floats. The compilers' own conversion of vectors is slow where g++ makes it.
+/// Loads narrow weights as floats. g++'s own conversion of vectors is slow.
 STRATA_ALWAYS_INLINE floats load(const bfloat16* from) {
 #if defined(__x86_64__) && STRATA_VECTOR_BYTES == 64
   const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
@@ -39,7 +39,7 @@ STRATA_ALWAYS_INLINE floats load(const std::int8_t* from) {
   return x;
 #endif
 }
-/// The first `count` lanes; the others are 0.
+/// Loads the first `count` lanes; the others are 0.
 template <class T>
 STRATA_ALWAYS_INLINE floats load_part(const T* from, index_type count) {
   T x[lanes]{};
@@ -52,7 +52,7 @@ STRATA_ALWAYS_INLINE void store_part(float* to, floats x, index_type count) {
 STRATA_ALWAYS_INLINE floats all(float x) { return x - floats{}; }
 STRATA_ALWAYS_INLINE floats max(floats x, floats y) { return x > y ? x : y; }
 STRATA_ALWAYS_INLINE floats min(floats x, floats y) { return x < y ? x : y; }
-/// The compilers' own square root cannot be used on vectors where it must set errno.
+/// The compilers' own square root of vectors is unusable where it must set errno.
 STRATA_ALWAYS_INLINE floats sqrt(floats x) {
 #if defined(__x86_64__) && STRATA_VECTOR_BYTES == 64
   return _mm512_maskz_sqrt_ps(0xffff, x);  // g++ 12 warns about the plain one
@@ -85,7 +85,7 @@ STRATA_ALWAYS_INLINE float largest(floats x) {
       most[lane] = most[lane] > most[lane + width] ? most[lane] : most[lane + width];
   return most[0];
 }
-/// Keeps a value in a register: GCC would otherwise fold its load into every use.
+/// Keeps a value in a register: GCC would otherwise load it again for every use.
 STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
 #if STRATA_VECTOR_BYTES == 64
   asm("" : "+v"(x));
@@ -94,7 +94,7 @@ STRATA_ALWAYS_INLINE void pin([[maybe_unused]] floats& x) {
 #endif
 }
 
-/// The nearest number of bfloat16, the even one of two; what is not a number stays so.
+/// Rounds to the nearest bfloat16, ties to even; NaN stays NaN.
 STRATA_ALWAYS_INLINE floats nearest_bfloat16(floats x) {
   unsigned __attribute__((vector_size(STRATA_VECTOR_BYTES))) bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -110,7 +110,7 @@ STRATA_ALWAYS_INLINE void exchange(floats& upper, floats& lower, std::integer_se
   upper = __builtin_shufflevector(x, y, ((Lane & Step) == 0 ? Lane : lanes + Lane - Step)...);
   lower = __builtin_shufflevector(x, y, ((Lane & Step) == 0 ? Lane + Step : lanes + Lane)...);
 }
-/// Turns `lanes` rows into columns: first inside pairs of rows, then between pairs, and so on.
+/// Transposes `lanes` rows: first inside pairs of rows, then between pairs, and so on.
 template <int Step = 1>
 STRATA_ALWAYS_INLINE void transpose(floats (&rows)[lanes]) {
   STRATA_UNROLL
@@ -167,7 +167,7 @@ STRATA_ALWAYS_INLINE floats erf(floats x) {
   return p * x / q;
 }
 
-/// What `for_each` hands to its body. No lambdas: g++ compiles their conversion to a pointer without the target's
+/// Passed to the body of `for_each`. Not lambdas: g++ compiles their conversion to a pointer without the target's
 /// instructions.
 struct load_whole {
   template <class T>
