@@ -16,13 +16,14 @@ struct concatenate;  // merges/concatenate.hpp
 enum class logits_source { predicting_level, all_levels };
 constexpr std::array<std::string_view, 2> names_of(logits_source) { return {"predicting_level", "all_levels"}; }
 
-/// How the coarse level of an hourglass is added to the fine one. With `linear`, a linear map turns a coarse position into one
-/// piece for each of its tokens. With `attention`, each token attends to the coarse positions up to the newest one it may see.
+/// How the coarse level of an hourglass is added to the fine one. With `linear`, a linear map turns a coarse position
+/// into one piece for each of its tokens. With `attention`, each token attends to the coarse positions up to the newest
+/// one it may see.
 enum class upsampling_kind { linear, attention };
 constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
 
-/// The layers of an hourglass that run on its fine level: the first `before`, and the last `after`. The layers between them run
-/// on the coarse level.
+/// The layers of an hourglass that run on its fine level: the first `before`, and the last `after`. The layers between
+/// them run on the coarse level.
 struct hourglass_layers {
   int before = 0, after = 0;
   upsampling_kind upsampling = upsampling_kind::linear;
@@ -33,7 +34,7 @@ inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by s
 
 inline constexpr int least_compressed = -1;      ///< `predicting_level`: the level with the smallest compression
 inline constexpr int the_predicting_level = -1;  ///< in `receiving_levels`: the level that predicts
-inline constexpr int every_level = -2;           ///< `receiving_levels`: this alone
+inline constexpr int every_level = -2;           ///< in `receiving_levels`, as the only entry: all levels
 
 using level_list = short_list<level, most_levels>;
 using level_indices = short_list<int, most_levels>;
@@ -48,20 +49,20 @@ using level_indices = short_list<int, most_levels>;
 template <class Merge = concatenate>
 struct basic_description {
   int vocabulary = 256;   ///< V: tokens are 0 .. V-1; bytes by default
-  int max_length = 1024;  ///< T: tokens that full attention reaches back, and that a prompt is read in at once
+  int max_length = 1024;  ///< T: the reach of full attention, and the most prompt tokens in one pass
   int depth = 6;          ///< layers
-  Merge merge = {};       ///< adds to levels after every layer, from all levels
+  Merge merge = {};       ///< combines the levels after every layer
   level_list levels = {};
   int predicting_level = least_compressed;                  ///< index into `levels`
   level_indices receiving_levels = {the_predicting_level};  ///< levels that the merge adds to
   logits_source logits = logits_source::predicting_level;
-  /// An hourglass instead of merges. It has two levels, one without compression and one whose stride is its compression, and
-  /// each layer runs on one of them.
+  /// An hourglass instead of merges. It has two levels, one without compression and one whose stride is its
+  /// compression, and each layer runs on one of them.
   hourglass_layers fine_layers = no_hourglass;
-  /// Levels with attention and equal dim, heads and head_dim use one set of its weights. Each level keeps its own norms.
+  /// Levels with equal dim, heads and head_dim share one set of attention weights. Each level keeps its own norms.
   bool share_attention = false;
 };
-/// A copy of `own` in which `change` has changed fields:
+/// A copy of `own`, changed by `change`:
 ///
 ///     inline constexpr auto wider = strata::with(shakespeare, [](auto& d) { d.levels[0].dim = 256; });
 template <class Description, class Change>

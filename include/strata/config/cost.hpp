@@ -1,6 +1,6 @@
 // What a model costs, known before it runs: parameters, FLOPs, bytes.
-// A multiplication and an addition are two FLOPs; only products and attention count, as is usual.
-// The tests compare every number with what really happens.
+// A multiplication and an addition are two FLOPs; only matrix products and attention count, as is usual.
+// The tests check every number against a real run.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Of the model that `D` describes, learning from `Learns`: a list of losses, or `inference`.
+/// Cost of the model that `D` describes. It learns from `Learns`: a list of losses, or `inference`.
 template <const auto& D, class Learns = default_losses>
 struct cost {
   using F = facts<D>;
@@ -29,7 +29,7 @@ struct cost {
                                               widths_of_attention_pooling(level, F::embedding_dim));
     return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
   }
-  /// Of one token, for keys and values of a level that pools by attention.
+  /// FLOPs of one token for the keys and values of attention pooling.
   static constexpr double pooling_flops(const level_facts& level) {
     return level.pools ? attention_resampling_source_flops(shape_of_attention_pooling(level, 1, 1),
                                                            widths_of_attention_pooling(level, F::embedding_dim))
@@ -40,11 +40,11 @@ struct cost {
     const double score = level.routed() ? 2.0 * level.dim : 0;
     return attention + 4.0 * level.dim * level.hidden + score;
   }
-  /// Of one row in the heavy branch of a routed feed-forward.
+  /// FLOPs of one row in the heavy branch of a routed feed-forward.
   static constexpr double heavy_flops(const level_facts& level) { return 4.0 * level.dim * level.heavy_hidden; }
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
-  /// Pairs of a query and a key it sees, in all interleaved sequences of one text.
+  /// Pairs of a query and a key that it sees, in all interleaved sequences of one text.
   static constexpr double attended_pairs(const level_facts& level, index_type tokens) {
     double pairs = 0;
     const index_type positions = level.positions(tokens);
@@ -60,7 +60,7 @@ struct cost {
   /// Numbers that training learns.
   static constexpr index_type parameters = strata::parameters<D, Learns>::count;
 
-  /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, the heads of the losses left out; `merge` as in
+  /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, without the heads of the losses. `merge` is as in
   /// `forward_options`.
   static constexpr double forward_flops(index_type batch, index_type tokens, bool merge = true) {
     double flops = 0;
@@ -80,7 +80,7 @@ struct cost {
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
 
-  /// FLOPs of one training step with all losses of the description; backward takes twice those of forward, but for losses.
+  /// FLOPs of one training step with all losses. The backward pass costs twice the forward pass, except in the losses.
   static constexpr double training_flops(index_type batch, index_type tokens, bool merge = true,
                                          const losses_type& losses = {}) {
     double flops = 3 * forward_flops(batch, tokens, merge);
@@ -90,7 +90,7 @@ struct cost {
   static constexpr double training_flops_per_token =
       training_flops(1, F::max_length) / static_cast<double>(F::max_length);
 
-  /// FLOPs of one generated token of one text, on average, once all rings are full and where routing uses up its budget.
+  /// FLOPs of one generated token of one text, on average. All rings are full, and routing uses its whole budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<D>.step_flops() : 0);
     if (F::hourglass) flops += upsample_step_flops(F::levels[F::coarse], F::embedding_dim);
@@ -105,7 +105,7 @@ struct cost {
     return flops;
   }();
 
-  /// Bytes of activations (scratch and token ids included) that a model holds for this batch and length.
+  /// Bytes of activations, scratch memory and token ids for this batch and length.
   static constexpr std::size_t activation_bytes(index_type batch, index_type tokens,
                                                 activation_use use = activation_use::training,
                                                 std::size_t scalar_bytes = sizeof(float),
@@ -115,7 +115,7 @@ struct cost {
            static_cast<std::size_t>(plan.targets_size + 2 * batch * tokens) * sizeof(token);
   }
 
-  /// Bytes that incremental generation of `batch` texts remembers, whatever their length.
+  /// Bytes of the cache for incremental generation of `batch` texts, at any length.
   static constexpr std::size_t cache_bytes(index_type batch, std::size_t scalar_bytes = sizeof(float)) {
     return static_cast<std::size_t>(plan_cache<D>(batch).size) * scalar_bytes;
   }

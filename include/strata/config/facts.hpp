@@ -1,4 +1,4 @@
-// What follows from a model description: every number the layers need, computed at compile time.
+// Every number that the layers need, computed from a model description at compile time.
 // Shapes: level l has positions(T) = ceil(T / s) rows of width `dim`, in `dilation` = c / s interleaved sequences.
 // Source: docs/model.md.
 #pragma once
@@ -15,7 +15,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// One level with every default resolved. Layers take this, so they compile once a backend and not once a model.
+/// One level with every default resolved. Layers take this type, so they compile once per backend, not once per model.
 struct level_facts {
   int compression = 1;
   int stride = 1;
@@ -23,17 +23,17 @@ struct level_facts {
   int dim = 0;
   int heads = 0;
   int head_dim = 0;
-  int span = 0;                     ///< positions a query sees, its own included; 0: the level has no attention
-  bool linear_compression = false;  ///< a linear map of the tokens side by side, else a convolution
-  bool pools = false;               ///< tokens are compressed by attention, not by a convolution
-  int upsample_span = 0;            ///< positions that a token of an hourglass attends to; 0: a linear map
+  int span = 0;                     ///< positions that a query sees, its own included; 0: the level has no attention
+  bool linear_compression = false;  ///< a linear map compresses the tokens, not a convolution
+  bool pools = false;               ///< attention compresses the tokens, not a convolution
+  int upsample_span = 0;            ///< coarse positions that a token of an hourglass attends to; 0: a linear map
   bool full = false;                ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
-  int hidden = 0;                   ///< width inside the feed-forward that every position passes
-  int heavy_hidden = 0;             ///< width inside the one that selected positions pass besides; 0: there is none
-  double capacity = 0;              ///< the part of the positions that may be selected
-  int first_channel = 0;            ///< where this level starts in the concatenation of all levels
+  int hidden = 0;                   ///< hidden width of the feed-forward of every position
+  int heavy_hidden = 0;             ///< hidden width of the heavy branch of selected positions; 0: no routing
+  double capacity = 0;              ///< the share of positions that may be selected
+  int first_channel = 0;            ///< offset of this level in the concatenation of all levels
   bool receives = false;            ///< whether the merge after every layer adds to this level
-  int attention_of = 0;             ///< the level whose attention weights this one uses; itself unless they are shared
+  int attention_of = 0;             ///< the level whose attention weights this level uses; itself without sharing
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
@@ -46,11 +46,11 @@ struct level_facts {
   constexpr bool routed() const { return heavy_hidden > 0; }
 };
 
-/// One entry a level, in parts that compile once for all models.
+/// One entry per level. The fixed size lets code compile once for all models.
 template <class T>
 using each_level = std::array<T, most_levels>;
 
-/// What merges and losses know of the model. The library fills it in.
+/// What merges and losses know about the model. The library fills it in.
 struct model_facts {
   std::span<const level_facts> levels = {};
   int vocabulary = 0;
@@ -58,9 +58,9 @@ struct model_facts {
   int max_length = 0;
   std::span<const std::string_view> losses = {};  ///< names of all losses that the model learns from
 
-  /// Widths of all levels together.
+  /// Sum of the widths of all levels.
   constexpr index_type concatenated_dim() const { return levels.back().first_channel + levels.back().dim; }
-  /// Whether level `l` receives at token `position`, where a strided level may have no position.
+  /// Whether level `l` receives at token `position`. With a stride it has positions only at some tokens.
   constexpr bool receives_at(std::size_t l, index_type position) const {
     return levels[l].receives && position % levels[l].stride == 0;
   }
@@ -69,15 +69,15 @@ struct model_facts {
   }
 };
 
-/// What follows from a description, at compile time or at run time. Every function stays within bounds whatever the description
-/// says, so that a broken rule is the only error.
+/// Values computed from a description, at compile time or at run time. Every function stays within bounds for any
+/// description, so that a broken rule is the only error.
 namespace derived {
 
 template <class Merge>
 constexpr int level_count(const basic_description<Merge>& d) {
   return std::clamp(d.levels.size(), 1, most_levels);
 }
-/// In an hourglass every layer runs on one level, elsewhere on all levels, with a merge after each layer.
+/// In an hourglass every layer runs on one level, otherwise on all levels, with a merge after each layer.
 template <class Merge>
 constexpr bool hourglass(const basic_description<Merge>& d) {
   return d.fine_layers.any();
@@ -99,7 +99,7 @@ constexpr int predicting_level(const basic_description<Merge>& d) {
     if (d.levels[l].compression < d.levels[best].compression) best = l;
   return best;
 }
-/// D, the width of the token embedding: that of the widest level, in an hourglass of the fine one.
+/// D, the width of the token embedding: the width of the widest level, or in an hourglass of the fine level.
 template <class Merge>
 constexpr int embedding_dim(const basic_description<Merge>& d) {
   if (hourglass(d)) return d.levels[1 - coarse(d)].dim;
@@ -115,7 +115,7 @@ constexpr bool receives(const basic_description<Merge>& d, int l) {
       return true;
   return false;
 }
-/// The first level whose attention weights level `l` uses.
+/// The level whose attention weights level `l` uses.
 template <class Merge>
 constexpr int attention_of(const basic_description<Merge>& d, int l) {
   for (int earlier = 0; d.share_attention && earlier < l; ++earlier)
@@ -169,7 +169,7 @@ struct facts {
   static constexpr bool logits_from_all = D.logits == logits_source::all_levels;
   static constexpr bool hourglass = derived::hourglass(D);
   static constexpr bool merges = derived::merges(D);
-  /// Where the fine stream takes up the coarse one; -1 where there is none.
+  /// The layer before which the coarse stream is added to the fine stream; -1 without an hourglass.
   static constexpr int upsample_layer = hourglass ? depth - D.fine_layers.after : -1;
   static constexpr int coarse = derived::coarse(D);
   static constexpr int fine = hourglass ? 1 - coarse : 0;
@@ -202,7 +202,7 @@ struct facts {
   static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim, max_length};
   static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
-  /// Tokens that the longest convolution reads.
+  /// Tokens that the longest convolution or linear map reads.
   static constexpr int largest_compression = [] {
     int largest = 1;
     for (const level_facts& each : levels)

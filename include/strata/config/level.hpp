@@ -1,5 +1,5 @@
 // One level of the hierarchy, as the user writes it.
-// Shapes: compression c and stride s say how many positions a level has: ceil(T / s) for T tokens.
+// Shapes: with stride s a level has ceil(T / s) positions for T tokens.
 // Source: docs/model.md.
 #pragma once
 
@@ -10,17 +10,17 @@
 
 namespace strata::inline STRATA_ABI {
 
-inline constexpr int most_levels = 8;  ///< of one model
+inline constexpr int most_levels = 8;  ///< in one model
 
-/// Window values with a meaning of their own.
+/// Special values of `window`.
 inline constexpr int full_attention = -1;    ///< every earlier position, with xPos
-inline constexpr int automatic_window = -2;  ///< half of the level's own sequence length
+inline constexpr int automatic_window = -2;  ///< half the length of an interleaved sequence
 
-/// A feed-forward in two branches: a light one that every position passes, and a heavy one, `feed_forward_multiple` wide, for
-/// the positions that a learned score selects.
+/// A feed-forward with two branches. Every position passes the light branch. A learned score selects positions that
+/// also pass the heavy branch, of hidden width `feed_forward_multiple` times `dim`.
 struct feed_forward_routing {
-  int light_multiple = 1;  ///< hidden width of the light branch over `dim`
-  double capacity = 0;     ///< the part of the positions that may be selected, up to 1; 0: no routing
+  int light_multiple = 1;  ///< hidden width of the light branch divided by `dim`
+  double capacity = 0;     ///< the share of positions that may be selected, up to 1; 0: no routing
   constexpr bool operator==(const feed_forward_routing&) const = default;
 };
 
@@ -35,13 +35,13 @@ struct level {
   int dim = 0;                    ///< width of the level
   int heads = 8;                  ///< attention heads
   int head_dim = 64;              ///< width of one head; even
-  int window = automatic_window;  ///< earlier positions a position attends to; 0 for none, or a value above
-  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over `dim`
+  int window = automatic_window;  ///< earlier positions that a position attends to, or a special value; 0: no attention
+  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward divided by `dim`
   feed_forward_routing routing = {};
   compressor_kind compressor = compressor_kind::convolution;
 
   constexpr bool operator==(const level&) const = default;
-  /// Whether the attention is full: asked for, or a window that is longer than the level's own sequence.
+  /// Whether attention is full: by choice, or because the window is longer than an interleaved sequence.
   constexpr bool attends_to_all(int max_length) const {
     return window == full_attention || window > max_length / compression;
   }
@@ -49,7 +49,7 @@ struct level {
   constexpr bool can_share_attention(const level& other) const {
     return window != 0 && other.window != 0 && dim == other.dim && heads == other.heads && head_dim == other.head_dim;
   }
-  /// Positions of the level's own sequence that `max_length` tokens make.
+  /// Positions in an interleaved sequence of `max_length` tokens.
   constexpr int reach(int max_length) const { return (max_length + compression - 1) / compression; }
 };
 

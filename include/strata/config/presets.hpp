@@ -1,4 +1,4 @@
-// Ready model descriptions: the two that the benchmarks use.
+// The two model descriptions that the benchmarks use.
 // Shapes: bytes in, 256 logits out.
 #pragma once
 
@@ -13,7 +13,7 @@ inline constexpr description small{
     .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 32},
                {.compression = 2, .dim = 192, .heads = 4, .head_dim = 32, .window = 64}}};
 
-/// Two wide levels; the size at which products dominate.
+/// Two wide levels; the size at which matrix products dominate.
 inline constexpr description base{.max_length = 1024,
                                   .depth = 6,
                                   .levels = {{.dim = 512, .heads = 8, .head_dim = 64, .window = 32},

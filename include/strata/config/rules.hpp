@@ -1,4 +1,4 @@
-// The rules a model description must keep, each one sentence of the compiler when it is broken.
+// The rules for model descriptions. A broken rule is one compile error, in one sentence.
 // Source: docs/model.md; every rule has a program in tests/compile_fail/ that must not compile.
 #pragma once
 
@@ -11,12 +11,12 @@
 namespace strata::inline STRATA_ABI {
 namespace rules {
 
-/// Beyond this distance the xPos factor of the narrowest frequency leaves the range of a float.
+/// Beyond this distance the xPos factor of the first pair leaves the range of a float.
 inline constexpr int longest_full_attention = 65536;
 
 constexpr bool power_of_two(int number) { return number > 0 && (number & (number - 1)) == 0; }
 
-/// Whether `rule` holds for level `l`; levels that do not exist keep every rule.
+/// Whether `rule` holds for level `l`; a level that does not exist passes.
 template <const auto& D, class Rule>
 constexpr bool holds(int l, Rule rule) {
   return l >= D.levels.size() || rule(D.levels[l]);
@@ -61,7 +61,7 @@ constexpr bool has_no_merge_of_hourglass() {
   return !D.fine_layers.any() || (std::is_same_v<std::remove_cvref_t<decltype(D.merge)>, concatenate> &&
                                   D.receiving_levels.size() == 1 && D.receiving_levels[0] == the_predicting_level);
 }
-/// Whether every entry of `receiving_levels` is the index of a level or a name, and names stand where they may.
+/// Whether every entry of `receiving_levels` is a level's index or a permitted name.
 template <const auto& D>
 constexpr bool receiving_levels_exist() {
   for (int l : D.receiving_levels) {
@@ -75,15 +75,15 @@ constexpr bool receiving_levels_differ() {
   bool seen[most_levels]{};
   for (int chosen : D.receiving_levels) {
     const int l = chosen == the_predicting_level ? derived::predicting_level(D) : chosen;
-    if (l < 0 || l >= most_levels) continue;  // another rule's
+    if (l < 0 || l >= most_levels) continue;  // another rule reports this
     if (seen[l]) return false;
     seen[l] = true;
   }
   return true;
 }
 
-// A sentence must be a literal, so the level's number is written out eight times. bool_constant, because clang prints the
-// condition, and a lambda in it over many lines.
+// The sentence must be a literal, so the level's number is written out eight times. clang prints the condition:
+// bool_constant keeps the lambda, many lines long, out of it.
 #define STRATA_LEVEL_RULE(name, rule, sentence)                                              \
   static constexpr bool name = all_hold<D>(rule);                                            \
   static_assert(std::bool_constant<holds<D>(0, rule)>::value, "strata: level 0: " sentence); \
@@ -98,13 +98,13 @@ constexpr bool receiving_levels_differ() {
   static constexpr bool name = rule;      \
   static_assert(name, "strata: " sentence)
 
-/// Whether the compiler knows what `D` holds.
+/// Whether `D` is a compile-time constant.
 template <const auto& D>
 concept constant = requires {
   typename std::integral_constant<int, D.depth>;
 };
 
-/// Instantiating this checks what every other rule relies on.
+/// Instantiating this checks what all other rules rely on.
 template <const auto& D>
 struct check_form {
   STRATA_RULE(is_constant, constant<D>,
@@ -162,7 +162,7 @@ struct check_levels {
                                  window && feed_forward && capacity && light && compressor && fits && reach;
 };
 
-/// Instantiating this checks the rules between levels; it relies on those of single levels.
+/// Instantiating this checks the rules between levels. It relies on the rules of single levels.
 template <const auto& D>
 struct check_model {
   STRATA_RULE(vocabulary, D.vocabulary >= 2, "vocabulary must be at least 2");
@@ -197,8 +197,8 @@ struct check_predicting_level {
 #undef STRATA_LEVEL_RULE
 #undef STRATA_RULE
 
-/// True, or false and a static_assert that names the level and the rule. In stages, so that the first broken rule is the only
-/// message.
+/// True, or false with a static_assert that names level and rule. It checks in stages, so that the first broken rule is
+/// the only message.
 template <const auto& D>
 constexpr bool check() {
   if constexpr (check_form<D>::passed)

@@ -1,5 +1,4 @@
-// Memory that a backend on the host owns: aligned, zeroed, on huge pages where the system has them.
-// Shapes: flat.
+// Host memory that a backend owns: aligned, zeroed, on huge pages if the system has them.
 // Source: madvise(2), MADV_HUGEPAGE; mallopt(3).
 #pragma once
 
@@ -20,15 +19,15 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Says how much memory was asked for in vain.
+/// The error message for an allocation that failed.
 inline std::string out_of_memory(std::uint64_t count, std::size_t element) {
   if (count > PTRDIFF_MAX / element)
     return to_text(count, " elements of ", element, " bytes were asked for, more than a memory can hold");
   return to_text(count * element, " bytes of memory were asked for, more than there is");
 }
 
-/// Owns `count` elements, zeroed. Large buffers start on a 2 MB border and ask for huge pages: first touch of
-/// a 4 KB page costs more than all arithmetic done on it.
+/// Owns `count` elements, zeroed. Large buffers start at a 2 MB boundary and ask for huge pages: the first touch of a
+/// 4 KB page costs more than all arithmetic on it.
 template <class T>
 class buffer {
  public:
@@ -69,8 +68,8 @@ class buffer {
   index_type size_ = 0;
 };
 
-/// For programs, not called by the library: lets malloc keep freed memory, so that the temporary buffers of a
-/// product are not returned to the system and touched anew at every call.
+/// Lets malloc keep freed memory. Then the temporary buffers of a matrix product do not cost a first touch at every
+/// call. For programs: the library never calls it.
 inline void keep_freed_memory() {
 #if defined(__GLIBC__)
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

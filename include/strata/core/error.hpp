@@ -21,7 +21,7 @@ class error : public std::runtime_error {
 
 namespace strata::inline STRATA_ABI {
 
-/// Joins anything printable into one string. Numbers look the same whatever the program's locale is: files hold such texts.
+/// Joins anything printable into one string. Numbers look the same in every locale, because files hold such strings.
 template <class... Parts>
 std::string to_text(const Parts&... parts) {
   std::ostringstream text;

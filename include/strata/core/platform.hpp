@@ -36,7 +36,7 @@
 #define STRATA_ALWAYS_INLINE inline
 #endif
 
-// The widest vector this translation unit may use without asking the processor, in bytes.
+// The widest vector, in bytes, that needs no check of the processor.
 #if defined(__AVX512F__)
 #define STRATA_BASELINE_VECTOR_BYTES 64
 #elif defined(__AVX2__)
@@ -45,8 +45,8 @@
 #define STRATA_BASELINE_VECTOR_BYTES 16
 #endif
 
-// Whether the cpu kernels are also compiled for wider vectors, to be used where the processor has them. Define it as 0
-// where a program is built for the machine it runs on anyway.
+// Whether the cpu kernels are also compiled for wider vectors; they run if the processor has them. Define it as 0 if a
+// program is built for the machine that runs it.
 #ifndef STRATA_RUNTIME_DISPATCH
 #if defined(__x86_64__) && defined(__GNUC__)
 #define STRATA_RUNTIME_DISPATCH 1
@@ -65,10 +65,10 @@
 #define STRATA_COMPILES_AVX512 0
 #endif
 
-// STRATA_ABI is the inline namespace of everything but strata::error. Its name says what a file was compiled with, as far as
-// that changes our code: of functions with equal names the linker keeps one, and a program may have files with different flags.
-// No macro tells of -ffp-contract, -mtune or, under g++, of -O1 instead of -O2: which of such files' sums FMA rounds once is
-// left to the linker. The letters:
+// STRATA_ABI is the inline namespace of everything but strata::error. Its name lists the compile flags that change the
+// code of this library. A program may have files with different flags, and of functions with equal names the linker
+// keeps one. No macro shows -ffp-contract, -mtune or, under g++, -O1 instead of -O2. If files differ in these, the
+// linker decides which sums FMA rounds only once. The letters:
 //   g, c        g++, clang++                    x, y, z  kernels for AVX2, for AVX-512, for both as well
 //   16, 32, 64  bytes of a vector               d        oneDNN
 //   a           AVX                             o        optimized
@@ -124,7 +124,7 @@
   STRATA_JOIN(STRATA_ABI_COMPILER, STRATA_BASELINE_VECTOR_BYTES, STRATA_ABI_AVX, STRATA_ABI_FMA, STRATA_ABI_KERNELS, \
               STRATA_ABI_ONEDNN, STRATA_ABI_OPTIMIZED, STRATA_ABI_ASSERTIONS, STRATA_ABI_LIBRARY)
 
-// What stands between these two is compiled for the given instructions.
+// Code between these two macros is compiled for the given instructions.
 #define STRATA_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define STRATA_TARGET_BEGIN(instructions) \

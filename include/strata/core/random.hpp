@@ -1,6 +1,5 @@
-// Counter-based random numbers: every number is a function of (seed, stream, counter) and of nothing else, so a
-// resumed run, another thread count or a recomputation draws the same values.
-// Shapes: one number a call.
+// Counter-based random numbers: every number is a function of (seed, stream, counter) alone. So a resumed run, another
+// thread count or a recomputation draws the same values.
 // Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (Philox 4x32, 10 rounds).
 #pragma once
 
@@ -32,8 +31,7 @@ constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> count
   return counter;
 }
 
-/// The random numbers of one seed. `stream` keeps independent uses apart, `counter` numbers the draws of one
-/// use.
+/// The random numbers of one seed. `stream` separates independent uses, `counter` numbers the draws of one use.
 class random_source {
  public:
   constexpr explicit random_source(std::uint64_t seed) : seed_(seed) {}
@@ -56,7 +54,7 @@ class random_source {
     const double radius = std::sqrt(-2.0 * std::log(uniform(stream, 2 * counter)));
     return radius * std::cos(2.0 * std::numbers::pi * uniform(stream, 2 * counter + 1));
   }
-  /// Added to logarithms of probabilities: that with the largest sum is drawn with its probability (Gumbel and max).
+  /// Gumbel-max sampling: add this noise to log probabilities; the largest sum is a draw from them.
   double gumbel(std::uint64_t stream, std::uint64_t counter) const {
     return -std::log(-std::log(uniform(stream, counter)));
   }

@@ -1,4 +1,4 @@
-// A list with a largest length, which is a value: it can be written as {a, b, c} inside a constant.
+// A list with a largest length. A constant can hold it, written as {a, b, c}.
 #pragma once
 
 #include <array>
@@ -8,8 +8,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// The first `size()` of `Most` elements. A longer list keeps its length and loses the elements beyond `Most`, so that a rule
-/// can name the mistake.
+/// Holds up to `Most` elements. A longer list keeps its length but loses the elements beyond `Most`; a rule reports it.
 template <class T, int Most>
 class short_list {
  public:

@@ -1,5 +1,4 @@
-// Floating-point numbers of 16 and 8 bits: how they are stored, and what they are as floats.
-// Shapes: each type is one number.
+// Floating-point numbers of 16 and 8 bits: their storage and their conversions.
 // Source: bfloat16 as in arXiv 1905.12322; float16 is IEEE 754 binary16; both kinds of 8 bits as in arXiv 2209.05433.
 #pragma once
 
@@ -31,8 +30,8 @@ constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t
 
 namespace detail {
 
-/// `condition ? yes : no` where both are computed, so that compilers make vector code of a loop over it. Signed, since vector
-/// units compare signed integers best.
+/// `condition ? yes : no` without a branch, so that compilers vectorise loops. Signed, because vector units compare
+/// signed integers best.
 constexpr std::int32_t select(bool condition, std::int32_t yes, std::int32_t no) {
   const std::int32_t mask = -static_cast<std::int32_t>(condition);
   return (yes & mask) | (no & ~mask);
@@ -43,9 +42,9 @@ constexpr std::int32_t select(bool condition, std::int32_t yes, std::int32_t no)
 /// Exact for every pattern, the NaN payloads included.
 constexpr float to_float(float16 x) {
   const std::int32_t magnitude = (x.bits & 0x7fff) << 13;
-  // Exponents start at -14 instead of -126; infinity and NaN keep the largest.
+  // Exponents start at -14 instead of -126; infinity and NaN keep the largest exponent.
   const std::int32_t normal = magnitude + detail::select(magnitude < 31 << 23, 112 << 23, 224 << 23);
-  // A subnormal number has no leading one: give it one, and take it away again.
+  // A subnormal number has no leading one: add one, then subtract it.
   const float subnormal = std::bit_cast<float>(magnitude + (113 << 23)) - 0x1p-14f;
   const std::int32_t own = detail::select(magnitude < 1 << 23, std::bit_cast<std::int32_t>(subnormal), normal);
   return std::bit_cast<float>(static_cast<std::uint32_t>(own) | (x.bits & 0x8000u) << 16);
@@ -58,21 +57,21 @@ constexpr float to_float(float8_e4m3 x) {
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(number) | not_a_number);
 }
 
-/// Rounds to nearest, ties to even; what is not a number stays so.
+/// Rounds to nearest, ties to even; NaN stays NaN.
 constexpr bfloat16 to_bfloat16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   if (x != x) return {static_cast<std::uint16_t>(bits >> 16 | 0x40)};
   return {static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-/// Rounds to nearest, ties to even; what is not a number stays so.
+/// Rounds to nearest, ties to even; NaN stays NaN.
 constexpr float16 to_float16(float x) {
   constexpr std::int32_t smallest_normal = 113 << 23, beyond = 143 << 23, infinity = 255 << 23;  // 2^-14 and 2^16
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const auto all = static_cast<std::int32_t>(bits & 0x7fffffffu);
   const std::int32_t magnitude = detail::select(all < beyond, all, beyond), own = magnitude & infinity;
   const std::int32_t exponent = detail::select(own > smallest_normal, own, smallest_normal);
-  // The last bit of this power of two is as large as the last bit of the result: the sum rounds as it should.
+  // The last bit of this power of two equals the last bit of the result, so the sum rounds correctly.
   const std::int32_t power = exponent + (13 << 23);
   const float sum = std::bit_cast<float>(magnitude) + std::bit_cast<float>(power);
   const std::int32_t number = ((exponent - smallest_normal) >> 13) + (std::bit_cast<std::int32_t>(sum) - power);
@@ -81,7 +80,7 @@ constexpr float16 to_float16(float x) {
   return {static_cast<std::uint16_t>(result | (bits >> 16 & 0x8000u))};
 }
 
-/// A float that rounds to the same small number as `x` does: rounded towards zero, its last bit set where something was lost.
+/// A float that rounds to the same 16-bit number as `x`: `x` rounded towards zero; if inexact, the last bit is set.
 constexpr float rounded_to_odd(double x) {
   const float near = static_cast<float>(x);
   auto bits = std::bit_cast<std::uint32_t>(near);

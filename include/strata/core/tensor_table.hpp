@@ -1,7 +1,6 @@
-// Where tensors lie in one flat buffer. `memory_plan` hands out places; `parameter_plan` does so for parameters, at
-// compile time and without names; `parameter_table` is the same with names, at run time. `tensor_memory` turns a
-// place into a view.
-// Shapes: a place knows its shape; offsets are multiples of 16 elements, so every tensor starts on a cache line.
+// Layout of tensors in one flat buffer. `memory_plan` assigns offsets. `parameter_plan` does so for parameters at
+// compile time, without names; `parameter_table` does so at run time, with names. `tensor_memory` makes views.
+// Shapes: offsets are multiples of 16 elements, so every tensor starts on a cache line.
 // Source: after the single parameter buffer of llm.c.
 #pragma once
 
@@ -17,7 +16,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// The place of one tensor in a flat buffer. A place that was never planned has `offset < 0`.
+/// Offset and shape of one tensor in a flat buffer. A tensor that was never planned has `offset < 0`.
 template <int Rank>
 struct tensor {
   index_type offset = -1;
@@ -25,7 +24,7 @@ struct tensor {
   constexpr explicit operator bool() const { return offset >= 0; }
 };
 
-/// Hands out consecutive places and knows how many elements they need in all.
+/// Assigns consecutive offsets and counts the elements.
 class memory_plan {
  public:
   constexpr memory_plan() = default;
@@ -49,23 +48,23 @@ class memory_plan {
   index_type size_ = 0;
 };
 
-/// How a parameter starts: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the deviation `scale`,
-/// `directions` are rows of length 1.
+/// Initialisation of a parameter: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the standard
+/// deviation `scale`, `directions` are rows of length 1.
 struct initialisation {
   enum class kind { constant, uniform, normal, directions } distribution = kind::constant;
   double scale = 0;
 };
 
-/// Where the parts of a flat buffer of parameters start; matrices are its first.
+/// Offsets of the parts of a parameter buffer. Matrices come first, at 0.
 struct parameter_regions {
   index_type first_vector = 0, first_constant = 0;
 };
 
-/// The places of all parameters. Matrices come first, then vectors (gains, biases), so that weight decay, which spares vectors,
-/// is one range; then constants, which training leaves as they are: their gradient is zero.
+/// Offsets of all parameters: matrices, then vectors (gains, biases), then constants. Weight decay acts on matrices
+/// alone, so it is one range. Training never changes constants: their gradient is zero.
 class parameter_plan {
  public:
-  /// Stands in for a name where nobody asks for it: names are not put together at compile time.
+  /// Takes the role of a name and stores nothing: names are not built at compile time.
   struct name {
     constexpr name(const char*) {}
     constexpr name operator+(const char*) const { return *this; }
@@ -84,22 +83,22 @@ class parameter_plan {
     parameters_ += count;
     return place;
   }
-  /// A matrix whose rows are looked up: nothing is multiplied with it.
+  /// A matrix whose rows are looked up, never multiplied.
   constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
     return add<2>(own, shape, initial);
   }
-  /// A matrix that files hold under a shape of rank 3: the weights of a convolution.
+  /// A matrix that has rank 3 in files: the weights of a convolution.
   constexpr tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>,
                           initialisation initial) {
     return add<2>(own, shape, initial);
   }
-  /// A tensor that is drawn and kept with the others and never learned.
+  /// A tensor that is initialised and saved, but never learned.
   template <int Rank>
   constexpr tensor<Rank> add_constant(const name&, std::array<index_type, Rank> shape, initialisation) {
     return constants_.template add<Rank>(shape);
   }
 
-  /// Of a plan whose regions all start at 0: where they must start instead.
+  /// The offsets that the regions need. Call it on a plan whose regions all start at 0.
   constexpr parameter_regions regions() const { return {matrices_.size(), matrices_.size() + vectors_.size()}; }
   constexpr index_type buffer_size() const { return constants_.size(); }  ///< elements, gaps for alignment included
   constexpr index_type parameters() const { return parameters_; }         ///< elements that training learns
@@ -109,7 +108,7 @@ class parameter_plan {
   index_type parameters_ = 0;
 };
 
-/// One named parameter: its place, the shape it has in files, how it starts, and whether it is a constant.
+/// One named parameter: its offset, its shape in files, its initialisation, and whether it is a constant.
 struct parameter_entry {
   std::string name;
   std::vector<index_type> shape;
@@ -121,7 +120,7 @@ struct parameter_entry {
 /// The list of all parameters under the names of the reference package.
 class parameter_table {
  public:
-  /// A string that can be continued with numbers, like `parameter_plan::name`.
+  /// A string that accepts `+ number`, like `parameter_plan::name`.
   class name : public std::string {
    public:
     using std::string::string;
@@ -166,7 +165,7 @@ class parameter_table {
   std::vector<parameter_entry> entries_;
 };
 
-/// A flat buffer read through places.
+/// A flat buffer; a `tensor` selects a view of it.
 template <class T>
 struct tensor_memory {
   T* base = nullptr;
@@ -175,7 +174,7 @@ struct tensor_memory {
     STRATA_ASSERT(place.offset >= 0);
     return {base + place.offset, place.shape};
   }
-  /// As above, but an empty view for a tensor the configuration does not have (a bias, say).
+  /// As above, but an empty view for a tensor that the model lacks, such as a bias.
   template <int Rank>
   constexpr view<T, Rank> optional(const tensor<Rank>& place) const {
     return place ? (*this)[place] : view<T, Rank>{};

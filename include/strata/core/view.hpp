@@ -1,4 +1,4 @@
-// A pointer with a shape: how every operation receives its tensors.
+// A pointer with a shape. Every operation takes its tensors as views.
 // Shapes: rank 1 to 4, row-major and contiguous; a view never owns memory.
 // The axis letters are those of docs/model.md: B batch, T tokens, D model width, H heads, E head
 // width, W window, V vocabulary.
@@ -83,7 +83,7 @@ struct view {
   }
 };
 
-// Parameter types of the operations. They are not deduced, so that a mutable view passes for a constant one.
+// Parameter types of the operations. They are not deduced, so that a mutable view converts to a constant one.
 template <class T, int Rank>
 using input = std::type_identity_t<view<const T, Rank>>;
 template <class T, int Rank>

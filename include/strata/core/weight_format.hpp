@@ -1,5 +1,4 @@
-// How weights that are only read may lie in memory: as they are, as the upper halves of floats, or as whole numbers with
-// one scale a row.
+// Formats of weights that are only read: unchanged, upper halves of floats, or 8-bit integers with one scale per row.
 // Shapes: a matrix [N,K]; in int8 its scales [N].
 #pragma once
 
@@ -12,16 +11,16 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// `float32` is the format of the weights that a model has.
+/// `float32` leaves the weights of the model unchanged.
 enum class weight_format { float32, bfloat16, int8 };
 
-/// A packed matrix [N,K] inside a memory of scalars: in int8 its scales come first.
+/// A packed matrix [N,K] in a buffer of scalars. In int8 its scales come first.
 template <class S>
 struct packed_matrix {
   S* first;
   std::array<index_type, 2> shape;
 
-  /// Scalars that the matrix takes.
+  /// Scalars that the matrix occupies.
   static constexpr index_type size(weight_format format, std::array<index_type, 2> shape) {
     const index_type count = shape[0] * shape[1], width = sizeof(S);
     if (format == weight_format::bfloat16) return (2 * count + width - 1) / width;
@@ -33,7 +32,7 @@ struct packed_matrix {
   auto halves() const { return numbers<bfloat16>(first); }
 
  private:
-  /// Whole cache lines.
+  /// Rounded up to whole cache lines.
   static constexpr index_type scales_size(std::array<index_type, 2> shape) { return (shape[0] + 15) / 16 * 16; }
   template <class T>
   auto numbers(S* from) const {
