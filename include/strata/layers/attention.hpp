@@ -17,7 +17,7 @@ struct attention_parameters {
 };
 struct attention_activations {
   norm_activations norm;
-  tensor<2> qkv;           // [B n, 3 H E], not rotated
+  tensor<2> qkv;           // [B n, 3 H E], before rotation
   tensor<2> mixed;         // [B n, H E]
   tensor<3> log_sum_exp;   // [B,H,n]
   tensor<3> normed;        // scratch [B,n,d], in backward also its gradient
@@ -29,7 +29,7 @@ constexpr attention_shape shape_of_attention(const level_facts& level, index_typ
   return {batch, positions, level.heads, level.head_dim, level.span, level.dilation};
 }
 
-/// With the weights of `shared`, the attention of another level, where they are declared already.
+/// Uses the weights of `shared`, another level's attention, if they are declared.
 template <class Table, class Name>
 constexpr attention_parameters declare_attention(Table& table, const Name& prefix, const level_facts& level,
                                                  const attention_parameters& shared) {
@@ -77,9 +77,9 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
              [&](update mode) { linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), mode); });
 }
 
-/// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `keys` and
-/// `values` [B,span,H E] are its rings; `previous` and `shifted` as in `feed_forward_step`; `table` is by
-/// distance.
+/// One new position of each of B texts: x, y [B,1,d]. `count` is its index in its interleaved sequence; `keys` and
+/// `values` [B,span,H E] are the rings of that sequence. `table` is by distance; `previous` and `shifted` are as
+/// in `feed_forward_step`.
 template <class Backend, class S = typename Backend::scalar>
 void attention_step(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
                     const attention_activations& acts, input<S, 3> table, index_type count, output<S, 3> keys,
@@ -94,7 +94,7 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
   linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), update::add);
 }
 
-/// `dx` comes in as the gradient of y and leaves as that of x.
+/// On entry `dx` is the gradient of y, on return the gradient of x.
 template <class Backend, class S = typename Backend::scalar>
 void attention_backward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
                         const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> dx) {

@@ -1,4 +1,4 @@
-// Compression by attention: each position of a level asks, from the token at which it stands, for the last c tokens.
+// Compression by attention: each position of a level attends to the last c tokens, with a query from its own token.
 // Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
 // Source: docs/model.md.
 #pragma once
@@ -10,7 +10,7 @@ namespace strata::inline STRATA_ABI {
 
 struct attention_pooling_activations {
   attention_resampling_activations resampling;
-  tensor<3> standing;  // scratch [B,n,D], the tokens where positions stand, in backward their gradient
+  tensor<3> standing;  // scratch [B,n,D], token i s of each position i; in backward its gradient
 };
 
 constexpr cross_attention_shape shape_of_attention_pooling(const level_facts& level, index_type batch,
@@ -40,7 +40,7 @@ constexpr attention_pooling_activations plan_attention_pooling(activation_plan& 
   return own;
 }
 
-/// The tokens at which positions stand, [B n,D].
+/// Token i s of each position i, [B n,D].
 template <class Backend, class S = typename Backend::scalar>
 view<S, 2> attention_pooling_queries(const pass<Backend>& p, const level_facts& level,
                                      const attention_pooling_activations& acts, input<S, 3> tokens) {
@@ -58,8 +58,8 @@ void attention_pooling_forward(const pass<Backend>& p, const level_facts& level,
                                y.rows(), update::replace);
 }
 
-/// One more token of each of B texts, number `position`: newest [B,1,D], y [B,1,d]. `ring` [B,c,2 H E] holds the keys and
-/// values of the last ones, also of those where the level has no position; y is computed where it has one.
+/// Token number `position` of each of B texts: newest [B,1,D], y [B,1,d]. `ring` [B,c,2 H E] holds the keys and values
+/// of the last c tokens. y is computed only if the level has a position at this token.
 template <class Backend, class S = typename Backend::scalar>
 void attention_pooling_step(const pass<Backend>& p, const level_facts& level,
                             const attention_resampling_parameters& own, const attention_pooling_activations& acts,

@@ -1,5 +1,4 @@
-// From the positions of one sequence to those of another by attention: each of the new asks for the last ones that stand at or
-// before it.
+// Attention from one sequence to another: each query attends to the last source positions at or before it.
 // Shapes: queries [B nq,D], source [B nk,D'] -> [B nq,d].
 // Source: docs/model.md.
 #pragma once
@@ -23,12 +22,12 @@ struct attention_resampling_activations {
   tensor<2> dquery, dkey_value, dmixed;  // scratch, as query, key_value and mixed
 };
 
-/// Widths of what comes in and goes out.
+/// Widths of queries, source and output.
 struct resampled_widths {
   index_type query = 0, source = 0, out = 0;
 };
 
-/// Of `shape`, heads, head_dim and span count. The bias is looked up and not multiplied with, so no format packs it.
+/// Of `shape`, only heads, head_dim and span matter. The bias is looked up, not multiplied, so no format packs it.
 template <class Table, class Name>
 constexpr attention_resampling_parameters declare_attention_resampling(Table& table, const Name& prefix,
                                                                        const cross_attention_shape& shape,
@@ -61,7 +60,7 @@ constexpr attention_resampling_activations plan_attention_resampling(const activ
   return own;
 }
 
-/// FLOPs of the maps: of one position of the new sequence, and of one of the source.
+/// FLOPs of the linear maps: for one query, and for one source position.
 constexpr double attention_resampling_query_flops(const cross_attention_shape& shape, const resampled_widths& widths) {
   return 2 * static_cast<double>(shape.dim() * (widths.query + widths.out));
 }
@@ -69,7 +68,7 @@ constexpr double attention_resampling_source_flops(const cross_attention_shape& 
   return 4 * static_cast<double>(shape.dim() * widths.source);
 }
 
-/// y = or += what each position gets.
+/// y = or += the result for each query.
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_forward(const pass<Backend>& p, const cross_attention_shape& shape,
                                   const attention_resampling_parameters& own,
@@ -82,7 +81,7 @@ void attention_resampling_forward(const pass<Backend>& p, const cross_attention_
   linear(p, p.memory[acts.mixed], own.to_out, own.out_bias, y, mode);
 }
 
-/// Position number `position` of the source of each of B texts, [B,D']: its keys and values go into `ring` [B,span,2 H E].
+/// Puts the keys and values of source position `position` of each of B texts, [B,D'], into `ring` [B,span,2 H E].
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_keep(const pass<Backend>& p, const attention_resampling_parameters& own,
                                const attention_resampling_activations& acts, index_type position, input<S, 2> source,
@@ -91,7 +90,7 @@ void attention_resampling_keep(const pass<Backend>& p, const attention_resamplin
   keep_row(p.backend, p.memory[acts.key_value], position, ring);
 }
 
-/// The same for the last positions of a source that `attention_resampling_forward` saw from its start.
+/// The same for the last source positions of an `attention_resampling_forward` from the start of the texts.
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_keep_last(const pass<Backend>& p, const attention_resampling_activations& acts,
                                     output<S, 3> ring) {
@@ -100,7 +99,7 @@ void attention_resampling_keep_last(const pass<Backend>& p, const attention_resa
             0, ring);
 }
 
-/// One new position of each of B texts, queries [B,D] -> y [B,d], from the last of `count` positions that are in the ring.
+/// One query of each of B texts: queries [B,D] -> y [B,d]. The ring holds the last of `count` source positions.
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_step(const pass<Backend>& p, const cross_attention_shape& shape,
                                const attention_resampling_parameters& own, const attention_resampling_activations& acts,
@@ -111,8 +110,8 @@ void attention_resampling_step(const pass<Backend>& p, const cross_attention_sha
   linear(p, p.memory[acts.mixed], own.to_out, own.out_bias, y, mode);
 }
 
-/// Leaves the gradient of the queries before their map in `dquery`, for `attention_resampling_backward_queries`; adds to
-/// `dsource`.
+/// Adds to `dsource`. Leaves the gradient of the mapped queries in `dquery`, for
+/// `attention_resampling_backward_queries`.
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_backward(const pass<Backend>& p, const cross_attention_shape& shape,
                                    const attention_resampling_parameters& own,
@@ -130,7 +129,7 @@ void attention_resampling_backward(const pass<Backend>& p, const cross_attention
   linear_backward_input(p.backend, dkey_value, p.weights[own.to_key_value], dsource, update::add);
 }
 
-/// After it. `dqueries` may be where the queries are.
+/// Call it after `attention_resampling_backward`. `dqueries` may be `queries`.
 template <class Backend, class S = typename Backend::scalar>
 void attention_resampling_backward_queries(const pass<Backend>& p, const attention_resampling_parameters& own,
                                            const attention_resampling_activations& acts, input<S, 2> queries,

@@ -1,4 +1,4 @@
-// One block of one level: the attention half, where the level has attention, then the feed-forward half.
+// One block of one level: the attention half, if the level has attention, then the feed-forward half.
 // Shapes: x [B,n,d] -> middle [B,n,d] -> y [B,n,d].
 // Source: docs/model.md.
 #pragma once
@@ -18,7 +18,7 @@ struct block_activations {
   tensor<3> x, middle, y;  // [B,n,d]; `middle` is `x` without attention
 };
 
-/// `shared` is the attention whose weights level `number` uses, its own or that of an earlier level.
+/// `shared` is the attention whose weights level `number` uses: its own or an earlier level's.
 template <class Table>
 constexpr block_parameters declare_block(Table& table, const level_facts& level, int layer, int number,
                                          const attention_parameters& shared) {
@@ -51,7 +51,7 @@ void block_forward(const pass<Backend>& p, const level_facts& level, const block
   feed_forward_forward(p, level, own.feed_forward, acts.feed_forward, p.memory[acts.middle], p.memory[acts.y]);
 }
 
-/// `dx` comes in as the gradient of y and leaves as that of x.
+/// On entry `dx` is the gradient of y, on return the gradient of x.
 template <class Backend, class S = typename Backend::scalar>
 void block_backward(const pass<Backend>& p, const level_facts& level, const block_parameters& own,
                     const block_activations& acts, input<S, 3> table, output<S, 3> dx) {

@@ -1,5 +1,5 @@
-// From token embeddings, or in an hourglass the fine stream, to the tokens of one level: nothing, a linear map, attention over
-// the last tokens, or a causal convolution with SiLU and a pointwise linear map.
+// Compresses token embeddings, or in an hourglass the fine stream, to one level: unchanged, by a linear map, by
+// attention over the last tokens, or by a causal convolution with SiLU and a pointwise linear map.
 // Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
 // Source: docs/model.md.
 #pragma once
@@ -10,7 +10,7 @@
 namespace strata::inline STRATA_ABI {
 
 struct compress_parameters {
-  tensor<2> projection;        // [d,D c], linear compression, or compression 1 and d != D
+  tensor<2> projection;        // [d,D c], for linear compression, or for c = 1 and d != D
   tensor<2> convolution;       // [4D, D c]
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
@@ -18,7 +18,7 @@ struct compress_parameters {
   attention_resampling_parameters pooling;
 };
 struct compress_activations {
-  tensor<3> y;          // [B,n,d]; the token embeddings themselves where there is nothing to do
+  tensor<3> y;          // [B,n,d]; the token embeddings themselves if c = 1 and d = D
   tensor<2> hidden;     // [B n, 4D]
   tensor<3> patches;    // scratch [B,n,D c], in backward also its gradient
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
@@ -73,7 +73,7 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   return own;
 }
 
-/// What the first map reads: the tokens, or those of each position side by side.
+/// Input of the first map: the tokens, or the c tokens of each position side by side.
 template <class Backend, class S = typename Backend::scalar>
 view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level, const compress_activations& acts,
                                 input<S, 3> tokens, index_type first) {
@@ -83,8 +83,7 @@ view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level
   return patches.rows();
 }
 
-/// `first` is the token at which level position 0 ends: 0, but the newest token when a convolution computes one position
-/// alone.
+/// `first` is the token at which level position 0 ends: 0, or the newest token if a convolution computes one position.
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                       const compress_activations& acts, input<S, 3> tokens, index_type first = 0) {

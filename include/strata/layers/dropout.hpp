@@ -1,5 +1,4 @@
-// Dropout where a place in the model has it and the pass a seed: backward and recomputing draw the same mask again.
-// Shapes: any.
+// Dropout, if the rate is above 0 and the pass has a seed. Backward and recomputing draw the same mask again.
 // Source: docs/model.md.
 #pragma once
 
@@ -16,13 +15,13 @@ dropout_mask mask_of(const pass<Backend>& p, const dropout_layer& own) {
   return {own.rate, *p.dropout_seed, own.stream};
 }
 
-/// Of embeddings on the way forward and of their gradient on the way back.
+/// Drops elements of x: activations in the forward pass, their gradient in the backward pass.
 template <class Backend, class S = typename Backend::scalar>
 void dropout_in_place(const pass<Backend>& p, const dropout_layer& own, output<S, 1> x) {
   if (drops(p, own)) dropout(p.backend, mask_of(p, own), x, x, update::replace);
 }
 
-/// y = x + dropout(branch). `write(mode)` computes the branch into y, in the place of what is there or in addition.
+/// y = x + dropout(branch). `write(mode)` computes the branch and replaces y by it, or adds it to y.
 template <class Backend, class Write, class S = typename Backend::scalar>
 void add_branch(const pass<Backend>& p, const dropout_layer& own, input<S, 1> x, output<S, 1> y, Write write) {
   if (!drops(p, own)) {
@@ -34,7 +33,7 @@ void add_branch(const pass<Backend>& p, const dropout_layer& own, input<S, 1> x,
   add(p.backend, x, y);
 }
 
-/// The gradient of the branch: dy, or what dropout lets through of it, in `room`.
+/// The gradient of the branch: dy, or with dropout the masked dy, in `room`.
 template <class Backend, class S = typename Backend::scalar>
 view<const S, 3> gradient_of_branch(const pass<Backend>& p, const dropout_layer& own, input<S, 3> dy,
                                     output<S, 3> room) {

@@ -1,4 +1,4 @@
-// The feed-forward half of a block: y = x + feed_forward(token_shift(x)), with routing in a light and a heavy branch.
+// The feed-forward half of a block: y = x + feed_forward(token_shift(x)); with routing, a light and a heavy branch.
 // Shapes: x [B,n,d] -> y [B,n,d].
 // Source: docs/model.md.
 #pragma once
@@ -12,15 +12,15 @@ namespace strata::inline STRATA_ABI {
 
 struct feed_forward_parameters {
   norm_parameters norm;
-  perceptron_parameters every;  // of every position
-  routed_parameters routed;     // of some, where the level has routing
+  perceptron_parameters every;  // for every position
+  routed_parameters routed;     // for selected positions, if the level has routing
 };
 struct feed_forward_activations {
   norm_activations norm;
   perceptron_activations every;
   routed_activations routed;
   tensor<3> normed;   // scratch [B,n,d], in backward also its gradient
-  tensor<3> dbranch;  // scratch [B,n,d], with dropout
+  tensor<3> dbranch;  // scratch [B,n,d], only with dropout
   dropout_layer dropout;
 };
 
@@ -58,9 +58,9 @@ void feed_forward_forward(const pass<Backend>& p, const level_facts& level, cons
   });
 }
 
-/// One new position, number `count` of its interleaved sequence, of each of B texts: x, y [B,1,d]. `previous` [B,d] holds the
-/// last position of the same sequence and receives this one; `shifted` [B,d] is free memory; `budget` [1,B] is the sequence's
-/// where the level has routing.
+/// One new position of each of B texts: x, y [B,1,d]. `count` is its index in its interleaved sequence. `previous`
+/// [B,d] holds the position before it in that sequence and receives this one. `shifted` [B,1,d] is scratch memory. With
+/// routing, `budget` [1,B] is the budget of that sequence.
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_step(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
                        const feed_forward_activations& acts, index_type count, output<S, 2> budget,
@@ -73,7 +73,7 @@ void feed_forward_step(const pass<Backend>& p, const level_facts& level, const f
   if (level.routed()) routed_step(p, level, own.routed, acts.routed, count, budget, normed, y);
 }
 
-/// `dx` comes in as the gradient of y and leaves as that of x.
+/// On entry `dx` is the gradient of y, on return the gradient of x.
 template <class Backend, class S = typename Backend::scalar>
 void feed_forward_backward(const pass<Backend>& p, const level_facts& level, const feed_forward_parameters& own,
                            const feed_forward_activations& acts, input<S, 3> x, output<S, 3> dx) {

@@ -14,8 +14,8 @@ struct head_parameters {
   tensor<2> to_logits;  // [V, d_p] or [V, sum d]
 };
 struct head_activations {
-  tensor<3> logits;        // [B,T,V]; the losses turn them into their gradient
-  tensor<3> concatenated;  // scratch [B,T,sum d], only with logits from all levels; in backward also its gradient
+  tensor<3> logits;        // [B,T,V]; the losses replace them by their gradient
+  tensor<3> concatenated;  // scratch [B,T,sum d], for logits from all levels; in backward also its gradient
 };
 
 template <class Table>
@@ -24,7 +24,7 @@ constexpr head_parameters declare_head(Table& table, index_type vocabulary, inde
   return {table.template add<2>(name("to_logits.weight"), {vocabulary, dim}, linear_initialisation(dim))};
 }
 
-/// `concatenated_dim` is 0 with logits from the predicting level alone.
+/// `concatenated_dim` is 0 if the predicting level alone makes the logits.
 constexpr head_activations plan_head(activation_plan& plan, index_type concatenated_dim, index_type vocabulary,
                                      index_type batch, index_type tokens) {
   head_activations own;
@@ -37,7 +37,7 @@ constexpr head_activations plan_head(activation_plan& plan, index_type concatena
   return own;
 }
 
-/// The embeddings that the logits are made of.
+/// The input of the map to the logits.
 template <class Backend, class S = typename Backend::scalar>
 view<S, 3> head_input(const pass<Backend>& p, std::span<const level_facts> levels, int predicting_level,
                       const head_activations& acts, std::span<const std::type_identity_t<view<S, 3>>> embeddings) {

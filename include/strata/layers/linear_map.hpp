@@ -12,7 +12,7 @@ struct linear_map {
   tensor<1> bias;    // [N]
 };
 
-/// `name`.weight and `name`.bias, which start alike.
+/// `name`.weight and `name`.bias, with one initialisation.
 template <class Table, class Name>
 constexpr linear_map declare_linear_map(Table& table, const Name& name, index_type out, index_type in,
                                         initialisation initial) {

@@ -14,7 +14,7 @@ struct norm_activations {
   tensor<1> factor, mean;  // [B n]
 };
 
-/// PyTorch calls the gain of LayerNorm "weight" and the reference package calls that of its RMSNorm "gamma".
+/// PyTorch calls the gain of LayerNorm "weight"; the reference package calls the gain of RMSNorm "gamma".
 template <class Table, class Name>
 constexpr norm_parameters declare_layer_norm(Table& table, const Name& prefix, index_type dim) {
   norm_parameters own;

@@ -1,6 +1,5 @@
-// What every layer works on: the backend and the memories its places refer to; how a layer multiplies with its weights,
-// whatever their format; and the names of parameters' starts.
-// Shapes: flat memories; batch B and tokens T are those of this pass.
+// What every layer uses: the backend and its memories, the linear map for every weight format, and initialisations.
+// Shapes: flat memories; B and T are the batch and tokens of this pass.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +12,9 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// One forward pass, or forward and backward. In inference `gradients` is empty. Backward makes norms, activation functions
-/// and copies anew in the scratch memory: they cost little beside products, and their gradients take their places.
+/// One forward pass, or forward and backward pass. In inference `gradients` is empty. Backward recomputes norms,
+/// activation functions and copies in the scratch memory: they are cheap beside matrix products. Their gradients
+/// overwrite them.
 template <class Backend>
 struct pass {
   using scalar = typename Backend::scalar;
@@ -23,13 +23,13 @@ struct pass {
   tensor_memory<const scalar> weights;
   tensor_memory<scalar> gradients;
   tensor_memory<scalar> memory;                    ///< activations that backward reads
-  tensor_memory<scalar> scratch;                   ///< shared by all layers, free after each
-  tensor_memory<token> targets;                    ///< rows that routing selects, and what the losses predict
+  tensor_memory<scalar> scratch;                   ///< shared: each layer may overwrite it
+  tensor_memory<token> targets;                    ///< rows that routing selects, and targets of the losses
   weight_format format = weight_format::float32;   ///< of the matrices in `weights`
-  std::optional<std::uint64_t> dropout_seed = {};  ///< none: no dropout
+  std::optional<std::uint64_t> dropout_seed = {};  ///< empty: no dropout
 };
 
-/// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the bias may be one that the configuration does not have.
+/// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the model may lack the bias.
 template <class Backend, class S = typename Backend::scalar>
 void linear(const pass<Backend>& p, input<S, 2> x, const tensor<2>& weight, const tensor<1>& bias, output<S, 2> y,
             update mode) {
@@ -45,7 +45,7 @@ void linear(const pass<Backend>& p, input<S, 2> x, const tensor<2>& weight, cons
   }
 }
 
-/// How likely training drops an element of the tokens' embeddings, of the output of attention, of the output of feed-forward.
+/// Probability that training drops an element of token embeddings, attention outputs and feed-forward outputs.
 struct dropout_rates {
   double embedding = 0, attention = 0, feed_forward = 0;
   constexpr bool any() const { return embedding > 0 || attention > 0 || feed_forward > 0; }
@@ -60,13 +60,13 @@ inline void check(const dropout_rates& rates) {
   share_below_1("feed_forward", rates.feed_forward);
 }
 
-/// Where the model has dropout: how likely an element is dropped, and the stream of random numbers of this place alone.
+/// One use of dropout in the model: its rate, and its own stream of random numbers.
 struct dropout_layer {
   double rate = 0;
   std::uint64_t stream = 0;
 };
 
-/// Plans places and remembers the largest size that any one use of the scratch memory needs.
+/// Plans offsets and remembers the largest size that any use of the scratch memory needs.
 struct activation_plan {
   memory_plan memory, targets;
   index_type scratch_size = 0;
@@ -74,15 +74,15 @@ struct activation_plan {
   dropout_rates dropout = {};
   std::uint64_t dropouts = 0;
 
-  /// Every place has a stream of its own, in the order in which they are planned.
+  /// Every call makes a new stream, numbered in the order of the calls.
   constexpr dropout_layer add_dropout(double rate) { return {rate, dropouts++}; }
-  /// Closes one use of the scratch memory.
+  /// Ends one use of the scratch memory.
   constexpr void scratch_used(const memory_plan& scratch) {
     if (scratch.size() > scratch_size) scratch_size = scratch.size();
   }
 };
 
-/// PyTorch's default start of a linear map or convolution with `fan_in` inputs.
+/// PyTorch's default initialisation of a linear map or convolution with `fan_in` inputs.
 constexpr initialisation linear_initialisation(index_type fan_in) {
   double root = static_cast<double>(fan_in);  // Newton's iteration: std::sqrt is not constexpr
   for (int i = 0; i < 64; ++i) root = 0.5 * (root + static_cast<double>(fan_in) / root);

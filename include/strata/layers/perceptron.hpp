@@ -1,4 +1,4 @@
-// Two linear maps without biases and GELU between them, of any rows.
+// Two linear maps without biases and GELU between them, for each row.
 // Shapes: x [R,d] -> y [R,d].
 // Source: docs/model.md, "Feed-forward".
 #pragma once

@@ -1,5 +1,4 @@
-// The tables of the rotary embedding: angles and xPos factors by position, and by distance for incremental
-// attention.
+// Tables of the rotary embedding: angles and xPos factors by position, and by distance for incremental attention.
 // Shapes: [4,n,E/2]: cos and sin for queries, then for keys; [2,span,E/2]: cos and sin by distance.
 // Source: RoFormer, arXiv 2104.09864; xPos, arXiv 2212.10554.
 #pragma once
@@ -11,7 +10,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// The angle and the base of the xPos factor of pair `pair`; the base is 1 without xPos.
+/// Frequency and xPos base of pair `pair`; the base is 1 without xPos.
 struct rotary_pair {
   double frequency, decay;
   rotary_pair(const level_facts& level, index_type pair)

@@ -1,5 +1,5 @@
-// The heavy branch of a routed feed-forward: y += gate perceptron(normed) at the positions that a learned score selects. Its
-// rows are as many as the budget of all positions allows; those that nobody uses are zeros.
+// The heavy branch of a routed feed-forward: y += gate perceptron(normed) at the positions that a learned score
+// selects. It always computes as many rows as the budget of all positions allows; unused rows are zeros.
 // Shapes: normed [B,n,d] -> y [B,n,d] through [B m,d].
 // Source: docs/model.md, after CoLT5, arXiv 2303.09752.
 #pragma once
@@ -15,14 +15,14 @@ struct routed_parameters {
   perceptron_parameters heavy;
 };
 struct routed_activations {
-  tensor<2> rows;    // token ids [B,m]: positions of [B n], -1 behind the last
+  tensor<2> rows;    // targets [B,m]: row numbers in [B n], -1 after the last
   tensor<2> gate;    // [B,m]
-  tensor<2> budget;  // [dilation,B], what each sequence has left
+  tensor<2> budget;  // [dilation,B], the budget that each sequence has left
   perceptron_activations heavy;
   tensor<2> heavy_y;       // [B m,d], in backward its gradient
   tensor<2> scores;        // scratch [B,n], in backward their gradient
   tensor<2> selected;      // scratch [B m,d], the rows of normed, in backward their gradient
-  tensor<1> any_selected;  // scratch [1], of a step
+  tensor<1> any_selected;  // scratch [1], only in a step
 };
 
 /// m: rows of one text with `positions` positions.
@@ -57,7 +57,7 @@ constexpr routed_activations plan_routed(activation_plan& plan, memory_plan& scr
   return own;
 }
 
-/// Chooses the rows. Positions lie in `dilation` sequences, of which the first here is number `first`.
+/// Selects the rows. `normed` holds `dilation` interleaved sequences, each from its index `first` on.
 template <class Backend, class S = typename Backend::scalar>
 void routed_select(const pass<Backend>& p, const level_facts& level, const routed_parameters& own,
                    const routed_activations& acts, input<S, 3> normed, int dilation, index_type first,
@@ -67,7 +67,7 @@ void routed_select(const pass<Backend>& p, const level_facts& level, const route
   route(p.backend, level.capacity, dilation, first, scores, budget, p.targets[acts.rows], p.memory[acts.gate]);
 }
 
-/// Computes the chosen rows and adds them to y.
+/// Computes the selected rows and adds them to y.
 template <class Backend, class S = typename Backend::scalar>
 void routed_add(const pass<Backend>& p, const routed_parameters& own, const routed_activations& acts,
                 input<S, 3> normed, output<S, 3> y) {
@@ -87,8 +87,8 @@ void routed_forward(const pass<Backend>& p, const level_facts& level, const rout
   routed_add(p, own, acts, normed, y);
 }
 
-/// Position number `count` of its sequence, whose budget [1,B] this is. Where the host need not wait for the answer, it asks
-/// whether some text selected the branch: that is cheaper than to read the branch's weights.
+/// One position with index `count` in its sequence; `budget` [1,B] belongs to that sequence. A backend that computes
+/// at once first checks whether any text selected the branch: the check is cheaper than reading the branch's weights.
 template <class Backend, class S = typename Backend::scalar>
 void routed_step(const pass<Backend>& p, const level_facts& level, const routed_parameters& own,
                  const routed_activations& acts, index_type count, output<S, 2> budget, input<S, 3> normed,
@@ -102,7 +102,8 @@ void routed_step(const pass<Backend>& p, const level_facts& level, const routed_
   if (host > 0) routed_add(p, own, acts, normed, y);
 }
 
-/// Before `normed` makes room for its gradient: gradients of the weights; what `routed_backward_input` adds waits in scratch.
+/// Gradients of the weights. Call it before the gradient of `normed` overwrites `normed`. Leaves in the scratch memory
+/// what `routed_backward_input` adds.
 template <class Backend, class S = typename Backend::scalar>
 void routed_backward_weights(const pass<Backend>& p, const routed_parameters& own, const routed_activations& acts,
                              input<S, 3> normed, input<S, 3> dy) {

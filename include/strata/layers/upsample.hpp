@@ -1,6 +1,6 @@
-// From the coarse stream of an hourglass back to the fine one. Linear: a map of each coarse position is cut into one piece for
-// each token from its own on up to the next position's, and added. By attention: each token asks for the last coarse positions
-// that stand at or before it, and what it gets is added.
+// Adds the coarse stream of an hourglass to the fine stream. Linear: a linear map of each coarse position is cut into s
+// pieces, one for each token from the position's own token on. Attention: each token attends to the last coarse
+// positions at or before it.
 // Shapes: fine [B,T,d], coarse [B,n,d_c] -> [B,T,d].
 // Source: Nawrot et al., "Hierarchical transformers are more efficient language models", arXiv 2110.13711.
 #pragma once
@@ -22,7 +22,7 @@ struct upsample_activations {
   attention_resampling_activations attention;
 };
 
-/// `level` is the coarse one, here and below.
+/// `level` is the coarse level, here and below.
 constexpr cross_attention_shape shape_of_upsample(const level_facts& level, index_type batch, index_type tokens) {
   return {batch, tokens, 1, level.positions(tokens), level.stride, level.heads, level.head_dim, level.upsample_span};
 }
@@ -56,14 +56,14 @@ constexpr upsample_activations plan_upsample(activation_plan& plan, const level_
   return own;
 }
 
-/// What incremental generation keeps: [B,1,d s], what the newest coarse position gives its tokens, or [B,span,2 H E], keys and
-/// values of the last ones.
+/// What incremental generation keeps: [B,1,d s], the pieces of the newest coarse position, or [B,span,2 H E], keys and
+/// values of the last coarse positions.
 constexpr std::array<index_type, 3> upsample_kept_shape(const level_facts& level, index_type batch, index_type dim) {
   if (level.upsamples_by_attention()) return {batch, level.upsample_span, 2 * index_type{level.attention_dim()}};
   return {batch, 1, dim * level.stride};
 }
 
-/// FLOPs in one text of `tokens` tokens, and of one generated token on average.
+/// FLOPs for one text of `tokens` tokens, and on average for one generated token.
 constexpr double upsample_flops(const level_facts& level, index_type dim, index_type tokens) {
   const cross_attention_shape shape = shape_of_upsample(level, 1, tokens);
   const double positions = static_cast<double>(level.positions(tokens));
@@ -86,14 +86,14 @@ void upsample_spread(const pass<Backend>& p, const linear_map& own, input<S, 3> 
   linear_map_forward(p, own, coarse.rows(), spread.rows(), update::replace);
 }
 
-/// y += the pieces: unfold's transpose puts piece k of position i at token i s + k - passed, where `passed` tokens of the
-/// first position are over.
+/// y += the pieces. The transpose of unfold puts piece k of position i at token i s + k - passed; `passed` tokens of
+/// the first position come before y.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index_type passed, output<S, 3> y) {
   unfold_backward(p.backend, spread, stride, stride, stride - 1 - passed, y);
 }
 
-/// Without `add` the fine stream goes on alone.
+/// Without `add`, y is x.
 template <class Backend>
 void upsample_forward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                       const upsample_activations& acts, bool add) {
@@ -109,8 +109,8 @@ void upsample_forward(const pass<Backend>& p, const level_facts& level, const up
   upsample_add(p, level.stride, spread, 0, y);
 }
 
-/// One more token of each of B texts, number `position`. `kept` is as `upsample_kept_shape` says; a new coarse position enters
-/// it where there is one.
+/// Token number `position` of each of B texts. `kept` has the shape `upsample_kept_shape`; a new coarse position, if
+/// any, enters it.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_step(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                    const upsample_activations& acts, bool add, index_type position, output<S, 3> kept) {
@@ -129,7 +129,7 @@ void upsample_step(const pass<Backend>& p, const level_facts& level, const upsam
   upsample_add(p, level.stride, kept, position % level.stride, y);
 }
 
-/// Of a pass from the start of the texts, whose newest coarse position is `newest` [B,1,d_c], what later steps need.
+/// Keeps what later steps need from a pass from the start of the texts. `newest` [B,1,d_c] is its last coarse position.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_keep(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                    const upsample_activations& acts, input<S, 3> newest, output<S, 3> kept) {
@@ -137,7 +137,7 @@ void upsample_keep(const pass<Backend>& p, const level_facts& level, const upsam
   upsample_spread(p, own.map, newest, kept);
 }
 
-/// `dx` comes in as the gradient after and leaves as that before; adds to `dcoarse`.
+/// On entry `dx` is the gradient of y, on return the gradient of x. Adds to `dcoarse`.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_backward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                        const upsample_activations& acts, output<S, 3> dx, output<S, 3> dcoarse) {

@@ -1,5 +1,4 @@
-// What a loss sees of the model: tokens and their embeddings, logits, the final embeddings of all levels, and where
-// gradients go.
+// What a loss sees of the model: tokens and their embeddings, logits, final embeddings of all levels, and gradients.
 // Shapes: inputs, labels [B,T]; token embeddings [B,T,D]; logits [B,T,V]; embeddings e_l [B,n_l,d_l].
 // Source: docs/model.md.
 #pragma once
@@ -22,16 +21,16 @@ struct loss_context {
   view<const token, 2> inputs, labels;
   view<scalar, 3> logits;  ///< with gradients, cross-entropy replaces them by their gradient
   embedding_views embeddings = {};
-  view<scalar, 3> tokens;  ///< their embeddings
+  view<scalar, 3> tokens;  ///< token embeddings
   bool gradients = false;
   embedding_views dembeddings = {};     ///< losses add to these; empty without gradients
-  view<scalar, 3> dtokens = {};         ///< and to this
+  view<scalar, 3> dtokens = {};         ///< losses add to this; empty without gradients
   embedding_views compressed = {};      ///< outputs of the levels' compressors, before the norm [B,n_l,d_l]
   token ignore_index = ignore_nothing;  ///< a token that no loss counts
 };
 
-/// Adds the cross-entropy of targets [B,n,blocks] and a linear map of the final embeddings of level `l` to as many blocks of
-/// logits, with its gradients as `evaluate` of a loss does.
+/// Adds the cross-entropy of targets [B,n,blocks]. `head` maps the final embeddings of level `l` to as many blocks of
+/// logits. With `gradients`, adds the gradients too.
 template <class Backend, class S = typename Backend::scalar>
 void predict_blocks(const loss_context<Backend>& context, std::size_t l, const tensor<2>& head,
                     std::type_identity_t<view<S, 2>> logits, view<const token, 3> targets, double weight,
@@ -48,7 +47,7 @@ void predict_blocks(const loss_context<Backend>& context, std::size_t l, const t
   }
 }
 
-/// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, forward and backward.
+/// FLOPs of a linear map of every compressed level's embeddings to `width(level)` numbers, in forward and backward.
 template <class Width>
 constexpr double linear_head_flops(const model_facts& model, index_type batch, index_type tokens, Width width) {
   double flops = 0;

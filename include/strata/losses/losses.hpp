@@ -1,6 +1,6 @@
-// The losses that a model learns from: a list of types, their options and weights, and their report. Each loss of the library
-// is one file beside this one; docs/extending.md says how to write another one anywhere.
-// Shapes: one number a loss.
+// The losses that a model learns from: a list of types, their options and weights, and their report. Each loss of the
+// library is one file beside this one; docs/extending.md says how to write your own.
+// Shapes: one number per loss.
 // Source: docs/model.md.
 #pragma once
 
@@ -26,10 +26,10 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// In the place of `losses`: a model that only runs. It has no gradients and no heads of losses.
+/// Replaces `losses` in a model that only runs. The model has no gradients and no heads of losses.
 struct inference {};
 
-/// The name of a loss; a loss without one is named by a static_assert later.
+/// The name of a loss. If it is missing, a later static_assert says so.
 template <class Loss>
 constexpr std::string_view name_of_loss() {
   if constexpr (requires { std::string_view(Loss::name); }) return Loss::name;
@@ -84,7 +84,7 @@ class losses {
   constexpr void for_each(Visit visit) const {
     std::apply([&](const auto&... loss) { (visit(loss), ...); }, losses_);
   }
-  /// Throws unless all options and weights make sense.
+  /// Throws unless all options and weights are valid.
   void check(int vocabulary) const {
     require(ignore_index >= ignore_nothing && ignore_index < vocabulary, "ignore_index ", ignore_index,
             " is not a token of the vocabulary of ", vocabulary, " and not ignore_nothing (", ignore_nothing, ")");
@@ -154,7 +154,7 @@ concept loss_has_evaluate = requires(const Loss own, const loss_context<Backend>
   own.evaluate(context, places, acts, 1.0, loss);
 };
 
-/// True, or a sentence that names the member that `Loss` lacks.
+/// True, or false with a compile error that names the missing member of `Loss`.
 template <class Loss>
 constexpr bool check_loss() {
   static_assert(has_name<Loss>, "strata: the loss lacks 'static constexpr std::string_view name'");
@@ -182,11 +182,11 @@ constexpr bool all_differ(std::span<const std::string_view> names) {
 
 }  // namespace detail
 
-/// The losses of a model that learns from `Learns`: none beside the next token where it is `inference`.
+/// The losses of a model that learns from `Learns`. For `inference`: the next token alone.
 template <class Learns>
 using losses_of = typename detail::losses_of<Learns>::type;
 
-/// True, or a sentence that says what is wrong with one of the losses.
+/// True, or false with a compile error about one of the losses.
 template <class... Loss>
 constexpr bool check_losses(const losses<Loss...>*) {
   if constexpr ((detail::check_loss<Loss>() && ...)) {
@@ -203,7 +203,7 @@ constexpr bool check_loss_operations(const losses<Loss...>*) {
   return all;
 }
 
-/// One number a loss, read and written by the loss's name.
+/// One number per loss, read and written by the loss's name.
 template <class Losses>
 class loss_values {
  public:
@@ -239,7 +239,7 @@ struct loss_report {
   double total = 0;
   loss_values<Losses> values;
 
-  /// From the numbers that `evaluate_losses` leaves, each 16 elements apart, times `share`.
+  /// The results of `evaluate_losses`, 16 elements apart, times `share`.
   template <class S>
   loss_report(view<const S, 1> losses, const loss_values<Losses>& weights, double share) {
     for (std::size_t j = 0; j < loss_values<Losses>::count; ++j) {

@@ -1,6 +1,6 @@
-// Every level predicts its next embedding from its own and a summary of the tokens that the next one ends with:
-// z = e_i + MLP(LayerNorm([e_i ; summary_{i+1}])). A further roll-out does the same with z and the summary after that.
-// Shapes: e_l [B,n,d], token embeddings [B,T,D] -> z [B,m,d], m = n - R for R roll-outs -> loss [1], summed over levels.
+// Every level predicts its next embedding from its embedding e_i and a summary of the tokens of position i+1:
+// z = e_i + MLP(LayerNorm([e_i ; summary_{i+1}])). The next roll-out uses z and the next summary.
+// Shapes: e_l [B,n,d], token embeddings [B,T,D] -> z [B,m,d], m = n - R, R roll-outs -> loss [1], summed over levels.
 // Source: docs/model.md; simple-hierarchical-transformer 0.4.0.
 #pragma once
 
@@ -16,22 +16,22 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// How `next_latent` measures a prediction: means over channels, the last one 0.1 squared + 0.9 (1 - cos).
+/// How `next_latent` measures a prediction: means over channels. `squared_and_cosine` is 0.1 squared + 0.9 (1 - cos).
 enum class latent_distance { squared, smooth_l1, squared_and_cosine };
 constexpr std::array<std::string_view, 3> names_of(latent_distance) {
   return {"squared", "smooth_l1", "squared_and_cosine"};
 }
 
 struct latent_parameters {
-  linear_map projection;    // [d,D], [d]; only where the widths differ
+  linear_map projection;    // [d,D], [d]; only if the widths differ
   norm_parameters norm;     // [2 d]
   linear_map in, mid, out;  // [d,2 d], [d,d], [d,d]
 };
-/// All of it scratch but for the targets.
+/// All scratch, except the targets.
 struct latent_activations {
   tensor<3> pooled, dpooled;    // [B,n,D]
   tensor<3> summary, dsummary;  // [B,n,d]: the linear map of `pooled`, or `pooled` itself
-  tensor<4> latent, dlatent;    // [R+1,B,m,d]: the first are the embeddings
+  tensor<4> latent, dlatent;    // [R+1,B,m,d]: entry 0 holds the embeddings
   tensor<4> first, second;      // [R,B,m,d], before GELU
   tensor<2> factor, mean;       // [R,B m]
   tensor<3> next;               // [B,m,d], summaries of one step, in backward their gradient
@@ -56,7 +56,7 @@ constexpr latent_parameters declare_latent(Table& table, const level_facts& leve
   own.norm = declare_layer_norm(table, prefix + 0, 2 * dim);
   own.in = declare_linear_map(table, prefix + 1, dim, 2 * dim, linear_initialisation(2 * dim));
   own.mid = declare_linear_map(table, prefix + 3, dim, dim, linear_initialisation(dim));
-  own.out = declare_linear_map(table, prefix + 5, dim, dim, zeros);  // at first every position predicts itself
+  own.out = declare_linear_map(table, prefix + 5, dim, dim, zeros);  // at initialisation z = e_i
   return own;
 }
 
@@ -69,10 +69,10 @@ constexpr double latent_flops(const level_facts& level, index_type embedding_dim
 struct next_latent {
   double weight = 0.25;
   latent_distance distance = latent_distance::squared_and_cosine;
-  int rollouts = 1;              ///< steps from every embedding, each from the prediction before it
-  double rollout_decay = 1;      ///< a step counts exp(-rollout_decay x), with x the distances of the steps before it
-  bool detach_summaries = true;  ///< the token embeddings that a step is told about learn nothing from this loss
-  bool detach_targets = true;    ///< nor do the embeddings that it predicts
+  int rollouts = 1;              ///< steps from every embedding; each starts from the prediction before it
+  double rollout_decay = 1;      ///< a step has weight exp(-rollout_decay x); x is the sum of earlier distances
+  bool detach_summaries = true;  ///< no gradient reaches the summarised token embeddings
+  bool detach_targets = true;    ///< no gradient reaches the target embeddings
   model_facts model = {};
 
   static constexpr std::string_view name = "next_latent";
@@ -88,7 +88,7 @@ struct next_latent {
     require(rollouts >= 1, "next_latent: rollouts must be positive, not ", rollouts);
     require(rollout_decay >= 0 && rollout_decay <= std::numeric_limits<float>::max(),
             "next_latent: rollout_decay must be finite and not negative, but is ", rollout_decay);
-    // One roll-out is the default, and a level of one position may be there: it predicts nothing.
+    // One roll-out, the default, is always valid: a level with one position predicts nothing.
     for (std::size_t l = 0; l < model.levels.size(); ++l)
       require(rollouts <= 1 || rollouts <= (model.max_length - 1) / model.levels[l].stride, "next_latent: ", rollouts,
               " rollouts are more than the next positions that level ", l, " has in ", model.max_length, " tokens");
@@ -218,7 +218,7 @@ void latent_forward(const pass<Backend>& p, const latent_parameters& own, const 
   linear_map_forward(p, own.out, activated.rows(), predicted.rows(), update::add);
 }
 
-/// From the gradient of what a step predicts, adds to that of what it started from, and to that of the summaries.
+/// From the gradient of a step's prediction, adds to the gradients of the step's input and of the summaries.
 template <class Backend, class S = typename Backend::scalar>
 void latent_backward(const pass<Backend>& p, const latent_parameters& own, const latent_activations& acts,
                      index_type step) {
@@ -246,7 +246,7 @@ void latent_backward(const pass<Backend>& p, const latent_parameters& own, const
   unfold_backward(p.backend, dnext, 1, 1, step + 1, p.scratch[acts.dsummary]);
 }
 
-/// Adds the loss of one level, and where `dembedding` is not empty its gradient times `scale`.
+/// Adds the loss of one level and, if `dembedding` is not empty, its gradient times `scale`.
 template <class Backend, class S = typename Backend::scalar>
 void latent_level(const pass<Backend>& p, const level_facts& level, const next_latent& options,
                   const latent_parameters& own, const latent_activations& acts, view<const token, 2> ids, token ignore,

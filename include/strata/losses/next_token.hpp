@@ -1,5 +1,5 @@
 // Next-token cross-entropy, in nats. Every model has this loss.
-// Shapes: logits [B,T,V], labels [B,T] -> loss [1]; the logits become their gradient.
+// Shapes: logits [B,T,V], labels [B,T] -> loss [1]; the gradient replaces the logits.
 // Source: docs/model.md.
 #pragma once
 

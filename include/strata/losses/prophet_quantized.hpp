@@ -1,6 +1,6 @@
-// Every compressed level predicts what its next position will be about: the number of the nearest code in each of several
-// books, after a projection. Projections and codes are random and never learned.
-// Shapes: x_l, e_l [B,n,d] -> codes [B,m,books], logits [B n, books codes] -> loss [1]: mean a level, summed over levels.
+// Every compressed level predicts the codes of its next position. A code is the number of the nearest vector in a book,
+// after a projection; there are several books. Projections and books are random and never learned.
+// Shapes: x_l, e_l [B,n,d] -> codes [B,m,books], logits [B n, books codes] -> loss [1]: mean per level, summed.
 // Source: docs/model.md; BEST-RQ, arXiv 2202.01855.
 #pragma once
 
@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 2> names_of(quantized_source) {
   return {"compressed_tokens", "final_embeddings"};
 }
 
-/// Each position has one code of each of `Books` books, which have `Codes` codes of width `CodeDim`.
+/// Each position has one code per book. There are `Books` books of `Codes` codes of width `CodeDim`.
 template <int Books = 4, int Codes = 1024, int CodeDim = 16>
 struct basic_prophet_quantized {
   static_assert(Books >= 1 && Codes >= 2 && CodeDim >= 1,
@@ -49,7 +49,7 @@ struct basic_prophet_quantized {
   template <class Table>
   constexpr parameters declare(Table& table) const {
     using name_type = typename Table::name;
-    // The reference package has one prophet loss at a time and one name for its head.
+    // The reference package has one prophet loss at a time, and one name for both heads.
     const char* const head =
         model.has_loss(prophet_tokens::name) ? ".to_prophet_codes.weight" : tokens_after_position::head;
     parameters own;
@@ -59,7 +59,7 @@ struct basic_prophet_quantized {
       const name_type quantizer = name_type("rand_proj_quantizers.") + l;
       own[l].head =
           table.template add<2>(name_type("compressors.") + l + head, {books * codes, dim}, linear_initialisation(dim));
-      // Only directions count: the deviation merely keeps numbers near 1.
+      // Only directions matter; this deviation keeps numbers near 1.
       own[l].projections =
           table.template add_constant<3>(quantizer + ".rand_projs", {books, dim, code_dim},
                                          {initialisation::kind::normal, linear_initialisation(dim).scale});
@@ -69,7 +69,7 @@ struct basic_prophet_quantized {
     return own;
   }
 
-  /// Positions whose codes count: whole groups of one position of each interleaved sequence.
+  /// Positions whose codes count: equally many of each interleaved sequence.
   static constexpr index_type coded_positions(const level_facts& level, index_type tokens) {
     return level.positions(tokens) / level.dilation * level.dilation;
   }
@@ -89,7 +89,7 @@ struct basic_prophet_quantized {
     return own;
   }
 
-  /// The head's, and those of the quantiser, through which no gradient passes: projections, and products with all codes.
+  /// FLOPs of the head and of the quantiser, which has no backward: projections, and inner products with all codes.
   constexpr double head_flops(index_type batch, index_type tokens) const {
     double flops =
         linear_head_flops(model, batch, tokens, [](const level_facts&) { return static_cast<double>(books) * codes; });
@@ -111,7 +111,7 @@ struct basic_prophet_quantized {
       const auto quantized =
           source == quantized_source::final_embeddings ? context.embeddings[l] : context.compressed[l];
       quantize(p.backend, quantized, p.weights[own[l].projections], p.weights[own[l].codebooks], chosen);
-      // Those of the next index of the same interleaved sequence.
+      // Targets are the codes of the next index in the same interleaved sequence.
       window_targets(p.backend, chosen.template reshape<2>({chosen.shape[0], chosen.shape[1] * books}), books,
                      index_type{level.dilation} * books, targets);
       predict_blocks(context, l, own[l].head, p.scratch[acts[l].logits], targets, scale, loss);

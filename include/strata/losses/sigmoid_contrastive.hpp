@@ -1,4 +1,4 @@
-// Every compressed level recognises its own next embedding among those of the whole batch: a sigmoid for each pair.
+// Every compressed level recognises its next embedding among the next embeddings of the batch: a sigmoid for each pair.
 // Shapes: e_l [B,n,d] -> x, y [N,d], N = B (n-1) -> cosines [N,N], some rows at a time -> loss [1], summed over levels.
 // Source: docs/model.md; SigLIP, arXiv 2303.15343.
 #pragma once
@@ -17,15 +17,15 @@ struct contrast_parameters {
   tensor<1> log_scale, pair_bias;  // [1]: a pair's logit is exp(log_scale) cosine + pair_bias
 };
 struct contrast_activations {
-  tensor<3> source, prediction, x;  // scratch [B,n-1,d]: e_i, its linear map, that of length one
-  tensor<3> target, y;              // scratch [B,n-1,d]: e_{i+1}, that of length one
+  tensor<3> source, prediction, x;  // scratch [B,n-1,d]: e_i, p = linear(e_i), p at length one
+  tensor<3> target, y;              // scratch [B,n-1,d]: e_{i+1}, and e_{i+1} at length one
   tensor<3> dx, dy;                 // scratch [B,n-1,d]
   tensor<1> x_factor, y_factor;     // scratch [N]
   tensor<1> gain, dgain;            // scratch [d]
   tensor<2> cosines;                // scratch [M,N], then their gradient
 };
 
-/// Rows of the matrix of all pairs that are there at once.
+/// Rows of the matrix of all pairs that are in memory at once.
 inline constexpr index_type contrast_rows = 64;
 
 constexpr contrast_activations plan_contrast(activation_plan& plan, const level_facts& level, index_type batch,
@@ -48,7 +48,7 @@ constexpr contrast_activations plan_contrast(activation_plan& plan, const level_
   return own;
 }
 
-/// Adds the loss of one level, and its gradient times `scale` where `dembedding` is not empty.
+/// Adds the loss of one level and, if `dembedding` is not empty, its gradient times `scale`.
 template <class Backend, class S = typename Backend::scalar>
 void contrast_level(const pass<Backend>& p, const contrast_parameters& own, const contrast_activations& acts,
                     input<S, 3> embedding, std::type_identity_t<S> scale, output<S, 1> loss, output<S, 3> dembedding) {
@@ -79,7 +79,7 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
   }
   if (!dx) return;
 
-  // Rows of length one are not needed any more: the gradients of what they were made from take their places.
+  // x and y are no longer needed: the gradients of `prediction` and `target` overwrite them.
   const auto dgain = p.scratch[acts.dgain];
   const auto dprediction = x, dsource = dx, dtarget = y;
   fill(p.backend, S{0}, dgain);
@@ -95,7 +95,7 @@ void contrast_level(const pass<Backend>& p, const contrast_parameters& own, cons
 
 struct sigmoid_contrastive {
   double weight = 0.1;
-  bool detach_targets = false;  ///< the embeddings to be recognised learn nothing from this loss
+  bool detach_targets = false;  ///< no gradient reaches the embeddings to be recognised
   model_facts model = {};
 
   static constexpr std::string_view name = "sigmoid_contrastive";

@@ -1,6 +1,6 @@
-// Losses in which every compressed level predicts c tokens at each position. Block j of a linear map of the final embedding at
-// level position i predicts token i s + first + j. Tokens outside the text are not counted.
-// Shapes: e_l [B,n,d] -> logits [B n c, V] -> loss [1]: mean a level, summed over levels.
+// Losses in which every compressed level predicts c tokens at each position. Block j of a linear map of the final
+// embedding at level position i predicts token i s + first + j. Tokens outside the text are not counted.
+// Shapes: e_l [B,n,d] -> logits [B n c, V] -> loss [1]: mean per level, summed over levels.
 // Source: docs/model.md.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// `Which` holds the name, the default weight, the name of the head, and the first token's distance from i s at a level.
+/// `Which` holds the name, the default weight, the name of the head, and the offset of the first token from i s.
 template <class Which>
 struct token_blocks {
   double weight = Which::default_weight;

@@ -1,4 +1,4 @@
-// All levels side by side, RMSNorm, two linear maps with SiLU between; the receiving levels each add their part.
+// All levels side by side, RMSNorm, two linear maps with SiLU between; each receiving level adds its part.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
@@ -27,18 +27,18 @@ struct concatenate {
     tensor<2> hidden;         // [B T, 2 out]
     tensor<3> normed;         // scratch, as concatenated, in backward also its gradient
     tensor<2> activated;      // scratch, as hidden, in backward the gradient of hidden
-    tensor<3> pooled;         // scratch [B,T,out], unless it is added straight; in backward its gradient
+    tensor<3> pooled;         // scratch [B,T,out], unless it is added directly; in backward its gradient
     tensor<3> dconcatenated;  // scratch
   };
 
-  /// Widths of the receiving levels together.
+  /// Sum of the widths of the receiving levels.
   constexpr index_type out_dim() const {
     index_type total = 0;
     for (const level_facts& level : model.levels) total += level.receives ? level.dim : 0;
     return total;
   }
 
-  /// The only receiving level where it has all positions, to which the result is added straight, or -1.
+  /// The only receiving level, if its stride is 1: the result is added directly to it. Otherwise -1.
   constexpr int straight_onto() const {
     int only = -1;
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
@@ -134,7 +134,7 @@ struct concatenate {
   }
 
  private:
-  /// Calls body(level, column) for every receiving level and where its part of the result starts.
+  /// Calls body(level, column) for every receiving level; `column` is the offset of its part of the result.
   template <class Body>
   void for_each_receiver(Body body) const {
     index_type column = 0;
@@ -144,7 +144,7 @@ struct concatenate {
       column += model.levels[l].dim;
     }
   }
-  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
+  /// Adds the merge of `from` to `x`. `position` is the token of a step, or 0 for full sequences.
   template <class Backend, class S = typename Backend::scalar>
   void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {

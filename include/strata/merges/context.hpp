@@ -1,4 +1,4 @@
-// What a merge sees of the model beside `model_facts`: one view a level, and copies of the streams before it.
+// What a merge sees of the model besides `model_facts`: one view per level, and copies of the streams before the merge.
 // Shapes: x_l [B,n_l,d_l] for every level.
 #pragma once
 
@@ -10,16 +10,16 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// One view a level: the streams, or their gradients.
+/// One view per level: the streams, or their gradients.
 template <class S>
 using level_streams = std::span<const std::type_identity_t<view<S, 3>>>;
 
-/// The streams as they were before the merge: copies of those that receive; the others do not change.
+/// The streams before the merge. Streams of receiving levels are copied; the others do not change.
 struct streams_before_merge {
   each_level<tensor<3>> copies;
 
   constexpr void plan(activation_plan& plan, std::span<const level_facts> levels, index_type batch, index_type tokens) {
-    if (!plan.training) return;  // only backward reads them
+    if (!plan.training) return;  // only backward reads the copies
     for (std::size_t l = 0; l < levels.size(); ++l)
       if (levels[l].receives) copies[l] = plan.memory.add<3>({batch, levels[l].positions(tokens), levels[l].dim});
   }

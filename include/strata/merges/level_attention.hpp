@@ -1,5 +1,5 @@
-// Attention between levels: a position of a receiving level attends to the last positions of other levels that end at or
-// before it, one softmax over all of them.
+// Attention between levels: a position of a receiving level attends to the last positions of its source levels that end
+// at or before it, in one softmax.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
@@ -12,12 +12,13 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Which levels a receiving level attends to: all levels with its own, only more compressed ones, or only less compressed ones.
+/// Which levels a receiving level attends to: all levels, its own included; only more compressed, or only less
+/// compressed ones.
 enum class level_direction { all, coarser, finer };
 constexpr std::array<std::string_view, 3> names_of(level_direction) { return {"all", "coarser", "finer"}; }
 
 struct level_attention {
-  int window = 16;  ///< positions of each level that a position attends to
+  int window = 16;  ///< positions of each source level that a position attends to
   int heads = 4;
   int head_dim = 32;
   level_direction direction = level_direction::all;
@@ -32,7 +33,7 @@ struct level_attention {
     visit("direction", own.direction);
   }
   struct parameters {
-    each_level<norm_parameters> norm;        // of a level as receiver and as source
+    each_level<norm_parameters> norm;        // of receivers and sources
     each_level<tensor<2>> to_kv;             // [2 H E, d], of sources
     each_level<tensor<2>> to_q, to_out;      // [H E, d], [d, H E], of receivers
     each_level<each_level<tensor<1>>> bias;  // [H window], by receiver and source
@@ -199,7 +200,7 @@ struct level_attention {
                                    by_head(p.weights[own.bias[r][s]]), mixed, p.memory[acts.log_sum_exp[r]], dmixed,
                                    dquery, p.scratch[acts.dkv[s]], by_head(p.gradients[own.bias[r][s]]));
     }
-    // Only now: what a level receives above is the gradient after the merge.
+    // In a second loop: the first loop reads dx as the gradient after the merge.
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       if (!attended(l) && !model.levels[l].receives) continue;
       const auto x = acts.before.of(p, l, after);
@@ -268,7 +269,7 @@ struct level_attention {
   view<T, 2> by_head(const view<T, 1>& bias) const {
     return bias.template reshape<2>({heads, window});
   }
-  /// Calls body(receiver, source, mode) for every pair; the first source of a receiver replaces what is there.
+  /// Calls body(receiver, source, mode) for every pair. The first source of a receiver replaces, the others add.
   template <class Body>
   void for_each_pair(Body body) const {
     for (std::size_t r = 0; r < model.levels.size(); ++r) {
@@ -280,7 +281,7 @@ struct level_attention {
       }
     }
   }
-  /// Keys, values and queries of level `l`, as far as it has them.
+  /// Computes the keys, values and queries that level `l` has.
   template <class Backend, class S = typename Backend::scalar>
   void project(const pass<Backend>& p, const parameters& own, const activations& acts, std::size_t l,
                input<S, 3> x) const {

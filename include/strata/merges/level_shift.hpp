@@ -1,5 +1,4 @@
-// Token shift across levels and a feed-forward: a receiving level sees some of its channels replaced by channels of the
-// other model.levels.
+// A shift across levels and a feed-forward: channels of the other levels replace some channels of a receiving level.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
@@ -13,7 +12,7 @@
 namespace strata::inline STRATA_ABI {
 
 struct level_shift {
-  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward over the receiving level's
+  int feed_forward_multiple = 4;  ///< hidden width of the feed-forward divided by the receiving level's width
   model_facts model = {};
 
   static constexpr std::string_view name = "level_shift";
@@ -46,7 +45,7 @@ struct level_shift {
     return true;
   }
   constexpr index_type hidden(std::size_t l) const { return index_type{model.levels[l].dim} * feed_forward_multiple; }
-  /// Channels that receiving level `l` takes of every other level.
+  /// Channels that receiving level `l` takes from every other level.
   constexpr index_type share(std::size_t l) const {
     return model.levels[l].dim / 2 / (static_cast<index_type>(model.levels.size()) - 1);
   }
@@ -128,7 +127,7 @@ struct level_shift {
       fill(p.backend, S{0}, dshifted.flat());
       norm_backward(p, own.norm[l], acts.norm[l], p.memory[acts.shifted[l]], 0, dnormed, dshifted);
     }
-    // Only now: what a level receives above is the gradient after the merge.
+    // In a second loop: the first loop reads dx as the gradient after the merge.
     for_each_share([&](std::size_t receiver, std::size_t l, const column_range& range) {
       take_columns_backward(p.backend, p.scratch[acts.dshifted[receiver]], range, dx[l]);
     });
@@ -138,7 +137,7 @@ struct level_shift {
   constexpr double position_flops(std::size_t l) const {
     return model.levels[l].receives ? 4 * static_cast<double>(model.levels[l].dim * hidden(l)) : 0;
   }
-  /// Whether rule(share, giver) holds for what every receiving level takes of every other level.
+  /// Whether rule(share, giver) holds for every receiving level and every other level, the giver.
   template <class Rule>
   constexpr bool every_share(Rule rule) const {
     for (std::size_t r = 0; r < model.levels.size(); ++r)
@@ -146,7 +145,7 @@ struct level_shift {
         if (model.levels[r].receives && l != r && !rule(share(r), model.levels[l])) return false;
     return true;
   }
-  /// Calls body(receiver, level, columns) for every level whose columns a receiving level sees: first its own.
+  /// Calls body(receiver, level, columns) for every level from which a receiver takes columns, its own level first.
   template <class Body>
   void for_each_share(Body body) const {
     for (std::size_t r = 0; r < model.levels.size(); ++r) {
@@ -176,7 +175,7 @@ struct level_shift {
     norm_forward(p, own.norm[l], acts.norm[l], p.memory[acts.shifted[l]], 0, normed);
     return normed;
   }
-  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
+  /// Adds the merge of `from` to `x`. `position` is the token of a step, or 0 for full sequences.
   template <class Backend, class S = typename Backend::scalar>
   void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {

@@ -1,5 +1,5 @@
-// The merge of a description, and what a merge may leave out. Each merge of the library is one file beside this one;
-// docs/extending.md says how to write another one anywhere.
+// The merge of a description, and the checks of its members. Each merge of the library is one file beside this one;
+// docs/extending.md says how to write your own.
 // Shapes: x_l [B,n_l,d_l] for every level -> the same, in place.
 // Source: docs/model.md.
 #pragma once
@@ -18,7 +18,7 @@ namespace strata::inline STRATA_ABI {
 template <const auto& D>
 using merge_of = std::remove_cvref_t<decltype(D.merge)>;
 
-/// The merge that `D` describes. It knows the levels.
+/// The merge that `D` describes, with its model filled in.
 template <const auto& D>
 inline constexpr merge_of<D> chosen_merge = [] {
   merge_of<D> own = D.merge;
@@ -28,7 +28,7 @@ inline constexpr merge_of<D> chosen_merge = [] {
 
 struct nothing_kept {};
 
-/// What generation remembers for a merge, besides the streams.
+/// What generation keeps for a merge, besides the streams.
 template <class Merge>
 struct merge_cache {
   using type = nothing_kept;
@@ -88,7 +88,7 @@ concept has_step = requires(const Merge own, const pass<Backend> p, const typena
 
 }  // namespace detail
 
-/// True, or false and a sentence that names the member that `Merge` lacks.
+/// True, or false with a compile error that names the missing member of `Merge`.
 template <class Merge>
 constexpr bool check_merge() {
   using namespace detail;
@@ -120,7 +120,7 @@ constexpr bool check_merge_operations() {
          has_step<Merge, Backend>;
 }
 
-/// True, or false and the sentence of a rule of the merge itself. Where nothing is merged, no rule can be broken.
+/// True, or false with a compile error from a rule of the merge. A model without merges breaks no rule.
 template <const auto& D>
 constexpr bool check_rules_of_merge() {
   if constexpr (facts<D>::merges && requires { merge_of<D>::template check<chosen_merge<D>>(); })
@@ -133,7 +133,7 @@ constexpr typename merge_cache<Merge>::type plan_merge_cache(const Merge& own, m
   if constexpr (merge_cache<Merge>::exists) return own.plan_cache(plan, batch);
   return {};
 }
-/// After a `forward` from the start of the texts.
+/// Call it after a `forward` from the start of the texts.
 template <class Merge, class Backend, class S = typename Backend::scalar>
 void keep_merge_cache(const Merge& own, const pass<Backend>& p, const typename Merge::activations& acts,
                       const typename merge_cache<Merge>::type& kept, const tensor_memory<S>& memory) {

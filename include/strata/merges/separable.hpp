@@ -1,5 +1,5 @@
-// Levels of one width: RMSNorm a level, a depthwise convolution over the levels at each token, a linear map; the receiving
-// levels all add the same.
+// For levels of one width: one RMSNorm per level, a depthwise convolution over the levels at each token, a linear map.
+// All receiving levels add the same result.
 // Shapes: x_l [B,n_l,d] for every level -> the same, in place.
 // Source: docs/model.md; depthwise-separable convolutions: Xception, arXiv 1610.02357.
 #pragma once
@@ -27,7 +27,7 @@ struct separable {
     streams_before_merge before;
     each_level<norm_activations> norm;
     each_level<tensor<3>> normed;   // scratch [B,n,d]
-    each_level<tensor<3>> dnormed;  // scratch [B,n,d], one level after another in the same place
+    each_level<tensor<3>> dnormed;  // scratch [B,n,d], one level after another in the same memory
     tensor<3> mixed;                // scratch [B,T,d], in backward also its gradient
     tensor<3> pooled;               // scratch [B,T,d], in backward its gradient
   };
@@ -127,7 +127,7 @@ struct separable {
   }
 
  private:
-  /// From the streams to `acts.mixed`.
+  /// Computes `acts.mixed` from the streams.
   template <class Backend, class S = typename Backend::scalar>
   void mix(const pass<Backend>& p, const parameters& own, const activations& acts, level_streams<S> x) const {
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
@@ -138,7 +138,7 @@ struct separable {
                 l == 0 ? update::replace : update::add);
     }
   }
-  /// The merge of `from` added to `x`: of whole sequences at position 0, else of the one token at `position`.
+  /// Adds the merge of `from` to `x`. `position` is the token of a step, or 0 for full sequences.
   template <class Backend, class S = typename Backend::scalar>
   void add_merged(const pass<Backend>& p, const parameters& own, const activations& acts, index_type position,
                   level_streams<S> from, level_streams<S> x) const {
