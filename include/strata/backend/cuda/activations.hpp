@@ -8,7 +8,7 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// How likely a normal number is below x, and 1 / (1 + exp(-x)).
+/// The probability that a standard normal number is below x.
 __device__ __forceinline__ float normal_cumulative(float x) { return 0.5f * (1 + erff(x * 0.70710678f)); }
 __device__ __forceinline__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 

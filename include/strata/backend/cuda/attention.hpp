@@ -1,7 +1,8 @@
 // attention, its gradient and one step of incremental attention.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
-// Source: FlashAttention, arXiv 2205.14135: a block of threads keeps a tile of queries (or, for their gradients, of keys and
-// values), and what they meet comes through shared memory in small blocks. attention_tensor_cores.hpp does the same in bfloat16.
+// Source: FlashAttention, arXiv 2205.14135. A block of threads keeps a tile of queries (or, for their gradients, of
+// keys and values); the other rows pass through shared memory in small blocks. attention_tensor_cores.hpp does it in
+// bfloat16.
 #pragma once
 
 #include <algorithm>
@@ -29,16 +30,16 @@ __device__ __forceinline__ bool is_finite(const float4& x) {
   return fabsf(x.x) <= FLT_MAX && fabsf(x.y) <= FLT_MAX && fabsf(x.z) <= FLT_MAX && fabsf(x.w) <= FLT_MAX;
 }
 
-/// How the threads of a block compute a tile of Rows rows against blocks of `columns` rows of up to Width channels. A thread
-/// computes `size` rows, `groups` apart, and with its row lanes all columns and all channels of them.
+/// A tile of Rows rows, which a block of threads computes against blocks of `columns` rows of up to Width channels. A
+/// thread has `size` rows, `groups` apart; with its row lanes it has all their columns and channels.
 template <int Width, int Rows>
 struct attention_tile {
   static constexpr int rows = Rows, columns = 32, size = 4, columns_a_lane = columns / row_lanes;
   static constexpr int groups = Rows / size, threads = groups * row_lanes;
-  static constexpr int vector = Width / row_lanes < 4 ? Width / row_lanes : 4;  // channels that a lane has in one piece
+  static constexpr int vector = Width / row_lanes < 4 ? Width / row_lanes : 4;  // neighbouring channels of a lane
   static constexpr int vectors = Width / row_lanes / vector;
   static constexpr int stride = Width + 4, weight_stride = columns + 4;  // neighbouring rows start in different banks
-  static constexpr int quads = Width / 8;  // of pairs of channels; a thread moves the same one of several rows
+  static constexpr int quads = Width / 8;  // groups of 4 pairs of channels; a thread moves one group of several rows
   static_assert(threads % quads == 0);
   static constexpr int row_floats = rows * stride, column_floats = columns * stride;
   static constexpr int weight_floats = rows * weight_stride;
@@ -52,8 +53,8 @@ struct attention_tile {
   __device__ __forceinline__ int column(int j) const { return lane + j * row_lanes; }
   __device__ __forceinline__ int channel(int v) const { return (v * row_lanes + lane) * vector; }
 
-  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, rotated, zeros around them. Returns whether what this
-  /// thread loaded is finite.
+  /// to[rows_to_load, Width] = indices first, first + 1, .. of a sequence, rotated, else zeros. Returns whether the
+  /// numbers of this thread are finite.
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
                               int rows_to_load, float* to) {
     const fours& half = from.half;
@@ -88,7 +89,7 @@ struct attention_tile {
     }
   }
 
-  /// out = the products of this thread's rows of a[rows, Width] and columns of b[columns, Width].
+  /// out = the inner products of this thread's rows of a[rows, Width] and of b[columns, Width].
   __device__ __forceinline__ void multiply(const float* a, const float* b, int head_dim, scores& out) const {
     STRATA_UNROLL
     for (int i = 0; i < size; ++i) STRATA_UNROLL
@@ -106,15 +107,15 @@ struct attention_tile {
     }
   }
 
-  /// weights[rows, columns] = this thread's of them; only its own row lanes read them, after __syncwarp().
+  /// Stores this thread's part of weights[rows, columns]. Only its own row lanes read it, after __syncwarp().
   __device__ __forceinline__ void keep(const scores& own, float* weights) const {
     STRATA_UNROLL
     for (int i = 0; i < size; ++i) STRATA_UNROLL
     for (int j = 0; j < columns_a_lane; ++j) weights[row(i) * weight_stride + column(j)] = own[i][j];
   }
 
-  /// out += the products of this thread's rows of weights[rows, columns] and its channels of b[columns, Width]. A weight of 0
-  /// does not hide what is not finite: where b holds such numbers, only columns that `counts(row, column)` take part.
+  /// out += weights[rows, columns] b[columns, Width], for this thread's rows and channels. Since 0 times inf is NaN,
+  /// only columns with counts(row, column) take part if b is not finite.
   template <class Counts>
   __device__ __forceinline__ void add_weighted(const float* weights, const float* b, bool finite, Counts counts,
                                                mixed& out) const {
@@ -145,15 +146,15 @@ struct attention_tile {
     }
   }
 
-  /// Row i of this thread's times `factor`.
+  /// Multiplies this thread's row i by `factor`.
   __device__ __forceinline__ static void scale(int i, float factor, mixed& out) {
     STRATA_UNROLL
     for (int v = 0; v < vectors; ++v) STRATA_UNROLL
     for (int k = 0; k < vector; ++k) out[i][v][k] *= factor;
   }
-  /// This thread's part of the tile to[rows, Width], for `store`. Nobody else has read these rows.
+  /// Stores this thread's part of the tile to[rows, Width], for `store`. No other warp has read these rows.
   __device__ __forceinline__ void put(const mixed& own, float* to) const {
-    __syncwarp();  // the other lanes of a row are done with what was there
+    __syncwarp();  // other lanes of the row may still read it
     STRATA_UNROLL
     for (int i = 0; i < size; ++i) STRATA_UNROLL
     for (int v = 0; v < vectors; ++v) STRATA_UNROLL
@@ -163,7 +164,7 @@ struct attention_tile {
 
 template <int Width>
 using forward_tile = attention_tile<Width, 64>;
-/// Gradients keep two rows for one: wide ones would not fit into shared memory.
+/// The backward pass keeps two tiles of rows: of wide heads 64 rows would not fit into shared memory.
 template <int Width>
 using backward_tile = attention_tile<Width, Width <= 64 ? 64 : 32>;
 
@@ -176,7 +177,7 @@ constexpr std::size_t attention_backward_bytes() {
   return sizeof(float) * (2 * Tile::row_floats + 2 * Tile::column_floats + Tile::weight_floats + 2 * Tile::columns);
 }
 
-/// Blocks: [tasks, tiles of queries]. Left to itself nvcc spills registers of narrow heads for the sake of more blocks.
+/// Blocks: [tasks, tiles of queries]. Without the 1 nvcc spills registers of narrow heads to fit more blocks.
 template <int Width>
 __global__ void __launch_bounds__(forward_tile<Width>::threads, 1)
     attention_kernel(attention_arguments own, const float* qkv, float* y, float* log_sum_exp) {
@@ -186,7 +187,7 @@ __global__ void __launch_bounds__(forward_tile<Width>::threads, 1)
   float* const values = keys + tile::column_floats;
   float* const weights = values + tile::column_floats;
   const attention_sequence sequence(own, blockIdx.x);
-  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;  // what sees most keys starts first
+  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;  // most keys first
   if (first >= sequence.count) return;
   const tile me;
 
@@ -197,7 +198,7 @@ __global__ void __launch_bounds__(forward_tile<Width>::threads, 1)
   for (int i = 0; i < tile::size; ++i) largest[i] = -INFINITY, sum[i] = 0;
   const int end = min(first + tile::rows, sequence.count);
   for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last keys and values
+    __syncthreads();  // all threads are done with the last keys and values
     tile::load(sequence, sequence.keys_of(qkv), from, tile::columns, keys);
     const bool finite = tile::load(sequence, sequence.values_of(qkv), from, tile::columns, values);
     const bool all_finite = __syncthreads_and(finite) != 0;
@@ -237,7 +238,8 @@ __global__ void __launch_bounds__(forward_tile<Width>::threads, 1)
   tile::store(sequence, queries, first, sequence.of(y));
 }
 
-/// dquery, and along[B,H,n]: for each query the sum over keys of weight times its gradient. Blocks: [tasks, tiles of queries].
+/// dquery, and along[B,H,n]: per query the sum over keys of weight times its gradient. Blocks: [tasks, tiles of
+/// queries].
 template <int Width>
 __global__ void __launch_bounds__(backward_tile<Width>::threads)
     attention_backward_query_kernel(attention_arguments own, const float* qkv, const float* y, const float* log_sum_exp,
@@ -273,7 +275,7 @@ __global__ void __launch_bounds__(backward_tile<Width>::threads)
   typename tile::mixed dquery{};
   const int end = min(first + tile::rows, sequence.count);
   for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last keys and values
+    __syncthreads();  // all threads are done with the last keys and values
     const bool finite = tile::load(sequence, sequence.keys_of(qkv), from, tile::columns, keys);
     tile::load(sequence, sequence.values_of(qkv), from, tile::columns, values);
     const bool all_finite = __syncthreads_and(finite) != 0;
@@ -319,7 +321,7 @@ __global__ void __launch_bounds__(backward_tile<Width>::threads)
   typename tile::mixed dkey{}, dvalue{};
   const int end = min(first + tile::rows - 1 + own.span, sequence.count);
   for (int from = first; from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last queries
+    __syncthreads();  // all threads are done with the last queries
     bool finite = tile::load(sequence, sequence.queries_of(qkv), from, tile::columns, queries);
     finite = tile::load(sequence, sequence.of(dy), from, tile::columns, slopes) && finite;
     for (int j = static_cast<int>(threadIdx.x); j < tile::columns; j += tile::threads) {
@@ -374,7 +376,7 @@ struct softmax_part {
   }
 };
 
-/// Numbers that the groups of row lanes of a block have in parts, [Groups,Width].
+/// One row for each of a block's groups of row lanes, [Groups,Width].
 template <int Width, int Groups>
 struct row_parts {
   alignas(16) float values[Groups][Width];
@@ -396,8 +398,8 @@ struct row_parts {
   }
 };
 
-/// Makes one softmax of the parts of all groups of a block: y[E] and log_sum_exp[1], which may be null. With `add` what is
-/// there is one more part.
+/// Merges the softmaxes of a block's groups into y[E] and log_sum_exp[1], which may be null. With `add` the old values
+/// are one more part.
 template <int Width, int Threads>
 __device__ void write_softmax(const softmax_part<Width>& own, const fours& memory, float* y, float* log_sum_exp,
                               bool add) {
@@ -421,12 +423,12 @@ __device__ void write_softmax(const softmax_part<Width>& own, const fours& memor
     memory.store(y, e, map_four([=](float now) { return now / total; }, value));
   }
   if (log_sum_exp == nullptr) return;
-  __syncthreads();  // everybody has read what was there
+  __syncthreads();  // all threads have read the old value
   if (threadIdx.x == 0) log_sum_exp[0] = most + logf(total);
 }
 
-/// One query of one head a block. The key and the value of distance d stand in slot newest - d of rings [B,span,H E]. A lane
-/// that shares a row has channels e and e + E/2, which the table rotates together.
+/// One block per query and head. The key and value at distance d are in slot newest - d of rings [B,span,H E]. A lane
+/// has channels e and e + E/2, which the table rotates together.
 template <int Width, int Threads>
 __global__ void attention_step_kernel(attention_shape shape, index_type newest, index_type seen, float scale,
                                       fours whole, fours half, const float* qkv, const float* table, float* keys,

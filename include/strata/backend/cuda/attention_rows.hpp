@@ -1,6 +1,4 @@
-// What the kernels of attention share: where the rows of a sequence lie and how they are rotated, which keys a query sees, and
-// the widths that there are kernels for.
-// Shapes: backend/backend.hpp.
+// What attention's kernels share: offsets and rotation of rows, the keys that a query sees, and the widths of kernels.
 // Source: RoFormer, arXiv 2104.09864, for the rotation.
 #pragma once
 
@@ -14,13 +12,13 @@
 
 namespace strata::inline STRATA_ABI::device {
 
-/// Neighbouring lanes that share a row, where there are no tensor cores. What a row needs of its other lanes then never leaves the warp.
+/// Neighbouring lanes that share a row, without tensor cores. They exchange values inside their warp.
 inline constexpr int row_lanes = 8;
-/// Which of the lanes of a row a thread is, and which row lanes of the block it is one of.
+/// A thread's lane within its row, and its group of row lanes within the block.
 __device__ __forceinline__ int lane_of_row() { return static_cast<int>(threadIdx.x) % row_lanes; }
 __device__ __forceinline__ int group_of_lanes() { return static_cast<int>(threadIdx.x) / row_lanes; }
 
-/// Of the values of the `Lanes` neighbouring lanes that share a row, in each of them.
+/// The sum over the `Lanes` neighbouring lanes that share a row, in each of them.
 template <int Lanes = row_lanes>
 __device__ __forceinline__ float row_sum(float value) {
   STRATA_UNROLL
@@ -32,8 +30,8 @@ __device__ __forceinline__ float dot(const float4& x, const float4& y) {
 }
 __device__ __forceinline__ float dot(const two_fours& x, const two_fours& y) { return dot(x.x, y.x) + dot(x.y, y.y); }
 
-/// One lane's channels of a row, four at a time: those of `part` are column(part) and the three after it. Of narrow heads only
-/// the first lanes have any.
+/// One lane's channels of a row: each part has column(part) and the next three. In narrow heads only the first lanes
+/// have channels.
 template <int Width>
 struct lane_channels {
   static constexpr int parts = Width <= 4 * row_lanes ? 1 : Width / (4 * row_lanes);
@@ -48,7 +46,7 @@ struct lane_channels {
       if (column(part) < memory.columns) own.values[part] = memory.load(row, column(part));
     return own;
   }
-  /// Of what this lane has; row_sum makes it whole.
+  /// Of this lane's channels; row_sum completes it.
   __device__ __forceinline__ float dot(const lane_channels& other) const {
     float sum = 0;
     STRATA_UNROLL
@@ -66,14 +64,14 @@ struct lane_channels {
   }
 };
 
-/// Passes over what is not a number.
+/// The maximum, which ignores NaN.
 template <int Lanes = row_lanes>
 __device__ __forceinline__ float row_max(float value) {
   STRATA_UNROLL
   for (int apart = Lanes / 2; apart > 0; apart /= 2) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, apart));
   return value;
 }
-/// From what exponents count: a maximum, but 0 where there is nothing yet, so that what is not seen weighs exp(-inf) = 0.
+/// The base of exponents: a maximum, or 0 before any key is seen, so that unseen keys weigh exp(-inf) = 0.
 __device__ __forceinline__ float exponent_base(float largest) { return largest == -INFINITY ? 0.f : largest; }
 
 /// The cos and sin of all positions, [n,E/2] each; without a table nothing is rotated.
@@ -82,7 +80,7 @@ struct rotation {
   const float* sine = nullptr;
 };
 
-/// Some indices of a sequence.
+/// A range of indices of a sequence.
 struct index_range {
   int first, count;
   __device__ __forceinline__ int last() const { return first + count - 1; }
@@ -91,7 +89,7 @@ struct index_range {
 /// What all kernels of one attention need.
 struct attention_arguments {
   attention_shape shape;
-  int span;  ///< not beyond the sequence
+  int span;  ///< at most the length
   float scale;
   const float* table;
   index_type positions;  ///< of the table
@@ -113,8 +111,7 @@ struct attention_arguments {
   }
 };
 
-/// Rows of E channels, `step` apart, and what rotates them: the pairs of the channels e and e + E/2, which are x and y of
-/// two_fours.
+/// Rows of E channels, `step` apart, and their rotation. Channels e and e + E/2 are a pair: x and y of two_fours.
 template <class T>
 struct head_rows {
   T* first;
@@ -122,7 +119,7 @@ struct head_rows {
   rotation by;
   const fours& half;  ///< the channels up to E/2
 
-  /// The pairs from e on as they lie in a row.
+  /// The pairs from e on, not rotated.
   __device__ __forceinline__ two_fours both_halves(const float* row, int e) const {
     return {half.load(row, e), half.load(row + half.columns, e)};
   }
@@ -146,7 +143,7 @@ struct head_rows {
   }
 };
 
-/// One interleaved sequence of one head: where it lies. `task` counts batch, heads and interleaved sequences.
+/// The offsets of one interleaved sequence of one head. `task` counts batch, heads and interleaved sequences.
 struct attention_sequence {
   const attention_arguments& own;
   int count, head_dim;  // indices of this sequence, E
@@ -165,7 +162,7 @@ struct attention_sequence {
     head_row = (b * shape.heads + head) * shape.length + sequence;
     channel = head * head_dim;
   }
-  /// Its part of a matrix [B n, H E].
+  /// The sequence's part of a matrix [B n, H E].
   template <class T>
   __device__ __forceinline__ head_rows<T> of(T* rows) const {
     return {rows + row * dim + channel, own.shape.dilation * dim, {}, own.half};
@@ -182,7 +179,7 @@ struct attention_sequence {
   __device__ __forceinline__ head_rows<T> values_of(T* qkv) const {
     return {qkv + (3 * row + 2) * dim + channel, 3 * own.shape.dilation * dim, {}, own.half};
   }
-  /// Index i of it in [B,H,n].
+  /// The offset of index i in [B,H,n].
   __device__ __forceinline__ index_type in_heads(int i) const {
     return head_row + static_cast<index_type>(i) * own.shape.dilation;
   }
@@ -200,7 +197,7 @@ void with_head_width(int head_dim, Action action) {
 
 inline float attention_scale(int head_dim) { return 1 / std::sqrt(static_cast<float>(head_dim)); }
 
-/// `arrays` are all that its kernels read and write.
+/// `arrays`: all arrays that the kernels read or write.
 inline attention_arguments arguments_of(const attention_shape& shape, const view<const float, 3>& table,
                                         std::initializer_list<const float*> arrays) {
   const fours half(shape.head_dim / 2, {}, arrays);
@@ -211,7 +208,7 @@ inline attention_arguments arguments_of(const attention_shape& shape, const view
           table.shape[1],
           half};
 }
-/// A kernel of blocks [tasks, tiles of rows].
+/// Launches blocks [tasks, tiles of rows].
 template <class Tile, class... Parameters, class... Arguments>
 void launch_tiles(cuda& backend, const called_with<attention_shape>& given, std::size_t shared_bytes,
                   void (*kernel)(Parameters...), Arguments&&... arguments) {

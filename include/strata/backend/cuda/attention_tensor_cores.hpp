@@ -1,7 +1,7 @@
-// attention and its gradient by tensor cores: products of numbers rounded to bfloat16, added in float; softmax in float.
+// attention and its gradient on tensor cores: matrix products of bfloat16, added in float; softmax in float.
 // Shapes: qkv [B n, 3 H E] -> y [B n, H E], log_sum_exp [B,H,n]; backend/backend.hpp says what a row holds.
-// Source: FlashAttention-2, arXiv 2307.08691: a warp keeps 16 rows with all their channels in registers, so that weights go from
-// one product to the next without leaving them. PTX ISA, "Matrix Fragments for mma.m16n8k16".
+// Source: FlashAttention-2, arXiv 2307.08691: a warp keeps 16 rows with all channels in registers, so weights stay in
+// registers between matrix products. PTX ISA, "Matrix Fragments for mma.m16n8k16".
 #pragma once
 
 #include <strata/backend/cuda/attention_rows.hpp>
@@ -11,17 +11,17 @@
 
 namespace strata::inline STRATA_ABI::device {
 
-/// Weights are powers of two: exp(x) = exp2(log2_of_e x).
+/// Weights are computed as powers of two: exp(x) = exp2(log2_of_e x).
 inline constexpr float log2_of_e = 1.4426950408889634f, log_of_2 = 0.6931471805599453f;
 
-/// How the warps of a block compute a tile of 64 rows against blocks of Columns rows, both of up to Width channels. A warp has
-/// 16 rows. A result of 16 rows comes in parts [16,8]; of each of them a lane has 2 neighbouring columns of 2 rows.
+/// A tile of 64 rows, which a block computes against blocks of Columns rows, both of up to Width channels. A warp has
+/// 16 rows. Its results come in parts [16,8]; a lane has 2 neighbouring columns of 2 rows of each part.
 template <int Width, int Columns>
 struct tensor_tile {
   static constexpr int rows_a_warp = 16, warps = 4, rows = warps * rows_a_warp, threads = warps * warp_size;
-  static constexpr int columns = Columns, quads = Width / 8;  // of pairs of channels
+  static constexpr int columns = Columns, quads = Width / 8;  // groups of 4 pairs of channels
   static constexpr int lanes_a_row = 4;
-  // 8 neighbouring rows of 16 bytes, which are read at once, lie in all banks.
+  // 8 neighbouring rows are read at once, 16 bytes of each: together they lie in all banks.
   static constexpr int stride = Width + 8, row_numbers = rows * stride, column_numbers = columns * stride;
   static constexpr int staging_stride = Width + 4;
 
@@ -35,7 +35,7 @@ struct tensor_tile {
 
   int warp = static_cast<int>(threadIdx.x) / warp_size, lane = static_cast<int>(threadIdx.x) % warp_size;
 
-  /// Of the tile's rows, that of this lane's elements 2 r and 2 r + 1 of a part.
+  /// The tile's row of this lane's elements 2 r and 2 r + 1 of a part.
   __device__ __forceinline__ int row(int r) const { return warp * rows_a_warp + r * 8 + lane / lanes_a_row; }
   /// The column of this lane's elements c and 2 + c of a part.
   __device__ __forceinline__ int column(int part, int c) const { return part * 8 + lane % lanes_a_row * 2 + c; }
@@ -43,8 +43,8 @@ struct tensor_tile {
     return {first + warp * rows_a_warp, rows_a_warp};
   }
 
-  /// to[from_rows, Width] = indices first, first + 1, .. of a sequence, rotated, zeros around them. Returns whether what this
-  /// thread loaded is finite.
+  /// to[Rows, Width] = indices first, first + 1, .. of a sequence, rotated, else zeros. Returns whether the numbers of
+  /// this thread are finite.
   template <int Rows>
   __device__ static bool load(const attention_sequence& sequence, const head_rows<const float>& from, int first,
                               bfloat16* to) {
@@ -67,11 +67,11 @@ struct tensor_tile {
     return finite;
   }
 
-  /// This warp's rows of a result, rotated back, to indices first, first + 1, .. of a sequence. `staging` [rows, staging_stride]
-  /// is free for this warp's rows.
+  /// Stores this warp's rows, rotated back, at indices first, first + 1, .. of a sequence. Its rows of `staging`
+  /// [rows, staging_stride] must be free.
   __device__ void store(const mixed& own, const attention_sequence& sequence, int first, const head_rows<float>& to,
                         float* staging) const {
-    __syncwarp();  // what stood there has been read
+    __syncwarp();  // other lanes may still read it
     STRATA_UNROLL
     for (int part = 0; part < Width / 8; ++part) STRATA_UNROLL
     for (int n = 0; n < 4; ++n) staging[row(n / 2) * staging_stride + column(part, n % 2)] = own[part][n];
@@ -83,7 +83,7 @@ struct tensor_tile {
     }
   }
 
-  /// out = the products of this warp's rows of a[rows, Width] and all rows of b[columns, Width].
+  /// out = the inner products of this warp's rows of a[rows, Width] and all rows of b[columns, Width].
   __device__ __forceinline__ void multiply(const bfloat16* a, const bfloat16* b, int head_dim, scores& out) const {
     STRATA_UNROLL
     for (int part = 0; part < columns / 8; ++part) STRATA_UNROLL
@@ -105,8 +105,8 @@ struct tensor_tile {
     }
   }
 
-  /// out += the products of weights[16 rows, columns] and b[columns, Width]. A weight of 0 does not hide what is not finite:
-  /// where b holds such numbers, only columns that `counts(row, column)` take part.
+  /// out += weights[16 rows, columns] b[columns, Width]. Since 0 times inf is NaN, only columns with
+  /// counts(row, column) take part if b is not finite.
   template <class Counts>
   __device__ __forceinline__ void add_weighted(const scores& weights, const bfloat16* b, bool finite, Counts counts,
                                                mixed& out) const {
@@ -128,7 +128,7 @@ struct tensor_tile {
     }
   }
 
-  /// Row r of this lane's times `factor`.
+  /// Multiplies this lane's row r by `factor`.
   __device__ __forceinline__ static void scale(int r, float factor, mixed& out) {
     STRATA_UNROLL
     for (int part = 0; part < Width / 8; ++part) STRATA_UNROLL
@@ -136,7 +136,7 @@ struct tensor_tile {
   }
 
  private:
-  /// What there is of to[e], .. = x, rounded. Returns whether it is finite then.
+  /// to[e], .. = x, rounded, without channels past the last. Returns whether the results are finite.
   __device__ __forceinline__ static bool put_rounded(const fours& half, bfloat16* to, int e, const float4& x) {
     const unsigned low = round_to_bfloat16(x.x, x.y), high = round_to_bfloat16(x.z, x.w);
     if (half.wide) {
@@ -151,7 +151,7 @@ struct tensor_tile {
     };
     return finite(low) && finite(high);
   }
-  /// One column after the other, whose weights a lane of the same rows has.
+  /// One column at a time; another lane of the same rows has its weights.
   template <class Counts>
   __device__ __forceinline__ void add_what_counts(const scores& weights, const bfloat16* b, Counts counts,
                                                   mixed& out) const {
@@ -180,7 +180,7 @@ using tensor_forward_tile = tensor_tile<Width, 64>;
 template <int Width>
 using tensor_backward_tile = tensor_tile<Width, Width <= 64 ? 64 : 32>;
 
-/// Blocks: [tasks, tiles of queries]. Told that one block is enough, the compiler spills no registers to fit more.
+/// Blocks: [tasks, tiles of queries]. Without the 1 the compiler spills registers to fit more blocks.
 template <int Width>
 __global__ void __launch_bounds__(tensor_forward_tile<Width>::threads, 1)
     attention_tensor_kernel(attention_arguments own, const float* qkv, float* y, float* log_sum_exp) {
@@ -189,18 +189,18 @@ __global__ void __launch_bounds__(tensor_forward_tile<Width>::threads, 1)
   bfloat16* const keys = queries + tile::row_numbers;
   bfloat16* const values = keys + tile::column_numbers;
   const attention_sequence sequence(own, blockIdx.x);
-  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;  // what sees most keys starts first
+  const int first = static_cast<int>(gridDim.y - 1 - blockIdx.y) * tile::rows;  // most keys first
   if (first >= sequence.count) return;
   const tile me;
   const index_range queries_of_warp = me.rows_of_warp(first);
 
   tile::template load<tile::rows>(sequence, sequence.queries_of(qkv), first, queries);
   typename tile::mixed mixed{};
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};  // of scores in powers of two
+  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};  // of base-2 scores
   const float factor = own.scale * log2_of_e;
   const int end = min(first + tile::rows, sequence.count);
   for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last keys and values
+    __syncthreads();  // all threads are done with the last keys and values
     tile::template load<tile::columns>(sequence, sequence.keys_of(qkv), from, keys);
     const bool finite = tile::template load<tile::columns>(sequence, sequence.values_of(qkv), from, values);
     const bool all_finite = __syncthreads_and(finite) != 0;
@@ -240,11 +240,12 @@ __global__ void __launch_bounds__(tensor_forward_tile<Width>::threads, 1)
     if (me.lane % tile::lanes_a_row == 0 && query < sequence.count)
       log_sum_exp[sequence.in_heads(query)] = (largest[r] + log2f(total)) * log_of_2;
   }
-  __syncthreads();  // nobody reads queries, keys and values any more
+  __syncthreads();  // all threads are done with queries, keys and values
   me.store(mixed, sequence, first, sequence.of(y), reinterpret_cast<float*>(queries));
 }
 
-/// dquery, and along[B,H,n]: for each query the sum over keys of weight times its gradient. Blocks: [tasks, tiles of queries].
+/// dquery, and along[B,H,n]: per query the sum over keys of weight times its gradient. Blocks: [tasks, tiles of
+/// queries].
 template <int Width>
 __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
     attention_tensor_backward_query_kernel(attention_arguments own, const float* qkv, const float* y,
@@ -280,7 +281,7 @@ __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
   const float factor = own.scale * log2_of_e;
   const int end = min(first + tile::rows, sequence.count);
   for (int from = max(first - own.span + 1, 0); from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last keys and values
+    __syncthreads();  // all threads are done with the last keys and values
     const bool finite = tile::template load<tile::columns>(sequence, sequence.keys_of(qkv), from, keys);
     tile::template load<tile::columns>(sequence, sequence.values_of(qkv), from, values);
     const bool all_finite = __syncthreads_and(finite) != 0;
@@ -302,7 +303,7 @@ __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
     }
     me.add_weighted(dscore, keys, all_finite, seen, dquery);
   }
-  __syncthreads();  // nobody reads queries, keys and values any more
+  __syncthreads();  // all threads are done with queries, keys and values
   me.store(dquery, sequence, first, sequence.queries_of(dqkv), reinterpret_cast<float*>(queries));
 }
 
@@ -330,7 +331,7 @@ __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
   const float factor = own.scale * log2_of_e;
   const int end = min(first + tile::rows - 1 + own.span, sequence.count);
   for (int from = first; from < end; from += tile::columns) {
-    __syncthreads();  // nobody reads the last queries
+    __syncthreads();  // all threads are done with the last queries
     bool finite = tile::template load<tile::columns>(sequence, sequence.queries_of(qkv), from, queries);
     finite = tile::template load<tile::columns>(sequence, sequence.of(dy), from, slopes) && finite;
     for (int j = static_cast<int>(threadIdx.x); j < tile::columns; j += tile::threads) {
@@ -364,7 +365,7 @@ __global__ void __launch_bounds__(tensor_backward_tile<Width>::threads)
     }
     me.add_weighted(dscore, queries, all_finite, seen, dkey);
   }
-  __syncthreads();  // nobody reads keys, values and queries any more
+  __syncthreads();  // all threads are done with keys, values and queries
   float* const staging = reinterpret_cast<float*>(keys);
   me.store(dkey, sequence, first, sequence.keys_of(dqkv), staging);
   me.store(dvalue, sequence, first, sequence.values_of(dqkv), staging);

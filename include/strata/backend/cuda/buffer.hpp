@@ -1,5 +1,4 @@
-// Memory on the device, zeroed; and memory of the host that batches pass through on their way there.
-// Shapes: flat.
+// Zeroed device memory, and pinned host memory through which batches are uploaded.
 // Source: CUDA Programming Guide, "Stream-Ordered Memory Allocator" and "Page-Locked Host Memory".
 #pragma once
 
@@ -15,8 +14,8 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Owns `count` elements on the current device, zeroed, from the device's pool: what one frees, the next gets without asking
-/// the driver. Neither making nor freeing one belongs into a step: both wait for the device.
+/// Owns `count` zeroed elements on the current device. The device's pool reuses freed memory without the driver. Do not
+/// make or free one in a step: both wait for the device.
 template <class T>
 class device_buffer {
  public:
@@ -31,7 +30,7 @@ class device_buffer {
     const cudaError_t status = cudaMallocAsync(&memory, bytes, nullptr);
     if (status == cudaErrorMemoryAllocation) {
       std::size_t free = 0, total = 0;
-      static_cast<void>(cudaGetLastError());  // it was reported here
+      static_cast<void>(cudaGetLastError());  // clears the error, which is reported here
       STRATA_CUDA(cudaMemGetInfo(&free, &total));
       fail("CUDA: ", bytes, " bytes were asked for, but of ", total, " bytes of device memory only ", free,
            " are free");
@@ -50,7 +49,7 @@ class device_buffer {
   }
   ~device_buffer() {
     if (data_ == nullptr) return;
-    cudaDeviceSynchronize();  // whoever used it is done
+    cudaDeviceSynchronize();  // kernels may still use it
     cudaFreeAsync(data_, nullptr);
   }
 
@@ -65,7 +64,7 @@ class device_buffer {
   index_type size_ = 0;
 };
 
-/// Two pieces of pinned memory that take turns: the device copies from one while the host fills the other.
+/// Two pieces of pinned memory: the device copies from one while the host fills the other.
 class pinned_uploads {
  public:
   pinned_uploads() = default;
@@ -78,13 +77,13 @@ class pinned_uploads {
     }
   }
 
-  /// Copies `bytes` from `host`, which may change at once, to `device` when it is the stream's turn.
+  /// Copies `bytes` to `device` in the order of the stream. `host` may change as soon as this returns.
   void upload(const void* host, void* device, std::size_t bytes, cudaStream_t stream) {
     if (bytes == 0) return;
     piece& own = pieces_[next_];
     next_ = 1 - next_;
     if (own.copied == nullptr) STRATA_CUDA(cudaEventCreateWithFlags(&own.copied, cudaEventDisableTiming));
-    STRATA_CUDA(cudaEventSynchronize(own.copied));  // of the upload before the last one
+    STRATA_CUDA(cudaEventSynchronize(own.copied));  // the last upload from this piece
     if (own.bytes < bytes) {
       if (own.memory != nullptr) STRATA_CUDA(cudaFreeHost(std::exchange(own.memory, nullptr)));
       own.bytes = 0;

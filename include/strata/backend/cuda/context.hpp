@@ -1,5 +1,4 @@
-// The cuda backend: a device, one stream in whose order everything runs, cuBLASLt and the memory that operations share.
-// Shapes: backend/backend.hpp.
+// The cuda backend: a device, one stream for all its work, cuBLASLt and scratch memory.
 // Source: docs/cuda.md.
 #pragma once
 
@@ -15,8 +14,8 @@ namespace strata::inline STRATA_ABI {
 
 class cuda_products;
 
-/// What products multiply; they always add in float. On tensor cores `tf32` takes 10 bits of the mantissa of both inputs, and
-/// `bfloat16` rounds to 7, in attention too.
+/// The format of factors of matrix products; sums are in float. On tensor cores `tf32` keeps 10 bits of the mantissa,
+/// and `bfloat16` rounds to 7, in attention too.
 enum class cuda_precision { float32, tf32, bfloat16 };
 
 struct cuda_options {
@@ -24,7 +23,7 @@ struct cuda_options {
   cuda_precision precision = cuda_precision::float32;
 };
 
-/// Not to be used by two threads at once. Operations return before the device has done them; `upload` and `download` wait.
+/// For one thread at a time. Operations return before the device is done; `upload` and `download` wait.
 class cuda {
  public:
   using scalar = float;
@@ -40,13 +39,12 @@ class cuda {
   cuda_products& products() { return *products_; }
   pinned_uploads& uploads() { return uploads_; }
 
-  /// Device memory for partial results of one operation, of at least `count` floats; it stays until the next call. Grows where
-  /// an operation first needs more.
+  /// Device memory of at least `count` floats for partial results of one operation, valid until the next call.
   float* scratch(index_type count);
-  /// How often that memory has moved: work that was recorded before knows only the old one.
+  /// How often the scratch memory has moved: a recorded graph holds its old address.
   index_type scratch_changes() const { return scratch_changes_; }
 
-  /// Waits until the device has done everything, and throws what went wrong there.
+  /// Waits for the device, and throws its errors.
   void synchronize() { STRATA_CUDA(cudaStreamSynchronize(stream_)); }
 
  private:
@@ -62,11 +60,11 @@ namespace device {
 /// How a kernel is launched.
 struct launch_shape {
   dim3 blocks, threads;
-  std::size_t shared_bytes = 0;  ///< of dynamic shared memory, a block
+  std::size_t shared_bytes = 0;  ///< dynamic, per block
   call_site at = call_site::current();
 };
 
-/// Runs kernel(arguments...) after everything that was launched before. Nothing is launched where there are no blocks.
+/// Runs kernel(arguments...) after all earlier launches. Without blocks it launches nothing.
 template <class... Parameters, class... Arguments>
 void launch(cuda& backend, const launch_shape& shape, void (*kernel)(Parameters...), Arguments&&... arguments) {
   if (shape.blocks.x == 0 || shape.blocks.y == 0 || shape.blocks.z == 0) return;
@@ -75,10 +73,10 @@ void launch(cuda& backend, const launch_shape& shape, void (*kernel)(Parameters.
   check(cudaGetLastError(), "launching a kernel", shape.at);
 }
 
-/// Blocks that a grid may have in y.
+/// CUDA's limit.
 inline constexpr index_type most_blocks_in_y = 65535;
 
-/// Blocks of `threads` that give each of `count` elements a thread.
+/// How many blocks of `threads` give each of `count` elements a thread.
 constexpr unsigned blocks_for(index_type count, index_type threads) {
   return static_cast<unsigned>((count + threads - 1) / threads);
 }

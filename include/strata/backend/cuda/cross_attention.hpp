@@ -1,7 +1,7 @@
 // Attention across two sequences, its gradient and one step of it.
 // Shapes: query [B nq, H E], key_value [B nk, 2 H E], bias [H,span] -> y [B nq, H E], log_sum_exp [B,H,nq].
-// Source: FlashAttention, arXiv 2205.14135 (log_sum_exp, by which softmaxes over parts of the keys merge). The lanes that share a
-// row take one pair of a query and a key at a time; each gradient has a kernel that meets all pairs again.
+// Source: FlashAttention, arXiv 2205.14135 (log_sum_exp merges softmaxes over parts of the keys). The lanes that share
+// a row compute one query-key pair at a time. Each gradient has a kernel, which computes all pairs again.
 #pragma once
 
 #include <algorithm>
@@ -12,16 +12,16 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// The keys that one query sees: distance d stands in row newest - d of a text, which may be a ring.
+/// The keys that one query sees: the key at distance d is row newest - d of a text, which may be a ring.
 struct seen_keys {
   index_type newest, count;
 };
-/// Those of a ring that all queries share.
+/// The keys of a ring, the same for all queries.
 struct keys_of_ring {
   seen_keys all;
   __device__ __forceinline__ seen_keys operator()(index_type) const { return all; }
 };
-/// Those of query i of a sequence.
+/// The keys of query i of a sequence.
 struct keys_of_sequence {
   cross_attention_shape shape;
   __device__ __forceinline__ seen_keys operator()(index_type query) const {
@@ -29,14 +29,14 @@ struct keys_of_sequence {
     const index_type newest = at_or_before < shape.keys ? at_or_before : shape.keys - 1;
     return {newest, newest < shape.span ? newest + 1 : shape.span};
   }
-  /// The first query whose newest key is `key` or a later one; there may be none.
+  /// The first query whose newest key is `key` or later; shape.queries if there is none.
   __device__ __forceinline__ index_type first_query(index_type key) const {
     const index_type first = (key * shape.key_stride + shape.query_stride - 1) / shape.query_stride;
     return key < shape.keys && first < shape.queries ? first : shape.queries;
   }
 };
 
-/// A block has a place in a grid of [outer,inner] blocks, a thread one among the groups of row lanes.
+/// The position of a block in a grid of [outer,inner] blocks, and a thread's group of row lanes.
 struct pairs_index {
   int group;
   index_type outer, inner;
@@ -46,18 +46,18 @@ struct pairs_index {
   }
 };
 
-/// to[E] += factor times the sum of what the groups of row lanes of a block have.
+/// to[E] += factor times the sum over a block's groups of row lanes.
 template <int Width, int Threads>
 __device__ void add_parts(const lane_channels<Width>& own, row_parts<Width, Threads / row_lanes>& parts, float factor,
                           const fours& memory, float* to) {
-  __syncthreads();  // nobody reads other parts
+  __syncthreads();  // other threads may still read parts
   parts.put(own);
   __syncthreads();
   for (index_type e = 4 * static_cast<index_type>(threadIdx.x); e < memory.columns; e += 4 * Threads)
     memory.put(to, e, parts.sum(e, [=](int) { return factor; }), true);
 }
 
-/// One query of one head a block: [B nq, H] of them. A text has `rows` keys, a ring as many as it holds.
+/// One block per query and head: [B nq, H] blocks. `rows`: the keys of a text, or the slots of a ring.
 template <int Width, int Threads, class Keys>
 __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, index_type rows, float scale,
                                        fours memory, const float* query, const float* key_value, const float* bias,
@@ -84,14 +84,14 @@ __global__ void cross_attention_kernel(cross_attention_shape shape, Keys keys, i
                                 log_sum_exp + (b * shape.heads + head) * shape.queries + i, add);
 }
 
-/// What all kernels of one gradient read.
+/// What all kernels of the backward pass read.
 struct cross_attention_inputs {
   cross_attention_shape shape;
   float scale;
   fours memory;
   const float *query, *key_value, *bias, *log_sum_exp, *dy, *along;
 
-  /// Places of head `head` in rows [B nq, H E] and [B nk, 2 H E], and in [B,H,nq].
+  /// Offsets of head `head` in [B nq, H E], [B nk, 2 H E] and [B,H,nq].
   __device__ __forceinline__ index_type in_queries(index_type b, index_type i, index_type head) const {
     return ((b * shape.queries + i) * shape.heads + head) * shape.head_dim;
   }
@@ -106,11 +106,11 @@ struct cross_attention_inputs {
   }
 };
 
-/// How much a query weighs a key, and the gradient of their score.
+/// The weight of a key for a query, and the gradient of their score.
 struct pair_gradient {
   float weight = 0, dscore = 0;
 
-  /// Of the pair whose lanes hold these rows, or of none; every lane of the warp must come here.
+  /// Of the pair whose rows the lanes hold; 0 if it does not exist. Every lane of the warp must call it.
   template <int Width>
   __device__ __forceinline__ static pair_gradient of(const cross_attention_inputs& in, index_type b, index_type i,
                                                      index_type head, index_type distance, bool exists, float along,
@@ -125,7 +125,7 @@ struct pair_gradient {
   }
 };
 
-/// dquery, and along[B,H,nq]: for each query the sum over keys of weight times its gradient. One query of one head a block.
+/// dquery, and along[B,H,nq]: per query the sum over keys of weight times its gradient. One block per query and head.
 template <int Width, int Threads>
 __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in, const float* y, float* along,
                                                       float* dquery) {
@@ -156,7 +156,7 @@ __global__ void cross_attention_backward_query_kernel(cross_attention_inputs in,
   add_parts<Width, Threads>(sum, parts, in.scale, in.memory, dquery + at);
 }
 
-/// dkey_value. One key of one head a block.
+/// dkey_value. One block per key and head.
 template <int Width, int Threads>
 __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, float* dkey_value) {
   constexpr int groups = Threads / row_lanes;
@@ -189,7 +189,7 @@ __global__ void cross_attention_backward_key_kernel(cross_attention_inputs in, f
   add_parts<Width, Threads>(dvalue, parts, 1, in.memory, dkey_value + at + in.values_after_keys());
 }
 
-/// dbias. One distance of one head a block: [H,span] of them.
+/// dbias. One block per head and distance: [H,span] blocks.
 template <int Width, int Threads>
 __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, float* dbias) {
   constexpr int groups = Threads / row_lanes;
@@ -220,7 +220,7 @@ __global__ void cross_attention_backward_bias_kernel(cross_attention_inputs in, 
   if (threadIdx.x == 0) dbias[blockIdx.x] += total;
 }
 
-/// The fewest threads a block of which a multiprocessor can be full.
+/// The smallest block that can fill a multiprocessor.
 inline constexpr int threads_of_pairs = 64;
 
 }  // namespace device

@@ -1,6 +1,7 @@
 // embed, embed_backward.
 // Shapes: ids [R], table [V,D] -> [R,D].
-// Source: backend/backend.hpp. A warp with a row of the table looks for the rows that name it, and adds them in order.
+// Source: backend/backend.hpp. For each row of the table a block finds the ids that name it, and adds gradients in
+// order.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,11 @@ struct embed_fours {
   }
 };
 
-/// A tile of rows knows its smallest id and its largest, so most of them are passed over where a table has many rows.
-/// Groups of tiles are added up apart.
+/// Each tile of rows keeps its smallest and largest id, so that most tiles are skipped if the table is large. Groups of
+/// tiles are summed separately.
 inline constexpr index_type rows_a_tile = 512, rows_a_group_of_tiles = 4 * rows_a_tile;
 
-/// smallest, largest [tiles]: of the ids that are not negative, one warp a tile.
+/// smallest, largest [tiles]: over the ids that are not negative; one warp per tile.
 template <class = void>
 __global__ void bound_ids_kernel(const token* __restrict__ ids, index_type rows, index_type tiles,
                                  token* __restrict__ smallest, token* __restrict__ largest) {
@@ -45,8 +46,8 @@ __global__ void bound_ids_kernel(const token* __restrict__ ids, index_type rows,
   smallest[tile] = -least_negated;
 }
 
-/// A block has one row of the table and one group of rows of dy; a lane of it has four columns at a time.
-/// Adds to sums[V,D], or writes sums[groups,V,D].
+/// A block has one row of the table and one group of rows of dy; a lane has four columns at a time. Adds to sums[V,D],
+/// or sets sums[groups,V,D].
 template <class = void>
 __global__ void embed_backward_kernel(const token* __restrict__ ids, const token* __restrict__ smallest,
                                       const token* __restrict__ largest, const float* __restrict__ dy, index_type rows,
@@ -55,7 +56,7 @@ __global__ void embed_backward_kernel(const token* __restrict__ ids, const token
   const index_type end = min(begin + rows_a_group, rows);
   const index_type dim = memory.columns;
   const int lane = lane_of_thread();
-  // Warps have all their lanes in every turn, since they vote.
+  // All lanes of a warp take part in every iteration, since they vote.
   for (index_type first = 4 * (static_cast<index_type>(threadIdx.x) - lane); first < dim;
        first += 4 * threads_of_warps) {
     const index_type d = first + 4 * lane;
@@ -106,7 +107,7 @@ inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float,
   if (rows == 0 || dtable.size() == 0) return;
   const index_type tiles = (rows + rows_a_tile - 1) / rows_a_tile;
   const index_type most_groups = std::clamp<index_type>(most_scratch / dtable.size(), 1, most_blocks_in_y);
-  // Whole tiles, and at most as many groups as partial sums have room for.
+  // Whole tiles, and no more groups than the scratch memory may hold.
   const index_type tiles_a_group =
       std::max(rows_a_group_of_tiles / rows_a_tile, (tiles + most_groups - 1) / most_groups);
   const index_type groups = (tiles + tiles_a_group - 1) / tiles_a_group;

@@ -9,7 +9,7 @@
 
 namespace strata::inline STRATA_ABI::device {
 
-/// A place in the source, for messages; clang 14 has no std::source_location.
+/// A file and a line, for messages; clang 14 has no std::source_location.
 struct call_site {
   const char* file = "";
   int line = 0;
@@ -18,7 +18,7 @@ struct call_site {
   }
 };
 
-/// An argument that knows where it was given, for functions whose last ones are a pack.
+/// An argument and its call site, for functions that end in a parameter pack and so have no defaulted argument.
 template <class T>
 struct called_with {
   T value;
@@ -28,7 +28,7 @@ struct called_with {
 
 inline void check(cudaError_t status, const char* call, const call_site& at) {
   if (status == cudaSuccess) return;
-  static_cast<void>(cudaGetLastError());  // it is reported here, and not by the next launch too
+  static_cast<void>(cudaGetLastError());  // clears it: the next launch must not report it again
   fail("CUDA: ", call, " failed at ", at.file, ":", at.line, ": ", cudaGetErrorName(status), ", ",
        cudaGetErrorString(status));
 }

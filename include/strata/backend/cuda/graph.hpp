@@ -1,4 +1,4 @@
-// Work that is recorded as a CUDA graph, which the host launches at once; and names in the timeline of NVIDIA's profilers.
+// Records work as a CUDA graph, which the host launches in one call; and names phases for NVIDIA's profilers.
 // Source: CUDA Programming Guide, "CUDA Graphs"; NVTX 3.
 #pragma once
 
@@ -22,9 +22,9 @@ struct phase<cuda> {
   ~phase() { nvtxRangePop(); }
 };
 
-/// The first time the body just runs: operations find their algorithms and their scratch memory, which a graph cannot. The
-/// second time it is captured. After that an equal key launches the same graph, and another key captures anew and puts the new
-/// arguments into the graph that is there.
+/// The first run executes the body: operations choose algorithms and allocate scratch memory, which a graph cannot. The
+/// second run captures it. After that an equal key launches the same graph; another key captures again and updates its
+/// arguments.
 template <class Key>
 class recording<cuda, Key> {
  public:
@@ -63,7 +63,7 @@ class recording<cuda, Key> {
     if (executable_ != nullptr) cudaGraphExecDestroy(std::exchange(executable_, nullptr));
   }
 
-  /// False where a graph cannot hold what the body does, as when it needs more memory.
+  /// False if a graph cannot hold the body, for example because it allocates.
   template <class Body>
   bool record(cuda& backend, const Key& key, Body& body) {
     key_.reset();
@@ -71,7 +71,7 @@ class recording<cuda, Key> {
     bool whole = true;
     try {
       body();
-    } catch (...) {  // the body will run without a graph, and throw again if that was not the reason
+    } catch (...) {  // the body then runs without a graph, and throws again if capture was not the reason
       whole = false;
     }
     struct graph_owner {
@@ -95,8 +95,8 @@ class recording<cuda, Key> {
     return true;
   }
 
-  std::optional<Key> key_;  ///< of what is recorded
-  index_type memory_ = 0;   ///< where the scratch memory was then
+  std::optional<Key> key_;  ///< of the recorded work
+  index_type memory_ = 0;   ///< scratch_changes() of the recording
   bool has_run_ = false;
   cudaGraphExec_t executable_ = nullptr;
 };

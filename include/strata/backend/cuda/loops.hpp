@@ -1,4 +1,4 @@
-// The loops that operations share: over elements, over rows with a warp for each, and sums over the rows of a matrix.
+// Loops that operations share: over elements, over rows with one warp each, and sums over the rows of a matrix.
 // Shapes: [N]; [R,C].
 #pragma once
 
@@ -19,11 +19,11 @@
 namespace strata::inline STRATA_ABI::device {
 
 inline constexpr unsigned threads_of_warps = 128;
-/// Blocks that go through matrices have a warp for each of 8 rows.
+/// Blocks of matrix loops have 8 warps, one per row.
 inline constexpr int rows_a_block = 8;
 
-/// A Thrust algorithm over `count` elements, after everything that was launched before. It has to be one that neither
-/// allocates nor waits: elementwise ones do not, those that reduce, sort or return a number do.
+/// Runs a Thrust algorithm over `count` elements after all earlier launches. It must neither allocate nor wait:
+/// elementwise algorithms qualify; algorithms that reduce, sort or return a number do not.
 template <class Algorithm>
 void launch_thrust(cuda& backend, index_type count, const Algorithm& algorithm, const call_site& at) {
   constexpr const char* call = "launching a Thrust algorithm";
@@ -55,8 +55,8 @@ template <class Action>
 void for_each_four(cuda& backend, index_type count, const Action& action, const call_site& at = call_site::current()) {
   for_each_element(backend, (count + 3) / 4, every_fourth<Action>{action}, at);
 }
-/// to[n] = map(from[n]) for every n below `count`. `from` is what thrust::make_zip_iterator makes of arrays, of which `to` may be
-/// one. Told that no address matters, Thrust copies the arrays in bulk where a device can.
+/// to[n] = map(from[n]) for every n below `count`. `from` is a thrust::make_zip_iterator of arrays; `to` may be one of
+/// them. Addresses are declared not to matter, so Thrust copies arrays in bulk where a device can.
 template <class... From, class Map>
 void transform(cuda& backend, index_type count, const thrust::zip_iterator<thrust::tuple<From...>>& from, float* to,
                const Map& map, const call_site& at = call_site::current()) {
@@ -69,8 +69,8 @@ void transform(cuda& backend, index_type count, const thrust::zip_iterator<thrus
       at);
 }
 
-/// action(row, column) for every element of a matrix. A thread has several columns of one row: what follows from
-/// the number of the row alone is worked out once for them.
+/// action(row, column) for every element of a matrix. A thread has several columns of one row, so values that depend on
+/// the row alone are computed once.
 inline constexpr int columns_a_thread = 4;
 template <class Action>
 __global__ void for_each_in_rows_kernel(index_type rows, index_type columns, Action action) {
@@ -93,14 +93,14 @@ void for_each_in_rows(cuda& backend, index_type rows, index_type columns, const 
          for_each_in_rows_kernel<Action>, rows, columns, action);
 }
 
-/// Rows in memory, four neighbouring columns at a time: 16 bytes in one access where all places allow it, else one by one.
-/// A lane has the same columns either way, so sums do not depend on where rows lie. Columns past the last one read as `past`,
+/// Access to rows, four neighbouring columns at a time: 16 bytes at once if all addresses allow it, else one by one. A
+/// lane has the same columns either way, so sums do not depend on alignment. Columns past the last one read as `past`
 /// and are not written.
 struct fours {
   index_type columns;
   bool wide;
 
-  /// `distances` are those between rows, and the first columns; arrays may be null.
+  /// `distances`: from row to row, and offsets of first columns. Arrays may be null.
   fours(index_type columns_of_rows, std::initializer_list<index_type> distances,
         std::initializer_list<const float*> arrays)
       : columns(columns_of_rows), wide(columns_of_rows % 4 == 0) {
@@ -108,7 +108,7 @@ struct fours {
     for (const float* array : arrays) wide = wide && reinterpret_cast<std::uintptr_t>(array) % sizeof(float4) == 0;
   }
 
-  /// x[place(column)] and the three after it. Place -1 is a 0; if wide, the four have one place.
+  /// x[place(column)] and the next three columns. Offset -1 reads as 0. If wide, the four are neighbours, or all 0.
   template <class Place>
   __device__ __forceinline__ float4 load_from(const float* x, index_type column, Place place, float past = 0) const {
     const auto at = [&](index_type c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
@@ -137,7 +137,7 @@ struct fours {
   }
   __device__ __forceinline__ void put(float* row, index_type column, float4 value, bool add) const;
 
-  /// Of the columns there are.
+  /// The sum of four columns, without those past the last one.
   __device__ __forceinline__ float sum(index_type column, float4 x) const {
     return x.x + (column + 1 < columns ? x.y : 0.f) + (column + 2 < columns ? x.z : 0.f) +
            (column + 3 < columns ? x.w : 0.f);
@@ -180,7 +180,7 @@ void for_each_four_in_rows(cuda& backend, index_type rows, index_type columns, c
          for_each_four_in_rows_kernel<Action>, rows, columns, action);
 }
 
-/// The kernel, with a warp for each of some rows: those past the last one have to return.
+/// Launches one warp per row. Warps past the last row must return.
 template <class... Parameters, class... Arguments>
 void launch_warps(cuda& backend, const called_with<index_type>& rows, void (*kernel)(Parameters...),
                   Arguments&&... arguments) {
@@ -192,8 +192,8 @@ __device__ __forceinline__ index_type row_of_warp() {
   return static_cast<index_type>(blockIdx.x) * (threads_of_warps / warp_size) + threadIdx.x / warp_size;
 }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_size; }
-/// What a lane of a warp has of a row, four columns at a time. The first `Held` of its parts are read once and stay in registers;
-/// what is behind is read each time.
+/// A lane's columns of a row, in parts of four. The first `Held` parts are read once and stay in registers; the others
+/// are read each time.
 template <class Part, int Held>
 struct row_of_lane {
   Part parts[Held] = {};
@@ -205,7 +205,7 @@ struct row_of_lane {
     for (int part = 0; part < Held; ++part)
       if (column(part) < columns) parts[part] = load(column(part));
   }
-  /// action(column, part) for each of them.
+  /// action(column, part) for each part.
   template <class Load, class Action>
   __device__ __forceinline__ void for_each(index_type columns, Load load, Action action) const {
     STRATA_UNROLL
@@ -214,8 +214,8 @@ struct row_of_lane {
     for (index_type c = column(Held); c < columns; c += 4 * warp_size) action(c, load(c));
   }
 };
-/// action(held), a constant: rows of up to 256 and 512 columns leave registers for more warps, those of up to 1024 are still
-/// read once.
+/// action(held), a constant: rows of up to 256 or 512 columns leave registers for more warps; rows of up to 1024
+/// columns are still read once.
 template <class Action>
 void with_held_parts(index_type columns, Action action) {
   if (columns <= 2 * 4 * warp_size) return action(std::integral_constant<int, 2>{});
@@ -223,23 +223,23 @@ void with_held_parts(index_type columns, Action action) {
   action(std::integral_constant<int, 8>{});
 }
 
-/// How far apart the rows of one warp are where the warps of a smaller grid take turns.
+/// The distance between the rows of one warp, if the grid has fewer warps than rows.
 __device__ __forceinline__ index_type warps_of_grid() {
   return static_cast<index_type>(gridDim.x) * (threads_of_warps / warp_size);
 }
 
-/// Sums in double: each block leaves one, and one block adds those, always in the same order. More blocks would only make the
-/// last sum longer.
+/// Sums in double: each block leaves a partial sum, and one block adds them, always in the same order. More blocks
+/// would only make the last sum longer.
 inline constexpr index_type most_partial_sums = 1024;
 constexpr index_type blocks_of_sums(index_type count, index_type per_block) {
   return std::min(most_partial_sums, (count + per_block - 1) / per_block);
 }
-/// Room for `count` doubles.
+/// Scratch memory for `count` doubles.
 inline double* double_scratch(cuda& backend, index_type count) {
   static_assert(sizeof(double) == 2 * sizeof(float));
   return reinterpret_cast<double*>(backend.scratch(2 * count));
 }
-/// partial[blocks] = the sum of what the threads of each block have.
+/// partial[blocks] = the sum over each block's threads.
 template <int Threads>
 __device__ __forceinline__ void keep_partial(double own, double* partial) {
   STRATA_SHARED(slots, double[Threads / warp_size]);
@@ -247,7 +247,7 @@ __device__ __forceinline__ void keep_partial(double own, double* partial) {
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-/// result[1] = or += the sum of partial[count] over `divisor`, or over counted[1] if that is given; where nothing counts, 0.
+/// result[1] = or += the sum of partial[count] over `divisor`, or over counted[1] if given; 0 if the divisor is 0.
 template <int Threads>
 __global__ void total_kernel(const double* partial, index_type count, const double* counted, double divisor,
                              float* result, bool add) {
@@ -267,11 +267,11 @@ inline void total_of_partials(cuda& backend, const double* partial, index_type c
          count, counted, divisor, result, mode == update::add);
 }
 
-/// Blocks that add up columns have 32 of them, in 32 rows at once.
+/// A block that sums columns has 32 columns and 32 rows at once.
 inline constexpr int fours_a_block = 8, rows_at_once = 32;
 
-/// first[C], second[C] = or += the sums of terms(row, column) over the rows of a group, which are two_fours from every fourth
-/// column on; those of the next group lie `apart` behind them. `second` may be null.
+/// first[C], second[C] = or += sums over the rows of a group; terms(row, column) returns two_fours for every fourth
+/// column. The sums of the next group lie `apart` further. `second` may be null.
 template <class Terms>
 __global__ void column_sums_kernel(index_type rows, index_type columns, index_type rows_a_group, Terms terms,
                                    float* first, float* second, index_type apart, bool add) {
@@ -286,7 +286,7 @@ __global__ void column_sums_kernel(index_type rows, index_type columns, index_ty
   sums[0][threadIdx.y][threadIdx.x] = sum.x;
   sums[1][threadIdx.y][threadIdx.x] = sum.y;
   __syncthreads();
-  // A warp adds up what is `first`, and one what is `second`.
+  // One warp sums `first`, another `second`.
   const int thread = static_cast<int>(threadIdx.y) * fours_a_block + static_cast<int>(threadIdx.x);
   const int which = thread / columns_a_block, own = thread % columns_a_block;
   if (which > 1 || first_column + own >= columns) return;
@@ -307,7 +307,7 @@ void sum_columns(cuda& backend, index_type rows, index_type columns, index_type 
          column_sums_kernel<Terms>, rows, columns, rows_a_group, terms, first, second, apart, add);
 }
 
-/// What groups have summed: partial[groups,2,C], of which the second may not be there.
+/// Sums of groups: partial[groups,2,C]; the second exists only with `two`.
 struct partial_sums {
   const float* partial;
   bool two;
@@ -327,8 +327,8 @@ inline void add_partial_sums(cuda& backend, const float* partial, index_type gro
               first, second, 0, true, at);
 }
 
-/// first[C], second[C] += the sums of terms(row, column) over R rows, which are two_fours from every fourth column on. Each is
-/// asked for once. `second` may be null.
+/// first[C], second[C] += sums over R rows; terms(row, column) returns two_fours for every fourth column, and is called
+/// once for each. `second` may be null.
 template <class Terms>
 void add_column_sums(cuda& backend, index_type rows, index_type columns, const Terms& terms, float* first,
                      float* second, const call_site& at = call_site::current()) {

@@ -1,6 +1,7 @@
 // window_targets, quantize, cross_entropy, cosine_distance, embedding_distance, sigmoid_pairs.
-// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes [B,m,books].
-// Source: backend/reference/losses.hpp. A block adds its rows in double, and one block adds the blocks, always in the same order.
+// Shapes: logits [R,V], targets [R]; prediction and embedding [B,n,D] -> loss [1] and gradients; x [B,n,D] -> codes
+// [B,m,books].
+// Source: backend/reference/losses.hpp. Each block sums its rows in double; one block adds these sums in a fixed order.
 #pragma once
 
 #include <strata/backend/cuda/loops.hpp>
@@ -36,7 +37,7 @@ struct window_target {
   }
 };
 
-/// The best code so far: the one with the largest product, the first of equal ones.
+/// The best code so far: the largest inner product, the first of equals.
 struct best_code {
   float product = -INFINITY;
   int code = 0;
@@ -69,7 +70,7 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
     float mean = 0;
     for (int d = lane; d < shape.dim; d += warp_size) mean += row[d];
     mean = warp_sum(mean) / static_cast<float>(shape.dim);
-    // Lanes take neighbouring columns, in groups that share the sum over d where there are few columns.
+    // Lanes take neighbouring columns. If there are few columns, several lanes share the sum over d of a column.
     const float* const projection = projections + book * shape.dim * shape.width;
     for (int first_column = 0; first_column < shape.width; first_column += warp_size) {
       const int left = shape.width - first_column;
@@ -118,7 +119,7 @@ __global__ void quantize_kernel(quantize_shape shape, const float* x, const floa
 /// exp(x - most), where both may be -inf.
 __device__ __forceinline__ float exp_below(float x, float most) { return x == -INFINITY ? 0.f : expf(x - most); }
 
-/// A warp a row, read once where it fits into registers, else twice. The gradient may be the logits, or null.
+/// One warp per row, read once if it fits into registers, else twice. `gradient` may be the logits, or null.
 template <int Held>
 __global__ void cross_entropy_kernel(const float* logits, fours memory, const token* targets, token ignore, float scale,
                                      index_type rows, const double* counted, double* partial, float* gradient) {
@@ -133,7 +134,7 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
     const auto load = [&](index_type v) { return memory.load(row, v, -INFINITY); };
     row_of_lane<float4, Held> own;
     own.read(vocabulary, load);
-    // The maximum may pass over what is not a number: the sum does not.
+    // The maximum may ignore NaN: the sum does not.
     float largest = -INFINITY, sum = 0;
     own.for_each(vocabulary, load, [&](index_type, float4 x) {
       const float most = fmaxf(fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)), largest);
@@ -148,7 +149,7 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
     if (counts) lost += static_cast<double>(logf(sum) + all - wanted);
     if (gradient == nullptr) continue;
     const float factor = counts ? scale / static_cast<float>(counted[0]) : 0;
-    __syncwarp();  // all lanes have read row[target], which may be where the gradient goes
+    __syncwarp();  // all lanes have read row[target], which the gradient may replace
     own.for_each(vocabulary, load, [&](index_type v, float4 x) {
       float4 share = map_four([&](float value) { return factor * (expf(value - all) / sum); }, x);
       const index_type at = target - v;
@@ -160,7 +161,7 @@ __global__ void cross_entropy_kernel(const float* logits, fours memory, const to
   keep_partial<threads_of_losses>(lane == 0 ? lost : 0.0, partial);
 }
 
-/// x y / (|x| |y|), of which every lane of a warp sums some channels.
+/// x y / (|x| |y|); each lane of a warp sums some channels.
 struct cosine_of_rows {
   float xx = 0, yy = 0, xy = 0, x_norm = 0, y_norm = 0, value = 0;
   __device__ __forceinline__ void add(float x, float y) {
@@ -174,7 +175,7 @@ struct cosine_of_rows {
   }
   __device__ __forceinline__ void finish(float smallest_norm) {
     x_norm = sqrtf(warp_sum(xx)), y_norm = sqrtf(warp_sum(yy));
-    x_norm = x_norm < smallest_norm ? smallest_norm : x_norm;  // not fmaxf, which passes over what is not a number
+    x_norm = x_norm < smallest_norm ? smallest_norm : x_norm;  // not fmaxf, which ignores NaN
     y_norm = y_norm < smallest_norm ? smallest_norm : y_norm;
     value = warp_sum(xy) / (x_norm * y_norm);
   }
@@ -186,7 +187,7 @@ struct cosine_of_rows {
   }
 };
 
-/// A warp a row of prediction[B,n,D]; factor = -scale / pairs.
+/// One warp per row of prediction[B,n,D]; factor = -scale / pairs.
 template <int Held>
 __global__ void cosine_distance_kernel(const float* prediction, const float* embedding, fours memory, index_type rows,
                                        index_type length, float factor, double* partial, float* dprediction,
@@ -224,10 +225,10 @@ __global__ void cosine_distance_kernel(const float* prediction, const float* emb
 
 struct embedding_distance_shape {
   index_type rows, length, embeddings, first;  ///< B m, m, n of the embedding
-  float squared, smooth, along, share, decay;  ///< the first two over channels
+  float squared, smooth, along, share, decay;  ///< the first two divided by D
 };
 
-/// A warp a row of prediction[B,m,D].
+/// One warp per row of prediction[B,m,D].
 template <int Held>
 __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours memory, const float* prediction,
                                           const float* embedding, const token* targets, token ignore, float scale,
@@ -261,7 +262,7 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
     const bool counts = is_counted(targets[r], ignore);
     const float before = lost[r], share = counts ? shape.share * expf(-shape.decay * before) : 0;
     total += static_cast<double>(share * distance);
-    __syncwarp();  // all lanes have read what one of them replaces
+    __syncwarp();  // all lanes have read lost[r]
     if (lane == 0) lost[r] = before + distance;
     if (dprediction == nullptr) continue;
     const float factor = counts ? scale * share / static_cast<float>(counted[0]) : 0;
@@ -282,7 +283,7 @@ __global__ void embedding_distance_kernel(embedding_distance_shape shape, fours 
   keep_partial<threads_of_losses>(lane == 0 ? total : 0.0, partial);
 }
 
-/// partial[3,blocks]: of the loss, of dlog_scale and of dbias; without `gradient` only the first.
+/// partial[3,blocks]: sums of the loss, dlog_scale and dbias; without `gradient` only the first.
 template <int Threads>
 __global__ void sigmoid_pairs_kernel(float* cosines, index_type count, index_type columns, index_type first,
                                      const float* log_scale, const float* bias, float factor, bool gradient,

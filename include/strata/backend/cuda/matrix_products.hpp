@@ -1,5 +1,5 @@
-// linear and its two gradients by cuBLASLt; the same product with weights in bfloat16 or int8 by kernels, for a few rows at a
-// time; and the life of the backend, which owns cuBLASLt's handle.
+// linear and its two gradients by cuBLASLt; linear with bfloat16 or int8 weights by kernels, for a few rows at a time;
+// constructor and destructor of the backend, which owns cuBLASLt's handle.
 // Shapes: x [R,K], weight [N,K], bias [N] or empty -> y [R,N].
 // Source: backend/backend.hpp; cuBLAS documentation, "Using the cuBLASLt API".
 #pragma once
@@ -17,19 +17,20 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// One product of cuBLASLt, which sees matrices by columns: to it our row-major [R,C] is [C,R].
-/// c[n,m] = or += (transpose_b ? b^T : b) (transpose_a ? a^T : a), in its words c = op(a) op(b) with m x n results and k terms.
+/// One matrix product of cuBLASLt, which is column-major: our row-major [R,C] is its [C,R].
+/// c[n,m] = or += (transpose_b ? b^T : b) (transpose_a ? a^T : a); for cuBLASLt c = op(a) op(b) with m x n results and k
+/// terms.
 struct cuda_product {
   bool transpose_a = false, transpose_b = false, add = false, bias = false;
   index_type m = 0, n = 0, k = 0;
-  /// Of a and b as our row-major matrices: how many rows they have, and of how many elements.
+  /// Rows, and elements per row, of a and b as row-major matrices.
   index_type rows_of_a() const { return transpose_a ? m : k; }
   index_type width_of_a() const { return transpose_a ? k : m; }
   index_type rows_of_b() const { return transpose_b ? k : n; }
   index_type width_of_b() const { return transpose_b ? n : k; }
 };
 
-/// What the algorithm of a product depends on: its shape, and what all its arrays are aligned to.
+/// What the choice of an algorithm depends on: the shape, and the alignment of all arrays.
 struct cuda_product_key {
   cuda_product shape;
   std::uint32_t alignment;  ///< in bytes
@@ -40,7 +41,7 @@ struct cuda_product_key {
   bool operator<(const cuda_product_key& other) const { return members() < other.members(); }
 };
 
-/// cuBLASLt with a workspace, and the algorithm it chose for each shape that was ever asked for.
+/// cuBLASLt with a workspace, and the algorithm it chose for each shape so far.
 class cuda_products {
  public:
   explicit cuda_products(cuda_precision precision) : precision_(precision), workspace_(workspace_bytes) {
@@ -55,17 +56,17 @@ class cuda_products {
 
   cuda_precision precision() const { return precision_; }
 
-  /// Elements from one row of a or b to the next. Tensor cores want rows of bfloat16 that start on 16 bytes.
+  /// Elements from one row of a or b to the next. Tensor cores want bfloat16 rows aligned to 16 bytes.
   index_type stride(index_type width) const {
     return precision_ == cuda_precision::bfloat16 ? (width + 7) / 8 * 8 : width;
   }
 
-  /// `a` and `b` are floats, or with cuda_precision::bfloat16 such numbers; their rows lie stride(width) apart.
+  /// `a` and `b` are float, or bfloat16 with cuda_precision::bfloat16; their rows lie stride(width) apart.
   void multiply(const cuda_product& shape, const void* a, const void* b, const float* bias, float* c,
                 cudaStream_t stream) {
     const auto places = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
                         reinterpret_cast<std::uintptr_t>(c) | (shape.bias ? reinterpret_cast<std::uintptr_t>(bias) : 0);
-    // Tensors start on cache lines; slices of them on any element.
+    // Tensors start on cache lines, slices of tensors on any element.
     const std::uint32_t alignment = places % 16 == 0 ? 16 : sizeof(float);
     plan& own = plan_of({shape, alignment});
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
@@ -114,7 +115,7 @@ class cuda_products {
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(own.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
-    // The choice of an algorithm takes the alignment of the bias from its address: one that has no more than the key says.
+    // cuBLASLt takes the alignment of the bias from its address: this one is aligned as the key says, and no more.
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, std::uintptr_t{key.alignment});
     const auto layout = [](cublasLtMatrixLayout_t& made, cudaDataType_t type, index_type rows, index_type width,
                            index_type stride) {
@@ -137,7 +138,7 @@ class cuda_products {
       STRATA_CUDA(cublasLtMatmulPreferenceSetAttribute(preference.own, attribute, &value, sizeof value));
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
-    // Sums that threads add to in place come in another order every time.
+    // Sums that threads add to in place have another order every time.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_MASK & ~CUBLASLT_REDUCTION_SCHEME_INPLACE));
     for (const auto array : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -170,7 +171,7 @@ inline cuda::cuda(cuda_options options) {
   STRATA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, options.device));
   require(major >= 8, "CUDA: device ", options.device, " has compute capability ", major, ".", minor,
           ", but strata needs 8.0 or later");
-  // What is freed stays in the pool, for the next one who asks.
+  // Freed memory stays in the pool, for the next allocation.
   cudaMemPool_t pool = nullptr;
   std::uint64_t kept = std::numeric_limits<std::uint64_t>::max();
   STRATA_CUDA(cudaDeviceGetDefaultMemPool(&pool, options.device));
@@ -190,7 +191,7 @@ inline cuda::~cuda() {
 
 inline float* cuda::scratch(index_type count) {
   if (scratch_.size() < count) {
-    synchronize();  // what runs may still read the old memory
+    synchronize();  // kernels may still use the old memory
     scratch_ = device_buffer<float>();
     ++scratch_changes_;
     scratch_ = device_buffer<float>(count);
@@ -200,7 +201,7 @@ inline float* cuda::scratch(index_type count) {
 
 namespace device {
 
-/// rounded[R,stride] in bfloat16 = x[R,C]; a thread has two neighbours of a row. What is behind a row is not read.
+/// rounded[R,stride] in bfloat16 = x[R,C]; a thread has two neighbours of a row. The padding after a row is not read.
 struct round_row_pairs {
   const float* x;
   unsigned* rounded;
@@ -211,7 +212,7 @@ struct round_row_pairs {
   }
 };
 
-/// y[R,N] = or += bias[N] or nothing: a product without terms.
+/// y[R,N] = or += bias[N] or 0: a matrix product without terms.
 struct add_no_terms {
   const float* bias;
   float* y;
@@ -223,7 +224,7 @@ struct add_no_terms {
   }
 };
 
-/// The product of `a` and `b`, rounded first where the backend's precision says so. What has no elements stays as it is.
+/// The matrix product of `a` and `b`, rounded first in bfloat16. Without elements c stays as it is.
 inline void multiply(cuda& backend, const cuda_product& shape, const float* a, const float* b, const float* bias,
                      float* c) {
   if (shape.m == 0 || shape.n == 0) return;
@@ -268,8 +269,8 @@ struct int8_weight {
   __device__ __forceinline__ static float value(std::int8_t packed) { return static_cast<float>(packed); }
 };
 
-/// y[R,N] = or += x[R,K] packed[N,K]^T scale[N] + bias[N]. A warp computes Rows rows of one column, so weights are read once for
-/// them; scale and bias may be null.
+/// y[R,N] = or += x[R,K] packed[N,K]^T scale[N] + bias[N]. A warp computes Rows rows of one column, so it reads weights
+/// once for all of them. `scale` and `bias` may be null.
 template <class Weight, int Rows>
 __global__ void packed_linear_kernel(const float* __restrict__ x, const typename Weight::type* __restrict__ packed,
                                      const float* __restrict__ scale, const float* __restrict__ bias,
@@ -306,7 +307,7 @@ struct pack_bfloat16_element {
   }
 };
 
-/// One warp a row.
+/// One warp per row.
 template <class = void>
 __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* __restrict__ packed,
                                  float* __restrict__ scale, index_type rows, index_type width) {
@@ -323,7 +324,7 @@ __global__ void pack_int8_kernel(const float* __restrict__ weight, std::int8_t* 
   finite = __all_sync(all_lanes, finite);
   const float own = finite ? warp_max(largest) / 127 : __uint_as_float(0x7fc00000u);
   if (lane == 0) scale[row] = own;
-  for (index_type k = lane; k < width; k += warp_size)  // a scale may have been rounded to 0, or far down
+  for (index_type k = lane; k < width; k += warp_size)  // the scale may be rounded to 0, or far down
     packed[row * width + k] =
         own > 0 ? static_cast<std::int8_t>(fminf(fmaxf(rintf(weight[row * width + k] / own), -127.f), 127.f))
                 : std::int8_t{0};

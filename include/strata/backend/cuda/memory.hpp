@@ -11,7 +11,7 @@
 #include <strata/backend/cuda/matrix_products.hpp>
 
 namespace strata::inline STRATA_ABI {
-/// Waits: `host` may go at once, and the runtime does not promise that it has read pageable memory when it returns.
+/// Waits for the copy: the runtime may return before it has read pageable memory.
 inline void upload(cuda& backend, input<float, 1> host, output<float, 1> device) {
   STRATA_CUDA(cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(device.size()) * sizeof(float),
                               cudaMemcpyHostToDevice, backend.stream()));
@@ -21,7 +21,7 @@ inline void upload_tokens(cuda& backend, view<const token, 1> host, view<token, 
   backend.uploads().upload(host.data, device.data, static_cast<std::size_t>(device.size()) * sizeof(token),
                            backend.stream());
 }
-/// Of anything, for tests and tools; waits until it is there.
+/// Copies bytes of any type, for tests and tools. Waits for the copy.
 inline void download_bytes(cuda& backend, const void* device, void* host, std::size_t bytes) {
   STRATA_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend.stream()));
   backend.synchronize();

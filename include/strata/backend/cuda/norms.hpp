@@ -1,4 +1,4 @@
-// rms_norm, layer_norm over the token-shifted input, and their gradients: both are one kernel, with and without a mean.
+// rms_norm and layer_norm of the token-shifted input, and their gradients: one kernel, without and with a mean.
 // Shapes: x [B,n,D] -> y [B,n,D]; factor, mean [B n].
 // Source: backend/backend.hpp.
 #pragma once
@@ -10,7 +10,7 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// Where the elements of one row of token_shift(x) lie in x; -1 for the zeros before the start.
+/// Offsets in x of one row of token_shift(x); -1 for the zeros before the sequence.
 struct shifted_row {
   index_type own, earlier, kept;
   __device__ __forceinline__ index_type operator()(index_type d) const {
@@ -27,7 +27,7 @@ struct token_shift {
   }
 };
 
-/// One warp a row. Without a mean, bias and mean are not used.
+/// One warp per row. Bias and mean are used only if Centred.
 template <bool Centred, int Held>
 __global__ void norm_kernel(index_type rows, token_shift shape, fours memory, const float* __restrict__ x,
                             const float* __restrict__ gain, const float* __restrict__ bias, float* __restrict__ y,
@@ -66,8 +66,8 @@ __device__ __forceinline__ two_fours norm_terms(const two_fours& own) {
   return {map_four([](float normed, float slope) { return normed * slope; }, own.x, own.y), own.y};
 }
 
-/// dx, and partial[blocks,2,D]: of the rows of each block the sums that are its part of dgain and, if Centred, of dbias. Warps
-/// take turns at rows. No two rows of token_shift(x) show the same element, so they add to dx at the same time.
+/// dx, and partial[blocks,2,D]: each block's part of dgain and, if Centred, of dbias. A warp has several rows. No two
+/// rows of token_shift(x) hold the same element, so rows may add to dx at the same time.
 template <bool Centred, int Held>
 __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours memory, const float* __restrict__ x,
                                      const float* __restrict__ gain, const float* __restrict__ factor,
@@ -78,7 +78,7 @@ __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours m
   STRATA_SHARED(parts, float4[warps][Held][warp_size]);
   const index_type dim = shape.dim;
   const float width = static_cast<float>(dim);
-  // The normed input of row r and the slope of its output; past the last column the latter is 0.
+  // The normed input of row r and the gradient of its output, which is 0 past the last column.
   const auto load_of = [&](index_type r) {
     const shifted_row place = shape.row(r);
     const float f = factor[r], m = Centred ? mean[r] : 0.f;
@@ -120,7 +120,7 @@ __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours m
   float* const own_partial = partial + 2 * static_cast<index_type>(blockIdx.x) * dim;
   STRATA_UNROLL
   for (int which = 0; which < (Centred ? 2 : 1); ++which) {
-    __syncthreads();  // nobody reads the sums before
+    __syncthreads();  // other warps may still read parts
     STRATA_UNROLL
     for (int part = 0; part < Held; ++part) parts[warp][part][lane] = which == 0 ? sums[part].x : sums[part].y;
     __syncthreads();
@@ -131,7 +131,7 @@ __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours m
       if (own_row::column(part) < dim) memory.store(own_partial + which * dim, own_row::column(part), total);
     }
   }
-  // Columns that no lane holds: a warp has some of them in all rows of the block.
+  // Columns that no lane holds: a warp sums some of them over all rows of the block.
   for (index_type d = own_row::column(Held + warp); d < dim; d += 4 * warp_size * warps) {
     two_fours sum{};
     for (index_type first = static_cast<index_type>(blockIdx.x) * warps; first < rows; first += warps_of_grid())
@@ -154,7 +154,7 @@ void norm(cuda& backend, const view<const float, 3>& x, const float* gain, const
 template <bool Centred>
 void norm_backward(cuda& backend, const view<const float, 3>& x, const float* gain, int shift, const float* factor,
                    const float* mean, const float* dy, float* dx, float* dgain, float* dbias) {
-  constexpr index_type most_blocks = 512;  // fill devices, and partial sums stay few beside many rows
+  constexpr index_type most_blocks = 512;  // enough to fill a device; partial sums stay few
   const token_shift shape(x.shape, shift);
   const index_type rows = x.shape[0] * x.shape[1];
   if (rows == 0) return;

@@ -10,7 +10,7 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// partial[blocks] = the squares that each block sums; blocks take turns.
+/// partial[blocks] = each block's sum of squares.
 template <int Threads>
 __global__ void sum_squares_kernel(const float* x, fours memory, double* partial) {
   double sum = 0;
@@ -23,7 +23,7 @@ __global__ void sum_squares_kernel(const float* x, fours memory, double* partial
   keep_partial<Threads>(sum, partial);
 }
 
-/// clip[1] = the factor of the gradient, not a number where nothing may change. By one thread: double is slow.
+/// clip[1] = the factor of the gradient, or NaN if nothing may change. One thread computes it: double is slow.
 template <class = void>
 __global__ void clip_kernel(const float* measures, index_type count, double max_norm, float* clip) {
   const double squares = measures[0];
@@ -33,11 +33,11 @@ __global__ void clip_kernel(const float* measures, index_type count, double max_
   clip[0] = finite ? static_cast<float>(factor) : __uint_as_float(0x7fc00000u);
 }
 
-/// How weights and their moments change.
+/// The Adam step of four weights and their moments.
 struct adam_fours {
   const float* clip;
   index_type decayed;
-  float coupled, decoupled;  ///< the decay of the first `decayed`, of which one is 0
+  float coupled, decoupled;  ///< the decay of the first `decayed` weights; one of the two is 0
   float beta1, rest1, beta2, rest2, rate, correction1, root_correction2, epsilon;
   const float* gradient;
   float *weight, *first_moment, *second_moment;
@@ -92,7 +92,7 @@ inline void adam(cuda& backend, const adam_settings& settings, input<float, 1> g
           .coupled = settings.decoupled ? 0.f : decay,
           .decoupled = settings.decoupled ? decay : 0.f,
           .beta1 = static_cast<float>(settings.beta1),
-          .rest1 = static_cast<float>(1 - settings.beta1),  // in double first: 1 - 0.999 in float has lost five digits
+          .rest1 = static_cast<float>(1 - settings.beta1),  // in double: 1 - 0.999 in float keeps five digits only
           .beta2 = static_cast<float>(settings.beta2),
           .rest2 = static_cast<float>(1 - settings.beta2),
           .rate = static_cast<float>(settings.learning_rate),

@@ -1,5 +1,5 @@
 // The random numbers of core/random.hpp, drawn on the device.
-// Shapes: one number, or one block of four words, a call.
+// Shapes: one number, or one block of four words, per call.
 // Source: core/random.hpp.
 #pragma once
 
@@ -31,7 +31,7 @@ __device__ __forceinline__ random_words draw_words(std::uint64_t seed, std::uint
   return words;
 }
 
-/// random_source(seed).gumbel(stream, counter), but for the last bits of the logarithms.
+/// random_source(seed).gumbel(stream, counter), up to the last bits of the logarithms.
 __device__ __forceinline__ double draw_gumbel(std::uint64_t seed, std::uint64_t stream, std::uint64_t counter) {
   const random_words words = draw_words(seed, stream, counter);
   const std::uint64_t bits = (std::uint64_t{words.word[1]} << 32) | words.word[0];

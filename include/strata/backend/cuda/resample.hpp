@@ -1,6 +1,6 @@
-// What moves between levels: unfold, window_mean, repeat, subsample, take_columns, depthwise and their gradients, which
-// threads gather; the token shift of one step, and the last positions that later steps need.
-// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i stands at token i stride.
+// unfold, window_mean, repeat, subsample, take_columns, depthwise between levels, and their gradients, which threads
+// gather; the token shift of one step, and the last positions that later steps need.
+// Shapes: tokens [B,T,D] <-> level positions [B,n,D]; level position i is at token i stride.
 // Source: backend/backend.hpp.
 #pragma once
 
@@ -11,13 +11,13 @@ namespace device {
 
 __device__ __forceinline__ index_type divided_up(index_type x, index_type by) { return (x + by - 1) / by; }
 
-/// Positions of a level, each with the window of the `compression` tokens that end at first + i stride.
+/// Positions of a level. The window of position i is the `compression` tokens that end at first + i stride.
 struct windows {
   index_type tokens, positions, dim;
   int compression, stride;
   index_type first;
   __device__ __forceinline__ index_type start(index_type i) const { return first + i * stride - (compression - 1); }
-  /// The positions whose windows hold token t: those from first_with(t) on, up to before end_with(t).
+  /// Token t is in the windows of positions first_with(t) to end_with(t) - 1.
   __device__ __forceinline__ index_type first_with(index_type t) const {
     return t <= first ? 0 : divided_up(t - first, stride);
   }
@@ -25,13 +25,13 @@ struct windows {
     const index_type ahead = t - first + compression - 1;
     return ahead < 0 ? 0 : min(ahead / stride + 1, positions);
   }
-  /// How many tokens of the text the window of i has, where first is 0.
+  /// How many tokens of the text are in the window of i, if first is 0.
   __device__ __forceinline__ float count(index_type i) const {
     return static_cast<float>(min(static_cast<index_type>(compression), i * stride + 1));
   }
 };
 
-/// Four channels of four tokens, in rows [D,c] where a channel has its c tokens side by side.
+/// Four channels of four tokens. In rows [D,c] the c tokens of a channel are neighbours.
 struct token_block {
   float4 tokens[4];
 
@@ -48,8 +48,8 @@ struct window_rows {
   window_rows(const windows& own, const float* rows)
       : shape(own), channel(own.compression, {}, {rows}), row(own.dim * own.compression, {}, {rows}) {}
 
-  /// Tokens first, first + 1, .. of the channels d, d + 1, .. <-> the row `own`. Where a channel has one or two tokens, several
-  /// channels lie in 16 bytes.
+  /// Tokens first, first + 1, .. of channels d, d + 1, .. <-> the row `own`. With one or two tokens per channel, 16
+  /// bytes hold several channels.
   __device__ __forceinline__ void store(float* own, index_type d, int first, const token_block& block) const {
     const auto& [a, b, c, e] = block.tokens;
     if (shape.compression == 1) return row.store(own, d, a);
@@ -104,13 +104,13 @@ struct unfold_fours {
     }
   }
 };
-/// A thread has four tokens, which are one block of a window where the stride is a multiple of four.
+/// A thread has four tokens. They are one block of a window if the stride is a multiple of four.
 struct unfold_backward_fours {
   window_rows rows;
   const float* dy;
   float* dx;
   fours memory;
-  index_type groups;  ///< of four tokens, of which the first may begin before the text
+  index_type groups;  ///< of four tokens; the first may begin before the text
 
   unfold_backward_fours(const window_rows& own, const float* from, const view<float, 3>& to)
       : rows(own), dy(from), dx(to.data), memory(own.shape.dim, {}, {to.data}), groups((to.shape[1] + 6) / 4) {}
@@ -171,7 +171,7 @@ struct window_mean_backward_fours {
   }
 };
 
-/// Columns of x[B,n,..] and y[B,m,..] that meet. repeat and subsample are such maps, too.
+/// The columns of x[B,n,..] that are copied to y[B,m,..]. repeat and subsample are such copies, too.
 struct met_columns {
   column_range range;
   index_type length, width;        ///< of x
@@ -209,7 +209,7 @@ struct take_backward_fours {
   }
 };
 
-/// x and y, or their gradients in the same places, which columns of `range` meet.
+/// Access to the columns of `range` in x and y, or in their gradients.
 inline fours memory_of(const met_columns& shape, const float* x, const float* y) {
   return {shape.range.width, {shape.width, shape.to_width, shape.range.from_column, shape.range.to_column}, {x, y}};
 }
@@ -267,7 +267,7 @@ struct depthwise_backward_fours {
   }
 };
 
-/// Of each text [n,..] the rows `start`, start + apart, .. go to slots number, number + 1, .. of its ring [span,D].
+/// Copies rows start, start + apart, .. of each text [n,..] to slots number, number + 1, .. of its ring [span,D].
 struct keep_fours {
   const float* x;
   index_type length, width, column, start, apart;

@@ -9,17 +9,18 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// What positions make of a budget: left -> max(left + change, least). One such map after another is again one.
+/// The effect of positions on a budget: left -> max(left + change, least). Two such maps in a row are again one.
 struct budget_map {
   float change = 0, least = -INFINITY;
 };
 
-/// routing_budget, as the device computes it.
+/// routing_budget on the device.
 __device__ __forceinline__ index_type budget_of_positions(double capacity, index_type count) {
   return static_cast<index_type>(ceil(capacity * static_cast<double>(count)));
 }
 
-/// One warp a text, a position a lane: of a budget, which is whole, a score above 0 makes max(left + raise - 1, 0).
+/// One warp per text, one lane per position. A score above 0 changes a budget, a whole number,
+/// to max(left + raise - 1, 0).
 template <class = void>
 __global__ void route_kernel(double capacity, int dilation, index_type first, const float* __restrict__ scores,
                              index_type batch, index_type positions, float* __restrict__ budget, index_type most,
@@ -85,7 +86,7 @@ struct add_routed_fours {
   }
 };
 
-/// One warp a row. dx may be x.
+/// One warp per row. dx may be x.
 template <class = void>
 __global__ void add_routed_backward_kernel(index_type count, fours memory, const token* __restrict__ rows,
                                            const float* __restrict__ gate, const float* x, const float* __restrict__ dy,

@@ -1,6 +1,6 @@
 // sample.
 // Shapes: logits [B,V] -> ids [B].
-// Source: backend/reference/sampling.hpp. The candidates are found as in radix selection, bit by bit of a key that orders tokens.
+// Source: backend/reference/sampling.hpp. Radix selection finds the candidates, bit by bit of a key that orders tokens.
 #pragma once
 
 #include <bit>
@@ -11,12 +11,12 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// The largest of the values of all threads of a block, in every thread; as `block_sum`.
+/// The maximum over the threads of a block, in every thread; see `block_sum`.
 template <int Threads, class T>
 __device__ __forceinline__ T block_max(T value, T (&slots)[Threads / warp_size]) {
   const int thread = static_cast<int>(threadIdx.x);
   value = warp_max(value);
-  __syncthreads();  // whoever read the slots before is done
+  __syncthreads();  // an earlier call may still read the slots
   if (thread % warp_size == 0) slots[thread / warp_size] = value;
   __syncthreads();
   T largest = slots[0];
@@ -24,7 +24,7 @@ __device__ __forceinline__ T block_max(T value, T (&slots)[Threads / warp_size])
   return largest;
 }
 
-/// Larger for a token that is more likely, or as likely and smaller. No two tokens of a row have the same.
+/// A key that orders tokens: larger if the token is more likely, or as likely and smaller. The keys of a row differ.
 __device__ __forceinline__ std::uint64_t order_of_token(float logit, int v, int vocabulary, int bits_of_token) {
   const unsigned bits = logit == 0 ? 0u : __float_as_uint(logit);  // -0 is 0
   const unsigned ascending = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
@@ -35,7 +35,7 @@ struct sampling_shape {
   int vocabulary, bits_of_token, kept;
 };
 
-/// One block a row.
+/// One block per row.
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
     sample_kernel(sampling_shape shape, double temperature, std::uint64_t seed, std::uint64_t counter,
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(Threads)
   }
   const double most = block_max<Threads>(static_cast<double>(own_most), numbers);
 
-  // The largest bound that `kept` tokens reach, from its highest bit on; often they are reached before its last.
+  // The largest bound that `kept` tokens reach, from its highest bit on; often found before the last bit.
   std::uint64_t bound = 0;
   for (int bit = 31 + shape.bits_of_token, reached = vocabulary; reached != shape.kept; --bit) {
     const std::uint64_t raised = bound | (std::uint64_t{1} << bit);
@@ -101,7 +101,7 @@ inline void sample(cuda& backend, const sampling_options& options, std::uint64_t
     launch(backend, {static_cast<unsigned>(ids.size()), Threads}, sample_kernel<Threads>, shape, options.temperature,
            options.seed, counter, logits.data, ids.data);
   };
-  // Many threads wait longer for each other, and read more at the same time.
+  // More threads read more at once, but wait longer for each other.
   if (vocabulary <= 2048)
     run(std::integral_constant<int, 256>());
   else
