@@ -18,8 +18,8 @@
 namespace strata::inline STRATA_ABI {
 
 /// One matrix product of cuBLASLt, which is column-major: our row-major [R,C] is its [C,R].
-/// c[n,m] = or += (transpose_b ? b^T : b) (transpose_a ? a^T : a); for cuBLASLt c = op(a) op(b) with m x n results and k
-/// terms.
+/// c[n,m] = or += (transpose_b ? b^T : b) (transpose_a ? a^T : a); for cuBLASLt c = op(a) op(b) with m x n results and
+/// k terms.
 struct cuda_product {
   bool transpose_a = false, transpose_b = false, add = false, bias = false;
   index_type m = 0, n = 0, k = 0;
