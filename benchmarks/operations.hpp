@@ -29,14 +29,14 @@ class workbench {
 
   template <int Rank>
   view<float, Rank> floats(const index_type (&shape)[Rank]) {
-    const view<float, Rank> place{nullptr, std::to_array(shape)};
-    floats_.push_back(random_floats(backend, place.size()));
-    return {floats_.back().data(), place.shape};
+    const view<float, Rank> shaped{nullptr, std::to_array(shape)};
+    floats_.push_back(random_floats(backend, shaped.size()));
+    return {floats_.back().data(), shaped.shape};
   }
   template <int Rank>
   view<token, Rank> tokens(const index_type (&shape)[Rank]) {
-    const view<token, Rank> place{nullptr, std::to_array(shape)};
-    return {uploaded(some_tokens(place.size())).data, place.shape};
+    const view<token, Rank> shaped{nullptr, std::to_array(shape)};
+    return {uploaded(some_tokens(shaped.size())).data, shaped.shape};
   }
   /// The rows 0, 4, 8, ..
   view<token, 1> every_fourth(index_type count) {

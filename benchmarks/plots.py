@@ -25,7 +25,7 @@ def chart(title, x_label, y_label, lines):
     steps = ticks(max(y for points in lines.values() for _, y in points))
     top = steps[-1]
 
-    def place(x, y):
+    def position(x, y):
         across = (log2(x) - log2(xs[0])) / (log2(xs[-1]) - log2(xs[0]))
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM)
 
@@ -36,17 +36,17 @@ def chart(title, x_label, y_label, lines):
              f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{x_label}</text>',
              f'<text x="18" y="{HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 18 {HEIGHT / 2})">{y_label}</text>']
     for y in steps:
-        row = place(xs[0], y)[1]
+        row = position(xs[0], y)[1]
         parts += [f'<line x1="{LEFT}" y1="{row:.1f}" x2="{WIDTH - RIGHT}" y2="{row:.1f}" stroke="#dddddd"/>',
                   f'<text x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:,.{0 if top > 10 else 1}f}</text>']
     for x in xs:
-        parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>')
+        parts.append(f'<text x="{position(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>')
     for number, (name, points) in enumerate(lines.items()):
-        places = [place(x, y) for x, y in sorted(points)]
+        positions = [position(x, y) for x, y in sorted(points)]
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in positions)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in positions]
         if len(lines) > 1:
             parts.append(f'<text x="{LEFT + 12 + 190 * number}" y="{TOP - 6}" fill="{colour}">{name}</text>')
     return "\n".join(parts + ["</svg>", ""])

@@ -68,7 +68,7 @@ class training_run {
     else
       strata::require(
           options_.overwrite || !fs::exists(checkpoint_), checkpoint_,
-          " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another place");
+          " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another folder");
     introduce();
     started_ = std::chrono::steady_clock::now();
     const strata::index_type first = trainer_.step();

@@ -105,15 +105,15 @@ class experiment {
   /// Starts runs while a job is free. Returns whether any run is going on.
   bool start_runs() {
     bool any = false;
-    for (std::size_t place = 0; place < running_.size(); ++place) {
-      if (!running_[place].process && !missing_.empty() && !interrupted) {
+    for (std::size_t slot = 0; slot < running_.size(); ++slot) {
+      if (!running_[slot].process && !missing_.empty() && !interrupted) {
         const planned_run next = missing_.back();
         missing_.pop_back();
         const std::vector<std::string> arguments{"--run",  next.what->name, "--seed", std::to_string(next.seed),
                                                  "--text", options_.text,   "--out",  options_.out};
-        running_[place] = {next, std::make_unique<child_process>(arguments, cores_of(place))};
+        running_[slot] = {next, std::make_unique<child_process>(arguments, cores_of(slot))};
       }
-      any = any || running_[place].process;
+      any = any || running_[slot].process;
     }
     if (interrupted && !passed_on_) {
       passed_on_ = true;
@@ -123,10 +123,10 @@ class experiment {
     return any;
   }
 
-  std::vector<int> cores_of(std::size_t place) const {
+  std::vector<int> cores_of(std::size_t slot) const {
     if (!own_.pin) return {};
     const auto threads = static_cast<std::size_t>(own_.threads);
-    const auto first = cores_.begin() + static_cast<std::ptrdiff_t>(place * threads);
+    const auto first = cores_.begin() + static_cast<std::ptrdiff_t>(slot * threads);
     return {first, first + own_.threads};
   }
 
@@ -134,8 +134,8 @@ class experiment {
     std::vector<pollfd> waiting;
     for (const running& each : running_) waiting.push_back({each.process ? each.process->descriptor() : -1, POLLIN, 0});
     if (poll(waiting.data(), waiting.size(), 200) <= 0) return;
-    for (std::size_t place = 0; place < running_.size(); ++place)
-      if (waiting[place].revents != 0 && !running_[place].process->read()) finish(running_[place]);
+    for (std::size_t slot = 0; slot < running_.size(); ++slot)
+      if (waiting[slot].revents != 0 && !running_[slot].process->read()) finish(running_[slot]);
   }
 
   void finish(running& each) {

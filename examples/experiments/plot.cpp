@@ -43,9 +43,9 @@ struct axes {
   double at_y(double value) const { return top + (y.high - value) / (y.high - y.low) * (height - top - bottom); }
 };
 
-std::string polyline(const line& points, const axes& place, const char* style) {
+std::string polyline(const line& points, const axes& frame, const char* style) {
   std::string text = "<polyline class=\"" + std::string(style) + "\" points=\"";
-  for (const auto& [x, y] : points) text += strata::to_text(place.at_x(x), ',', place.at_y(y), ' ');
+  for (const auto& [x, y] : points) text += strata::to_text(frame.at_x(x), ',', frame.at_y(y), ' ');
   return text + "\"/>\n";
 }
 
@@ -103,23 +103,23 @@ line mean_line(const std::vector<line>& lines) {
 }
 
 std::string svg(const plot& own) {
-  axes place{{.low = 0}, y_range(own)};
+  axes frame{{.low = 0}, y_range(own)};
   for (const curve& each : own.curves)
     for (const line& points : each.lines)
-      for (const auto& [x, y] : points) place.x.include(x);
-  if (!(place.x.high > 0)) return "<p>No curve has a point yet.</p>\n";
+      for (const auto& [x, y] : points) frame.x.include(x);
+  if (!(frame.x.high > 0)) return "<p>No curve has a point yet.</p>\n";
   const double x_end = width - right, y_end = height - bottom;
 
   std::string text = strata::to_text("<svg viewBox=\"0 0 ", width, ' ', height, "\" role=\"img\">\n<title>",
                                      escaped(own.title), "</title>\n");
-  const double x_step = tick_step(place.x.high / own.x_scale) * own.x_scale;
-  const double y_step = tick_step(place.y.high - place.y.low);
-  for (double tick = std::ceil(place.y.low / y_step) * y_step; tick <= place.y.high; tick += y_step) {
-    const double y = place.at_y(tick);
+  const double x_step = tick_step(frame.x.high / own.x_scale) * own.x_scale;
+  const double y_step = tick_step(frame.y.high - frame.y.low);
+  for (double tick = std::ceil(frame.y.low / y_step) * y_step; tick <= frame.y.high; tick += y_step) {
+    const double y = frame.at_y(tick);
     text += grid_line(left, y, x_end, y) + label(left - 8, y + 4, "text-anchor=\"end\"", shown(tick, y_step));
   }
-  for (double tick = 0; tick <= place.x.high * (1 + 1e-9); tick += x_step) {
-    const double x = place.at_x(tick);
+  for (double tick = 0; tick <= frame.x.high * (1 + 1e-9); tick += x_step) {
+    const double x = frame.at_x(tick);
     text += grid_line(x, top, x, y_end) +
             label(x, y_end + 18, "text-anchor=\"middle\"", shown(tick / own.x_scale, x_step / own.x_scale));
   }
@@ -136,10 +136,10 @@ std::string svg(const plot& own) {
                             ");--fill:var(--fill-", each.colour, ")\"><title>", escaped(each.name), "</title>\n");
     const line mean = mean_line(each.lines);
     const bool thin = each.lines.size() > 1 && !mean.empty();
-    for (const line& points : each.lines) text += polyline(points, place, thin ? "thin" : "");
-    if (thin) text += polyline(mean, place, "");
+    for (const line& points : each.lines) text += polyline(points, frame, thin ? "thin" : "");
+    if (thin) text += polyline(mean, frame, "");
     for (const auto& [x, y] : mean)
-      text += strata::to_text("<circle r=\"3\" cx=\"", place.at_x(x), "\" cy=\"", place.at_y(y), "\"><title>",
+      text += strata::to_text("<circle r=\"3\" cx=\"", frame.at_x(x), "\" cy=\"", frame.at_y(y), "\"><title>",
                               escaped(each.name), ": ", shown(y, 1e-3), " bits per byte at ",
                               shown(x / own.x_scale, x_step / own.x_scale / 10), ' ', escaped(own.x_unit),
                               "</title></circle>\n");

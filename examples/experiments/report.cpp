@@ -75,7 +75,7 @@ std::string row(const char* cell, const std::vector<std::string>& texts) {
 }
 
 std::string swatch(const summary& each) {
-  const int n = each.place;
+  const int n = each.index;
   return strata::to_text("<svg class=\"swatch\" viewBox=\"0 0 28 10\" style=\"color:var(--curve-", n,
                          ");stroke-dasharray:var(--dash-", n, ");--fill:var(--fill-", n,
                          ")\"><polyline points=\"0 5 28 5\"/><circle r=\"3\" cx=\"14\" cy=\"5\"/></svg> ",
@@ -165,7 +165,7 @@ std::string curves(const std::vector<summary>& all, const char* over, const posi
   plot own{.title = std::string("Validation over ") + over, .y_label = "bits per byte"};
   double largest = 0;
   for (const summary& each : all) {
-    curve own_curve{.name = each.what->name, .colour = each.place};
+    curve own_curve{.name = each.what->name, .colour = each.index};
     for (const result& run : each.runs) {
       line points;
       for (const curve_point& point : run.curve) points.emplace_back(x(each, point), point.bits_per_byte);
@@ -182,7 +182,7 @@ std::string costs(const std::vector<summary>& all) {
   plot own{.title = "What a token costs in training, and the result", .y_label = "bits per byte"};
   for (const summary& each : all)
     for (const result& run : each.runs)
-      own.curves.push_back({each.what->name, each.place, {{{each.flops_per_token, run.bits_per_byte}}}});
+      own.curves.push_back({each.what->name, each.index, {{{each.flops_per_token, run.bits_per_byte}}}});
   return drawn(own, power_of(all.front().flops_per_token), "FLOPs per token");
 }
 
@@ -267,7 +267,7 @@ std::string method(const settings& own) {
       " bytes, in which each byte is predicted once, from those before it in its window; an incomplete "
       "last window is left out.</li>\n<li>A step is ",
       training.batch * training.accumulation, " pieces of ", training.length,
-      " bytes from random places.</li>\n"
+      " bytes from random positions.</li>\n"
       "<li>Tokens per second are tokens of training by seconds of training. Peak memory is the largest resident memory "
       "of the process when training ends, its text and the writing of checkpoints included; of several runs the "
       "largest.</li>\n</ul>\n<details>"

@@ -24,8 +24,8 @@ std::vector<summary> summarise(const settings& own, const std::vector<result>& r
   const comparison& among = find_comparison(own.table);
   std::vector<summary> all;
   for (const configuration& each : among.configurations) {
-    const auto place = static_cast<int>(&each - among.configurations.data());
-    summary one{.what = &each, .place = place, .flops_per_token = flops_per_token(each, own)};
+    const auto index = static_cast<int>(&each - among.configurations.data());
+    summary one{.what = &each, .index = index, .flops_per_token = flops_per_token(each, own)};
     std::vector<double> bits, speeds, differences;
     for (const result& run : results) {
       if (run.configuration != each.name) continue;

@@ -17,7 +17,7 @@ statistics describe(const std::vector<double>& numbers);
 /// All runs of one configuration.
 struct summary {
   const configuration* what = nullptr;
-  int place = 0;  ///< index of the configuration in its table
+  int index = 0;  ///< index of the configuration in its table
   std::vector<result> runs = {};
   statistics bits_per_byte = {}, tokens_per_second = {};
   double flops_per_token = 0, peak_bytes = 0;  ///< the largest peak of the runs

@@ -32,7 +32,7 @@ class memory_plan {
 
   template <int Rank>
   constexpr tensor<Rank> add(std::array<index_type, Rank> shape) {
-    const tensor<Rank> place{size_, shape};
+    const tensor<Rank> own{size_, shape};
     index_type count = 1, most = std::numeric_limits<index_type>::max() - 15;
     for (index_type extent : shape) {
       if (extent < 0 || (extent > 0 && count > most / extent)) fail("a tensor of ", count, " x ", extent, " elements");
@@ -40,7 +40,7 @@ class memory_plan {
     }
     if (count > most - size_) fail("a plan of ", size_, " + ", count, " elements");
     size_ += (count + 15) / 16 * 16;
-    return place;
+    return own;
   }
   constexpr index_type size() const { return size_; }
 
@@ -77,11 +77,11 @@ class parameter_plan {
 
   template <int Rank>
   constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initialisation) {
-    const tensor<Rank> place = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
+    const tensor<Rank> own = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
     index_type count = 1;
     for (index_type extent : shape) count *= extent;
     parameters_ += count;
-    return place;
+    return own;
   }
   /// A matrix whose rows are looked up, never multiplied.
   constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
@@ -151,15 +151,15 @@ class parameter_table {
 
  private:
   template <int Rank>
-  tensor<Rank> enter(const name& own, tensor<Rank> place, std::vector<index_type> in_files, initialisation initial,
+  tensor<Rank> enter(const name& own, tensor<Rank> added, std::vector<index_type> in_files, initialisation initial,
                      bool frozen = false) {
     for (const parameter_entry& other : entries_)
       require(other.name != own, "two parameters are called '", own,
               "': losses and merges give their parameters names of their own");
     index_type size = 1;
-    for (index_type extent : place.shape) size *= extent;
-    entries_.push_back({own, std::move(in_files), place.offset, size, initial, frozen});
-    return place;
+    for (index_type extent : added.shape) size *= extent;
+    entries_.push_back({own, std::move(in_files), added.offset, size, initial, frozen});
+    return added;
   }
   parameter_plan plan_;
   std::vector<parameter_entry> entries_;
@@ -170,14 +170,14 @@ template <class T>
 struct tensor_memory {
   T* base = nullptr;
   template <int Rank>
-  constexpr view<T, Rank> operator[](const tensor<Rank>& place) const {
-    STRATA_ASSERT(place.offset >= 0);
-    return {base + place.offset, place.shape};
+  constexpr view<T, Rank> operator[](const tensor<Rank>& own) const {
+    STRATA_ASSERT(own.offset >= 0);
+    return {base + own.offset, own.shape};
   }
   /// As above, but an empty view for a tensor that the model lacks, such as a bias.
   template <int Rank>
-  constexpr view<T, Rank> optional(const tensor<Rank>& place) const {
-    return place ? (*this)[place] : view<T, Rank>{};
+  constexpr view<T, Rank> optional(const tensor<Rank>& own) const {
+    return own ? (*this)[own] : view<T, Rank>{};
   }
 };
 

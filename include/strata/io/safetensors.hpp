@@ -268,22 +268,22 @@ class safetensors_header {
   std::map<std::string, std::size_t, std::less<>> positions;
 
   bool start_object(std::size_t) {
-    if (place_ == place::outside) return enter(place::root);
-    if (place_ != place::root) unexpected("an object");
-    if (name_ == "__metadata__") return enter(place::metadata);
+    if (section_ == section::outside) return enter(section::root);
+    if (section_ != section::root) unexpected("an object");
+    if (name_ == "__metadata__") return enter(section::metadata);
     entry_ = {};
     field_.clear();
     has_dtype_ = has_shape_ = has_offsets_ = false;
-    return enter(place::tensor);
+    return enter(section::tensor);
   }
   bool end_object() {
-    if (place_ == place::root) return enter(place::outside);
-    if (place_ == place::tensor) finish_tensor();
-    return enter(place::root);
+    if (section_ == section::root) return enter(section::outside);
+    if (section_ == section::tensor) finish_tensor();
+    return enter(section::root);
   }
   bool key(json::string_t& key) {
-    if (place_ == place::root) return root_key(key);
-    if (place_ == place::metadata) {
+    if (section_ == section::root) return root_key(key);
+    if (section_ == section::metadata) {
       field_ = key;
       if (metadata.contains(key)) refuse("the key appears twice");
       return true;
@@ -298,11 +298,11 @@ class safetensors_header {
     return true;
   }
   bool string(json::string_t& value) {
-    if (place_ == place::metadata) {
+    if (section_ == section::metadata) {
       metadata[field_] = value;
       return true;
     }
-    if (place_ != place::tensor || field_ != "dtype") unexpected("a string");
+    if (section_ != section::tensor || field_ != "dtype") unexpected("a string");
     for (const dtype_row& row : dtype_rows) {
       if (row.name != value) continue;
       entry_.dtype = row.type;
@@ -311,12 +311,12 @@ class safetensors_header {
     refuse(printable(value), " is not a dtype this reader knows");
   }
   bool start_array(std::size_t) {
-    if (place_ != place::tensor || field_ == "dtype") unexpected("an array");
+    if (section_ != section::tensor || field_ == "dtype") unexpected("an array");
     numbers_.clear();
-    return enter(place::numbers);
+    return enter(section::numbers);
   }
   bool number_unsigned(json::number_unsigned_t value) {
-    if (place_ != place::numbers) unexpected(to_text("the number ", value));
+    if (section_ != section::numbers) unexpected(to_text("the number ", value));
     if (value > static_cast<std::uint64_t>(std::numeric_limits<index_type>::max())) refuse(value, " is too large");
     if (numbers_.size() == 64) refuse("more than 64 numbers");
     numbers_.push_back(static_cast<index_type>(value));
@@ -330,7 +330,7 @@ class safetensors_header {
       entry_.begin = static_cast<std::uint64_t>(numbers_[0]);
       entry_.end = static_cast<std::uint64_t>(numbers_[1]);
     }
-    return enter(place::tensor);
+    return enter(section::tensor);
   }
   bool number_integer(json::number_integer_t value) { unexpected(to_text("the number ", value)); }
   bool number_float(json::number_float_t, const json::string_t& digits) {
@@ -368,10 +368,10 @@ class safetensors_header {
   }
 
  private:
-  enum class place { outside, root, metadata, tensor, numbers };
+  enum class section { outside, root, metadata, tensor, numbers };
 
-  bool enter(place next) {
-    place_ = next;
+  bool enter(section next) {
+    section_ = next;
     return true;
   }
   bool root_key(const std::string& key) {
@@ -403,16 +403,16 @@ class safetensors_header {
     return bracketed<std::uint64_t>(std::array{entry.begin, entry.end});
   }
   const char* expected() const {
-    switch (place_) {
-      case place::outside:
+    switch (section_) {
+      case section::outside:
         return "an object of tensors";
-      case place::root:
+      case section::root:
         return "an object";
-      case place::metadata:
+      case section::metadata:
         return "a string";
-      case place::tensor:
+      case section::tensor:
         return field_ == "dtype" ? "a string" : "an array of whole numbers";
-      case place::numbers:
+      case section::numbers:
         return "a whole number from 0 to 2^63 - 1";
     }
     return "";
@@ -424,16 +424,16 @@ class safetensors_header {
   template <class... Parts>
   [[noreturn]] void refuse(const Parts&... parts) const {
     std::string where = source_ + ": header";
-    if (place_ == place::metadata || (place_ == place::root && name_ == "__metadata__"))
+    if (section_ == section::metadata || (section_ == section::root && name_ == "__metadata__"))
       where = source_ + ": __metadata__";
-    else if (place_ != place::outside)
+    else if (section_ != section::outside)
       where = source_ + ": tensor " + printable(name_);
-    if (place_ != place::root && !field_.empty()) where.append(": ").append(printable(field_));
+    if (section_ != section::root && !field_.empty()) where.append(": ").append(printable(field_));
     fail(where, ": ", parts...);
   }
 
   std::string source_;
-  place place_ = place::outside;
+  section section_ = section::outside;
   std::string name_;   // of the tensor, or __metadata__
   std::string field_;  // of the tensor or of the metadata
   safetensors_entry entry_;
@@ -590,10 +590,10 @@ class safetensors_file {
 
     metadata_.merge(header.metadata);
     for (safetensors_entry& entry : header.entries) {
-      const auto [place, is_new] = positions_.emplace(entry.name, entries_.size());
+      const auto [found, is_new] = positions_.emplace(entry.name, entries_.size());
       if (!is_new)
         fail(source, ": tensor ", detail::printable(entry.name), " is also in ",
-             shards_[entries_[place->second].shard].reader.name());
+             shards_[entries_[found->second].shard].reader.name());
       entry.shard = shards_.size();
       entries_.push_back(std::move(entry));
     }

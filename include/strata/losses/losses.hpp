@@ -149,9 +149,9 @@ concept loss_has_flops = requires(const Loss own, index_type size) {
 };
 template <class Loss, class Backend>
 concept loss_has_evaluate = requires(const Loss own, const loss_context<Backend> context,
-                                     const typename Loss::parameters places, const typename Loss::activations acts,
+                                     const typename Loss::parameters parameters, const typename Loss::activations acts,
                                      view<typename Backend::scalar, 1> loss) {
-  own.evaluate(context, places, acts, 1.0, loss);
+  own.evaluate(context, parameters, acts, 1.0, loss);
 };
 
 /// True, or false with a compile error that names the missing member of `Loss`.

@@ -76,10 +76,11 @@ struct level_shift {
     }
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       if (!model.levels[l].receives) continue;
-      memory_plan place = scratch;
-      own.normed[l] = place.add<3>(own.shifted[l].shape);
-      own.feed_forward[l] = plan_perceptron(plan.memory, place, batch * model.levels[l].positions(tokens), hidden(l));
-      plan.scratch_used(place);
+      memory_plan level_scratch = scratch;
+      own.normed[l] = level_scratch.add<3>(own.shifted[l].shape);
+      own.feed_forward[l] =
+          plan_perceptron(plan.memory, level_scratch, batch * model.levels[l].positions(tokens), hidden(l));
+      plan.scratch_used(level_scratch);
     }
     return own;
   }

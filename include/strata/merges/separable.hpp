@@ -72,9 +72,9 @@ struct separable {
     own.pooled = scratch.add<3>(own.mixed.shape);
     plan.scratch_used(scratch);
     for (std::size_t l = 0; plan.training && l < model.levels.size(); ++l) {
-      memory_plan place = scratch;
-      own.dnormed[l] = place.add<3>(own.normed[l].shape);
-      plan.scratch_used(place);
+      memory_plan level_scratch = scratch;
+      own.dnormed[l] = level_scratch.add<3>(own.normed[l].shape);
+      plan.scratch_used(level_scratch);
     }
     return own;
   }

@@ -93,17 +93,17 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
     // Never reused: the model shows it after a pass.
     tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
-    std::array<tensor<3>, 2> turns;
-    auto next_place = [&, n = 0]() mutable {
-      tensor<3>& place = turns[n % 2];
-      if (training || n < 2) place = memory.add<3>(stream_of(l));
+    std::array<tensor<3>, 2> alternating;
+    auto next_stream = [&, n = 0]() mutable {
+      tensor<3>& stream = alternating[n % 2];
+      if (training || n < 2) stream = memory.add<3>(stream_of(l));
       ++n;
-      return place;
+      return stream;
     };
     for (int i = 0; i < F::depth; ++i) {
-      if (i == F::upsample_layer && l == F::fine) stream = next_place();
+      if (i == F::upsample_layer && l == F::fine) stream = next_stream();
       enters[l][i] = stream;
-      if (F::runs(i, l)) stream = next_place();
+      if (F::runs(i, l)) stream = next_stream();
       leaves[l][i] = stream;
     }
     own.last_stream[l] = stream;

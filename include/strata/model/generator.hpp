@@ -316,8 +316,8 @@ class generator {
                              cache()[cached_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
     } else if (F::hourglass && level.compressed()) {
       const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
-      const index_type place = (position_ + width - 1) % width;
-      repeat(*backend_, p.memory[acts_.source[l]], 1, place * F::embedding_dim, side_by_side);
+      const index_type slot = (position_ + width - 1) % width;
+      repeat(*backend_, p.memory[acts_.source[l]], 1, slot * F::embedding_dim, side_by_side);
     }
     if (!active(l)) return;
     if (!level.pools)

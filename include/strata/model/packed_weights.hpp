@@ -24,15 +24,15 @@ class packed_table {
   packed_table(parameter_regions regions, weight_format format) : format_(format), plain_(regions) {}
 
   tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return {place(plain_.add<2>(own, shape, initial).offset, shape, weight_format::float32), shape};
+    return {add_packed(plain_.add<2>(own, shape, initial).offset, shape, weight_format::float32), shape};
   }
   template <int Rank>
   tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
     const index_type from = plain_.add<Rank>(own, shape, initial).offset;
     if constexpr (Rank == 1)
-      return {place(from, {1, shape[0]}, weight_format::float32), shape};
+      return {add_packed(from, {1, shape[0]}, weight_format::float32), shape};
     else
-      return {place(from, shape, format_), shape};
+      return {add_packed(from, shape, format_), shape};
   }
   tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>, initialisation initial) {
     return add<2>(own, shape, initial);
@@ -41,7 +41,7 @@ class packed_table {
   index_type size() const { return memory_.size(); }
 
  private:
-  index_type place(index_type from, std::array<index_type, 2> shape, weight_format format) {
+  index_type add_packed(index_type from, std::array<index_type, 2> shape, weight_format format) {
     const index_type to = memory_.add<1>({packed_matrix<S>::size(format, shape)}).offset;
     entries_.push_back({from, to, shape, format != weight_format::float32});
     return to;

@@ -284,7 +284,7 @@ class transformer {
   }
 
   /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
-  void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& place) {
+  void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& target) {
     host_ids_.resize(static_cast<std::size_t>(batch_ * tokens_));
     for (index_type b = 0; b < batch_; ++b)
       for (index_type t = 0; t < tokens_; ++t) {
@@ -293,7 +293,7 @@ class transformer {
         host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
       }
     upload_tokens(*backend_, view<const token, 1>{host_ids_.data(), {batch_ * tokens_}},
-                  view<token, 1>{place.data(), {batch_ * tokens_}});
+                  view<token, 1>{target.data(), {batch_ * tokens_}});
   }
 
   /// Prepares for losses of ids [B,T+1].

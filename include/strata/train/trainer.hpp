@@ -261,11 +261,11 @@ class trainer {
     chosen.for_each([&](auto& loss) {
       const auto found = object.find(std::string(loss.name));
       if (found == object.end()) return;
-      const std::string place = source + ": loss '" + std::string(loss.name) + "'";
-      require(found->is_object(), place, " must be a JSON object");
+      const std::string where = source + ": loss '" + std::string(loss.name) + "'";
+      require(found->is_object(), where, " must be a JSON object");
       if (const auto weight = found->find("weight"); weight != found->end())
-        field_from_json(*weight, "weight", place, loss.weight);
-      options_from_json(*found, place, loss);
+        field_from_json(*weight, "weight", where, loss.weight);
+      options_from_json(*found, where, loss);
     });
   }
 

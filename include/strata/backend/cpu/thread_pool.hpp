@@ -29,8 +29,8 @@ inline void watch_forks() {
 
 class thread_pool {
  public:
-  /// The pool starts no more threads than there are processors. If `threads` is larger, each of them does several threads'
-  /// share, one after the other: more threads would only wait for each other.
+  /// The pool starts no more threads than there are processors: more would only wait for each other. If `threads` is
+  /// larger, a started thread does the work of several, one after the other.
   explicit thread_pool(int threads, int processors = available_processors())
       : count_(threads), started_(std::min(threads, processors)) {
     watch_forks();
@@ -93,7 +93,8 @@ class thread_pool {
     thread_pool& pool_;
   };
 
-  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all have returned. Rethrows an exception of a task.
+  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all have returned. Rethrows an exception of
+  /// a task.
   template <class Task>
   void run(Task&& task) {
     const region alone(*this);

@@ -216,9 +216,9 @@ __global__ void __launch_bounds__(tensor_forward_tile<Width>::threads, 1)
       STRATA_UNROLL
       for (int part = 0; part < tile::columns / 8; ++part) STRATA_UNROLL
       for (int c = 0; c < 2; ++c) {
-        float& place = score[part][2 * r + c];
-        place = all_seen || seen(me.row(r), me.column(part, c)) ? place * factor : -INFINITY;
-        most = fmaxf(most, place);
+        float& entry = score[part][2 * r + c];
+        entry = all_seen || seen(me.row(r), me.column(part, c)) ? entry * factor : -INFINITY;
+        most = fmaxf(most, entry);
       }
       most = row_max<tile::lanes_a_row>(most);
       const float base = exponent_base(most), correction = exp2f(largest[r] - base);

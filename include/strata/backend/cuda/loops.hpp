@@ -108,21 +108,21 @@ struct fours {
     for (const float* array : arrays) wide = wide && reinterpret_cast<std::uintptr_t>(array) % sizeof(float4) == 0;
   }
 
-  /// x[place(column)] and the next three columns. Offset -1 reads as 0. If wide, the four are neighbours, or all 0.
-  template <class Place>
-  __device__ __forceinline__ float4 load_from(const float* x, index_type column, Place place, float past = 0) const {
-    const auto at = [&](index_type c) { return c >= columns ? past : place(c) < 0 ? 0.f : x[place(c)]; };
+  /// x[offset(column)] and the next three columns. Offset -1 reads as 0. If wide, the four are neighbours, or all 0.
+  template <class Offset>
+  __device__ __forceinline__ float4 load_from(const float* x, index_type column, Offset offset, float past = 0) const {
+    const auto at = [&](index_type c) { return c >= columns ? past : offset(c) < 0 ? 0.f : x[offset(c)]; };
     if (!wide) return make_float4(at(column), at(column + 1), at(column + 2), at(column + 3));
-    const index_type first = place(column);
+    const index_type first = offset(column);
     return first < 0 ? make_float4(0, 0, 0, 0) : four_at(x + first);
   }
-  template <class Place>
-  __device__ __forceinline__ void store_to(float* y, index_type column, Place place, float4 value) const {
+  template <class Offset>
+  __device__ __forceinline__ void store_to(float* y, index_type column, Offset offset, float4 value) const {
     const auto at = [&](index_type c, float own) {
-      if (c < columns && place(c) >= 0) y[place(c)] = own;
+      if (c < columns && offset(c) >= 0) y[offset(c)] = own;
     };
     if (wide) {
-      if (place(column) >= 0) four_at(y + place(column)) = value;
+      if (offset(column) >= 0) four_at(y + offset(column)) = value;
       return;
     }
     at(column, value.x), at(column + 1, value.y), at(column + 2, value.z), at(column + 3, value.w);
@@ -294,8 +294,8 @@ __global__ void column_sums_kernel(index_type rows, index_type columns, index_ty
   if (result == nullptr) return;
   float total = 0;
   for (int row = 0; row < rows_at_once; ++row) total += reinterpret_cast<const float*>(sums[which][row])[own];
-  const index_type place = static_cast<index_type>(blockIdx.y) * apart + first_column + own;
-  result[place] = add ? result[place] + total : total;
+  const index_type target = static_cast<index_type>(blockIdx.y) * apart + first_column + own;
+  result[target] = add ? result[target] + total : total;
 }
 template <class Terms>
 void sum_columns(cuda& backend, index_type rows, index_type columns, index_type rows_a_group, const Terms& terms,

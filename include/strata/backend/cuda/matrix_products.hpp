@@ -64,10 +64,11 @@ class cuda_products {
   /// `a` and `b` are float, or bfloat16 with cuda_precision::bfloat16; their rows lie stride(width) apart.
   void multiply(const cuda_product& shape, const void* a, const void* b, const float* bias, float* c,
                 cudaStream_t stream) {
-    const auto places = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
-                        reinterpret_cast<std::uintptr_t>(c) | (shape.bias ? reinterpret_cast<std::uintptr_t>(bias) : 0);
+    const auto addresses = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
+                           reinterpret_cast<std::uintptr_t>(c) |
+                           (shape.bias ? reinterpret_cast<std::uintptr_t>(bias) : 0);
     // Tensors start on cache lines, slices of tensors on any element.
-    const std::uint32_t alignment = places % 16 == 0 ? 16 : sizeof(float);
+    const std::uint32_t alignment = addresses % 16 == 0 ? 16 : sizeof(float);
     plan& own = plan_of({shape, alignment});
     if (shape.bias) set(own.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1, kept = shape.add ? 1 : 0;
@@ -95,14 +96,14 @@ class cuda_products {
   }
 
   plan& plan_of(const cuda_product_key& key) {
-    const auto [place, is_new] = plans_.try_emplace(key);
-    if (!is_new) return place->second;
-    plan& own = place->second;
+    const auto [found, is_new] = plans_.try_emplace(key);
+    if (!is_new) return found->second;
+    plan& own = found->second;
     try {
       make(own, key);
     } catch (...) {
       own.destroy();
-      plans_.erase(place);
+      plans_.erase(found);
       throw;
     }
     return own;
@@ -219,8 +220,8 @@ struct add_no_terms {
   index_type columns;
   bool add;
   __device__ __forceinline__ void operator()(index_type row, index_type column) const {
-    float& place = y[row * columns + column];
-    place = (add ? place : 0) + (bias == nullptr ? 0 : bias[column]);
+    float& target = y[row * columns + column];
+    target = (add ? target : 0) + (bias == nullptr ? 0 : bias[column]);
   }
 };
 
@@ -291,8 +292,8 @@ __global__ void packed_linear_kernel(const float* __restrict__ x, const typename
     const float total = warp_sum(sum[r]);
     if (lane != 0 || first + r >= rows) continue;
     const float own = total * (scale == nullptr ? 1.f : scale[n]) + (bias == nullptr ? 0.f : bias[n]);
-    float& place = y[(first + r) * out + n];
-    place = add ? place + own : own;
+    float& target = y[(first + r) * out + n];
+    target = add ? target + own : own;
   }
 }
 

@@ -36,8 +36,8 @@ __global__ void norm_kernel(index_type rows, token_shift shape, fours memory, co
   if (r >= rows) return;
   const index_type dim = shape.dim;
   const float width = static_cast<float>(dim);
-  const shifted_row place = shape.row(r);
-  const auto load = [&](index_type d) { return memory.load_from(x, d, place); };
+  const shifted_row offset = shape.row(r);
+  const auto load = [&](index_type d) { return memory.load_from(x, d, offset); };
   row_of_lane<float4, Held> row;
   row.read(dim, load);
   float m = 0, squares = 0;
@@ -80,10 +80,10 @@ __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours m
   const float width = static_cast<float>(dim);
   // The normed input of row r and the gradient of its output, which is 0 past the last column.
   const auto load_of = [&](index_type r) {
-    const shifted_row place = shape.row(r);
+    const shifted_row offset = shape.row(r);
     const float f = factor[r], m = Centred ? mean[r] : 0.f;
     return [=, &memory](index_type d) {
-      return two_fours{map_four([=](float value) { return (value - m) * f; }, memory.load_from(x, d, place)),
+      return two_fours{map_four([=](float value) { return (value - m) * f; }, memory.load_from(x, d, offset)),
                        memory.load(dy + r * dim, d)};
     };
   };
@@ -105,12 +105,12 @@ __global__ void norm_backward_kernel(index_type rows, token_shift shape, fours m
     pull = warp_sum(pull) / width;
     if constexpr (Centred) push = warp_sum(push) / width;
     const float f = factor[r];
-    const shifted_row place = shape.row(r);
+    const shifted_row offset = shape.row(r);
     row.for_each(dim, load, [&](index_type d, const two_fours& own) {
       const auto change = [&](float before, float normed, float up) {
         return before + f * (up - push - normed * pull);
       };
-      memory.store_to(dx, d, place, map_four(change, memory.load_from(dx, d, place), own.x, upper_of(d, own)));
+      memory.store_to(dx, d, offset, map_four(change, memory.load_from(dx, d, offset), own.x, upper_of(d, own)));
     });
     STRATA_UNROLL
     for (int part = 0; part < Held; ++part) add_fours(sums[part], norm_terms(row.parts[part]));

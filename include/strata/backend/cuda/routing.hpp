@@ -33,8 +33,8 @@ __global__ void route_kernel(double capacity, int dilation, index_type first, co
     float left = budget[sequence * batch + b];
     const index_type length = (positions - sequence + dilation - 1) / dilation;
     for (index_type begin = 0; begin < length; begin += warp_size) {
-      const index_type j = begin + lane, place = b * positions + sequence + j * dilation;
-      const float score = j < length ? scores[place] : 0.f;
+      const index_type j = begin + lane, row = b * positions + sequence + j * dilation;
+      const float score = j < length ? scores[row] : 0.f;
       const float raise = j < length ? static_cast<float>(budget_of_positions(capacity, first + j + 1) -
                                                           budget_of_positions(capacity, first + j))
                                      : 0.f;
@@ -56,7 +56,7 @@ __global__ void route_kernel(double capacity, int dilation, index_type first, co
       const unsigned chosen = __ballot_sync(all_lanes, selects);
       if (selects) {
         const index_type own = selected + __popc(chosen & ((1u << lane) - 1));
-        rows[own] = static_cast<token>(place);
+        rows[own] = static_cast<token>(row);
         gate[own] = tanhf(score);
       }
       selected += __popc(chosen);
