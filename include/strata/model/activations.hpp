@@ -95,10 +95,10 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
     std::array<tensor<3>, 2> alternating;
     auto next_stream = [&, n = 0]() mutable {
-      tensor<3>& stream = alternating[n % 2];
-      if (training || n < 2) stream = memory.add<3>(stream_of(l));
+      tensor<3>& next = alternating[n % 2];
+      if (training || n < 2) next = memory.add<3>(stream_of(l));
       ++n;
-      return stream;
+      return next;
     };
     for (int i = 0; i < F::depth; ++i) {
       if (i == F::upsample_layer && l == F::fine) stream = next_stream();
