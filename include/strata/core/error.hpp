@@ -3,9 +3,11 @@
 #pragma once
 
 #include <locale>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <strata/core/platform.hpp>
 
@@ -40,6 +42,18 @@ template <class... Parts>
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
   if (!condition) fail(parts...);
+}
+
+/// work(), whose lack of memory is a `strata::error` about `what`.
+template <class Work>
+decltype(auto) with_memory_for(const char* what, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const std::bad_alloc&) {
+    fail("there is too little memory for ", what);
+  } catch (const std::length_error&) {
+    fail("there is too little memory for ", what);
+  }
 }
 
 }  // namespace strata
