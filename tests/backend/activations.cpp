@@ -7,7 +7,7 @@ TEST_CASE("activations equal the reference") {
   for (const index_type size : {1, 7, 1000, 40003})
     for (const double scale : {0.1, 1.0, 10.0}) {
       CAPTURE(size, scale);
-      // Where only a few numbers are compared, one of them may lie near a zero of the derivative.
+      // Few numbers are compared, and one of them may lie near a zero of the derivative.
       check_against_reference(2e-6, [&](auto& bench) {
         const auto x = bench.normal({size}, scale), dy = bench.normal({size});
         const auto y = bench.unset({size});

@@ -7,7 +7,7 @@ namespace strata {
 
 namespace {
 
-/// Calls `body(shape)`, on batches and heads that change from one to the next.
+/// Calls `body(shape)`; batch and heads change from shape to shape.
 template <class Body>
 void for_attention_shapes(Body body) {
   int number = 0;
@@ -16,13 +16,13 @@ void for_attention_shapes(Body body) {
       for (const index_type span : {1, 2, 5, 33, 100})
         for (const int dilation : {1, 2, 3, 4}) {
           ++number;
-          // A span beyond the length is one case, not several.
+          // Spans beyond the length are all the same case.
           if (span > 33 && length < 17) continue;
           body(attention_shape{1 + number % 3, length, 1 + number / 2 % 3, head_dim, span, dilation});
         }
 }
 
-/// Indices of the longest interleaved sequence.
+/// Length of the longest interleaved sequence.
 index_type sequence_length(const attention_shape& shape) {
   return (shape.length + shape.dilation - 1) / shape.dilation;
 }
@@ -42,19 +42,19 @@ auto table_of(Bench& bench, const attention_shape& shape, bool full) {
   return bench.of(rotary_table<double>(facts_of(shape, full), positions), {4, positions, shape.head_dim / 2});
 }
 
-/// What results may be off by in bfloat16. Rounding changes a number by up to 2^-8 of it, by 2^-9.3 in the mean square, and the
-/// squares of independent errors add: four for y (two in scores of about 1, a weight, a value), up to eight for dqkv, 2^-7.8 of
-/// their norms. The bound is for the lone score that a log_sum_exp may be, where both factors may be off by the most, 2^-7 in
-/// all, and products partly cancel. A window that is off by one of n keys would show as 1 / sqrt(n).
+/// The largest relative error in bfloat16. Rounding changes a number by up to 2^-8 of it, by 2^-9.3 in the mean square.
+/// The squares of independent errors add: four errors for y (two in scores of about 1, a weight, a value), up to eight
+/// for dqkv, 2^-7.8 of their norms. The bound is for a log_sum_exp of one score: both factors may be off by the most,
+/// 2^-7 in all, and products partly cancel. A window that is off by one of n keys shows as 1 / sqrt(n).
 constexpr double bfloat16_error = 1.0 / 64;
 
-/// As check_against_reference, and in bfloat16 too.
+/// As check_against_reference, also in bfloat16.
 template <class Body>
 void check_attention(double tolerance, Body body) {
   check_against_reference(tolerance, body);
   check_against_reference(bfloat16_error, body, setups::of_bfloat16);
 }
-/// For laws that need no reference, in bfloat16 too.
+/// For properties that need no reference, also in bfloat16.
 template <class Body>
 void on_every_attention(Body body) {
   on_every_bench(body);
@@ -65,7 +65,7 @@ void on_every_attention(Body body) {
 
 }  // namespace
 
-/// y, log_sum_exp and dqkv of one attention, as results.
+/// The results y, log_sum_exp and dqkv of one attention.
 template <class Bench>
 void attend_both_ways(Bench& bench, const attention_shape& shape, view<const typename Bench::scalar, 3> table) {
   const index_type rows = shape.batch * shape.length, dim = shape.dim();
@@ -83,9 +83,9 @@ TEST_CASE("attention and its gradient equal the reference") {
   int number = 0;
   for_attention_shapes([&](const attention_shape& shape) {
     CAPTURE_SHAPE(shape);
-    const int turned = ++number % 3;  // not at all, by angles alone, with xPos
-    // Scores are sums of up to 48 products that may cancel, and exp turns their absolute error into a relative one; a
-    // log_sum_exp of one score is that score.
+    const int turned = ++number % 3;  // 0: not rotated, 1: by angles alone, 2: with xPos
+    // Scores are sums of up to 48 products that may cancel. exp turns their absolute error into a relative one, and a
+    // log_sum_exp may be one score.
     const auto body = [&](auto& bench) {
       if (turned == 0)
         attend_both_ways(bench, shape, {});
@@ -93,13 +93,13 @@ TEST_CASE("attention and its gradient equal the reference") {
         attend_both_ways(bench, shape, table_of(bench, shape, turned == 2));
     };
     check_against_reference(1e-5, body);
-    // Two of seven are enough in bfloat16, and have every size beside every other.
+    // In bfloat16 two shapes of seven are enough: every size meets every other.
     if (number % 7 < 2) check_against_reference(bfloat16_error, body, setups::of_bfloat16);
   });
 }
 
 TEST_CASE("attention over many blocks of keys equals the reference") {
-  // Windows that end inside a block, blocks that no query of a tile sees in part, and full attention.
+  // Windows that end inside a block, blocks that no query of a tile sees only in part, and full attention.
   for (const attention_shape& shape :
        {attention_shape{1, 300, 2, 16, 150, 1}, attention_shape{1, 300, 2, 8, 300, 1},
         attention_shape{1, 413, 2, 24, 129, 1}, attention_shape{1, 620, 2, 8, 1024, 2},
@@ -112,8 +112,8 @@ TEST_CASE("attention over many blocks of keys equals the reference") {
 }
 
 TEST_CASE("attention stays exact when later blocks hold the largest scores") {
-  // The score of key j grows or falls along the sequence, so that the running maximum changes in every block or in none. Keys
-  // are numbers that bfloat16 holds.
+  // The score of key j grows or falls along the sequence: the running maximum changes in every block or in none.
+  // bfloat16 holds the keys exactly.
   for (const double slope : {0.25, -0.25})
     check_attention(4e-6, [&](auto& bench) {
       const attention_shape shape{1, 250, 1, 8, 250, 1};
@@ -133,8 +133,8 @@ TEST_CASE("attention stays exact when later blocks hold the largest scores") {
 
 TEST_CASE("attention turns queries and keys: known values") {
   on_every_bench([](auto& bench) {
-    // Width 2: one pair, one radian an index. Position 3 of 2 interleaved sequences is index 1 and sees index 0, turned by one
-    // radian against it; values are not turned.
+    // Width 2: one pair, one radian an index. Position 3 of 2 interleaved sequences is index 1 and sees index 0,
+    // rotated by one radian against it. Values are not rotated.
     const attention_shape shape{1, 4, 1, 2, 4, 2};
     const auto qkv = bench.of({1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 7, 8, 1, 0, 1, 0, 5, 6, 1, 0, 0, 1, 5, 6}, {4, 6});
     const auto y = bench.unset({4, 2});
@@ -151,7 +151,7 @@ TEST_CASE("attention turns queries and keys: known values") {
 
 TEST_CASE("attention: known values") {
   on_every_bench([](auto& bench) {
-    // Width 4, so that scores are halved: position 0 sees itself, position 1 has the scores 0.5 and 1.
+    // Width 4, so scores are halved. Position 0 sees itself, position 1 has the scores 0.5 and 1.
     const attention_shape shape{1, 2, 1, 4, 2, 1};
     const auto qkv = bench.of({9, 9, 9, 9, 1, 0, 0, 0, 1, 2, 3, 4, 1, 0, 1, 0, 0, 0, 2, 0, 5, 6, 7, 8}, {2, 12});
     const auto y = bench.unset({2, 4});
@@ -187,7 +187,7 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
     index_type length, span;
     int dilation;
   };
-  // In the last two 16 queries see all of 64 keys but one key of one query, or nothing but such a pair.
+  // In the last two, a tile of 16 queries and 64 keys has one pair that is not seen, or only one that is.
   for (const window& own : {window{50, 1, 1}, window{50, 5, 1}, window{50, 17, 1}, window{50, 100, 1}, window{50, 2, 3},
                             window{50, 33, 2}, window{120, 79, 1}, window{120, 18, 1}})
     on_every_attention([&](auto& bench) {
@@ -219,7 +219,7 @@ TEST_CASE("a key outside the window or in the future changes no bit") {
 
 TEST_CASE("a query, key or value that is not a number shows in what sees it") {
   for (const index_type which : {0, 1, 2}) {
-    // Some backends multiply values that are not seen by weights of 0; kernels of tensor cores promise not to.
+    // Some backends multiply unseen values by weights of 0; kernels of tensor cores promise not to.
     const auto law = [&](auto& bench, bool alone) {
       CAPTURE(which);
       const attention_shape shape{1, 20, 1, 6, 4, 1};
@@ -248,7 +248,7 @@ TEST_CASE("attention_step equals the reference") {
       for (const index_type span : {1, 5, 33}) {
         const attention_shape shape{3, 1, 2, head_dim, span, 1};
         CAPTURE_SHAPE(shape);
-        check_against_reference(2e-6, [&](auto& bench) {  // as attention
+        check_against_reference(2e-6, [&](auto& bench) {
           const index_type dim = shape.dim();
           const auto table = bench.of(rotary_distance_table<double>(facts_of(shape, full)), {2, span, head_dim / 2});
           const auto keys = bench.all(0, {shape.batch, span, dim}), values = bench.all(0, {shape.batch, span, dim});
@@ -296,7 +296,7 @@ TEST_CASE("steps over a sequence equal attention over the whole sequence") {
             for (index_type b = 0; b < whole.batch; ++b)
               std::copy_n(outputs.begin() + b * dim, dim, got.begin() + (b * whole.length + i) * dim);
           }
-          // Two ways to the same scores, each with its own rounding.
+          // Two computations of the same scores, each with its own rounding.
           CHECK(relative_error(got, expected) < 5e-6);
         });
 }

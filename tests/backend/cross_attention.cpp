@@ -13,7 +13,7 @@ cross_attention_shape shape_of(index_type batch, index_type tokens, int query_st
           head_dim,     span};
 }
 
-/// Calls `body(shape)`, on batches and heads that change from one to the next.
+/// Calls `body(shape)`; batch and heads change from shape to shape.
 template <class Body>
 void for_cross_attention_shapes(Body body) {
   int number = 0;
@@ -23,8 +23,8 @@ void for_cross_attention_shapes(Body body) {
            {std::pair<int, int>{1, 1}, {1, 2}, {1, 16}, {2, 1}, {16, 1}, {2, 8}, {8, 2}})
         for (const index_type span : {1, 5, 16, 33}) {
           ++number;
-          if (tokens == 1 && query_stride + key_stride > 2) continue;  // one token is all, whatever the strides
-          // Every combination of lengths, strides and spans with two widths of heads.
+          if (tokens == 1 && query_stride + key_stride > 2) continue;  // strides do not matter for one token
+          // Every combination of lengths, strides and spans with two of the head widths.
           if ((number + (head_dim == 6 || head_dim == 40)) % 2 != 0) continue;
           body(shape_of(1 + number % 3, tokens, query_stride, key_stride, 1 + number / 2 % 3, head_dim, span));
         }
@@ -37,7 +37,7 @@ void for_cross_attention_shapes(Body body) {
   CAPTURE(shape.batch, shape.queries, shape.query_stride, shape.keys, shape.key_stride, shape.heads, shape.head_dim, \
           shape.span)
 
-/// What one sequence of keys needs.
+/// The inputs that belong to one sequence of keys.
 template <class Bench>
 struct source {
   using matrix = view<typename Bench::scalar, 2>;
@@ -54,10 +54,10 @@ struct source {
 TEST_CASE("cross_attention and its gradient equal the reference") {
   for_cross_attention_shapes([](const cross_attention_shape& shape) {
     CAPTURE_CROSS(shape);
-    // As attention, but a score also has a bias, and gradients add to numbers that they may cancel.
+    // As attention, but a score also has a bias, and a gradient may cancel the numbers it is added to.
     check_against_reference(2e-5, [&](auto& bench) {
       const index_type rows = shape.batch * shape.queries, dim = shape.dim();
-      cross_attention_shape other = shape;  // the queries meet their own sequence too
+      cross_attention_shape other = shape;  // the queries see their own sequence too
       other.keys = shape.queries;
       other.key_stride = shape.query_stride;
       other.span = 3;
@@ -74,7 +74,7 @@ TEST_CASE("cross_attention and its gradient equal the reference") {
       const auto dy = bench.normal({rows, dim}), dquery = bench.normal({rows, dim});
       for (const auto& each : {first, second}) {
         const auto dkey_value = bench.normal({each.key_value.shape[0], 2 * dim});
-        // It adds to some number that a sum over all queries, which may be next to nothing, does not cancel.
+        // Added to 5, because a sum over all queries may be near 0.
         const auto dbias = bench.all(5, {index_type{shape.heads}, each.shape.span});
         cross_attention_backward(bench.backend, each.shape, query, each.key_value, each.bias, y, log_sum_exp, dy,
                                  dquery, dkey_value, dbias);
@@ -88,7 +88,7 @@ TEST_CASE("cross_attention and its gradient equal the reference") {
 
 TEST_CASE("cross_attention: known values") {
   on_every_bench([](auto& bench) {
-    // Scores are the biases log 3 (the newest key) and 0; queries at tokens 0, 2 and 4, keys at 0, 1, .., 4.
+    // Scores are the biases: log 3 for the newest key, else 0. Queries are at tokens 0, 2 and 4, keys at 0, 1, .., 4.
     const cross_attention_shape shape{1, 3, 2, 5, 1, 1, 2, 2};
     const auto query = bench.all(0, {3, 2}), y = bench.unset({3, 2});
     const auto key_value = bench.of({1, 1, 8, 4, 1, 1, 0, 0, 1, 1, 4, 0, 1, 1, 0, 8, 1, 1, 4, 4}, {5, 4});
@@ -97,7 +97,7 @@ TEST_CASE("cross_attention: known values") {
     cross_attention(bench.backend, shape, query, key_value, bias, y, log_sum_exp, update::replace);
     CHECK(relative_error(bench.read(y), {8, 4, 3, 0, 3, 5}) < 1e-6);
     CHECK(relative_error(bench.read(log_sum_exp), {std::log(3.0), std::log(4.0), std::log(4.0)}) < 1e-6);
-    // The same keys once more change nothing but the sum.
+    // The same keys again change nothing but the sum.
     cross_attention(bench.backend, shape, query, key_value, bias, y, log_sum_exp, update::add);
     CHECK(relative_error(bench.read(y), {8, 4, 3, 0, 3, 5}) < 1e-6);
     CHECK(relative_error(bench.read(log_sum_exp), {std::log(6.0), std::log(8.0), std::log(8.0)}) < 1e-6);
@@ -106,7 +106,6 @@ TEST_CASE("cross_attention: known values") {
 
 TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
   on_every_bench([](auto& bench) {
-    // The second call's keys stand beside the first's: as if every key had a twin.
     const cross_attention_shape half = shape_of(2, 30, 1, 2, 2, 6, 4), whole = shape_of(2, 30, 1, 1, 2, 6, 8);
     const index_type rows = 60, dim = half.dim();
     const source all(bench, whole);
@@ -116,7 +115,7 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
     cross_attention(bench.backend, whole, query, all.key_value, bias, expected, log_sum_exp, update::replace);
     const std::vector<double> keys = bench.read(all.key_value);
     update mode = update::replace;
-    for (const index_type first : {0, 1}) {  // keys at even tokens, then those at odd ones
+    for (const index_type first : {0, 1}) {  // keys at even tokens, then keys at odd tokens
       std::vector<double> some;
       for (index_type r = 0; r < rows; ++r)
         if (r % 2 == first) some.insert(some.end(), keys.begin() + r * 2 * dim, keys.begin() + (r + 1) * 2 * dim);
@@ -125,7 +124,7 @@ TEST_CASE("cross_attention to all keys in two calls is the softmax over both") {
       cross_attention(bench.backend, half, query, part, part_bias, y, log_sum_exp, mode);
       mode = update::add;
     }
-    // Odd queries see the last 8 keys either way.
+    // Odd queries see the same last 8 keys either way.
     const std::vector<double> wanted = bench.read(expected), got = bench.read(y);
     for (index_type r = 1; r < rows; r += 2) {
       const auto from = r * dim, to = from + dim;
@@ -170,7 +169,7 @@ TEST_CASE("steps over rings equal cross_attention over whole sequences") {
   for (const int head_dim : {6, 32, 64, 128})
     for (const auto& [query_stride, key_stride] : {std::pair<int, int>{1, 1}, {1, 4}, {4, 1}, {2, 8}})
       for (const index_type span : {1, 5, 33}) {
-        if (head_dim > 32 && query_stride * key_stride != 4) continue;  // wide heads with some strides
+        if (head_dim > 32 && query_stride * key_stride != 4) continue;  // wide heads with some strides only
         on_every_bench([&, query_stride = query_stride, key_stride = key_stride](auto& bench) {
           const index_type tokens = 50;
           const cross_attention_shape shape = shape_of(2, tokens, query_stride, key_stride, 3, head_dim, span);
@@ -215,7 +214,7 @@ TEST_CASE("steps over rings equal cross_attention over whole sequences") {
             for (index_type b = 0; b < 2; ++b)
               std::copy_n(outputs.begin() + b * dim, dim, got.begin() + (b * shape.queries + i) * dim);
           }
-          CHECK(relative_error(got, expected) < 5e-6);  // two ways to the same scores, each with its own rounding
+          CHECK(relative_error(got, expected) < 5e-6);  // two computations, each with its own rounding
         });
       }
 }

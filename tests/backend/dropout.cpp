@@ -39,7 +39,7 @@ TEST_CASE("dropout keeps its share, whatever it keeps it scales, and nothing tha
         // Four standard deviations of the binomial distribution.
         CHECK(kept == Approx(size * (1 - rate)).margin(4 * std::sqrt(size * rate * (1 - rate))));
       }
-      // Another seed or stream agrees with the first by chance alone; the same ones always do.
+      // Masks of another seed or stream agree with the first only by chance; those of the same ones always agree.
       const double agreement = rate * rate + (1 - rate) * (1 - rate);
       for (const std::size_t other : {1u, 2u}) {
         double same = 0;
@@ -57,7 +57,7 @@ TEST_CASE("dropout keeps its share, whatever it keeps it scales, and nothing tha
 
 TEST_CASE("dropout: known values") {
   on_every_bench([](auto& bench) {
-    // Of seed 0 and stream 0, words 0 .. 3 of block 0 decide on elements 0, 16, 32, 48: the known answer of Philox is
+    // With seed 0 and stream 0, words 0 .. 3 of block 0 decide elements 0, 16, 32, 48. Philox's known answer is
     // 6627e8d5, e169c58d, bc57ac4c, 9b00dbd8.
     const auto x = bench.all(3, {64}), y = bench.unset({64});
     const auto kept = [&](double rate) {

@@ -4,7 +4,7 @@
 namespace strata {
 
 TEST_CASE("embedding equals the reference") {
-  for (const index_type rows : {1, 17, 300, 5000})  // many rows are worth several groups of threads
+  for (const index_type rows : {1, 17, 300, 5000})  // many rows use several groups of threads
     for (const index_type dim : {1, 37, 132}) {
       if (rows > 300 && dim > 37) continue;
       CAPTURE(rows, dim);

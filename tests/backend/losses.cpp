@@ -23,7 +23,7 @@ TEST_CASE("window_targets equals the reference") {
 
 TEST_CASE("window_targets: known values") {
   on_every_bench([](auto& bench) {
-    // Positions stand at tokens 0 and 2 of 3, with the token before and the token itself, then the next two.
+    // Positions are at tokens 0 and 2 of 3. Windows start at the token before, then at the token after.
     const auto ids = bench.tokens_of({5, 6, 7}, {1, 3});
     const auto targets = bench.tokens(0, 0, {1, 2, 2});
     window_targets(bench.backend, ids, 2, -1, targets);
@@ -52,8 +52,8 @@ TEST_CASE("quantize equals the reference") {
 
 TEST_CASE("quantize: known values") {
   on_every_bench([](auto& bench) {
-    // Without their means, rows point to (1, -1), to (-1, 1), nowhere and to nothing. Several codes are equal, in one vector
-    // and in several.
+    // Without their means, the rows point to (1, -1) and to (-1, 1), are zero, and are NaN. Several codes are equal, in
+    // one vector and in several.
     const double none = std::numeric_limits<double>::quiet_NaN();
     const auto x = bench.of({5, 3, -7, 1, 4, 4, none, 0}, {1, 4, 2}), projections = bench.of({1, 0, 0, 1}, {1, 2, 2});
     std::vector<double> values;
@@ -73,7 +73,7 @@ TEST_CASE("cross_entropy equals the reference") {
         for (const double scale : {0.1, 1.0, 30.0}) {
           if (rows * vocabulary > 300 * 67) continue;
           CAPTURE(rows, vocabulary, ignore, scale);
-          // exp turns the absolute error of a difference of logits, which may be 100, into a relative one.
+          // exp turns the absolute error of a difference of logits (up to 100) into a relative one.
           check_against_reference(4e-6, [&](auto& bench) {
             const auto logits = bench.normal({rows, vocabulary}, scale);
             const auto targets = bench.tokens(rows == 1 ? 1 : -1, static_cast<token>(vocabulary - 1), {rows});
@@ -94,7 +94,7 @@ TEST_CASE("cross_entropy equals the reference") {
 
 TEST_CASE("cross_entropy: known values") {
   on_every_bench([](auto& bench) {
-    // Equal logits lose log V, whatever they are; rows without a target do not count.
+    // Equal logits lose log V, whatever they are. Rows without a target do not count.
     const auto logits = bench.all(250, {4, 3}), gradient = bench.unset({4, 3});
     const auto targets = bench.tokens_of({2, -1, 1, 0}, {4});
     const auto loss = bench.all(10, {1});
@@ -130,14 +130,14 @@ TEST_CASE("cosine_distance equals the reference") {
       if (length * dim > 60 * 67) continue;
       const index_type batch = 1 + length % 3;
       CAPTURE(batch, length, dim);
-      // In one dimension the exact gradient is 0 and only its rounding is left.
+      // In one dimension the exact gradient is 0: only rounding is left.
       const double tolerance = dim == 1 ? 1e-5 : 1e-6;
-      // Scaled by the number of pairs, so that what is added is as large as what it is added to.
+      // Scaled by the number of pairs: both terms of the sum are then about as large.
       const float scale = static_cast<float>(batch * length);
       check_against_reference(tolerance, [&](auto& bench) {
         const auto prediction = bench.normal({batch, length, dim}), embedding = bench.normal({batch, length, dim});
         const auto dprediction = bench.unset({batch, length, dim}), dembedding = bench.normal({batch, length, dim});
-        const auto loss = bench.all(1, {1});  // a negative one may cancel what is added
+        const auto loss = bench.all(1, {1});  // with a negative one the sum may cancel
         cosine_distance(bench.backend, prediction, embedding, scale, loss, dprediction, dembedding);
         bench.result("loss", loss);
         if (dim > 1) bench.result("dprediction", dprediction);
@@ -160,7 +160,7 @@ TEST_CASE("cosine_distance: known values") {
     CHECK(bench.read(dprediction) == std::vector<double>{0, 0, 0, 0, 0, 0});
     CHECK(bench.read(dembedding) == std::vector<double>{1, 1, 1, 1, 1, 1});
 
-    // At a right angle, turning either towards the other is what helps.
+    // At a right angle, rotating either vector towards the other helps.
     const auto x = bench.of({2, 0, 1, 1}, {1, 2, 2}), e = bench.of({1, 1, 0, 4}, {1, 2, 2});
     const auto dx = bench.unset({1, 2, 2}), de = bench.all(0, {1, 2, 2});
     cosine_distance(bench.backend, x, e, 3.f, loss, dx, de);
@@ -186,7 +186,7 @@ TEST_CASE("embedding_distance equals the reference") {
                      dembedding = bench.normal({batch, length + 5, dim});
           const auto targets = bench.tokens(rows == 1 ? 1 : -1, 5, {rows});
           const auto loss = bench.all(1, {1}), lost = bench.normal({rows});
-          const auto scale = static_cast<float>(rows);  // so that what is added is as large as what it is added to
+          const auto scale = static_cast<float>(rows);  // both terms of the sum are then about as large
           embedding_distance(bench.backend, settings, prediction, embedding, first, targets, 0, scale, loss, lost,
                              dprediction, {});
           bench.result("dprediction alone", dprediction);
@@ -204,7 +204,7 @@ TEST_CASE("embedding_distance equals the reference") {
 
 TEST_CASE("embedding_distance: known values") {
   on_every_bench([](auto& bench) {
-    // Rows of 3 4 beside 0 2: squared 13/2, smooth (2.5 + 1.5)/2, 1 - cos 0.2. The first row's target is ignored.
+    // The rows (3, 4) and (0, 2): squared 13/2, smooth (2.5 + 1.5)/2, 1 - cos 0.2. The first row's target is ignored.
     const auto prediction = bench.of({7, 8, 3, 4}, {1, 2, 2}), embedding = bench.of({9, 9, 9, 9, 0, 2}, {1, 3, 2});
     const auto targets = bench.tokens_of({5, 1}, {2});
     const auto distance = [&](const distance_settings& settings, double lost_before) {
@@ -233,12 +233,12 @@ TEST_CASE("sigmoid_pairs equals the reference") {
        {std::array<index_type, 3>{0, 1, 1}, {0, 3, 3}, {6, 1, 7}, {3, 5, 67}, {237, 64, 301}})
     for (const double bias : {-10.0, 0.3}) {
       CAPTURE(first, rows, columns, bias);
-      // exp turns the absolute error of a logit, which may be 40, into a relative one.
+      // exp turns the absolute error of a logit (up to 40) into a relative one.
       check_against_reference(4e-6, [&, first = first, rows = rows, columns = columns](auto& bench) {
         const auto cosines = bench.normal({rows, columns});
         const auto log_scale = bench.all(std::log(10.0), {1}), shift = bench.all(bias, {1});
         const auto loss = bench.normal({1}), dlog_scale = bench.normal({1}), dshift = bench.normal({1});
-        const auto scale = static_cast<float>(columns);  // so that what is added is as large as what it is added to
+        const auto scale = static_cast<float>(columns);  // both terms of the sum are then about as large
         sigmoid_pairs(bench.backend, cosines, first, log_scale, shift, scale, loss, {}, {});
         bench.result("loss without gradient", loss);
         bench.result("cosines left alone", cosines);
@@ -253,7 +253,7 @@ TEST_CASE("sigmoid_pairs equals the reference") {
 
 TEST_CASE("sigmoid_pairs: known values") {
   on_every_bench([](auto& bench) {
-    // Logits of 0 lose log 2 each, and push with half a pair's share: up on the diagonal, down elsewhere.
+    // Logits of 0 lose log 2 each. The gradient is half a pair's share: up on the diagonal, down elsewhere.
     const auto zero = bench.all(0, {1}), loss = bench.all(4, {1});
     const auto dlog_scale = bench.all(1, {1}), dbias = bench.all(1, {1});
     const auto equal = bench.all(0, {2, 3});
@@ -263,7 +263,7 @@ TEST_CASE("sigmoid_pairs: known values") {
     CHECK(bench.read(dlog_scale)[0] == 1);
     CHECK(bench.read(dbias)[0] == 3);
 
-    // Logits of 8 on the diagonal and -8 elsewhere: what is left is tiny, and exact.
+    // Logits of 8 on the diagonal and -8 elsewhere: the loss is tiny, and exact.
     const auto sure = bench.of({9, -7, -7, 9}, {2, 2});
     const auto tiny = bench.all(0, {1});
     sigmoid_pairs(bench.backend, sure, index_type{0}, zero, bench.all(-1, {1}), 1.f, tiny, dlog_scale, dbias);

@@ -5,7 +5,7 @@ namespace strata {
 
 namespace {
 
-/// As check_against_reference, with every provider of products.
+/// As check_against_reference, with every provider of matrix products.
 template <class Body>
 void check_product(double tolerance, Body body) {
   check_against_reference(tolerance, body, setups::of_products);
@@ -17,8 +17,9 @@ Tensor rounded(Bench& bench, const Tensor& x) {
   bench.write(x, values);
   return x;
 }
-/// As check_product of `body(bench, factor)`, whose products have the factors factor(x); and in bfloat16 against the reference
-/// with factors that are rounded beforehand. No looser bound would do: a sum may cancel, but rounding errors do not.
+/// As check_product of `body(bench, factor)`, where factor(x) is a factor of a matrix product. In bfloat16 the
+/// reference gets factors that are rounded beforehand. A looser bound would not do: a sum may cancel, its rounding
+/// errors do not.
 template <class Body>
 void check_float_product(double tolerance, Body body) {
   check_product(tolerance, [&](auto& bench) { body(bench, [](auto x) { return x; }); });
@@ -37,15 +38,15 @@ struct product_size {
   index_type rows, in, out;
 };
 
-/// Few rows take a path of their own; the large ones are worth several threads.
+/// Few rows have their own path; large sizes use several threads.
 std::vector<product_size> product_sizes() {
   std::vector<product_size> sizes;
   for (const index_type rows : {1, 2, 3, 4, 5, 31, 70, 300})
     for (const auto& [in, out] : {std::pair<index_type, index_type>{1, 1}, {10, 33}, {67, 130}, {131, 5}})
       sizes.push_back({rows, in, out});
-  sizes.push_back({3, 257, 301});   // few rows, and still worth several threads
-  sizes.push_back({20, 300, 270});  // sums that are computed in two parts
-  // Rows a power of two apart, which some providers of products move; split by rows and by columns.
+  sizes.push_back({3, 257, 301});   // few rows, and still several threads
+  sizes.push_back({20, 300, 270});  // sums computed in two parts
+  // Rows a power of two apart, which some providers copy first; split by rows and by columns.
   sizes.insert(sizes.end(), {{70, 128, 256}, {70, 256, 128}, {256, 128, 130}});
   return sizes;
 }
@@ -77,11 +78,11 @@ TEST_CASE("the gradients of linear equal the reference") {
         linear_backward_input(bench.backend, factor(dy), factor(weight), dx, mode);
         bench.result("dx", dx);
       });
-    for (const bool with_bias : {false, true})  // sums over up to 300 rows, where a lone one may cancel
+    for (const bool with_bias : {false, true})  // a sum over up to 300 rows may cancel
       check_float_product(3e-6, [&, rows = rows, in = in, out = out](auto& bench, auto factor) {
         const auto dy = bench.normal({rows, out}), x = bench.normal({rows, in});
         const auto dweight = bench.normal({out, in});
-        const auto dbias = bench.normal({out});  // a sum of what is not rounded
+        const auto dbias = bench.normal({out});  // a sum of numbers that are not rounded
         linear_backward_weight(bench.backend, with_bias ? rounded(bench, dy) : factor(dy), factor(x), dweight,
                                with_bias ? dbias : decltype(dbias){});
         bench.result("dweight", dweight);
@@ -107,7 +108,7 @@ TEST_CASE("bfloat16 rounds both inputs to the nearest number, ties to the even o
         CHECK(std::isnan(bench.read(y)[5]));
 
         std::vector<double> large(512, 1);
-        large[0] = 256;  // a sum in bfloat16 would not move any more
+        large[0] = 256;  // from here a sum in bfloat16 does not grow
         const auto sum = bench.unset({1, 1});
         linear(bench.backend, bench.all(1, {1, 512}), bench.of(large, {1, 512}), {}, sum, update::replace);
         CHECK(bench.read(sum)[0] == 256 + 511);
@@ -177,7 +178,7 @@ TEST_CASE("linear with packed weights equals the reference") {
         });
         check_product(1e-6, [&, in = in, out = out](auto& bench) {
           body(bench, [&](auto x, auto bias, auto y) {
-            // Multiples of 1/64 up to 127/64: they are packed alike in float and in double.
+            // Multiples of 1/64 up to 127/64 are packed alike in float and in double.
             std::vector<double> weights;
             for (index_type n = 0; n < out * in; ++n)
               weights.push_back(double(n % in == 0 ? 127 : n * 37 % 255 - 127) / 64);
@@ -192,7 +193,7 @@ TEST_CASE("linear with packed weights equals the reference") {
 
 TEST_CASE("packed weights: known values") {
   on_every_bench([](auto& bench) {
-    // Halfway between two neighbours, the even one is taken.
+    // A number halfway between two neighbours becomes the even one.
     const double infinity = std::numeric_limits<double>::infinity(), step = 1.0 / 128;
     const auto half =
         bench.of({1, 1 + step / 2, 1 + 1.5 * step, -1 - 0.51 * step, 3e38, infinity, 0, std::ldexp(1, -133)}, {8});
@@ -220,7 +221,7 @@ TEST_CASE("packed weights: known values") {
     CHECK(scales[0] == 2);
     CHECK(scales[1] == 0);
     CHECK(scales[2] == Approx(0.5 / 127));
-    CHECK(scales[3] < 1e-44);  // whatever is left of it, no number was too large
+    CHECK(scales[3] < 1e-44);  // tiny or 0, but no number was too large
     CHECK(std::isnan(scales[4]));
     const auto y = bench.unset({1, 5});
     linear_int8(bench.backend, bench.all(1, {1, 5}), packed, scale, {}, y, update::replace);
@@ -231,7 +232,7 @@ TEST_CASE("packed weights: known values") {
 }
 
 TEST_CASE("linear: known values") {
-  // Twice the same row, and then five times: the path of few rows, and the other.
+  // One row, then five: the path of few rows, and the other.
   for (const index_type rows : {1, 5})
     on_every_bench(
         [&](auto& bench) {

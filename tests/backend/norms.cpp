@@ -5,7 +5,7 @@ namespace strata {
 
 namespace {
 
-/// Calls `body(batch, length, dim, shift)`; the last size is worth several threads.
+/// Calls `body(batch, length, dim, shift)`; some sizes use several threads.
 template <class Body>
 void for_norm_sizes(Body body) {
   for (const index_type length : {1, 2, 17, 50})
@@ -15,13 +15,13 @@ void for_norm_sizes(Body body) {
   body(index_type{0}, index_type{4}, index_type{5}, 0);
   body(index_type{1}, index_type{2200}, index_type{20}, 1);  // more rows than warps
   for (const index_type dim : {300, 600, 1101, 1200})
-    body(index_type{1}, index_type{37}, dim, 1);  // up to more than registers hold
+    body(index_type{1}, index_type{37}, dim, 1);  // the widest do not fit in registers
 }
 
-/// Gradients of gains and biases are sums over rows, which round more where these are many.
+/// Gradients of gains and biases are sums over rows: more rows round more.
 double norm_tolerance(index_type length) { return length > 1000 ? 4e-6 : 1e-6; }
 
-/// token_shift(x), as docs/model.md says it.
+/// token_shift(x), as docs/model.md defines it.
 std::vector<double> token_shifted(const std::vector<double>& x, index_type batch, index_type length, index_type dim,
                                   index_type shift) {
   std::vector<double> y(x.size());

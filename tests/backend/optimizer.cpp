@@ -17,7 +17,7 @@ TEST_CASE("squared_norm equals the reference") {
 TEST_CASE("adam equals the reference") {
   const auto check = [](index_type size, bool decoupled, double max_norm, index_type decayed) {
     CAPTURE(size, decoupled, max_norm, decayed);
-    check_against_reference(2e-6, [&](auto& bench) {  // 1 - 0.99 has lost two digits in float
+    check_against_reference(2e-6, [&](auto& bench) {  // 1 - 0.99 loses two digits in float
       const auto weight = bench.normal({size}), norm = bench.unset({1});
       const auto first = bench.all(0, {size}), second = bench.all(0, {size});
       adam_settings settings{.learning_rate = 0.1, .decoupled = decoupled, .max_norm = max_norm, .decayed = decayed};

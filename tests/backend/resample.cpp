@@ -11,7 +11,7 @@ struct level_shape {
   index_type positions() const { return (tokens + stride - 1) / stride; }
 };
 
-/// Calls `body(shape)`; lengths are not multiples of strides, and the last size is worth several threads.
+/// Calls `body(shape)`; lengths are not multiples of strides, and the last size uses several threads.
 template <class Body>
 void for_level_shapes(Body body) {
   for (const index_type tokens : {1, 2, 17, 50})
@@ -23,7 +23,7 @@ void for_level_shapes(Body body) {
 
 #define CAPTURE_LEVEL(shape) CAPTURE(shape.batch, shape.tokens, shape.dim, shape.compression, shape.stride)
 
-/// <A x, y> and <x, A^T y>, as one relative difference.
+/// The relative difference of <A x, y> and <x, A^T y>.
 double adjoint_error(const std::vector<double>& ax, const std::vector<double>& y, const std::vector<double>& x,
                      const std::vector<double>& aty) {
   const double size = std::sqrt(dot(ax, ax) * dot(y, y));
@@ -52,7 +52,7 @@ TEST_CASE("unfold and its gradient equal the reference") {
           const auto dlast = bench.normal({batch, 1, width});
           unfold_backward(bench.backend, dlast, compression, stride, tokens - 1, dx);
           bench.result("dx of last", dx);
-          // Each token once, from the first on: the last position may reach past the end.
+          // Each token once: the last position may reach past the end.
           const index_type pieces = (tokens + compression - 1) / compression;
           const auto ahead = bench.unset({batch, pieces, width}), dahead = bench.normal({batch, pieces, width});
           unfold(bench.backend, x, compression, compression, index_type{compression} - 1, ahead);
@@ -134,7 +134,7 @@ TEST_CASE("depthwise and its gradient equal the reference") {
       depthwise(bench.backend, x, stride, weight, {}, y, update::add);
       bench.result("y of two", y);
       const auto dy = bench.normal({batch, tokens, dim}), dx = bench.normal({batch, positions, dim});
-      // They add to numbers that sums over all rows, which may be next to nothing, do not cancel.
+      // Added to 100, because sums over all rows may be near 0.
       const auto dweight = bench.all(100, {dim}), dbias = bench.all(100, {dim});
       depthwise_backward(bench.backend, x, stride, weight, dy, dx, dweight, dbias);
       bench.result("dbias", dbias);
@@ -225,7 +225,7 @@ TEST_CASE("between levels: known values") {
     unfold_backward(bench.backend, y, 2, 2, index_type{1}, dx);
     CHECK(bench.read(dx) == std::vector<double>{102, 120, 104, 140, 106, 160});
 
-    // The mean of the tokens that there are: of one, then of two.
+    // The mean of the tokens that exist: one, then two.
     const auto mean = bench.unset({1, 2, 2});
     window_mean(bench.backend, x, 2, 2, mean);
     CHECK(bench.read(mean) == std::vector<double>{1, 10, 2.5, 25});
@@ -243,7 +243,8 @@ TEST_CASE("between levels: known values") {
     subsample_backward(bench.backend, level, 2, index_type{1}, wide);
     CHECK(bench.read(wide) == std::vector<double>{9, 4, 8, 9, 9, 0, 0, 9, 9, 9, 12, 9});
 
-    // The last column of levels at tokens 0 and 2, taken at tokens 0, 1 and 2; and the middle one of tokens, taken at 0 and 2.
+    // The last column of levels at tokens 0 and 2, taken at tokens 0, 1 and 2. Then the middle column of tokens, taken
+    // at 0 and 2.
     const auto fine = bench.all(9, {1, 3, 2}), coarse = bench.all(9, {1, 2, 2});
     take_columns(bench.backend, bench.of({1, 2, 3, 4}, {1, 2, 2}), {2, 1, 1, 0, 1}, fine);
     CHECK(bench.read(fine) == std::vector<double>{2, 9, 2, 9, 4, 9});

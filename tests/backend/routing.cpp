@@ -40,7 +40,7 @@ TEST_CASE("routing equals the reference") {
 
 TEST_CASE("routing: known values") {
   on_every_bench([](auto& bench) {
-    // Half of the positions: the budget rises at every other one, from the first on.
+    // Half of the positions: the budget rises at every second one, from the first on.
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const auto scores = bench.of({-1, 1, 2, 3, nan, 5, 6, 0, 1, 1, 1, 1, 1, 1}, {2, 7});
     const auto gate = bench.unset({2, 5}), budget = bench.all(0, {1, 2});
@@ -51,7 +51,7 @@ TEST_CASE("routing: known values") {
                                             std::tanh(1.0), std::tanh(1.0), std::tanh(1.0), std::tanh(1.0), 0}) < 1e-6);
     CHECK(bench.read(budget) == std::vector<double>{0, 0});
 
-    // Three positions of one sequence, two of the other, one after the other.
+    // Interleaved: three positions of one sequence, then two of the other.
     const auto two = bench.of({1, -1, 1, 1, 1}, {1, 5}), left = bench.all(0, {2, 1});
     const auto both = bench.tokens(0, 0, {1, 3});
     const auto weight = bench.unset({1, 3});
@@ -112,7 +112,7 @@ TEST_CASE("a budget is the capacity of the positions, rounded up") {
 
 TEST_CASE("a budget in a float goes on after any number of positions") {
   on_every_bench([](auto& bench) {
-    // Nothing was selected 2^24 times: the budget rests there, and what is used is taken away.
+    // Nothing was selected 2^24 times: the budget no longer grows, and each selection lowers it.
     const auto budget = bench.all(16777216, {1, 1}), gate = bench.unset({1, 1});
     const auto row = bench.tokens(0, 0, {1, 1});
     route(bench.backend, 1.0, 1, 16777216, bench.all(-1, {1, 1}), budget, row, gate);

@@ -34,7 +34,7 @@ TEST_CASE("sampling equals the reference: the same tokens") {
         const index_type batch = vocabulary % 3 + 1;
         const auto ids = bench.tokens(0, 0, {batch});
         const auto logits = bench.normal({batch, vocabulary}, 2), equal = bench.unset({batch, vocabulary});
-        // Many are equal, zeros of both signs among them, so that the last candidates are some of many.
+        // Many logits are equal, zeros of both signs too, so the last candidates are chosen among equals.
         std::vector<double> values = bench.read(logits);
         for (double& value : values) value = std::trunc(value);
         bench.write(equal, values);
@@ -74,10 +74,11 @@ TEST_CASE("sampling follows the softmax of the candidates") {
           REQUIRE((id >= 0 && id < 8));
           ++seen[static_cast<std::size_t>(id)];
         }
-      // Four standard deviations of the binomial distribution, here and below; what is no candidate never comes.
+      // Four standard deviations of the binomial distribution, here and below. A token that is no candidate is never
+      // drawn.
       for (std::size_t v = 0; v < logits.size(); ++v)
         CHECK(seen[v] == Approx(3 * texts * shares[v]).margin(4 * std::sqrt(3 * texts * shares[v] * (1 - shares[v]))));
-      // Another seed, position or text agrees with the first by chance alone; the same ones always do.
+      // Another seed, position or text agrees with the first only by chance; the same ones always do.
       double agreement = 0;
       for (const double share : shares) agreement += share * share;
       const auto by_chance = Approx(texts * agreement).margin(4 * std::sqrt(texts * agreement * (1 - agreement)));
@@ -98,7 +99,7 @@ TEST_CASE("sampling: of equal tokens that with the largest random number is draw
   for (std::uint64_t b = 0; b < 3; ++b) {
     std::vector<double> numbers;
     for (std::uint64_t v = 0; v < 300; ++v) numbers.push_back(random.uniform((b << 32) + v, counter));
-    // Half of them are candidates: the first ones.
+    // The first half are candidates.
     expected.push_back(static_cast<double>(std::max_element(numbers.begin(), numbers.begin() + 150) - numbers.begin()));
   }
   on_every_bench([&](auto& bench) {
@@ -120,7 +121,7 @@ TEST_CASE("sampling: known values") {
     CHECK(always(greedy, {1, 2, 2, 2}) == 1);
     CHECK(always(greedy, {-3, -2, -1, -7}) == 2);
     CHECK(always(greedy, {-1, -0.0, 0, -0.0}) == 1);
-    CHECK(always({.threshold = 0.9}, {1, 2, 2, 2}) == 1);  // never fewer than one
+    CHECK(always({.threshold = 0.9}, {1, 2, 2, 2}) == 1);  // at least one candidate
     CHECK(always({.threshold = 1}, {0, 5, 9, 9, 3}) == 2);
     CHECK(always({.temperature = 1e-300, .threshold = 0}, {1e30, 2e30, -2e30, 1}) == 1);
     CHECK(always(any, {7}) == 0);
@@ -134,7 +135,7 @@ TEST_CASE("sampling: known values") {
       CHECK(std::count(ids.begin(), ids.end(), 1) == Approx(100).margin(30));
       CHECK(std::count(ids.begin(), ids.end(), 0) + std::count(ids.begin(), ids.end(), 1) == 200);
     }
-    // A row with what is no number gives none, wherever it stands; others do not notice.
+    // A row with a NaN draws -1, wherever the NaN is. Other rows are unaffected.
     const double nan = std::numeric_limits<double>::quiet_NaN();
     CHECK(drawn(bench, greedy, 0, {1, 2, 0, nan, 9, 1, 3, 1, 2, 1, -infinity, nan, infinity, 5, 4}, 5) ==
           numbers{1, -1, 0, -1, 0});

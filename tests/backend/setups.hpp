@@ -1,13 +1,13 @@
-// The backend under test, `tested`, in all its setups, and the comparison of its operations with the reference.
-// A backend's setups stand in setups/<backend>.hpp.
+// The backend under test, `tested`, in all its setups, and the comparison of its operations with the reference. The
+// setups are in setups/<backend>.hpp.
 #pragma once
 
 #include <string>
 
 #include <strata/reference.hpp>
 
-/// Which setups of a backend to run: all that differ for most operations, also those that differ for products only, or those
-/// that round inputs of products to bfloat16 in attention too, which not every backend has.
+/// Which setups of a backend to run. of_most: those that differ for most operations. of_products: also those that
+/// differ only for matrix products. of_bfloat16: those that round inputs of matrix products, in attention too.
 enum class setups { of_most, of_products, of_bfloat16 };
 
 #define STRATA_QUOTE_AGAIN(text) #text
@@ -19,8 +19,8 @@ enum class setups { of_most, of_products, of_bfloat16 };
 #include "support/catch.hpp"
 #include "support/numbers.hpp"
 
-/// Runs `body(bench)` on the reference in double, and twice on every setup of the tested backend: results must be
-/// within `tolerance` of the reference, and the same to the bit in both runs.
+/// Runs `body(bench)` on the reference in double, and twice on every setup of the tested backend. Results must be
+/// within `tolerance` of the reference, and equal to the bit in both runs.
 template <class Body>
 void check_against_reference(double tolerance, Body body, setups which = setups::of_most) {
   strata::reference<double> exact;
@@ -42,7 +42,7 @@ void check_against_reference(double tolerance, Body body, setups which = setups:
   });
 }
 
-/// Runs `body(bench)` on every setup of the tested backend: for laws that need no reference.
+/// Runs `body(bench)` on every setup of the tested backend: for properties that need no reference.
 template <class Body>
 void on_every_bench(Body body, setups which = setups::of_most) {
   on_every_setup(which, [&](tested& backend, const std::string& setup) {

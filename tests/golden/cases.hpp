@@ -1,4 +1,4 @@
-// The models of the golden files: one struct a file, named like it, and one entry of STRATA_GOLDEN_CASES.
+// The models of the golden files: one struct per file, with the file's name, and one entry of STRATA_GOLDEN_CASES.
 #pragma once
 
 #include <strata/strata.hpp>

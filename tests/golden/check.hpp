@@ -1,5 +1,5 @@
-// One golden file against a backend: logits, embeddings, losses and each gradient of the reference package.
-// How the files were made: tests/golden/README.md.
+// Compares one golden file with a backend: logits, embeddings, losses and each gradient of the reference package.
+// tests/golden/README.md says how the files were made.
 #pragma once
 
 #include <string>
@@ -23,8 +23,8 @@ void check_tensor(workbench<Backend>& bench, const strata::safetensors_file& fil
   CHECK(relative_error(bench.read(actual), file.values<double>(name)) < value_tolerance);
 }
 
-/// The codes of level `l`. A model does not show what it quantises, but the norm of it: without its gain and bias that is the
-/// same up to a factor and a shift, on which no code depends.
+/// The codes of level `l`. A model does not show the tensor it quantises, only its norm. Without gain and bias the norm
+/// is that tensor up to a factor and a shift, which change no code.
 template <class Backend, class Model>
 void check_codes(workbench<Backend>& bench, const strata::safetensors_file& file, const Model& model, int l) {
   const std::string level = std::to_string(l), norm = "param.post_token_emb_norms." + level;

@@ -12,7 +12,7 @@ kwargs = dict(num_tokens=24, dim=[12, 16, 12], depth=1, seq_len=64, dim_head=4, 
 
 torch.manual_seed(seed)
 model = HierarchicalTransformer(**kwargs)
-with torch.no_grad():  # also where weights start at zero or one
+with torch.no_grad():  # also weights that start at zero or one
     for weight in model.parameters():
         weight += 0.1 * torch.randn_like(weight)
 model.double()

@@ -12,7 +12,7 @@ namespace strata {
 
 using exact = reference<double>;
 
-/// Errors of this size are rounding and the third derivative: (1e-5)^2 of the one, 1e-16 / 1e-5 of the other.
+/// Errors of this size are rounding, 1e-16 / 1e-5, and the third derivative, (1e-5)^2.
 inline constexpr double difference_tolerance = 1e-7;
 
 /// The relative error of `gradient` against the differences of `loss()` in every element of `x`.
@@ -31,7 +31,7 @@ double difference_error(const view<double, Rank>& x, const view<double, Rank>& g
   return relative_error({gradient.data, gradient.data + gradient.size()}, slopes);
 }
 
-/// sum of y dy: the loss whose gradient by y is dy.
+/// The sum of y dy: a loss whose gradient with respect to y is dy.
 template <int Rank>
 double projection(const view<double, Rank>& y, const view<double, Rank>& dy) {
   double sum = 0;

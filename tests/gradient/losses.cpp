@@ -1,5 +1,5 @@
-// Losses against their formulas, written out on the embeddings that a model gives. A target that is detached makes the
-// gradient another than that of the loss: it is that of the formula with the targets held fixed.
+// Losses against their formulas, computed from a model's embeddings. Where targets are detached, the gradient is that
+// of the formula with the targets held fixed.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -16,7 +16,7 @@ namespace {
 using row = std::vector<double>;
 using rows = std::vector<row>;
 
-/// Targets are detached, and what `next_latent` detaches by default.
+/// Detaches targets, and whatever `next_latent` detaches by default.
 struct detaching : models::defaults {
   static constexpr strata::description description{
       .vocabulary = 11,
@@ -36,7 +36,7 @@ struct detaching : models::defaults {
 using model_type = models::training_model<detaching, exact>;
 using F = models::facts<detaching>;
 constexpr int level_count = F::level_count;
-// At stride 1 more pairs than one block of `contrast_rows`.
+// More pairs at stride 1 than one block of `contrast_rows`.
 constexpr index_type batch = 2, tokens_ = 37;
 
 view<double, 1> weight(model_type& model, const std::string& name) {
@@ -46,7 +46,7 @@ view<double, 1> weight(model_type& model, const std::string& name) {
   return {};
 }
 
-/// The linear map `name`.weight, `name`.bias of a row.
+/// The linear map `name`.weight, `name`.bias applied to a row.
 row linear_map(model_type& model, const std::string& name, const row& x) {
   const auto matrix = weight(model, name + ".weight"), bias = weight(model, name + ".bias");
   row y(bias.data, bias.data + bias.size());
@@ -55,7 +55,7 @@ row linear_map(model_type& model, const std::string& name, const row& x) {
   return y;
 }
 
-/// What a loss is computed from, a text after the other.
+/// What a loss is computed from, text after text.
 struct embeddings {
   std::array<rows, level_count> levels;
   rows tokens;
@@ -99,7 +99,7 @@ double contrast(model_type& model, const embeddings& live, const embeddings& hel
   return loss;
 }
 
-/// The first call keeps what every prediction counts, which is held fixed too.
+/// The first call keeps the weight of every prediction, which is held fixed too.
 struct latent {
   static constexpr int rollouts = detaching::losses.get<next_latent>().rollouts;
   std::vector<double> counts;
@@ -161,7 +161,7 @@ struct latent {
   }
 };
 
-/// Compares the loss `name` with `formula(model, live, held)`, and its gradient with differences of that.
+/// Compares the loss `name` with `formula(model, live, held)`, and its gradient with differences of the formula.
 template <class Formula>
 void check_formula(const char* name, Formula formula) {
   exact backend;

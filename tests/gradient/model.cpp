@@ -35,7 +35,7 @@ struct ragged : models::defaults {
       next_latent{.rollouts = 2, .rollout_decay = 0, .detach_summaries = false, .detach_targets = false}};
 };
 
-/// Full attention, the predicting level is not the first, and every level reads and writes the merge.
+/// Full attention, the predicting level is not the first, and every level gives to the merge and receives it.
 struct merge_into_all : models::defaults {
   static constexpr strata::description description{
       .vocabulary = 7,
@@ -67,7 +67,7 @@ std::string tensors_without_gradient(forward_options options = {}) {
   loss_values weights(Model::losses);
   for (std::size_t j = 1; j < weights.count; ++j)
     weights[j] = 0.5 + 0.1 * static_cast<double>(j);  // the defaults are small
-  options.dropout_seed = 7;  // for models with dropout: the differences are those of the same masks
+  options.dropout_seed = 7;                           // differences need the same dropout masks
   const auto ids = bench.tokens(0, Model::description.vocabulary - 1, {2, 14});
   const auto losses = model.losses(ids, weights, options);
   const auto report = model.accumulate_gradients(ids, weights, options);
@@ -83,7 +83,7 @@ std::string tensors_without_gradient(forward_options options = {}) {
       continue;
     }
     if (projection(gradient, gradient) == 0) without += entry.name + "\n";
-    // Ten times that of one operation: the smallest gradients are 1e-3 beside a loss of 10.
+    // Ten times that of one operation: the smallest gradients are 1e-3, the loss 10.
     CHECK(difference_error(model.weights().slice(entry.offset, entry.size), gradient,
                            [&] { return model.losses(ids, weights, options).total; }) < 10 * difference_tolerance);
   }
@@ -103,7 +103,7 @@ TEMPLATE_TEST_CASE("gradient of a variant", "", STRATA_VARIANTS) { CHECK(tensors
 TEST_CASE("gradient of a model with one level") { CHECK(tensors_without_gradient<single>() == ""); }
 
 TEST_CASE("gradient of a model without merging") {
-  // The weights of the merge are the only ones that are not used.
+  // Only the weights of the merge are not used.
   const std::string without = tensors_without_gradient<ragged>({.merge = false});
   CHECK(std::count(without.begin(), without.end(), '\n') == 2 * 5);
   CHECK_THAT(without, Catch::Matchers::ContainsSubstring("hierarchical_merges.0.net.0.gamma"));

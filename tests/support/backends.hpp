@@ -6,7 +6,7 @@
 
 namespace models {
 
-/// Calls test(backend) for the reference backend and for the cpu backend with both product providers.
+/// Calls test(backend) for the reference backend and for the cpu backend with both providers of matrix products.
 template <class Test>
 void on_every_backend(Test test) {
   strata::reference<float> plain;

@@ -11,7 +11,7 @@
 
 namespace support {
 
-/// What `body()` returned, a text, or "threw: ..", "signal 11", "hangs".
+/// The text that `body()` returned, or "threw: ..", "signal 11", "hangs".
 template <class Body>
 std::string in_child(Body body) {
   int ends[2];

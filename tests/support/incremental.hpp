@@ -1,4 +1,4 @@
-// Writing token by token gives the logits of the whole sequence, three windows past the wrap of the longest ring.
+// Generation token by token gives the logits of the whole sequence, three windows past the wrap of the longest ring.
 #pragma once
 
 #include <algorithm>

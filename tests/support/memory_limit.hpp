@@ -1,4 +1,4 @@
-// A process that gets no more memory from the system: only small objects find room in what it has.
+// A process that gets no more memory from the system: only small objects fit in what it has.
 #pragma once
 
 #include <sys/resource.h>

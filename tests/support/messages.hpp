@@ -19,7 +19,7 @@ std::string message_of(Action&& action) {
   return "(no strata::error was thrown)";
 }
 
-/// The parts that `message` does not hold, each in brackets: empty when it holds them all, so that a failing
+/// The parts that `message` lacks, each in brackets. Empty when it has them all, so that a failing
 /// `CHECK(missing_in(message, {...}) == "")` shows what is missing.
 inline std::string missing_in(std::string_view message, const std::vector<std::string>& parts) {
   std::string missing;

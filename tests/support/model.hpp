@@ -1,5 +1,5 @@
-// What describes a model in the tests: a struct with a description, the losses it learns from with their options, and how much
-// is dropped. The tests are named after these structs.
+// A model in the tests: a struct with a description, the losses with their options, and the dropout rates. The tests
+// are named after these structs.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace models {
 
-/// What a struct leaves out.
+/// The values of what a struct leaves out.
 struct defaults {
   static constexpr strata::default_losses losses{};
   static constexpr strata::dropout_rates dropout{};
 };
 
-/// `losses` that do not count the token `id`.
+/// `losses` that ignore the token `id`.
 template <class Losses>
 constexpr Losses ignoring(strata::token id, Losses losses) {
   losses.ignore_index = id;
@@ -36,7 +36,7 @@ using inference_model = strata::transformer<Model::description, Backend, strata:
 template <class Model, class Backend>
 using generator = strata::generator<Model::description, Backend>;
 
-/// Learns from the losses of `Model`, and drops what it says where a pass has a seed.
+/// Learns from the losses of `Model`, with its dropout where a pass has a seed.
 template <class Model, class Backend>
 struct training_model : strata::transformer<Model::description, Backend, losses_of<Model>> {
   explicit training_model(Backend& backend, std::uint64_t seed = 0)

@@ -34,7 +34,7 @@ struct mixed : defaults {
       strata::next_latent{.distance = strata::latent_distance::smooth_l1, .rollouts = 2, .detach_summaries = false}};
 };
 
-/// The predicting level is the second and compressed; it sees 2 tokens a position. A loss with less work backward.
+/// The predicting level is the second, of compression 2. The loss has less work in the backward pass.
 struct predicts_compressed : defaults {
   static constexpr strata::description description{
       .vocabulary = 31,
@@ -46,11 +46,11 @@ struct predicts_compressed : defaults {
   static constexpr strata::losses losses{strata::sigmoid_contrastive{.detach_targets = true}};
 };
 
-// Variants of docs/features.md. Small, so that finite differences reach every weight of theirs.
+// Variants of docs/features.md: small, so that finite differences reach every weight.
 
-/// Windows of half a level's length, logits from all levels; a compressed level predicts, a strided one receives what is
-/// merged beside it, and token 0 counts in no loss; final embeddings are quantised; every place has dropout, and levels 0 and 2
-/// have the same attention weights.
+/// Windows of half a level's length, logits from all levels. A compressed level predicts; a strided level receives the
+/// merge too. Token 0 counts in no loss, final embeddings are quantised, dropout is everywhere. Levels 0 and 2 share
+/// attention weights.
 struct automatic_windows : defaults {
   static constexpr strata::description description{
       .vocabulary = 11,
@@ -78,8 +78,8 @@ struct flat_window : defaults {
       .levels = {{.dim = 6, .heads = 2, .head_dim = 4, .window = 3, .feed_forward_multiple = 2}}};
 };
 
-/// Feed-forwards with a heavy branch for some positions: of one sequence, and of interleaved ones with a stride; dropout meets
-/// both branches. Coarse levels are compressed by attention, with a stride and at every token.
+/// Feed-forwards with a heavy branch for some positions, of one sequence and of interleaved ones with a stride. Dropout
+/// meets both branches. Coarse levels are compressed by attention, with a stride and at every token.
 struct routed_and_pooled : defaults {
   static constexpr strata::description description{.vocabulary = 11,
                                                    .max_length = 32,
@@ -110,7 +110,7 @@ struct routed_and_pooled : defaults {
   static constexpr strata::dropout_rates dropout{.feed_forward = 0.2};
 };
 
-/// An hourglass whose coarse level is the first and wider, with logits from both.
+/// An hourglass whose coarse level comes first and is wider, with logits from both levels.
 struct hourglass : defaults {
   static constexpr strata::description description{
       .vocabulary = 11,
@@ -134,14 +134,14 @@ struct pooled_hourglass : defaults {
       hourglass::description, [](auto& d) { d.levels[0].compressor = strata::compressor_kind::attention; });
 };
 
-/// An hourglass whose tokens attend to coarse positions: to 3, more than a short text has.
+/// An hourglass whose tokens attend to 3 coarse positions, more than a short text has.
 struct attending_hourglass : defaults {
   static constexpr auto description = strata::with(
       hourglass::description, [](auto& d) { d.fine_layers.upsampling = strata::upsampling_kind::attention; });
 };
 
-/// The merge `separable`, into a strided level and another one that predict nothing: the predicting level only gives, but for
-/// the logits, which come from all levels.
+/// The merge `separable` into two levels that predict nothing, one of them strided. The predicting level only gives.
+/// The logits come from all levels.
 struct separable : defaults {
   static constexpr strata::basic_description<strata::separable> description{
       .vocabulary = 11,
@@ -160,7 +160,7 @@ struct separable : defaults {
       .logits = strata::logits_source::all_levels};
 };
 
-/// The merge `level_attention` of every level with all; windows that end inside a text and strides that divide none.
+/// The merge `level_attention` between all levels. Windows end inside a text; strides divide no length.
 struct attends_to_levels : defaults {
   static constexpr strata::basic_description<strata::level_attention> description{
       .vocabulary = 11,
@@ -185,7 +185,7 @@ struct attends_to_levels : defaults {
       .receiving_levels = {strata::every_level}};
 };
 
-/// Only to finer levels: the finest gives and does not receive.
+/// Only to finer levels: the finest level gives and does not receive.
 struct attends_to_finer_levels : defaults {
   static constexpr auto description = strata::with(attends_to_levels::description, [](auto& d) {
     d.merge = {.window = 3, .heads = 1, .head_dim = 4, .direction = strata::level_direction::finer};
@@ -194,7 +194,7 @@ struct attends_to_finer_levels : defaults {
   });
 };
 
-/// The merge `level_shift` into a strided level, one of whose channels is no equal share, and into the predicting one.
+/// The merge `level_shift` into the predicting level and a strided one, whose channels cannot be shared equally.
 struct shifts_levels : defaults {
   static constexpr auto description = strata::with(
       strata::with_merge(attends_to_levels::description, strata::level_shift{.feed_forward_multiple = 2}), [](auto& d) {
@@ -202,7 +202,7 @@ struct shifts_levels : defaults {
       });
 };
 
-/// The loss and the merge of a program outside of the library: tests/package/consumer.
+/// The loss and the merge of a program outside the library: tests/package/consumer.
 struct own_parts : defaults {
   static constexpr auto description =
       strata::with(strata::with_merge(attends_to_levels::description, mine::linear_merge{}), [](auto& d) {
@@ -223,7 +223,7 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 
 }  // namespace models
 
-/// The variants of docs/features.md. A new one is one more struct, or one more field of a struct where it meets others.
+/// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
 #define STRATA_VARIANTS                                                                                    \
   models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,            \
       models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels, \

@@ -1,4 +1,4 @@
-// Numbers for tests: the same ones for every backend and scalar, kept where an operation may use them, and compared.
+// Numbers for tests: the same for every backend and scalar, kept where operations may use them, and compared.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 #include <strata/core/view.hpp>
 #include <strata/core/weight_format.hpp>
 
-/// |got - expected| / |expected|, or |got| where nothing is expected; not a number if any of them is not.
+/// |got - expected| / |expected|, or |got| where |expected| is 0. NaN if any number is NaN.
 inline double relative_error(const std::vector<double>& got, const std::vector<double>& expected) {
   if (got.size() != expected.size()) return std::numeric_limits<double>::infinity();
   double wrong = 0, size = 0;
@@ -31,8 +31,8 @@ inline double dot(const std::vector<double>& x, const std::vector<double>& y) {
   return sum;
 }
 
-/// Where one backend's tensors live during a test. Two benches of the same seed that are asked for the same tensors in
-/// the same order hold the same numbers, whatever their scalars. Around every tensor lie NaNs: reading them spoils a
+/// The memory of one backend's tensors during a test. Two benches with the same seed, asked for the same tensors in the
+/// same order, hold the same numbers, whatever their scalars. NaNs lie around every tensor: reading them spoils a
 /// result, writing over them is noticed.
 template <class Backend>
 class workbench {
@@ -111,7 +111,7 @@ class workbench {
       return values;
     };
     std::vector<element> host(static_cast<std::size_t>(x.size()));
-    // No operation downloads packed weights: a backend on a device has a function of its own for it.
+    // No operation downloads packed weights: a backend on a device has its own function for that.
     if constexpr (std::is_same_v<element, token>) {
       download_tokens(backend, x.flat(), strata::view<token, 1>{host.data(), {x.size()}});
       return values_of(host.data(), x.size());

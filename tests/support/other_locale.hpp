@@ -1,11 +1,11 @@
-// Locales in which numbers look otherwise: 1.234.567,5 instead of 1234567.5.
+// Locales that write numbers differently: 1.234.567,5 instead of 1234567.5.
 #pragma once
 
 #include <clocale>
 #include <locale>
 #include <string>
 
-/// While it lives, new C++ streams write numbers so.
+/// While it lives, new C++ streams write numbers that way.
 class other_cpp_locale {
  public:
   other_cpp_locale() : old_(std::locale::global(std::locale(std::locale::classic(), new grouping))) {}
@@ -22,7 +22,7 @@ class other_cpp_locale {
   std::locale old_;
 };
 
-/// While it lives, C's functions write and read numbers so, where the system has such a locale.
+/// While it lives, C's functions write and read numbers that way, where the system has such a locale.
 class other_c_locale {
  public:
   other_c_locale() : old_(std::setlocale(LC_ALL, nullptr)) {

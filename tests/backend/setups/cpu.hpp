@@ -1,5 +1,5 @@
-// How the cpu backend is tested: with 1, 2 and 3 threads, with our own products and with those that it chooses itself, and
-// with every instruction set that this build and this processor have.
+// How the cpu backend is tested: with 1, 2 and 3 threads, with our own matrix products and with its default ones, and
+// with every instruction set of this build and this processor.
 #pragma once
 
 #include <list>
@@ -9,11 +9,11 @@
 
 using tested = strata::cpu;
 
-/// Calls `action(backend, name)` for every setup. Backends are kept, so that a test meets memory that others have used.
+/// Calls `action(backend, name)` for every setup. Backends are kept, so that a test meets used memory.
 template <class Action>
 void on_every_setup(setups which, Action action) {
   using strata::instruction_set, strata::matrix_products;
-  if (which == setups::of_bfloat16) return;  // products only: tests/unit/backend/cpu/bfloat16.cpp
+  if (which == setups::of_bfloat16) return;  // matrix products only: tests/unit/backend/cpu/bfloat16.cpp
   static std::list<tested> backends;
   static std::size_t of_most = 0;
   if (backends.empty()) {

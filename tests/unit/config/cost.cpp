@@ -1,5 +1,5 @@
-// The costs that are known at compile time against what really happens: the parameter table, the memory that is
-// allocated and written, and the products that run.
+// Costs known at compile time against what really happens: the parameter table, the memory allocated and written, and
+// the matrix products computed.
 #include <cmath>
 #include <limits>
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-/// Storage that starts as a pattern, so that the highest element that was written is known afterwards.
+/// Storage that starts as a pattern, so that the highest written element can be found.
 struct watch {
   static inline std::size_t allocated_bytes = 0;
 };
@@ -25,7 +25,7 @@ class watched_buffer : public strata::buffer<T> {
   static T pattern() { return static_cast<T>(-77777.25); }
 };
 
-/// The reference backend, counting the FLOPs of products and attention.
+/// The reference backend, counting the FLOPs of matrix products and attention.
 struct counting : strata::reference<float> {
   template <class T>
   using storage = watched_buffer<T>;
@@ -52,7 +52,7 @@ void linear_backward_weight(counting& b, in2 dy, in2 x, out2 dweight, out1 dbias
   b.flops += 2.0 * static_cast<double>(dy.shape[0] * dweight.size());
   strata::linear_backward_weight(plain(b), dy, x, dweight, dbias);
 }
-/// Two products over every pair of a query and a key that it sees, counted one by one.
+/// Two products for every pair of a query and a key that it sees, counted one by one.
 double attention_flops(const strata::attention_shape& shape) {
   double pairs = 0;
   for (strata::index_type i = 0; i < shape.length; ++i)
@@ -140,8 +140,8 @@ void check_cost() {
     CHECK(activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
   }
 
-  // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides. High scores use up
-  // the budget of routing, low ones use none of it.
+  // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides. High scores use
+  // up the routing budget, low scores use none.
   using inference_cost = strata::cost<Model::description, strata::inference>;
   models::inference_model<Model, counting> model(backend, 0);
   watch::allocated_bytes = 0;
@@ -172,7 +172,7 @@ void check_cost() {
 TEMPLATE_TEST_CASE("costs are those of what happens", "", STRATA_MODELS) { check_cost<TestType>(); }
 
 TEST_CASE("recomputing takes about a third of the activation memory") {
-  // The numbers that docs/benchmarks.md gives, in MB.
+  // The numbers in docs/benchmarks.md, in MB.
   constexpr auto recomputing = strata::activation_use::recomputing;
   STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024) / 1'000'000 == 1391);
   STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024, recomputing) / 1'000'000 == 466);

@@ -186,7 +186,7 @@ TEST_CASE("facts: which layers of an hourglass run on which level") {
 }
 
 TEST_CASE("facts: directions of attention between levels") {
-  // Of the levels of compressions 8, 2 and 4 the last two receive.
+  // Of the levels of compressions 8, 2 and 4, the last two receive.
   const auto seen_by = [](std::size_t receiver, strata::level_direction direction) {
     const strata::level_attention merge{.direction = direction, .model = facts<into_some>::model};
     std::vector<bool> seen;

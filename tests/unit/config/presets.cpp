@@ -1,4 +1,4 @@
-// The ready descriptions keep the rules and have the sizes that the documentation gives them.
+// The presets keep the rules and have the documented sizes.
 #include <strata/config/facts.hpp>
 #include <strata/config/presets.hpp>
 #include <strata/config/rules.hpp>

@@ -21,7 +21,7 @@ double by_definition(unsigned bits, int exponent_bits, int fraction_bits) {
 
 bool same(double left, double right) { return left == right && std::signbit(left) == std::signbit(right); }
 
-/// Checks that `x` is nearest of the numbers that have these bits and those beside them, and even where two are as near.
+/// Whether no neighbour of `rounded` is nearer to `x`, nor as near if `rounded` is odd.
 template <class Small, class Number>
 bool is_nearest(Small rounded, Number x) {
   const auto at = [&](int step) {
@@ -62,7 +62,7 @@ TEST_CASE("small floats: every pattern of 8 bits is the number that it should be
     const float e4m3 = to_float(strata::float8_e4m3{static_cast<std::uint8_t>(bits)});
     const float e5m2 = to_float(strata::float8_e5m2{static_cast<std::uint8_t>(bits)});
     CAPTURE(bits, e4m3, e5m2);
-    // Of the first kind only the last pattern of each sign is no number; the second is as IEEE 754 has it.
+    // In e4m3 only the last pattern of each sign is NaN; e5m2 follows IEEE 754.
     CHECK(((bits & 0x7f) == 0x7f ? std::isnan(e4m3) : same(e4m3, by_definition(bits, 4, 3))));
     if ((bits & 0x7c) != 0x7c) CHECK(same(e5m2, by_definition(bits, 5, 2)));
     CHECK(std::isnan(e5m2) == ((bits & 0x7f) > 0x7c));
@@ -78,7 +78,7 @@ TEST_CASE("small floats: rounding is to nearest, ties to even") {
   std::uint32_t state = 1;
   for (int round = 0; round < 200000; ++round) {
     state = state * 1664525 + 1013904223;
-    // Any sign and fraction, exponents in which a half has all, few or no bits.
+    // Any sign and fraction; exponents at which a half has all, few or no bits.
     const float x = std::bit_cast<float>((state & 0x807fffffu) | (95 + state % 47) << 23);
     REQUIRE(is_nearest(strata::to_float16(x), x));
     REQUIRE(is_nearest(strata::to_bfloat16(x), x));
@@ -86,7 +86,7 @@ TEST_CASE("small floats: rounding is to nearest, ties to even") {
     REQUIRE(is_nearest(strata::to_float16(wide), wide));
     REQUIRE(is_nearest(strata::to_bfloat16(wide), wide));
   }
-  // Halfway between 1 and the next number, and beside it; the last in a way that only a double tells.
+  // Halfway between 1 and the next number, and beside it; only a double shows the last cases.
   CHECK(strata::to_float16(1 + 0x1p-11f).bits == 0x3c00);
   CHECK(strata::to_float16(1 + 0x3p-11f).bits == 0x3c02);
   CHECK(strata::to_float16(1 + 0x1p-11 + 0x1p-40).bits == 0x3c01);

@@ -1,4 +1,4 @@
-// Places in flat buffers: aligned, apart from each other, and named as they were declared.
+// Offsets in flat buffers: aligned, apart from each other, and named as they were declared.
 #include <vector>
 
 #include <strata/core/tensor_table.hpp>

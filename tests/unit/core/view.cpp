@@ -1,4 +1,4 @@
-// Views: where each element lies, and the views cut from them.
+// Views: the address of each element, and views cut from them.
 #include <numeric>
 #include <vector>
 

@@ -87,7 +87,7 @@ TEST_CASE("a crop depends on seed, step and row alone") {
       for (strata::index_type at = 0; at < 65; ++at) REQUIRE(ids[at] == (start + at) % 256);
       starts.insert(start);
     }
-  // Twenty times twenty different places, a few equal by chance.
+  // Twenty times twenty positions, a few equal by chance.
   CHECK(starts.size() > 390);
 
   const strata::index_type third = strata::crop(bytes, source, 3, 5, ids);

@@ -1,4 +1,4 @@
-// Descriptions as JSON and as C++, what differs between two, and the texts of version 0.1.
+// Descriptions as JSON and as C++, the differences between two, and the texts of version 0.1.
 #include <fstream>
 #include <string>
 
@@ -112,7 +112,7 @@ TEST_CASE("a description is printed as C++ to paste") {
     .logits = strata::logits_source::all_levels,
     .share_attention = true};
 )");
-  // A merge that this program does not know is named, with its options as they stand in the file.
+  // A merge unknown to this program is named, with its options as they are in the file.
   json foreign = to_json(plain);
   foreign["merge"] = {{"name", "mine::sum"}, {"share", 0.5}};
   CHECK(missing_in(to_cpp(foreign), {"strata::basic_description<mine::sum>", "share 0.5"}) == "");
@@ -126,9 +126,9 @@ TEST_CASE("descriptions differ where the network does") {
   CHECK(changed([](auto& d) { d.depth = 3; }) == "depth is 3 in the file, but 2 in the model");
   CHECK(changed([](auto& d) { d.receiving_levels = {every_level}; }) ==
         "whether level 1 receives the merge is 1 in the file, but 0 in the model");
-  CHECK(changed([](auto& d) { d.levels[1].window = 8; }) == "");    // what the automatic window is
-  CHECK(changed([](auto& d) { d.predicting_level = 0; }) == "");    // what the least compressed level is
-  CHECK(changed([](auto& d) { d.receiving_levels = {0}; }) == "");  // what the predicting level is
+  CHECK(changed([](auto& d) { d.levels[1].window = 8; }) == "");    // equals the automatic window
+  CHECK(changed([](auto& d) { d.predicting_level = 0; }) == "");    // the least compressed level
+  CHECK(changed([](auto& d) { d.receiving_levels = {0}; }) == "");  // the predicting level
   CHECK(changed([](auto& d) { d.levels[0].window = 65; }) ==        // longer than the sequence
         "level 0: window is full in the file, but 8 in the model");
   CHECK(changed([](auto& d) { d.max_length = 128; }) ==  // an automatic window follows it

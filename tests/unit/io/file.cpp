@@ -23,7 +23,7 @@ void save(const std::filesystem::path& path, std::string_view content) {
   strata::write_file_atomically(path, [&](strata::file_output& output) { output.write(content); });
 }
 
-/// No file may grow past `bytes`: what a full disk looks like to a program, without filling one.
+/// No file may grow past `bytes`: to a program this is a full disk.
 class file_size_limit {
  public:
   explicit file_size_limit(rlim_t bytes) {
@@ -101,7 +101,7 @@ TEST_CASE("a full disk leaves the old file and no other") {
   const scratch_directory directory;
   const auto path = directory / "checkpoint";
   write_plainly(path, "old content");
-  // Around the size of the output's own memory: the failure comes while writing, or in the last flush.
+  // Around the size of the output's own memory: writing fails, or the last flush.
   for (const std::size_t size : {5000u, 65536u, 65537u, 500000u}) {
     std::string message;
     {
@@ -186,7 +186,7 @@ TEST_CASE("a process killed at any moment leaves a whole file") {
   for (int round = 0; round < 20; ++round) {
     const pid_t child = ::fork();
     if (child == 0) {
-      // A failure must not go on as a second run of the tests.
+      // A failure must not continue as a second run of the tests.
       try {
         for (int turn = 0;; ++turn) save(path, contents[turn % 2]);
       } catch (...) {
@@ -251,7 +251,7 @@ TEST_CASE("a pipe is read to its end") {
   const strata::detail::file_descriptor from(ends[0]);
   strata::detail::file_descriptor to(ends[1]);
   std::thread writer([&] {
-    // Late, and in two pieces: the reader has to wait.
+    // Late, and in two pieces: the reader must wait.
     std::string_view left = content;
     for (const std::size_t piece : {std::size_t{1}, content.size() - 1}) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -1,4 +1,4 @@
-// JSON from files: what is no JSON, and numbers that are not what they should be, are errors in words.
+// JSON from files: invalid JSON and wrong numbers are errors in words.
 #include <cmath>
 #include <cstdint>
 #include <limits>

@@ -18,7 +18,7 @@
 
 namespace {
 
-/// The bytes of a file with this header, padded as it is, and this many bytes of data.
+/// The bytes of a file with this header, without more padding, and this many bytes of data.
 std::string file_of(const std::string& header, std::size_t data_bytes = 0) {
   std::string file(8, '\0');
   const std::uint64_t length = header.size();
@@ -486,7 +486,7 @@ TEST_CASE("hostile: a description with parts missing or of another kind") {
   CHECK(missing_in(described(""), {"tensor \"x\"", "dtype is missing"}) == "");
   CHECK(missing_in(described(type + "," + shape + "," + offsets + ",\"other\":1"), {"\"other\"", "unknown key"}) == "");
 
-  // What one tensor has must not serve for the next.
+  // The next tensor must not use the fields of this one.
   CHECK(missing_in(refusal(file_with(header_entry("x", "[0,16]") + ",\"y\":{" + type + "," + offsets + "}", 32)),
                    {"tensor \"y\"", "shape is missing"}) == "");
 
@@ -615,7 +615,7 @@ TEST_CASE("a file on disk is named in the message") {
 
 TEST_CASE("no more of a file is in memory than is asked for") {
   const scratch_directory directory;
-  // A file with a hole: 64 GiB that take no room on the disk.
+  // A file with a hole: 64 GiB that take no disk space.
   const std::uint64_t hole = std::uint64_t{1} << 36;
   const std::string end = std::to_string(hole), last = std::to_string(hole + 8);
   const auto path = directory / "file";
@@ -693,7 +693,7 @@ TEST_CASE("what is no safetensors file is named, with what to do") {
     const std::string message = message_of([&] { strata::safetensors_file::read(directory / "file"); });
     CHECK(missing_in(message, {(directory / "file").string()}) == "");
     CHECK(missing_in(message, parts) == "");
-    // The same bytes from elsewhere.
+    // The same bytes, not from a file.
     CHECK(missing_in(refusal(content), parts) == "");
   };
   const auto zip = [](const std::string& name) {
@@ -713,11 +713,10 @@ TEST_CASE("what is no safetensors file is named, with what to do") {
   refused("\x1f\x8b\x08" + rest, {"compressed by gzip", "gunzip"});
   refused("{\"dim\": 512, \"depth\": 6}", {"JSON", "model.safetensors.index.json"});
   refused(" [1, 2]", {"JSON"});
-  // What starts like one of these and is a safetensors file: its header has 0x280 bytes, as a pickle starts.
+  // Safetensors files that start like other formats: a header of 0x280 bytes starts as a pickle.
   const auto file = parse(file_of("{" + std::string(0x27e, ' ') + "}"));
   CHECK(file.entries().empty());
-  write_plainly(directory / "file",
-                file_of("{" + std::string('{' - 2, ' ') + "}"));  // whose first byte is that of JSON
+  write_plainly(directory / "file", file_of("{" + std::string('{' - 2, ' ') + "}"));  // the first byte is that of JSON
   CHECK(strata::safetensors_file::read(directory / "file").entries().empty());
 }
 
@@ -898,7 +897,7 @@ TEST_CASE("a damaged file is read or refused, nothing else") {
           damaged.resize(at + 1);
       }
     }
-    // Half of them with a header length that fits, otherwise nothing behind the first check would be reached.
+    // Half of them with a header length that fits; otherwise nothing after the first check would be reached.
     if (damaged.size() > header_end && below(2) == 0) {
       const std::uint64_t length = header_end - 8 + damaged.size() - valid.size();
       std::memcpy(damaged.data(), &length, 8);

@@ -46,7 +46,7 @@ inline std::string read_plainly(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-/// While it lives, permissions bind: as root they would not, so root becomes another user for the moment.
+/// While it lives, permissions bind: root becomes another user for the moment.
 class without_root {
  public:
   without_root() : active_(::geteuid() != 0 || ::seteuid(65534) == 0) {}

@@ -1,4 +1,4 @@
-// Weights of every kind of model come back from a file to the bit, and belong to that model alone.
+// Weights of every kind of model come back from a file to the bit, and fit that model alone.
 #include <set>
 #include <string>
 #include <vector>
@@ -21,7 +21,7 @@ json json_of() {
   return strata::to_json(Model::description);
 }
 
-/// A model with the same shapes that is another all the same: the finest level sees one more position, or more tokens.
+/// Another model with the same shapes: the finest level sees one more position, or more tokens.
 template <class Model>
 struct another : Model {
   static constexpr auto description = strata::with(Model::description, [](auto& d) {

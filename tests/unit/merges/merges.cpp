@@ -66,7 +66,7 @@ struct trial {
     const auto first = before[static_cast<std::size_t>(l)].begin() + (b * level.positions(tokens) + i) * level.dim;
     return {first, first + level.dim};
   }
-  /// The same of the position that ends at or before token `t`.
+  /// The same for the position that ends at or before token `t`.
   numbers shown(int l, index_type b, index_type t) const {
     return row(l, b, t / F::levels[static_cast<std::size_t>(l)].stride);
   }
@@ -86,7 +86,7 @@ struct trial {
     return y;
   }
 
-  /// Checks that every level got `formula(l, b, t)` at the tokens of its positions, or nothing where it does not receive.
+  /// Checks that every receiving level got `formula(l, b, t)` at the tokens of its positions, and the others nothing.
   void check(const std::function<numbers(int, index_type, index_type)>& formula) {
     for (int l = 0; l < F::level_count; ++l) {
       CAPTURE(l);

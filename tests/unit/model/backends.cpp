@@ -8,7 +8,7 @@
 
 namespace {
 
-/// Weights are drawn in double, so all backends start from the same, rounded.
+/// Weights are drawn in double, so all backends start from the same weights, rounded.
 template <class Model, class Backend>
 struct outcome {
   std::vector<double> losses, gradient;

@@ -1,4 +1,4 @@
-// Dropout in whole models: where it acts, how much it drops, and that every place and seed has a mask of its own.
+// Dropout in whole models: where it acts, how much it drops, and that masks differ by layer, branch and seed.
 #include <set>
 
 #include <strata/reference.hpp>
@@ -10,7 +10,7 @@ namespace {
 
 using dropping = models::automatic_windows;  // has dropout everywhere
 
-/// Four standard deviations of how often `count` draws of this probability come true.
+/// How often `count` draws of this probability come true, within four standard deviations.
 auto about(double probability, std::size_t count) {
   return Approx(probability).margin(4 * std::sqrt(probability * (1 - probability) / static_cast<double>(count)));
 }
@@ -36,7 +36,7 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   strata::upload_rotary_tables(backend, acts, p.memory);
   strata::forward(p, acts, models::parameters<dropping>::layout.network, {ids.data(), {batch, tokens}}, true);
 
-  // What is dropped adds nothing, or is 0, to the bit.
+  // Dropped elements add nothing, or are 0, to the bit.
   std::vector<bool> dropped;
   const auto embeddings = p.memory[acts.tokens];
   for (strata::index_type n = 0; n < embeddings.size(); ++n) dropped.push_back(embeddings.data[n] == 0);

@@ -1,4 +1,4 @@
-// Writing: prompts of different lengths side by side, seeds, greedy, and what is refused.
+// Generation: prompts of different lengths side by side, seeds, greedy, and what is refused.
 #include <algorithm>
 #include <cmath>
 
@@ -45,7 +45,7 @@ TEST_CASE_METHOD(fixture, "a seed decides the text") {
   CHECK(once != write({{1}}, 60, {.seed = 5}));
   const auto twins = write({{1}, {1}}, 60, {.seed = 4});
   CHECK(twins[0] == once[0]);
-  CHECK(twins[1] != twins[0]);  // texts of a batch draw from streams of their own
+  CHECK(twins[1] != twins[0]);  // each text of a batch has its own random stream
 }
 
 TEST_CASE("what is written is drawn from the logits of each step") {
@@ -94,7 +94,7 @@ TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
 
 namespace {
 
-/// Rounds every matrix that is multiplied with to what the format can hold; a bias by distance gets numbers that it cannot.
+/// Rounds multiplied matrices to numbers that the format holds; a distance bias gets numbers that it does not hold.
 template <class Model>
 void round_matrices(Model& model, strata::weight_format format) {
   std::vector<float> values(model.weights().data, model.weights().data + model.weights().size());

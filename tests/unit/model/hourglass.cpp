@@ -55,7 +55,7 @@ TEST_CASE("an hourglass shortens and lengthens by its formula") {
   const auto shorten = of.p.weights[of.own.compress[F::coarse].projection];
   REQUIRE(shortened.shape == std::array<index_type, 3>{of.batch, 8, 6});
   REQUIRE(shorten.shape == std::array<index_type, 2>{6, 4 * stride});
-  // Two layers later all coarse positions are in, and the fine stream goes on from where it was.
+  // Two layers later the coarse positions are added, and the fine stream goes on from where it was.
   const auto upsample = of.p.weights[of.own.upsample.map.weight];
   const auto bias = of.p.weights[of.own.upsample.map.bias];
   double worst = 0;

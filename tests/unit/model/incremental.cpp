@@ -11,7 +11,7 @@
 
 namespace {
 
-/// A prompt read at once and the steps after it give the logits of steps alone.
+/// A prompt read at once, then steps, gives the logits of steps alone.
 template <class Model, class Backend>
 void check_prompts(Backend& backend, double tolerance, bool merge = true) {
   using F = models::facts<Model>;

@@ -1,4 +1,4 @@
-// A backward pass that computes the layers' activations anew gives the same losses, embeddings and gradients to the bit.
+// A backward pass that computes activations again gives the same losses, embeddings and gradients to the bit.
 #include <cstring>
 
 #include "support/backends.hpp"
@@ -7,7 +7,7 @@
 
 namespace {
 
-/// More layers than one that must be computed anew.
+/// More than one layer that must be computed again.
 template <class Model>
 struct deep : Model {
   static constexpr auto description = strata::with(Model::description, [](auto& d) { d.depth = 4; });

@@ -1,4 +1,4 @@
-// The model's own promises: shapes, refused input, inference equal to training, embeddings, seeds.
+// The model's own properties: shapes, refused input, inference equal to training, embeddings, seeds.
 #include <algorithm>
 #include <cmath>
 #include <string>

@@ -1,5 +1,5 @@
-// After the first step nothing is allocated, neither by training nor by writing. What oneDNN allocates for itself inside its
-// products does not count: small objects, some ten a product.
+// After the first step neither training nor generation allocates. What oneDNN allocates inside its products does not
+// count: some ten small objects a product.
 #include <cstdlib>
 
 #include <strata/cpu.hpp>
@@ -34,7 +34,7 @@ long allocations_of(Work work) {
 
 }  // namespace
 
-// These stand before those of the libraries.
+// These replace those of the libraries.
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);

@@ -1,4 +1,4 @@
-// Checkpoints that outlive a release, and what is wrong with files that are no checkpoints.
+// Checkpoints that outlive a release, and the errors of files that are no checkpoints.
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -38,7 +38,7 @@ std::vector<std::uint8_t> some_text() {
   return text;
 }
 
-/// A copy of the checkpoint `from` in which `change` has changed our metadata.
+/// A copy of the checkpoint `from` with our metadata changed by `change`.
 template <class Change>
 void write_changed(const std::filesystem::path& from, const std::filesystem::path& to, Change change) {
   const safetensors_file file = safetensors_file::read(from);
@@ -67,7 +67,7 @@ constexpr description tiny{
 TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
   backend_type backend;
   old_losses chosen;
-  chosen.ignore_index = 3;  // stood in the program, not in the file
+  chosen.ignore_index = 3;  // was in the program, not in the file
   trainer<old, backend_type, old_losses> run(backend, {}, chosen);
   const resume_report report = run.resume(old_checkpoint);
   CHECK(report.note == json{{"mine", 7}});

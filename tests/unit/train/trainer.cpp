@@ -263,7 +263,7 @@ TEST_CASE("a file that does not fit is named with what differs and changes nothi
   CHECK_THAT(message_of([&] { strata::load_weights(other.model(), path); }),
              ContainsSubstring("level 1: dim is 32 in the file, but 40 in the model"));
 
-  // Where no description stands in the file, the shapes tell, as they do for the heads of losses.
+  // Without a description in the file, the shapes decide, as they do for the heads of losses.
   const auto values = strata::weights_of(trainer.model());
   strata::safetensors_writer writer;
   strata::add_parameters<parameters>(writer, "", values);

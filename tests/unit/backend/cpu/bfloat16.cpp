@@ -1,4 +1,4 @@
-// Products in bfloat16: emulated on every processor, computed by those that can.
+// Matrix products in bfloat16: emulated on every processor, computed by processors that can.
 #include <array>
 #include <cmath>
 #include <vector>
@@ -12,7 +12,7 @@ using strata::cpu, strata::cpu_options, strata::product_precision, strata::matri
 
 namespace {
 
-/// The emulated backends, and the one of the processor where it has such products.
+/// The emulated backends, and the processor's own where it has such products.
 template <class Body>
 void on_every_bfloat16(Body body) {
   for (const auto precision : {product_precision::bfloat16_emulated, product_precision::bfloat16})
@@ -37,7 +37,7 @@ strata::view<float, 2> matrix(std::vector<float>& values, strata::index_type row
   return {values.data(), {rows, columns}};
 }
 
-/// y, dx and dweight, one after the other, of inputs that rounding does not change.
+/// y, dx and dweight in one vector, of inputs that rounding does not change.
 std::vector<double> all_products(cpu& backend, strata::index_type rows, strata::index_type in, strata::index_type out) {
   auto x = short_numbers(rows * in), weight = short_numbers(out * in), bias = short_numbers(out);
   auto dy = short_numbers(rows * out), y = short_numbers(rows * out), dx = short_numbers(rows * in);
@@ -76,7 +76,7 @@ TEST_CASE("bfloat16: both inputs are rounded to the nearest number, ties to the 
   on_every_bfloat16([&](cpu& backend) {
     for (const auto& [given, rounded] : cases) {
       if (backend.precision() == product_precision::bfloat16 && given < 1e-30f && given > 0)
-        continue;  // may be flushed
+        continue;  // may be flushed to 0
       std::vector<float> x(5, given), one{1.f}, y(5);
       linear(backend, matrix(x, 5, 1), matrix(one, 1, 1), {}, matrix(y, 5, 1), update::replace);
       CHECK(y[4] == rounded);
@@ -93,7 +93,7 @@ TEST_CASE("bfloat16: both inputs are rounded to the nearest number, ties to the 
 TEST_CASE("bfloat16: sums are kept in float") {
   on_every_bfloat16([](cpu& backend) {
     std::vector<float> x(5 * 512, 1.f), weight(512, 1.f), y(5);
-    weight[0] = 256.f;  // a sum in bfloat16 would not move any more
+    weight[0] = 256.f;  // from here a sum in bfloat16 does not grow
     linear(backend, matrix(x, 5, 512), matrix(weight, 1, 512), {}, matrix(y, 5, 1), update::replace);
     CHECK(y[0] == 256.f + 511.f);
   });

@@ -1,4 +1,4 @@
-// oneDNN's primitives are bounded, its threads stay away, and where it lacks memory there is an error.
+// The number of oneDNN's primitives is bounded, its threads are not used, and too little memory is an error.
 #include <strata/cpu.hpp>
 
 #if STRATA_HAS_ONEDNN
@@ -40,7 +40,7 @@ struct products {
   }
 };
 
-/// Of this process, in bytes: what it has reserved, and what of it is in memory.
+/// This process's memory in bytes: reserved, and resident.
 [[maybe_unused]] std::pair<std::size_t, std::size_t> process_memory() {
   std::ifstream file("/proc/self/statm");
   std::size_t reserved = 0, resident = 0;
@@ -53,7 +53,7 @@ struct products {
 
 TEST_CASE("oneDNN: however many shapes there are, each thread keeps so many primitives, and results are the same") {
   constexpr auto most = static_cast<index_type>(strata::onednn_products::most_kept);
-  constexpr index_type first = 5;  // fewer rows are no product of oneDNN
+  constexpr index_type first = 5;  // oneDNN does not compute products of fewer rows
   for (const int threads : {1, 2}) {
     CAPTURE(threads);
     products own{first + threads * (most + 50), 16, 24};
@@ -62,12 +62,12 @@ TEST_CASE("oneDNN: however many shapes there are, each thread keeps so many prim
     const index_type all = own.most - first;
     for (index_type n = 0; n < all; ++n) {
       own.forward(backend, first + n);
-      if (n % 50 == 0) own.forward(backend, first + 1);  // which stays, because it is used
+      if (n % 50 == 0) own.forward(backend, first + 1);  // stays, because it is used
       if (backend.onednn()->kept(0) > strata::onednn_products::most_kept) FAIL(n << " shapes");
     }
     CHECK(backend.onednn()->kept(0) == strata::onednn_products::most_kept);
     std::fill(own.y.begin(), own.y.end(), 0.f);
-    own.forward(backend, first);  // made anew
+    own.forward(backend, first);  // made again
     CHECK(std::equal(own.y.begin(), own.y.begin() + first * own.out, expected.begin()));
     for (const index_type rows : {first + 1, first + all / 2, own.most}) {
       const std::vector<float> again = own.forward(backend, rows);
@@ -76,7 +76,7 @@ TEST_CASE("oneDNN: however many shapes there are, each thread keeps so many prim
   }
 }
 
-#if !STRATA_TEST_SANITIZER  // which keeps freed memory a while
+#if !STRATA_TEST_SANITIZER  // they keep freed memory a while
 TEST_CASE("oneDNN: memory stays where it is when new shapes come all the time") {
   CHECK(support::in_child([]() -> std::string {
           products own{6000, 32, 48};
@@ -86,7 +86,7 @@ TEST_CASE("oneDNN: memory stays where it is when new shapes come all the time") 
             for (const index_type end = rows + count; rows < end; ++rows) own.forward(backend, rows);
             return process_memory().second;
           };
-          // Both caches are full after 1700 shapes, ours and oneDNN's of 1024; the heap between them after some 4000.
+          // After 1700 shapes both caches are full, ours and oneDNN's of 1024; the heap between them after some 4000.
           const std::size_t full = run(4000), after = run(1700);
           if (after < full + (4 << 20)) return "flat";
           return std::to_string(full) + " bytes grew to " + std::to_string(after);
@@ -94,7 +94,7 @@ TEST_CASE("oneDNN: memory stays where it is when new shapes come all the time") 
 }
 
 TEST_CASE("oneDNN: too little memory is an error that names the product, and the backend works on") {
-  // From nothing to enough: each limit stops at another place, in our code or in oneDNN's.
+  // From no memory to enough: each limit stops elsewhere, in our code or in oneDNN's.
   int errors = 0, successes = 0;
   for (std::size_t spare = 0; spare <= 40; ++spare) {
     CAPTURE(spare);

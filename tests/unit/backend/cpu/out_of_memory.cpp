@@ -11,12 +11,12 @@
 #include "support/child.hpp"
 #include "support/sanitizers.hpp"
 
-#if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
+#if !STRATA_TEST_SANITIZER  // their memory is larger than any limit
 namespace {
 
 using strata::index_type, strata::view;
 
-/// Runs `work` where the process may have no more memory than it has, and then where it may; returns the first error.
+/// Runs `work` where the process gets no more memory, then where it does; returns the first error.
 template <class Work>
 std::string without_more_memory(Work work) {
   rlimit limit{};

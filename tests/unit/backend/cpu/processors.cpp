@@ -1,4 +1,4 @@
-// Processors are counted by affinity and by the quotas of control groups, here those of made-up files.
+// Processors are counted by affinity and by the quotas of control groups, here from made-up files.
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -70,7 +70,7 @@ TEST_CASE("processors: the least quota along the path counts, version 2") {
   CHECK(system.quota() == 1.5);
   system.write("sys/fs/cgroup/cpu.max", "50000 100000\n");
   CHECK(system.quota() == 0.5);
-  // Those of others do not.
+  // Quotas of other groups do not count.
   system.write("sys/fs/cgroup/cpu.max", "max 100000\n");
   system.write("sys/fs/cgroup/service/other/cpu.max", "1000 100000\n");
   CHECK(system.quota() == 1.5);
@@ -93,7 +93,7 @@ TEST_CASE("processors: version 1, and both") {
   CHECK(system.quota() == 2.5);
   system.write("sys/fs/cgroup/unified/u/cpu.max", "200000 100000\n");
   CHECK(system.quota() == 2);
-  system.write("sys/fs/cgroup/cpuset/c/cpu.cfs_quota_us", "100000\n");  // no group of processor time
+  system.write("sys/fs/cgroup/cpuset/c/cpu.cfs_quota_us", "100000\n");  // not a group of processor time
   system.write("sys/fs/cgroup/cpuset/c/cpu.cfs_period_us", "100000\n");
   CHECK(system.quota() == 2);
 }
@@ -106,7 +106,7 @@ TEST_CASE("processors: a container sees the end of the path, or not even that") 
   CHECK(system.quota() == 2);
   system.write("sys/fs/cgroup/cpu.max", "100000 100000\n");
   CHECK(system.quota() == 1);
-  system.write("sys/fs/two/cpu.max", "10000 100000\n");  // no group, but where such a path would lead
+  system.write("sys/fs/two/cpu.max", "10000 100000\n");  // not a group, only where such a path would lead
   for (const char* outside : {"0::/\n", "0::/pods/two\n", "0::/../../two\n"}) {
     system.write("proc/self/cgroup", outside);
     CHECK(system.quota() == 1);
@@ -135,7 +135,7 @@ TEST_CASE("processors: more threads than that are had, and said") {
   CHECK_THAT(many.message(), ContainsSubstring(std::to_string(64 * processors) + " threads were asked for") &&
                                  ContainsSubstring("has " + std::to_string(processors) + " processor"));
   CHECK_THROWS_WITH(strata::cpu({.threads = -1}), ContainsSubstring("not -1"));
-  // With another sentence.
+  // The message has a second sentence.
   strata::cpu both({.threads = 2 * processors,
                     .products = strata::matrix_products::own,
                     .precision = strata::product_precision::bfloat16});

@@ -1,4 +1,4 @@
-// One backend serves one thread of one process at a time. Whoever else comes is told so, and it works on.
+// One backend serves one thread of one process at a time. Other callers get an error, and the backend works on.
 #include <array>
 #include <atomic>
 #include <optional>
@@ -26,7 +26,7 @@ struct setup {
                      mean = factor;
   view<float, 2> inputs{x.data(), {rows, dim}}, outputs{y.data(), {rows, dim}}, weights{weight.data(), {dim, dim}};
 
-  /// Operations with memory that all threads share, and with memory of each.
+  /// Operations that use memory shared by all threads, and memory of each thread.
   void run(strata::cpu& backend) {
     const view<float, 3> in{x.data(), {1, rows, dim}}, out{y.data(), {1, rows, dim}};
     const view<float, 1> gains{gain.data(), {dim}}, factors{factor.data(), {rows}}, means{mean.data(), {rows}};
@@ -87,7 +87,7 @@ TEST_CASE("sharing: a second thread at once is refused, by every kind of operati
 }
 
 TEST_CASE("sharing: two threads that never wait for one another get right results or errors") {
-  // Each operation takes the backend anew.
+  // Each operation acquires the backend again.
   strata::cpu backend({.threads = 2});
   setup expected;
   expected.run(backend);

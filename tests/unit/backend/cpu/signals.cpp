@@ -20,7 +20,7 @@ volatile std::sig_atomic_t signals_seen = 0, off_the_stack = 0;
 std::uintptr_t stack_begin = 0, stack_end = 0;
 
 void look_where_we_are(int) {
-  // Not the address of a variable, which a sanitizer may put elsewhere.
+  // Not the address of a variable: a sanitizer may put it elsewhere.
   const auto address = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   signals_seen = signals_seen + 1;
   if (address < stack_begin || address >= stack_end) off_the_stack = off_the_stack + 1;
@@ -56,14 +56,15 @@ class signal_storm {
   struct sigaction before_ {};
 };
 
-/// With AVX-512 the stack stays where it is, so products are made as for AVX2; where a process has made others before, as those.
+/// Kernels for AVX-512 do not move the stack, so products use those for AVX2. No effect where the process has made
+/// products before.
 void use_kernels_that_move_the_stack() { setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 0); }
 
 constexpr int never_wait[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF};
 
 volatile std::sig_atomic_t profiled = 0, in_a_product = 0, blocked = 0;
 
-/// As a profiler's handler: it sees which signals wait where it interrupted.
+/// Like a profiler's handler: sees which signals are blocked where it interrupts.
 void profile(int, siginfo_t*, void* context) {
   const sigset_t& waiting = static_cast<const ucontext_t*>(context)->uc_sigmask;
   profiled = profiled + 1;
@@ -72,7 +73,7 @@ void profile(int, siginfo_t*, void* context) {
     if (sigismember(&waiting, number) == 1) blocked = blocked + 1;
 }
 
-/// Sends SIGPROF to the thread that made it, as fast as it can. The handler has a stack of its own.
+/// Sends SIGPROF to the thread that made it, as fast as it can. The handler has its own stack.
 class profiler {
  public:
   profiler() : stack_(1 << 16) {
@@ -135,7 +136,7 @@ TEST_CASE("signals: those wait that can") {
     CHECK(sigismember(&waiting, number) == 1);
   for (const int number : never_wait) CHECK(sigismember(&waiting, number) == 0);
 
-  // What the program blocks stays blocked, and nothing else.
+  // Signals that the program blocks stay blocked, and no others.
   sigset_t own, before, inside, after;
   sigemptyset(&own);
   sigaddset(&own, SIGUSR2);
@@ -147,7 +148,7 @@ TEST_CASE("signals: those wait that can") {
   }
   pthread_sigmask(SIG_SETMASK, &before, &after);
   for (int number = 1; number < SIGRTMIN; ++number) {
-    if (number == SIGKILL || number == SIGSTOP) continue;  // which nobody blocks
+    if (number == SIGKILL || number == SIGSTOP) continue;  // cannot be blocked
     CAPTURE(number);
     const bool by_program = number == SIGUSR2 || number == SIGPROF || sigismember(&before, number) == 1;
     CHECK(sigismember(&after, number) == by_program);

@@ -12,7 +12,7 @@ namespace vector = strata::kernels::baseline::vector;
 
 namespace {
 
-/// f(x) in every lane of its own, to compare with the others.
+/// f(x) in one lane, to compare it with the others.
 template <class Function>
 float lane_by_lane(float x, Function f) {
   vector::floats input = vector::all(1.f);
