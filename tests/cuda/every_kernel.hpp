@@ -63,8 +63,8 @@ inline void attend(strata::cuda& backend, int head_dim, index_type n) {
   backend.synchronize();
 }
 
-/// What models this small do not do: sums over so many rows that they are made in groups, products without terms, and the
-/// gradient of a mean, which no loss needs.
+/// Work that such small models do not need: sums over so many rows that they are made in groups, matrix products
+/// without terms, and the gradient of a mean, which no loss needs.
 inline void add_up(strata::cuda& backend) {
   constexpr index_type rows = 4096;
   strata::device_buffer<float> memory(rows + 2);
@@ -78,7 +78,7 @@ inline void add_up(strata::cuda& backend) {
   backend.synchronize();
 }
 
-/// Rows of C channels, which are wider than those of small models, have kernels of their own.
+/// Rows of C channels: wider rows than those of small models have their own kernels.
 inline void wide_rows(strata::cuda& backend, index_type C) {
   constexpr index_type V = 3000;
   strata::device_buffer<float> memory(2 * V + 8);
@@ -100,7 +100,7 @@ inline void wide_rows(strata::cuda& backend, index_type C) {
   backend.synchronize();
 }
 
-/// `steps` of training: the first is launched as it is, the second is captured, and from then on graphs are launched.
+/// Of `steps` of training, the first launches kernels directly, the second is captured, the others launch graphs.
 inline void execute_every_kernel(index_type steps) {
   strata::cuda backend;
   train_and_write<device_models::many_things>(backend, steps);

@@ -1,4 +1,4 @@
-// What the cuda backend asks of the runtime, which only the stand-in counts, and what it says where the runtime refuses.
+// What the cuda backend asks of the runtime, which only the stand-in counts, and its errors where the runtime refuses.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -21,8 +21,8 @@ TEST_CASE("a step neither allocates nor waits before its end, and is launched as
   options.length = 8;
   options.accumulation = 3;
   auto run = models::make_trainer<repeats>(device, options);
-  run.train_step(text());  // operations find their algorithms and their scratch memory
-  run.train_step(text());  // and are captured
+  run.train_step(text());  // operations find their algorithms and scratch memory
+  run.train_step(text());  // operations are captured
   const auto before = cuda_on_cpu::counted_calls();
   run.train_step(text());
   const auto after = cuda_on_cpu::counted_calls();
@@ -30,7 +30,7 @@ TEST_CASE("a step neither allocates nor waits before its end, and is launched as
   CHECK(after.waits - before.waits == 1);
   CHECK(after.graph_launches - before.graph_launches == 3 + 1);
   CHECK(after.launches - before.launches <
-        20);  // clearing, adding losses, and the optimizer's, which are captured anew
+        20);  // clearing, adding losses, and the optimizer's, which are captured again
 }
 
 TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
@@ -38,7 +38,7 @@ TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
   const models::inference_model<many_things, strata::cuda> model(device, 0);
   strata::generator writer(model, 1);
   const std::vector<std::vector<strata::token>> prompts{{'a'}};
-  writer.generate(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and their scratch memory
+  writer.generate(prompts, 4, {}, [](auto, auto) {});  // operations find their algorithms and scratch memory
   std::vector<cuda_on_cpu::host_calls> calls;
   writer.generate(prompts, 6, {}, [&](auto, auto) { calls.push_back(cuda_on_cpu::counted_calls()); });
   REQUIRE(calls.size() == 6);
@@ -66,7 +66,7 @@ TEST_CASE("a training repeats to the bit") {
   strata::cuda device;
   const outcome first = train_and_write<repeats>(device, 3, strata::weight_format::float32);
   const outcome second = train_and_write<repeats>(device, 3, strata::weight_format::float32);
-  CHECK((first.losses == second.losses));  // numbers of no use in a message
+  CHECK((first.losses == second.losses));  // a message with these numbers would not help
   CHECK((first.norms == second.norms));
   CHECK(first.written == second.written);
 }
@@ -111,7 +111,7 @@ TEST_CASE("an error names the call, the file and the line, and is reported once"
   cublasLtMatmulDescDestroy(product);
   CHECK_THROWS_WITH(strata::device::launch(device, {dim3(1, 65536), 32}, nothing<>),
                     ContainsSubstring("CUDA: launching a kernel failed at ") && at_this_file);
-  // As many rows as a grid has columns of blocks for, and one more: the line is that of the operation.
+  // As many rows as a grid has columns of blocks for, and one more. The error names the line of the operation.
   const strata::index_type most = 65535 * 4 * 32;
   CHECK_THROWS_WITH(
       subsample(device, {nullptr, {1, 1, most + 1}}, 1, 0, {nullptr, {1, 1, most + 1}}),

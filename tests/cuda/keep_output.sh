@@ -1,5 +1,5 @@
 #!/bin/sh
-# keep_output.sh <file> <command>...: runs the command and keeps what it says in the file; says it too where the command fails.
+# keep_output.sh <file> <command>...: runs the command and keeps its output in the file; prints it too on failure.
 file=$1
 shift
 "$@" >"$file" 2>&1 && exit 0

@@ -1,4 +1,5 @@
-// What every kernel of the cuda backend takes on a device, compared with its budget, and how many blocks of it a multiprocessor holds.
+// What every kernel of the cuda backend uses on a device, compared with its budget, and how many of its blocks a
+// multiprocessor holds.
 #include <algorithm>
 #include <array>
 #include <climits>
@@ -15,19 +16,19 @@ namespace {
 
 /// A multiprocessor. Source: CUDA C++ Programming Guide, "Compute Capabilities"; all have 65,536 registers and 64 warps.
 struct device {
-  const char *name, *architecture;  // as the compiler has it
+  const char *name, *architecture;  // as the compiler names it
   int major;
-  std::size_t shared_bytes, shared_bytes_a_block;  // all, and the most of one block
+  std::size_t shared_bytes, shared_bytes_a_block;  // in all, and at most for one block
 };
 constexpr std::size_t KiB = 1024;
 constexpr std::array<device, 3> devices{{{"A100", "sm_80", 8, 164 * KiB, 163 * KiB},
                                          {"H100", "sm_90", 9, 228 * KiB, 227 * KiB},
                                          {"B200", "sm_100", 10, 228 * KiB, 227 * KiB}}};
 
-/// What a kernel takes, or may take.
+/// What a kernel uses, or may use.
 struct resources {
   std::array<int, devices.size()> registers{};  // a thread, on each device
-  // The most on any device. Bytes of a stack are of a thread, others of a block.
+  // The most on any device. Stack bytes are for a thread, the others for a block.
   unsigned long long static_bytes = 0, dynamic_bytes = 0, stack_bytes = 0;
   unsigned threads = 0;
 };
@@ -40,14 +41,14 @@ unsigned long long number_before(const std::string& line, const std::string& wor
   const std::size_t before = line.find_last_not_of("0123456789", end - 1);
   return std::stoull(line.substr(before + 1, end - before - 1));
 }
-/// What stands between the first and the second, or the third and the fourth, quotation mark.
+/// The text between the first and second quotation marks, or between the third and fourth.
 std::string quoted(const std::string& line, int which) {
   std::size_t begin = line.find('\'');
   for (int n = 0; n < 2 * which; ++n) begin = line.find('\'', begin + 1);
   return line.substr(begin + 1, line.find('\'', begin + 1) - begin - 1);
 }
 
-/// Kernels of ours in what `ptxas -v` has said, and how they are launched. Complains of spilled registers.
+/// Our kernels in the output of `ptxas -v`, and how they are launched. Complains of spilled registers.
 table measured(const std::string& log, std::vector<std::string>& complaints) {
   table found;
   std::string name;
@@ -93,7 +94,7 @@ table measured(const std::string& log, std::vector<std::string>& complaints) {
   return found;
 }
 
-/// Another compiler takes other numbers of registers.
+/// Another compiler uses other numbers of registers.
 const std::string compiler = "# By nvcc " STRATA_CUDA_COMPILER_VERSION;
 constexpr std::string_view heading[] = {
     "# What each kernel may take; to write it anew: cmake --build --preset cpu-release --target cuda_kernel_tables",

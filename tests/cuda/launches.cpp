@@ -34,7 +34,7 @@ void note_and_start_kernel(Kernel* kernel, dim3 blocks, dim3 threads, std::size_
   start_kernel(kernel, blocks, threads, bytes, std::forward<Rest>(rest)...);
 }
 }  // namespace strata::device
-// From here on, whatever starts a kernel calls the function above.
+// From here on, starting a kernel calls the function above.
 #define start_kernel note_and_start_kernel
 
 #include "cuda/every_kernel.hpp"
@@ -46,13 +46,13 @@ std::string readable_name(const char* mangled) {
                                                          &std::free);
   constexpr std::string_view result = "void ", ours = "strata::", device = "device::", nothing = "<void>";
   std::string name = text == nullptr ? "" : text.get();
-  // The inline namespace is named by the flags of the compiler.
+  // The inline namespace is named after the compiler's flags.
   for (std::size_t at = 0; (at = name.find(ours, at)) != std::string::npos;) {
     at += ours.size();
     name.erase(at, name.find("::", at) + 2 - at);
   }
   if (!name.starts_with(std::string(result) + std::string(ours) + std::string(device))) return "";
-  // The parameters are what the last closing bracket ends.
+  // The last closing bracket ends the parameters.
   std::size_t begin = name.rfind(')');
   for (int depth = 1; depth > 0 && begin > 0;) depth += name[--begin] == ')' ? 1 : name[begin] == '(' ? -1 : 0;
   name = name.substr(result.size(), begin - result.size());

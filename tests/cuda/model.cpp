@@ -1,4 +1,4 @@
-// Whole models on the cuda backend, trained and writing as on the cpu backend.
+// Whole models on the cuda backend train and generate as on the cpu backend.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -19,7 +19,7 @@ double worst_relative_difference(const std::vector<double>& got, const std::vect
   double worst = 0;
   for (std::size_t n = 0; n < got.size(); ++n) {
     const double difference = std::abs(got[n] - expected[n]) / std::max(1.0, std::abs(expected[n]));
-    if (!(difference <= worst)) worst = difference;  // not a number is the worst
+    if (!(difference <= worst)) worst = difference;  // NaN is the worst
   }
   return worst;
 }
@@ -50,12 +50,12 @@ TEST_CASE("an hourglass trains and writes as on cpu") { check_against_cpu<shorte
 TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
   strata::cuda in_float;
   const outcome expected = train_and_write<repeats>(in_float, 20, weight_format::float32);
-  // Every number that tf32 cuts off becomes smaller; bfloat16 rounds to the nearest, with fewer bits.
+  // tf32 cuts bits off, so every number becomes smaller; bfloat16 rounds to the nearest, with fewer bits.
   for (const auto& [precision, tolerance] :
        {std::pair{strata::cuda_precision::tf32, 5e-3}, std::pair{strata::cuda_precision::bfloat16, 2e-2}}) {
     strata::cuda rounding({.precision = precision});
     const outcome got = train_and_write<repeats>(rounding, 20, weight_format::float32);
-    CHECK((got.losses != expected.losses));  // numbers of no use in a message
+    CHECK((got.losses != expected.losses));  // a message with these numbers would not help
     CHECK(worst_relative_difference(got.losses, expected.losses) < tolerance);
   }
 }

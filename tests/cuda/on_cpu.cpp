@@ -1,4 +1,4 @@
-// What the cuda backend is compared with, from the backend cpu.
+// The cpu backend's results, with which the cuda backend is compared.
 #include <strata/cpu.hpp>
 
 #include "cuda/training.hpp"

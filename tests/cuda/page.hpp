@@ -1,4 +1,4 @@
-// Tables of a page that a program makes: written there, or compared with what is there.
+// Tables of a page that a program computes: written to the page, or compared with it.
 #pragma once
 
 #include <fstream>
@@ -21,7 +21,7 @@ inline void write_lines(const std::string& path, const std::vector<std::string>&
   strata::require(file.flush().good(), path, " cannot be written");
 }
 
-/// Puts `table` in the place of the page's table with the same first line, or, unless `write`, requires that it stands there.
+/// Replaces the page's table with the same first line by `table`. Without `write`, requires that the page has `table`.
 inline void keep_table(const std::string& page, const std::vector<std::string>& table, bool write) {
   std::vector<std::string> lines = lines_of(page);
   auto begin = lines.begin();

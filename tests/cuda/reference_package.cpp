@@ -1,4 +1,4 @@
-// Every golden file through the whole cuda backend, and the same models writing token by token.
+// Every golden file through the whole cuda backend, and the same models generating token by token.
 #include <strata/cuda.hpp>
 
 #include "golden/check.hpp"

@@ -1,5 +1,5 @@
-// How fast an H100 would train and write at its limits, on paper: a backend that computes nothing counts what each operation moves
-// and multiplies, and an operation takes as long as the slower of the two.
+// How fast an H100 could train and generate at its limits, on paper. A backend that computes nothing counts what each
+// operation moves and multiplies. An operation takes as long as the slower of the two.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -24,14 +24,14 @@ using strata::token;
 using strata::update;
 using strata::view;
 
-// Of an H100 SXM, a second. Source: NVIDIA H100 Tensor Core GPU datasheet, whose numbers for tensor cores are twice these, since
-// they count sparse matrices.
+// Of an H100 SXM, a second. Source: NVIDIA H100 Tensor Core GPU datasheet, whose numbers for tensor cores are twice
+// these: they count sparse matrices.
 constexpr double bandwidth = 3.35e12;
 constexpr std::size_t float32 = 0, tf32 = 1;
 constexpr std::array<double, 3> peaks{67e12, 494.7e12, 989.4e12};  // float32, TF32 and bfloat16
 
-// Bytes of device memory, where each tensor is read or written once, and both where an operation adds to it. Outputs are what an
-// operation may change.
+// Bytes of device memory. Each tensor is read or written once, and both where an operation adds to it. Outputs are the
+// tensors that an operation may change.
 
 template <class T, int Rank>
 double bytes(const view<T, Rank>& x) {
@@ -53,7 +53,7 @@ bool asks_to_add(const Setting&) {
   return false;
 }
 bool asks_to_add(update mode) { return mode == update::add; }
-/// Operations that always add to their outputs, by backend/backend.hpp.
+/// Operations that always add to their outputs, according to backend/backend.hpp.
 bool always_adds(const std::string& name) {
   for (const char* other :
        {"add", "linear_backward_weight", "rms_norm_backward", "layer_norm_backward", "cross_attention_backward",
@@ -67,7 +67,7 @@ double moved(const std::string& name, const Arguments&... arguments) {
   const bool adds = always_adds(name) || (asks_to_add(arguments) || ...);
   return (0.0 + ... + (bytes(arguments) * (is_output<Arguments> && adds ? 2 : 1)));
 }
-/// embed and its gradient: of the table no more rows than there are ids.
+/// embed and its gradient: no more rows of the table than there are ids.
 double moved(const std::string& name, const view<const token, 1>& ids, const view<const float, 2>& from,
              const view<float, 2>& to) {
   const bool forward = name == "embed";
@@ -75,7 +75,7 @@ double moved(const std::string& name, const view<const token, 1>& ids, const vie
   const double table = forward ? bytes(from) : 2 * bytes(to);
   return bytes(ids) + rows + std::min(table, forward ? rows : 2 * rows);
 }
-/// repeat, subsample and their gradients: of the wider tensor as many columns as the other has.
+/// repeat, subsample and their gradients: as many columns of the wider tensor as the other has.
 double moved(const std::string& name, const view<const float, 3>& from, int, index_type, const view<float, 3>& to) {
   const index_type width = std::min(from.shape[2], to.shape[2]);
   const index_type read = name == "subsample" ? to.size() : from.shape[0] * from.shape[1] * width;
@@ -89,7 +89,7 @@ double moved(const std::string& name, const view<const float, 3>& from, const co
   const index_type read = from.shape[0] * from.shape[1], written = to.shape[0] * to.shape[1];
   return 4.0 * static_cast<double>((read + written * (name == "take_columns" ? 1 : 2)) * range.width);
 }
-/// attention_step: of the rings what is seen, and the new row.
+/// attention_step: the rows of the rings that are seen, and the new row.
 double moved(const std::string&, const attention_shape& shape, index_type count, const view<const float, 2>& qkv,
              const view<const float, 3>& table, const view<float, 3>&, const view<float, 3>&, const view<float, 2>& y) {
   const index_type rows = std::min(count + 1, shape.span) + 1;
@@ -100,7 +100,7 @@ double moved(const std::string&, const view<const float, 2>& x, index_type, cons
   return 2 * bytes(x);
 }
 
-// FLOPs of products and attention, which are all that strata::cost counts.
+// FLOPs of matrix products and attention; strata::cost counts nothing else.
 
 template <class... Arguments>
 double multiplied(const std::string&, const Arguments&...) {
@@ -129,7 +129,7 @@ double multiplied(const std::string&, const view<const float, 2>& x, const view<
                   const view<const float, 1>&, const view<const float, 1>&, const view<float, 2>&, update) {
   return of_product(x.shape[0], packed.size());
 }
-/// attention and attention_backward, which takes twice as much: it is counted as if it kept all weights.
+/// attention and attention_backward, which counts twice as much, as if all weights were kept.
 template <class... Others>
 double multiplied(const std::string& name, const attention_shape& shape, const view<const float, 3>&,
                   const Others&...) {
@@ -143,7 +143,7 @@ double multiplied(const std::string&, const attention_shape& shape, index_type c
   return 4.0 * static_cast<double>(shape.batch * shape.dim() * std::min(count + 1, shape.span));
 }
 
-/// What was counted of an operation.
+/// The counts of an operation.
 struct work {
   int calls = 0;
   double bytes = 0, flops = 0;
@@ -160,7 +160,7 @@ struct counting;
 template <class... Arguments>
 void count(counting& backend, const char* name, const Arguments&... arguments);
 
-// A function for each operation, with the parameters that backend/backend.hpp gives it as examples.
+// One function for each operation, with the parameters of the example in backend/backend.hpp.
 #define STRATA_OP(name, arguments)                                                               \
   template <class... Arguments>                                                                  \
   struct counts_##name {                                                                         \
@@ -189,7 +189,7 @@ extern view<const std::int8_t, 2> bytes2;
 template <template <class...> class Counts, class... Arguments>
 Counts<Arguments...> with_types_of(int, Arguments...);
 
-/// Memory that nobody touches, so that the system gives none.
+/// Memory that is never touched, so that the system provides none.
 template <class T>
 class untouched {
  public:

@@ -1,5 +1,5 @@
-// Every kernel on a device: models are trained and write, and attention meets heads of every width. That nvcc compiles all
-// operations, and that the program links with the toolkit's libraries, is a test where there is no device.
+// Every kernel on a device: models are trained and generate, and attention meets heads of every width. Without a device
+// this still tests that nvcc compiles all operations and that the program links with the toolkit's libraries.
 #include <cstdio>
 
 #include "cuda/every_kernel.hpp"
@@ -11,6 +11,6 @@ int main() {
     std::fprintf(stderr, "%s\n", problem.what());
     return 1;
   }
-  // compute-sanitizer calls a leak what is allocated by now.
+  // compute-sanitizer calls memory that is still allocated here a leak.
   return cudaDeviceReset() == cudaSuccess ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-// How tests train a model of bytes on two backends, whose numbers they compare.
+// How tests train a model of bytes on two backends and compare their numbers.
 #pragma once
 
 #include <utility>
@@ -23,7 +23,7 @@ struct outcome {
   std::vector<strata::token> written;
 };
 
-/// Some steps of training on `backend`, and what the model then writes with its weights in `format`.
+/// Some steps of training on `backend`, and the text that the model then generates with weights in `format`.
 template <class Model, class Backend>
 outcome train_and_write(Backend& backend, index_type steps, strata::weight_format format) {
   strata::training_options options;
@@ -45,14 +45,14 @@ outcome train_and_write(Backend& backend, index_type steps, strata::weight_forma
   return result;
 }
 
-/// The losses of steps between which scratch memory, the shape of a batch, what is kept for the gradient and the place of the
-/// trainer change.
+/// The losses of steps between which something changes: scratch memory, the shape of a batch, what is kept for the
+/// gradient, the address of the trainer.
 template <class Backend>
 std::vector<double> losses_between_changes(Backend& backend) {
   strata::training_options options;
   options.batch = 2;
   options.length = 12;
-  options.accumulation = 3;  // more batches in a step than pinned memory takes turns with
+  options.accumulation = 3;  // more batches in a step than pieces of pinned memory
   auto run = models::make_trainer<repeats>(backend, options);
   std::vector<double> losses;
   const auto train = [&](index_type steps) {
@@ -71,7 +71,7 @@ std::vector<double> losses_between_changes(Backend& backend) {
   return losses;
 }
 
-// The same on the backend cpu, whose headers nvcc does not take: on_cpu.cpp.
+// The same on the backend cpu. nvcc does not take its headers: on_cpu.cpp.
 template <class Model>
 outcome train_and_write_on_cpu(index_type steps, strata::weight_format format);
 std::vector<double> losses_between_changes_on_cpu();

@@ -1,5 +1,5 @@
-// Operations that only move memory, or nearly so, read and write each tensor once, 16 bytes at a time. Counted for each of their
-// tensors; what a kernel reads or writes in smaller pieces does not count.
+// Operations that only move memory, or nearly so, read and write each tensor once, 16 bytes at a time. Smaller accesses
+// do not count.
 #include <array>
 #include <deque>
 #include <vector>
@@ -75,7 +75,7 @@ TEST_CASE("the token shift reads and writes its rows once, 16 bytes at a time") 
   cuda& b = own.backend;
   const auto x = own.rows(), y = own.rows(), dx = own.rows();
   const auto gain = own.vector(), factor = own.vector(R);
-  // Of each text's last position half of the channels are not seen.
+  // Half of the channels of each text's last position are not seen.
   const double seen = 1 - 0.5 / n;
   CHECK(own.passes(x, [&] { rms_norm(b, x, gain, 1, y, factor); }) == Approx(seen));
   const auto backward = [&] { rms_norm_backward(b, x, gain, 1, factor, y, dx, gain); };
@@ -110,7 +110,7 @@ TEST_CASE("a causal convolution gathers its windows once, 16 bytes at a time") {
     int compression, stride;
     double gradient;  ///< passes over the gradient of the windows
   };
-  // A thread has four tokens. Where the stride is no multiple of that, it may read what its neighbours read, too.
+  // A thread has four tokens. Where the stride is no multiple of four, it may also read what its neighbours read.
   for (const auto& [compression, stride, gradient] :
        {windows{1, 1, 1}, windows{1, 4, 1}, windows{2, 1, 1.25}, windows{2, 2, 1}, windows{4, 4, 1}, windows{8, 4, 1},
         windows{4, 1, 1.75}, windows{16, 16, 1}}) {
@@ -143,7 +143,7 @@ TEST_CASE("merges read and write their rows once, 16 bytes at a time") {
   const auto weight = own.vector(), bias = own.vector(), dweight = own.vector(), dbias = own.vector();
 
   const auto repeats = [&] { repeat(b, coarse, stride, D, wide); };
-  CHECK(own.passes(coarse, repeats) == stride);  // as often as it stands there
+  CHECK(own.passes(coarse, repeats) == stride);  // once for each copy
   CHECK(own.passes(wide, repeats) == 0.5);       // half of the columns
   const auto repeats_backward = [&] { repeat_backward(b, wide, stride, D, coarse); };
   CHECK(own.passes(wide, repeats_backward) == 0.5);
@@ -168,8 +168,8 @@ TEST_CASE("merges read and write their rows once, 16 bytes at a time") {
   CHECK(own.passes(coarse, scales_backward) == once);
   CHECK(own.passes(dcoarse, scales_backward) == read_and_written);
 
-  // Attention across levels: a block has one query or one key, which all its groups of lanes read, and blocks read the same of
-  // the others.
+  // Attention across levels: a block has one query or one key, which all its groups of lanes read. Several blocks read
+  // the same keys or queries.
   constexpr index_type H = 3, E = D / H, span = 5;
   const cross_attention_shape shape{B, n, 1, n / stride, stride, H, E, span};
   const auto key_value = own.rows(n / stride, 2 * D), y = own.rows(), dfine = own.rows(),

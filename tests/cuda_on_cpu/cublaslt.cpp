@@ -1,4 +1,4 @@
-// Matrix products of cuBLASLt: what strata asks of the library, with the library's checks, in the order of a stream.
+// Matrix products of cuBLASLt: the part that strata uses, with the library's checks, in the order of a stream.
 #include <Eigen/Core>
 #include <array>
 #include <bit>
@@ -11,7 +11,7 @@
 
 #include "cuda_on_cpu/runtime.hpp"
 
-// What the handles of the API point to. Those that the header declares itself have to be derived from.
+// The types behind the API's handles. Types that the header declares itself are base classes.
 struct cublasLtContext {};
 
 namespace {
@@ -33,8 +33,8 @@ struct layout : cublasLtMatrixLayoutOpaque_t {
   std::uint64_t rows = 0, columns = 0;
   std::int64_t leading = 0;
 };
-/// What travels inside an algorithm: the alignment in bytes that it may count on, of A, B, C, D and the bias, and whether threads
-/// add to the result in place.
+/// The contents of an algorithm: the alignment in bytes that it relies on, of A, B, C, D and the bias, and whether
+/// threads add to the result in place.
 struct algorithm_facts {
   std::array<std::uint32_t, 5> least;
   bool in_place;
@@ -58,7 +58,7 @@ std::size_t bytes_of(const layout& own) {
   return (static_cast<std::size_t>(own.leading) * (own.columns - 1) + own.rows) * bytes_of(own.type);
 }
 
-/// Tensor cores read no more bits of what was not rounded before.
+/// Tensor cores ignore the other bits of numbers that were not rounded before.
 float as_tf32(float value) {
   return value == value ? std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & ~0x1fffu) : value;
 }
@@ -88,7 +88,7 @@ void store(const matrix& values, void* begin, const layout& own) {
     map_of(static_cast<std::uint16_t*>(begin), own) = values.unaryExpr(&to_bfloat16);
 }
 
-/// left right, whose terms are added in another order every time.
+/// left right; its terms are added in another order every time.
 matrix sum_in_place(const matrix& left, const matrix& right) {
   static Eigen::Index first = 0;
   const Eigen::Index terms = left.cols();
@@ -101,7 +101,7 @@ matrix sum_in_place(const matrix& left, const matrix& right) {
   return result;
 }
 
-/// Everything about a call but the arrays.
+/// Everything about a call except the arrays.
 struct shape {
   product own;
   layout a, b, c, d;
@@ -160,7 +160,7 @@ struct shape {
     else
       result.noalias() = left * right;
     if (alpha != 1) result *= alpha;
-    if (beta != 0) {  // otherwise C is not read, whatever it holds
+    if (beta != 0) {  // otherwise C is not read
       require_allocated(c_begin, bytes_of(c), "matrix C of a product");
       result += beta * load(c_begin, c);
     }
@@ -299,7 +299,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   if (asked < 1) return invalid;
   const shape call(own, a, b, c, d);
   if (const cublasStatus_t status = call.check(); status != success) return status;
-  // The alignment of the bias is that of the pointer as it is now, or of whole vectors where there is none yet.
+  // The alignment of the bias is that of the current pointer, or 16 bytes where there is none yet.
   const preference& wanted = *static_cast<preference*>(preferred);
   algorithm_facts facts{wanted.least, (wanted.reductions & CUBLASLT_REDUCTION_SCHEME_INPLACE) != 0};
   facts.least[4] = 16;

@@ -1,5 +1,5 @@
-// CUDA C++ for a C++ compiler: what kernels find where nvcc does not compile them. strata/backend/cuda/device.hpp includes this
-// where STRATA_CUDA_ON_CPU is defined.
+// CUDA C++ for a C++ compiler: what kernels use where nvcc does not compile them. strata/backend/cuda/device.hpp
+// includes this where STRATA_CUDA_ON_CPU is defined.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 #include "cuda_on_cpu/runtime.hpp"
 #include "cuda_on_cpu/scheduler.hpp"
 
-// Keywords. NVIDIA's headers have defined them as attributes that only nvcc knows.
+// Keywords. NVIDIA's headers define them as attributes that only nvcc knows.
 #undef __global__
 #undef __device__
 #undef __host__
@@ -34,7 +34,8 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 
-// A key for each function, and each instance of a template, that declares the variable; the memory is the block's.
+// One key for each function, and each instance of a template, that declares the variable. The memory belongs to the
+// block.
 #define STRATA_SHARED(name, ...)                                      \
   static const char name##_key = 0;                                   \
   using name##_type = typename std::type_identity<__VA_ARGS__>::type; \
@@ -42,7 +43,7 @@
       *static_cast<name##_type*>(::cuda_on_cpu::static_shared(&name##_key, sizeof(name##_type), alignof(name##_type)))
 #define STRATA_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(::cuda_on_cpu::dynamic_shared())
 
-// Functions of CUDA. The place of a call is its last argument, which kernels do not give.
+// CUDA's functions. The last argument is the place of the call; kernels leave it out.
 
 inline void __syncthreads(cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
   cuda_on_cpu::wait_for_block(false, at);
@@ -71,7 +72,7 @@ __forceinline__ T shuffle(unsigned mask, const T& value, int source, const char*
 }
 }  // namespace cuda_on_cpu
 
-// `width`, a power of two, divides a warp into parts, each of which shuffles by itself.
+// `width`, a power of two, divides a warp into parts; each part shuffles by itself.
 template <class T>
 __forceinline__ T __shfl_sync(unsigned mask, T value, int source, int width = cuda_on_cpu::warp_size,
                               cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
@@ -107,7 +108,7 @@ inline int __all_sync(unsigned mask, int predicate, cuda_on_cpu::place at = cuda
 }
 
 namespace cuda_on_cpu {
-/// Atomic also to the thread sanitizer, although one system thread executes everything.
+/// Atomic also for the thread sanitizer, although one system thread executes everything.
 template <class T, class Change>
 T change_atomically(T* address, Change change) {
   const std::atomic_ref<T> place(*address);
@@ -141,7 +142,7 @@ T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Of floats as fmin and fmax: a number and a NaN give the number.
+// As fmin and fmax: of a number and a NaN, the number.
 template <class T>
 requires std::is_arithmetic_v<T>
 constexpr T min(T a, T b) {
@@ -179,14 +180,14 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 
 namespace strata::inline STRATA_ABI::device {
 
-/// Four floats that are read or written at once, whose address must be a multiple of 16.
+/// Four floats that are read or written at once; their address must be a multiple of 16.
 template <class Float>
 auto& four_at(Float* x, cuda_on_cpu::place at = cuda_on_cpu::place::current()) {
   cuda_on_cpu::note_wide_access(x, sizeof(float4), at);
   return *reinterpret_cast<std::conditional_t<std::is_const_v<Float>, const float4, float4>*>(x);
 }
 
-/// Runs kernel(arguments...) in the order of the stream, with arguments as they are now; cudaGetLastError tells of an error.
+/// Runs kernel(arguments...) in the order of the stream, with the current arguments. cudaGetLastError reports errors.
 template <class... Parameters>
 void start_kernel(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t shared_bytes,
                   cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {

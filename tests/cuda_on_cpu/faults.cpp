@@ -1,4 +1,4 @@
-// faults NAME: does something wrong that a sanitizer sees, or nothing wrong ("none").
+// faults NAME: does something wrong that a sanitizer finds, or nothing wrong ("none").
 #include <cstdio>
 #include <cstring>
 

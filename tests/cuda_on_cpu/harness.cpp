@@ -1,4 +1,4 @@
-// CUDA on the CPU does what CUDA does, and finds the faults planted here. Those that only a sanitizer finds: faults.cpp.
+// CUDA on the CPU does what CUDA does, and finds the faults planted here. faults.cpp has those for sanitizers.
 #include <algorithm>
 #include <cmath>
 #include <csignal>
@@ -25,7 +25,7 @@ namespace {
 
 constexpr unsigned all_lanes = 0xffffffffu;
 
-/// The device as a program finds it, whatever the test before did to it.
+/// The device as a new program finds it, whatever the test before did.
 class fresh_device {
  public:
   fresh_device() { reset(); }
@@ -62,7 +62,7 @@ class fresh_device {
     REQUIRE(cudaEventCreate(&made) == cudaSuccess);
     return made;
   }
-  /// What the device says after it has run the kernel.
+  /// The error of the device after it has run the kernel.
   template <class... Parameters>
   cudaError_t run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
                   std::type_identity_t<Parameters>... arguments) {
@@ -99,7 +99,7 @@ __device__ __forceinline__ unsigned thread_in_block() {
 }
 __device__ __forceinline__ unsigned threads_in_block() { return blockDim.x * blockDim.y * blockDim.z; }
 
-/// Everyone writes who it is.
+/// Every thread writes its number.
 __global__ void say_where(unsigned* y) {
   const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
   y[block * threads_in_block() + thread_in_block()] = block * 1000 + thread_in_block();
@@ -109,7 +109,7 @@ __global__ void set_value(float* y, float value) { y[threadIdx.x] = value; }
 __global__ void copy_values(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }
 __global__ void add_one(float* y) { y[threadIdx.x] += 1; }
 
-/// Threads from `returning` on are gone before the barriers.
+/// Threads from `returning` on return before the barriers.
 __global__ void count_at_barriers(int* y, int returning) {
   const int n = static_cast<int>(threadIdx.x);
   if (n >= returning) return;
@@ -133,7 +133,7 @@ __global__ void shuffle_all(float* y, int width) {
   y[96 + lane] = __shfl_xor_sync(all_lanes, own, 9, width);
 }
 
-/// Two halves of a warp go two ways; each votes with its own mask.
+/// The two halves of a warp diverge; each votes with its own mask.
 __global__ void vote_by_halves(unsigned* y) {
   const unsigned lane = threadIdx.x;
   unsigned seen = 0;
@@ -173,7 +173,7 @@ __global__ void use_much_shared(float* y) {
   y[0] = values[0] + more[0];
 }
 
-/// In which order the threads come.
+/// The order in which the threads run.
 __global__ void take_tickets(unsigned* next, unsigned* y) { y[atomicAdd(next, 1u)] = blockIdx.x * 64 + threadIdx.x; }
 
 __global__ void change_atomically(int* y) {
@@ -211,7 +211,7 @@ __global__ void multiply_by_tensor_core(const std::uint16_t* a, const std::uint1
   unsigned left[4], right[4], turned[4];
   ldmatrix_x4(left, &tile[lane % 16][lane / 16]);
   ldmatrix_x4(right, &tile[16 + lane % 8][lane / 8 % 2]);
-  // The same factor once more, from its transpose.
+  // The same factor again, from its transpose.
   STRATA_SHARED(columns, uint4[16]);
   for (unsigned n = lane; n < 128; n += 32)
     reinterpret_cast<std::uint16_t*>(columns)[n % 16 * 8 + n / 16] = reinterpret_cast<std::uint16_t*>(tile[16])[n];
@@ -224,7 +224,7 @@ __global__ void multiply_by_tensor_core(const std::uint16_t* a, const std::uint1
   for (unsigned n = 0; n < 4; ++n) y[(lane / 4 + n / 2 * 8) * 8 + lane % 4 * 2 + n % 2] = sum[n];
 }
 
-/// Reads what is still on its way, or what has already been replaced.
+/// Reads data that is still being copied, or that has been replaced.
 __global__ void read_between_copies(const float* x, float* y, int wait) {
   STRATA_SHARED(tile, uint4);
   float* const values = reinterpret_cast<float*>(&tile);
@@ -885,7 +885,7 @@ struct product {
   std::uint64_t b_rows() const { return transpose_b ? n : k; }
   std::uint64_t b_columns() const { return transpose_b ? k : n; }
 
-  /// The first failure of the calls that it takes.
+  /// The first failure of the calls that a product takes.
   cublasStatus_t run(const void* a, const void* b, const float* bias, float* d, std::uint32_t alignment = 4) const {
     cublasLtHandle_t handle = nullptr;
     cublasLtMatmulDesc_t own = nullptr;
@@ -940,7 +940,7 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: products equal plain loops") {
     const auto a = numbers((own.a_rows() + own.gap) * own.a_columns(), 1);
     const auto b = numbers((own.b_rows() + own.gap) * own.b_columns(), 2);
     const auto bias = numbers(own.m, 3);
-    // Without beta, what was there is not read.
+    // Without beta, the old values are not read.
     const auto before =
         own.beta == 0 ? std::vector<float>((own.m + own.gap) * own.n, NAN) : numbers((own.m + own.gap) * own.n, 4);
     float* const d = upload(before);
@@ -961,7 +961,7 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: products equal plain loops") {
         if (own.has_bias) sum += bias[i];
         REQUIRE(at(got, own.m, i, j) == Approx(sum).margin(1e-4));
       }
-    // What lies between the columns stays.
+    // The numbers between the columns stay.
     for (std::uint64_t j = 0; j < own.n; ++j)
       for (std::uint64_t i = own.m; i < own.m + own.gap; ++i)
         REQUIRE(std::memcmp(&got[j * (own.m + own.gap) + i], &before[j * (own.m + own.gap) + i], sizeof(float)) == 0);
@@ -991,7 +991,7 @@ TEST_CASE_METHOD(fresh_device, "cuda on cpu: products of bfloat16 and of tf32") 
   CHECK(download(d, 1)[0] == 5);
 
   own.input = CUDA_R_32F;
-  const float whole = 0.3f, cut = 0.2998046875f;  // to the nearest it would be 0.300048828125
+  const float whole = 0.3f, cut = 0.2998046875f;  // rounding to the nearest would give 0.300048828125
   const float* const a = upload(std::vector<float>{whole, 0});
   const float* const b = upload(std::vector<float>{1, 0});
   REQUIRE(own.run(a, b, nullptr, d) == CUBLAS_STATUS_SUCCESS);

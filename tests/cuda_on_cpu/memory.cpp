@@ -13,13 +13,13 @@
 namespace cuda_on_cpu {
 namespace {
 
-// The system is asked for large pages: the time that opening and closing takes goes by their number.
+// Large pages, because opening and closing memory takes time for each page.
 constexpr std::size_t page = std::size_t{2} << 20, alignment = 256;
 /// Bytes 0xff around every allocation.
 constexpr std::size_t guard = alignment;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
-/// As a device with small pages would take.
+/// What a device with small pages would use.
 std::size_t taken(std::size_t bytes) { return round_up(std::max<std::size_t>(bytes, 1), alignment); }
 
 bool is_untouched(const char* begin, std::size_t bytes) {
@@ -68,7 +68,7 @@ void* device_memory::allocate(std::size_t bytes) {
   return begin;
 }
 
-/// Pages on which nothing is left go back to the system, and nobody can touch them any more; what else was freed is 0xff.
+/// Empty pages go back to the system and cannot be touched any more; other freed memory becomes 0xff.
 void device_memory::forget(char* begin, std::size_t bytes) {
   used_ -= taken(bytes);
   const open now(*this);
@@ -106,7 +106,7 @@ bool device_memory::is_allocated(const void* begin, std::size_t bytes) const {
 }
 
 std::string device_memory::damage() const {
-  if (sanitizers::address) return "";  // which sees the access itself
+  if (sanitizers::address) return "";  // it sees the access itself
   for (const auto& [begin, bytes] : live_) {
     const bool before = !is_untouched(begin - guard, guard);
     if (before || !is_untouched(begin + bytes, taken(bytes) - bytes + guard))

@@ -1,4 +1,4 @@
-// The part of the CUDA runtime that strata uses. Its functions are declared by NVIDIA's headers, so the compiler compares them.
+// The part of the CUDA runtime that strata uses. NVIDIA's headers declare its functions, so the compiler compares them.
 #include "cuda_on_cpu/runtime.hpp"
 
 #include <algorithm>
@@ -21,12 +21,12 @@ namespace cuda_on_cpu {
 
 using work = std::function<void()>;
 
-/// A point in the order of a stream: after the first `number` pieces of its work.
+/// A point in the order of a stream: after its first `number` pieces of work.
 struct moment {
   std::shared_ptr<CUstream_st> stream;
   std::uint64_t number = 0;
 };
-/// What a node of a graph may turn into when the graph is updated: another of its kind.
+/// The kind of a graph node. An update replaces a node only by another of the same kind.
 enum class kind { kernel, copy, set, other };
 struct task {
   work run;
@@ -35,7 +35,7 @@ struct task {
 
 }  // namespace cuda_on_cpu
 
-// What the handles of the API point to.
+// The types behind the API's handles.
 struct CUstream_st {
   bool blocking = true;  ///< waits for the null stream, and the null stream for it
   std::deque<cuda_on_cpu::task> waiting;
@@ -86,8 +86,8 @@ class table {
   std::vector<std::shared_ptr<T>> all_;
 };
 
-/// Streams do nothing before somebody waits for them, and then no more than is waited for: so is seen where a program forgets
-/// to wait, or one stream to wait for another.
+/// Streams do nothing before somebody waits for them, and then no more than the wait needs. This shows where a program
+/// forgets to wait, or one stream to wait for another.
 struct runtime {
   device_memory memory;
   std::map<const void*, std::size_t> pinned;
@@ -194,7 +194,7 @@ cudaError_t submit(const std::shared_ptr<CUstream_st>& stream, work run, kind of
   return cudaSuccess;
 }
 
-/// Calls that wait, allocate or use the null stream have no place in a graph: they end its capture.
+/// Calls that wait, allocate or use the null stream cannot be part of a graph: they end its capture.
 cudaError_t refuse_in_capture(const char* what) {
   for (const auto& each : own().streams.all())
     if (each->capture != nullptr && each->capture_mode != cudaStreamCaptureModeRelaxed) {
@@ -233,7 +233,7 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
   if ((to_device && !memory.is_allocated(to, bytes)) || (from_device && !memory.is_allocated(from, bytes)))
     return report(cudaErrorInvalidValue,
                   "a copy of " + std::to_string(bytes) + " bytes goes beyond an allocation of device memory");
-  // A graph reads host memory whenever it is launched; a stream has read it when the call returns, unless it is pinned.
+  // A graph reads host memory at each launch. A stream reads it during the call, unless it is pinned.
   if (!from_device && stream->capture == nullptr && !is_pinned(from)) {
     const auto* const begin = static_cast<const unsigned char*>(from);
     return submit(
@@ -330,7 +330,7 @@ void set_compute_capability(int major) { own().capability = major; }
 void set_memory_limit(std::size_t bytes) { own().memory.limit = bytes; }
 std::size_t live_allocations() { return own().memory.count(); }
 std::size_t live_handles() {
-  const runtime& now = own();  // of streams, one is always there
+  const runtime& now = own();  // the null stream always exists
   return now.pinned.size() + now.streams.all().size() - 1 + now.events.all().size() + now.graphs.all().size() +
          now.executables.all().size();
 }
@@ -456,7 +456,7 @@ cudaError_t cudaDeviceReset() {
   all.executables.clear();
   all.graphs.clear();
   all.events.clear();
-  for (const auto& each : all.streams.all()) each->waiting.clear();  // streams and what they wait for hold each other
+  for (const auto& each : all.streams.all()) each->waiting.clear();  // a stream and its work hold each other
   all.streams.clear();
   all.null_stream = std::make_shared<CUstream_st>();
   all.streams.add(all.null_stream);
@@ -546,7 +546,7 @@ cudaError_t cudaMemsetAsync(void* begin, int value, std::size_t bytes, cudaStrea
 cudaError_t cudaMemset(void* begin, int value, std::size_t bytes) {
   return call_outside_capture("cudaMemset", [&] { return set(begin, value, bytes, own().null_stream); });
 }
-// Every allocation is made and freed as without pools.
+// Allocations are made and freed as without pools.
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
   *pool = nullptr;
   return cudaSuccess;
@@ -577,13 +577,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     ++own().calls.waits;
     const auto found = own().stream(stream);
     if (found == nullptr) return cudaErrorInvalidResourceHandle;
-    // The null stream's end is that of all who wait for it.
+    // Waiting for the null stream waits for everything that it waits for.
     if (found == own().null_stream) submit(found, [] {});
     synchronize(*found);
     return cudaSuccess;
   });
 }
-/// Lets one piece of work run, so that a loop of queries comes to its end.
+/// Runs one piece of work, so that a loop of queries ends.
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   return call_outside_capture("cudaStreamQuery", [&] {
     const auto found = own().stream(stream);
@@ -706,7 +706,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
     return cudaSuccess;
   });
 }
-/// As the documentation has it: kernels may become others, copies may have other arguments, the order may not change.
+/// As documented: kernels may become others, copies may have other arguments, the order may not change.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* result) {
   return call([&] {
     if (own().executables.find(executable) == nullptr || own().graphs.find(graph) == nullptr)

@@ -1,4 +1,4 @@
-// What tests set and ask of the CUDA runtime on the CPU, and how device work gets into the order of a stream.
+// What tests set and ask of the CUDA runtime on the CPU, and how device work enters a stream.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +8,12 @@
 
 namespace cuda_on_cpu {
 
-/// What the last fault was, in words; also written to stderr. Empty after cudaDeviceReset.
+/// The last fault in words, also written to stderr. Empty after cudaDeviceReset.
 std::string last_message();
 
-/// Of the devices that programs find; with 0, calls fail as where there is none. One at first.
+/// The number of devices that programs find; with 0, calls fail as without a device. 1 at first.
 void set_device_count(int count);
-/// The number before the point; 8 at first.
+/// The major number; 8 at first.
 void set_compute_capability(int major);
 /// Bytes of device memory; 4 GiB at first.
 void set_memory_limit(std::size_t bytes);
@@ -22,7 +22,7 @@ std::size_t live_allocations();
 /// How many pieces of pinned memory, streams, events, graphs and executable graphs have not been freed or destroyed.
 std::size_t live_handles();
 
-/// What the host has asked for, counted from the start of the program.
+/// What the host has asked for since the start of the program.
 struct host_calls {
   std::size_t allocations = 0;  ///< and frees, of device and of pinned memory
   std::size_t waits = 0;        ///< for a stream or the device; not those for an event
@@ -31,9 +31,9 @@ struct host_calls {
 };
 host_calls counted_calls();
 
-/// Puts work into the order of a stream. What it throws as kernel_error becomes the error of the device.
+/// Adds work to a stream. A kernel_error that it throws becomes the error of the device.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
-/// Puts a kernel into the order of a stream; where it cannot be launched, cudaGetLastError says so.
+/// Adds a kernel to a stream; where it cannot be launched, cudaGetLastError says so.
 void launch(dim3 blocks, dim3 threads, std::size_t dynamic_shared_bytes, cudaStream_t stream,
             std::function<void()> thread);
 /// For work that is not a kernel: throws kernel_error unless the bytes lie in one allocation of device memory.

@@ -1,4 +1,4 @@
-// What the address and the thread sanitizer have to be told about fibers and about memory; nothing where neither is on.
+// What the address and the thread sanitizer must know about fibers and memory; nothing where neither is on.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ namespace cuda_on_cpu::sanitizers {
 inline constexpr bool address = true;
 inline void poison(const void* begin, std::size_t bytes) { ASAN_POISON_MEMORY_REGION(begin, bytes); }
 inline void unpoison(const void* begin, std::size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(begin, bytes); }
-/// Around a switch from one stack to another: `kept` belongs to the one that is left.
+/// Around a switch from one stack to another: `kept` belongs to the stack that is left.
 inline void before_switch(void*& kept, const void* stack, std::size_t bytes) {
   __sanitizer_start_switch_fiber(&kept, stack, bytes);
 }
@@ -53,14 +53,14 @@ inline void after_switch(void*) {}
 inline constexpr bool thread = true;
 inline void* current_fiber() { return __tsan_get_current_fiber(); }
 inline void* new_fiber() { return __tsan_create_fiber(0); }
-/// A switch by itself orders nothing: threads of a block are ordered by what they acquire after others have released it.
+/// A switch by itself orders nothing: a thread comes after another only by acquiring what the other released.
 inline void switch_to(void* fiber) {
   constexpr unsigned no_order = 1;
   __tsan_switch_to_fiber(fiber, no_order);
 }
 inline void acquire(void* at) { __tsan_acquire(at); }
 inline void release(void* at) { __tsan_release(at); }
-/// While it lives, library functions that the scheduler calls are not taken for accesses of the kernel.
+/// While it lives, library functions that the scheduler calls do not count as accesses of the kernel.
 struct unseen {
   unseen() {
     AnnotateIgnoreReadsBegin("", 0);

@@ -1,5 +1,5 @@
-// Fibers, the order in which they get their turn, and what the threads of a block do together.
-// The thread sanitizer must not see this file: to switch stacks and to wake threads are not the kernel's accesses.
+// Fibers, the order in which they run, and what the threads of a block do together. The thread sanitizer must not see
+// this file: switching stacks and waking threads are no accesses of the kernel.
 #include "cuda_on_cpu/scheduler.hpp"
 
 #include <algorithm>
@@ -17,14 +17,14 @@
 
 namespace cuda_on_cpu {
 
-// CUDA's built-in variables, which its header declares as constants: to the thread that reads them they are.
+// CUDA's built-in variables. Its header declares them constant, as they are for the thread that reads them.
 uint3 thread_index __asm__("threadIdx"), block_index __asm__("blockIdx");
 dim3 block_size __asm__("blockDim"), grid_size __asm__("gridDim");
 int lanes_of_a_warp __asm__("warpSize") = warp_size;
 int current_lane = 0;
 
 #if defined(__x86_64__)
-// Saves what the calling convention keeps across calls, exchanges the stacks, and returns on the other one.
+// Saves the registers that the calling convention keeps, exchanges the stacks, and returns on the other one.
 extern "C" void cuda_on_cpu_switch(void** left, void* entered);
 __asm__(R"(
 .text
@@ -58,7 +58,7 @@ constexpr std::size_t page = 4096, stack_bytes = (sanitizers::address ? 256 : 64
 /// Bytes behind shared memory that no kernel may write; the address sanitizer has its own.
 constexpr std::size_t guard_bytes = sanitizers::address ? 0 : 64;
 
-/// A stack, and where the execution on it was left.
+/// A stack, and where its execution stopped.
 struct fiber {
   void* stack_pointer = nullptr;
   char* stack = nullptr;
@@ -80,14 +80,14 @@ struct cuda_thread {
   uint3 index{};
   int number = 0, lane = 0;
   warp* own = nullptr;
-  fiber* on = nullptr;  ///< from its first turn until it returns
+  fiber* on = nullptr;  ///< from its first run until it returns
   enum { ready, at_barrier, in_warp, returned } state = ready;
   place at;
   std::vector<asynchronous_copy> copies;
   int copy_groups = 0;
 };
 
-/// An operation for which lanes of a warp meet: first they arrive, then they read what the others brought.
+/// An operation at which lanes of a warp meet: first they arrive, then they read the others' values.
 struct meeting {
   unsigned mask = 0, arrived = 0, reading = 0;
   const char* name = "";
@@ -98,7 +98,7 @@ struct meeting {
 struct warp {
   int number = 0;
   unsigned alive = 0;
-  // Lanes whose turn may come, first in, first out.
+  // Lanes that can run, first in, first out.
   cuda_thread* ready[warp_size];
   unsigned first = 0, count = 0;
   std::vector<std::unique_ptr<meeting>> meetings;
@@ -121,13 +121,13 @@ std::string text(const uint3& index) {
 }
 unsigned bit(int lane) { return 1u << lane; }
 void copy_value(void* to, const void* from, std::size_t bytes) {
-  if (bytes == sizeof(float))  // most are: without a call
+  if (bytes == sizeof(float))  // the usual case, without a call
     std::memcpy(to, from, sizeof(float));
   else if (bytes > 0)
     std::memcpy(to, from, bytes);
 }
 
-/// One for the process: what it executes is the state of one block.
+/// One for the process: it holds the state of one block.
 class scheduler {
  public:
   void set(order own, std::uint64_t seed) {
@@ -199,12 +199,12 @@ class scheduler {
   void finish(cuda_thread& thread);
   void open_barrier();
   void complete(meeting& own, const cuda_thread* but);
-  /// Ends the block. What the frames of its threads own is lost: they must not own anything.
+  /// Ends the block. Destructors on its threads' stacks do not run, so threads must not own anything.
   template <class... Parts>
   [[noreturn]] void fail(const Parts&... parts) {
     ((error_ += text(parts)), ...);
     jump(*running_->on, main_);
-    std::abort();  // nobody returns to it
+    std::abort();  // never reached
   }
 
   fiber& new_fiber();
@@ -239,7 +239,7 @@ class scheduler {
   fiber main_;
   std::vector<std::unique_ptr<fiber>> fibers_;
   std::vector<fiber*> idle_;
-  char returned_ = 0;  ///< to the thread sanitizer, what orders the threads of a block before those of the next
+  char returned_ = 0;  ///< for the thread sanitizer: orders the threads of a block before those of the next
 };
 
 /// Never destroyed: static objects of a test may still launch kernels.
@@ -247,7 +247,7 @@ scheduler& the_scheduler() {
   static scheduler& only = *new scheduler;
   return only;
 }
-scheduler* executing = nullptr;  ///< the same, without a look whether it was made
+scheduler* executing = nullptr;  ///< the same, without a check that it exists
 
 // Fibers ---------------------------------------------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ fiber& scheduler::new_fiber() {
   void* const memory =
       mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED || mprotect(memory, page, PROT_NONE) != 0)
-    std::abort();  // the page ends a runaway recursion
+    std::abort();  // this page stops a runaway recursion
   own.stack = static_cast<char*>(memory);
   start_anew(own);
   return own;
@@ -269,7 +269,7 @@ void scheduler::start_anew(fiber& own) {
   sanitizers::unpoison(own.stack + page, own.bytes - page);
   own.of_address_sanitizer = nullptr;
   own.of_thread_sanitizer = sanitizers::new_fiber();
-  // Stacks that start at the same place of a page would share a few lines of the cache.
+  // Stacks that start at the same offset in a page would share a few lines of the cache.
   const std::size_t apart = reinterpret_cast<std::uintptr_t>(own.stack) / stack_bytes % 48 * 64;
   void** top = reinterpret_cast<void**>(own.stack + own.bytes - 64 - apart);
   *--top = nullptr;
@@ -291,11 +291,11 @@ void scheduler::take_turn(cuda_thread& thread) {
   current_lane = thread.lane;
 }
 
-/// Goes on with `to`, or with run_block where nobody can go on.
+/// Goes on with `to`, or with run_block where no thread can run.
 void scheduler::switch_to(fiber& from, cuda_thread* to) {
   if (to == nullptr) return jump(from, main_);
   if (to->on == nullptr) {
-    if constexpr (sanitizers::thread) {  // which would mistake what two threads leave on one stack for a race
+    if constexpr (sanitizers::thread) {  // it would report a race of two threads on one stack
       while (fibers_.size() <= static_cast<std::size_t>(to->number)) new_fiber();
       to->on = fibers_[static_cast<std::size_t>(to->number)].get();
     } else if (idle_.empty()) {
@@ -319,7 +319,7 @@ void scheduler::live_on_fiber() {
     fiber& own = *running_->on;
     finish(*running_);
     cuda_thread* const to = next();
-    // A thread that never waits needs no stack of its own: it gets this one, without a switch.
+    // A thread that has not started gets this stack, without a switch.
     if (!sanitizers::thread && to != nullptr && to->on == nullptr) {
       to->on = &own;
       take_turn(*to);
@@ -345,7 +345,7 @@ void scheduler::make_ready(cuda_thread** threads, std::size_t count) {
   for (std::size_t n = 0; n < count; ++n) make_ready(*threads[n]);
 }
 
-/// A warp goes as far as it can before another gets its turn: so is seen what needs a barrier.
+/// A warp runs as far as it can before another one does: this shows what needs a barrier.
 cuda_thread* scheduler::next() {
   if (ready_warps_ == 0) return nullptr;
   if ((ready_warps_ >> turn_ & 1) == 0) {
@@ -360,7 +360,7 @@ cuda_thread* scheduler::next() {
   return thread;
 }
 
-/// Returns when it is the running thread's turn again.
+/// Returns when the running thread may run again.
 void scheduler::suspend() {
   cuda_thread* const self = running_;
   cuda_thread* const to = next();
@@ -372,7 +372,7 @@ void scheduler::finish(cuda_thread& thread) {
   thread.on = nullptr;
   --alive_;
   thread.own->alive &= ~bit(thread.lane);
-  // Nobody waits for a thread that has returned.
+  // Other threads do not wait for a thread that has returned.
   if (alive_ > 0 && arrived_ == alive_) open_barrier();
   for (const auto& each : thread.own->meetings)
     if (each->arrived != 0 && each->reading == 0 && each->arrived == (each->mask & thread.own->alive))
@@ -441,7 +441,7 @@ meeting& scheduler::meet(unsigned mask, const void* value, std::size_t bytes, co
   if (found->arrived != (mask & own.alive)) {
     self.state = cuda_thread::in_warp;
     suspend();
-  } else if (order_ == order::forward) {  // the last one need not wait for its turn
+  } else if (order_ == order::forward) {  // the last lane goes on at once
     complete(*found, &self);
   } else {
     complete(*found, nullptr);
@@ -451,7 +451,7 @@ meeting& scheduler::meet(unsigned mask, const void* value, std::size_t bytes, co
   return *found;
 }
 
-/// Wakes who arrived, but for one.
+/// Wakes the lanes that arrived, except `but`.
 void scheduler::complete(meeting& own, const cuda_thread* but) {
   own.reading = own.arrived;
   std::size_t count = 0;
@@ -464,7 +464,7 @@ void scheduler::complete(meeting& own, const cuda_thread* but) {
 // Shared memory --------------------------------------------------------------------------------------------------
 
 void scheduler::add_shared(const void* key, std::size_t bytes, std::size_t alignment) {
-  // Of exactly this size, so that the address sanitizer sees the first byte behind it.
+  // Exactly this size, so that the address sanitizer sees an access to the next byte.
   void* memory = nullptr;
   if (posix_memalign(&memory, std::max<std::size_t>(alignment, 128), bytes + guard_bytes) != 0) std::abort();
   shared_.push_back({key, bytes, static_cast<unsigned char*>(memory)});
@@ -528,7 +528,7 @@ void scheduler::run_block(std::uint64_t number) {
 
   if (error_.empty() && alive_ > 0) {
     error_ = "deadlock:";
-    // One for each place.
+    // One thread for each place.
     std::vector<place> named;
     for (int n = 0; n < count_; ++n) {
       const cuda_thread& thread = threads_[static_cast<std::size_t>(n)];
@@ -562,7 +562,7 @@ void scheduler::run(dim3 blocks, dim3 threads, std::size_t dynamic_bytes, const 
   forget_shared();
   add_shared(nullptr, dynamic_bytes, 128);
   main_.of_thread_sanitizer = sanitizers::current_fiber();
-  if constexpr (sanitizers::address) {  // which wants to know the stack that fibers return to
+  if constexpr (sanitizers::address) {  // it must know the stack that fibers return to
     pthread_attr_t attributes;
     void* stack = nullptr;
     pthread_getattr_np(pthread_self(), &attributes);
@@ -572,7 +572,7 @@ void scheduler::run(dim3 blocks, dim3 threads, std::size_t dynamic_bytes, const 
   }
 
   const std::uint64_t count = std::uint64_t{blocks.x} * blocks.y * blocks.z;
-  // Block after block by a step that has no divisor in common with their count comes to each of them once.
+  // A step that has no divisor in common with the number of blocks visits each block once.
   std::uint64_t step = order_ == order::reverse ? count - 1 : 1, number = choose(count);
   if (order_ == order::random) do
       step = random() % count + 1;
@@ -581,7 +581,7 @@ void scheduler::run(dim3 blocks, dim3 threads, std::size_t dynamic_bytes, const 
 
   forget_shared();
   if (error_.empty()) return;
-  // The threads of the block will never go on.
+  // The threads of the failed block never go on.
   for (cuda_thread& thread : threads_) thread.on = nullptr;
   idle_.clear();
   for (const auto& each : fibers_) {

@@ -1,5 +1,5 @@
-// Instructions of PTX that CUDA C++ has no functions for, by the names that strata gives them: products of bfloat16 matrices by
-// a warp, and copies into shared memory that run beside the threads. Those for nvcc stand in strata/backend/cuda/tensor_cores.hpp.
+// PTX instructions for which CUDA C++ has no functions, under strata's names: products of bfloat16 matrices by a warp,
+// and asynchronous copies into shared memory. strata/backend/cuda/tensor_cores.hpp has those for nvcc.
 // Source: PTX ISA, "Matrix Fragments for mma.m16n8k16", "ldmatrix", "cvt", "cp.async".
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace strata::inline STRATA_ABI::device {
 
-/// Both rounded to the nearest bfloat16, ties to the even one, `low` in the lower half: cvt.rn.bf16x2.f32, whose NaN is 0x7fff.
+/// Both rounded to the nearest bfloat16, ties to even, `low` in the lower half: cvt.rn.bf16x2.f32, whose NaN is 0x7fff.
 inline unsigned round_to_bfloat16(float low, float high) {
   const auto rounded = [](float x) {
     const auto bits = std::bit_cast<unsigned>(x);

@@ -7,7 +7,7 @@
 
 namespace strata::inline STRATA_ABI::device {
 
-/// Calls algorithm(policy) when it is its turn. Its result has to go to device memory: nobody waits for it.
+/// Calls algorithm(policy) in the order of the stream. Its result must go to device memory: nobody waits for it.
 template <class Algorithm>
 void with_thrust(cudaStream_t stream, Algorithm algorithm) {
   static_cast<void>(cuda_on_cpu::enqueue(stream, [algorithm] { algorithm(thrust::cpp::par); }));
