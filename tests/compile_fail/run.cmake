@@ -1,5 +1,5 @@
-# Compiles ${case} with ${compiler}, the options in the file ${flags} and those in its second line, if that is '// flags: <options>';
-# passes only if the first error is the expected one.
+# Compiles ${case} with ${compiler}, the options in the file ${flags} and those in the second line of ${case}, if it is
+# '// flags: <options>'. Passes only if the first error is the expected one.
 file(READ "${case}" text)
 if(NOT text MATCHES "^// expect: *([^ \n][^\n]*)")
   message(FATAL_ERROR "${case}: the first line must be '// expect: <sentence>'")
@@ -17,7 +17,7 @@ if(result STREQUAL "0")
   message(FATAL_ERROR "${case} compiles, but should fail with: ${expected}")
 endif()
 
-# Only what follows "error:" counts: the file's name stands before it.
+# Only the text after "error:" counts: the file's name comes before it.
 string(REGEX MATCH "error: [^\n]*" error "${output}")
 string(FIND "${error}" "${expected}" position)
 if(position EQUAL -1)

@@ -1,12 +1,12 @@
-# Fails unless every cell of the second table in ${page} is a test of the build in ${build}. A cell `x` of a column is the test
-# that the column's row in the first table names, with x in the place of *; a cell with a colon after its first word is a test by
+# Fails unless every cell of the second table in ${page} is a test of the build in ${build}. A cell `x` is the test that
+# its column's row in the first table names, with x in place of *. A cell with a colon after its first word is a test by
 # itself.
 cmake_minimum_required(VERSION 3.25)
 execute_process(COMMAND "${ctest}" --test-dir "${build}" -N OUTPUT_VARIABLE listed RESULT_VARIABLE result)
 if(NOT result STREQUAL "0")
   message(FATAL_ERROR "cannot list the tests of ${build}")
 endif()
-# Semicolons and brackets would be taken apart as lists.
+# CMake would split a list at semicolons and brackets.
 string(REGEX REPLACE "[][;]" "" listed "${listed}")
 string(REGEX REPLACE " *Test +#[0-9]+: " "" listed "\n${listed}")
 

@@ -1,4 +1,4 @@
-# A program whose files have different flags computes what each file computes alone, whatever the order of linking.
+# A program whose files have different flags computes what each file computes alone, in any order of linking.
 #   check.sh COMPILER "FLAGS" "LIBRARIES" "FLAGS OF train.cpp / FLAGS OF generate.cpp"...
 set -euo pipefail
 export LC_ALL=C
@@ -36,8 +36,8 @@ fused() {
   objdump -d --no-show-raw-insn "$1" | awk '/^[0-9a-f]+ </ { name = substr($2, 2, length($2) - 3) } / vfn?m(add|sub)/ { print name }' |
     sort -u
 }
-# Of the library they share the exception alone, which one file throws and the other catches. What else they share, functions of
-# the standard library for example, must round alike.
+# Of the library, both files share only the exception, which one throws and the other catches. Everything else they
+# share, functions of the standard library for example, must round alike.
 check_names() {
   shared_names "$1" "$2" > shared
   grep -q '^_ZTIN6strata5errorE$' shared || fail "strata::error is not the same class in both"

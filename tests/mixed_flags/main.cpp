@@ -1,4 +1,4 @@
-// Calls train.cpp and generate.cpp, as far as they are linked. It has the flags of generate.cpp.
+// Calls train.cpp and generate.cpp, whichever is linked. It has the flags of generate.cpp.
 #include <cstdio>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// Trains five steps and prints what became of the model.
+// Trains five steps and prints the results.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>

@@ -1,5 +1,6 @@
-# Installs strata or points to its source (${way}), then configures, builds and runs the consumer in the folder ${work}; and
-# configures it with strata::cuda, which is there where the CUDA toolkit is (${cuda}) and is missed with a sentence where not.
+# Installs strata or points to its source (${way}), then configures, builds and runs the consumer in the folder ${work}.
+# Then configures it with strata::cuda, which exists where the CUDA toolkit is (${cuda}); elsewhere a sentence says that
+# it is missing.
 cmake_minimum_required(VERSION 3.25)
 file(REMOVE_RECURSE "${work}")
 

@@ -1,4 +1,4 @@
-# Bad input of every kind ends with a message that names it, exit code not 0, and loses nothing.
+# Every kind of bad input ends with a message that names it and an exit code other than 0, and loses nothing.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -40,7 +40,7 @@ expect_error 'cannot make the folder "text.txt/run": ' $train --out text.txt/run
 expect_error 'there is no run to resume: "none/checkpoint.safetensors" does not exist' $train --resume --out none
 [ ! -e none ] || fail 'a folder was made'
 
-# A run is not replaced unless asked to, and not before the new one has done a step.
+# A run is replaced only on request, and not before the new one has done a step.
 works $train --steps 10 --out run
 cp -r run before
 untouched() { expect_error "$@" && same_folders run before; }
@@ -109,7 +109,7 @@ if [ "$HAS_CUDA" = FALSE ]; then
 fi
 untouched "no model is called 'huge'; there are: tiny" train_text --model huge --text text.txt --overwrite --out run
 
-# An error of the file system alone.
+# An error of the file system only.
 mkdir -p no_file/weights.safetensors/folder
 expect_error 'cannot remove' $train --steps 2 --out no_file
 
@@ -124,7 +124,7 @@ same good wild/checkpoint.safetensors
 expect_error 'after step 1; no checkpoint was written; no checkpoint of this run was written yet' \
   $train --learning-rate 1e30 --out worse
 
-# A checkpoint that is broken, for both programs; none of them changes it.
+# A broken checkpoint, for both programs; neither changes it.
 checkpoint=before/checkpoint.safetensors
 mkdir broken
 broken() {
@@ -163,7 +163,7 @@ for target in missing.safetensors folder; do
   expect_error "cannot read \"$target\": " write_text --weights $target --prompt he
 done
 
-# Weights alone are no run to go on with.
+# A run cannot go on from weights alone.
 cp before/weights.safetensors broken/checkpoint.safetensors
 expect_error 'holds the weights of a model, but no state of a training run' $train --resume --out broken
 

@@ -1,4 +1,4 @@
-# The devices cpu and cuda train and generate alike, each continues what the other began, and each refuses options of the other.
+# The devices cpu and cuda train and generate alike, each continues the other's runs and refuses its options.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -8,7 +8,7 @@ train="$tiny --steps 20 --warmup 2 --validation-fraction 0.2 --evaluate-every 7 
 for device in cpu cuda; do works $train --device $device --out $device; done
 grep -q 'tokens a step, device ' err || fail "the device is not named: $(cat err)"
 
-# All numbers of the metrics but times, as key:value lines.
+# All numbers of the metrics except times, as key:value lines.
 numbers() { grep -av '"sample"' "$1/metrics.jsonl" | tr '{},' '\n' | grep -a : | grep -av '^"seconds"'; }
 # Two files of key:value lines have the same keys and, to 1e-4 of each, the same values.
 close_to() {
@@ -24,7 +24,7 @@ agree() {
 steps_are_whole cuda 20
 agree cuda cpu
 
-# A run that one device began continues on the other.
+# A run that began on one device continues on the other.
 interrupt INT 2 parts $train --device cuda
 works $train --device cpu --resume --out parts
 grep -q 'note: the run was on the device cuda and continues on cpu: it agrees to rounding only' err || fail "$(cat err)"
@@ -49,7 +49,7 @@ for weights in cpu/weights cuda/checkpoint; do
   done
 done
 
-# The precision of products is chosen among the device's own.
+# Each device has its own precisions of matrix products.
 works $train --device cuda --precision tf32 --out tf32
 different tf32/weights.safetensors cuda/weights.safetensors
 refused() { expect_error "$@" && [ ! -e none ] || fail 'a folder was made'; }

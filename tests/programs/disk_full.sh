@@ -1,6 +1,6 @@
-# A disk that cannot take a new checkpoint: the error names file and reason, and what was there stays and loads.
+# A disk that cannot take a new checkpoint: the error names file and reason, and the old files stay and load.
 set -euo pipefail
-# In a mount namespace of its own, what this script mounts is gone with it.
+# What this script mounts disappears with its own mount namespace.
 if [ -z "${own_mounts-}" ]; then
   for how in --mount --map-root-user\ --mount; do
     ! unshare $how true 2> /dev/null || own_mounts=yes exec unshare $how bash "$0"

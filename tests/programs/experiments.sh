@@ -1,5 +1,5 @@
-# A small experiment is stopped, killed and continued, and ends as one that was never disturbed. Its table and its report hold
-# every run. Settings that do not fit are refused.
+# A small experiment is stopped, killed and continued, and ends like one that was never disturbed. Its table and its
+# report hold every run. Settings that do not fit are refused.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
@@ -27,14 +27,14 @@ grep -q '4 of 4 runs are done' $html && [ "$(grep -c '<circle[^>]*><title>' $htm
   fail "the report lacks runs or curves"
 ! grep -qE '<script|https?:|<he>' $html || fail 'the report needs other files, or holds text that is not escaped'
 grep -q '&lt;he&gt;&amp;' $html || fail 'the prompt is not shown'
-# Mean, deviation and the difference between runs of the same seed, computed once more.
+# Mean, deviation and the difference between runs of the same seed, computed again.
 rows whole 3 | awk '{ x[NR] = $1 } END {
   a = x[3] - x[1]; b = x[4] - x[2]; root = sqrt(2)
   printf "%.4f &plusmn; %.4f\n", (x[1] + x[2]) / 2, (x[1] > x[2] ? x[1] - x[2] : x[2] - x[1]) / root
   printf "%+.4f &plusmn; %.4f\n", (a + b) / 2, (a > b ? a - b : b - a) / root }' > expected
 while read -r words; do grep -qF "<td>$words</td>" $html || fail "the report does not say $words"; done < expected
 
-# Stopped in the middle of the first run; killed in the middle of another, which ends the run too; then it goes on.
+# Stopped in the middle of the first run; killed in the middle of another, which also ends it; then continued.
 wait_for() {
   for _ in $(seq 3000); do
     [ ! -e "$1" ] || return 0
@@ -69,7 +69,7 @@ grep -q '4 runs, 1 of them done' err && grep -q 'continued after step [1-9]' err
 same <(rows whole 1-8) <(rows parts 1-8)
 [ -z "$(find parts -name '*.safetensors*')" ] || fail "checkpoints are left: $(ls parts/runs)"
 
-# More seeds and configurations join, the runs that are there stay; nothing is trained where nothing is missing.
+# More seeds and configurations are added, existing runs stay; nothing is trained where nothing is missing.
 cp -r parts before
 works $both --out parts
 same_folders parts before
@@ -100,7 +100,7 @@ done
 grep -q '<th>difference to next_byte_alone</th>' losses/report.html || fail 'losses are not compared with none'
 expect_error 'table is "levels", but the experiment in "losses" has "losses"' $fast --seeds 1 --flops 1e9 --out losses
 
-# By time: what is used before a run is stopped counts.
+# By time: time used before a stop counts.
 timed="$fast --only two_levels_4 --seeds 1 --seconds 1.5 --out timed"
 $timed > out 2> err &
 process=$!
@@ -135,7 +135,7 @@ expect_error '"parts/runs/flat_full-1.json" is not JSON' $in_parts
 echo '{}' > parts/experiment.json
 expect_error 'experiment in "parts" has null' $in_parts
 
-# What cannot be run; no folder is made.
+# Runs that cannot begin; no folder is made.
 : > empty.txt
 nothing() {
   expect_error "$@" --out none
@@ -156,11 +156,11 @@ nothing '--prompt must be text in UTF-8' $fast --seconds 1 --prompt $'\xff'
 nothing 'need 1000 processors, but this process may use' $fast --seconds 1 --pin --jobs 1000
 nothing "--seeds: expects a whole number from 1 to 1000, not '0'" $fast --seconds 1 --seeds 0
 
-# Of what was asked for alone.
+# Only the chosen runs count.
 works $fast --only two_levels_4 --seeds 1 --flops 8e8 --pin --out pinned
 nothing '--flops 8e+08 is less than the' $fast --flops 8e8
 
-# A run that fails is named, with its reason, and the others are not harmed.
+# A failing run is named, with its reason, and does not harm the others.
 mkdir -p failing/runs
 echo 'no checkpoint' > failing/runs/flat_full-1.safetensors
 expect_error '1 runs failed; the report has the others' ${both/seeds 2/seeds 1} --out failing

@@ -1,5 +1,5 @@
-# A run that writes its checkpoint at every step is killed at many moments: the checkpoint is whole each time, and the
-# run ends as one that was never killed.
+# A run that writes its checkpoint at every step is killed at many moments. The checkpoint is whole each time, and the
+# run ends like one that was never killed.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 

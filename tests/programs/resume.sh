@@ -38,7 +38,7 @@ works $train $options --resume --out parts
 same parts/weights.safetensors before/weights.safetensors
 same parts/metrics.jsonl before/metrics.jsonl
 
-# What is given again must be what the run has; the message holds both.
+# An option that is given again must be the run's; the message holds both.
 cp -r parts before_errors
 refused() { expect_error "$@" --out parts --resume && same_folders parts before_errors; }
 refused '--steps is 149, but the run in "parts/checkpoint.safetensors" has 150' $train --steps 149
@@ -64,7 +64,7 @@ tr 'th' 'ht' < text.txt > other.txt
 refused 'is on another text of' train_text --model tiny --text other.txt
 works $train --resume --out parts --steps 150 --batch 2 --optimizer adam --validation-fraction 0.2
 
-# A run that is done is lengthened, which later commands need not repeat; its learning rate rises again.
+# A finished run is made longer. Later commands need not repeat the length; the learning rate rises again.
 works $train --resume --out parts --steps 200
 grep -q '^note: the run had 150 steps and now ends after 200; its learning rate schedule follows$' err || fail "$(cat err)"
 steps_are_whole parts 200
@@ -84,7 +84,7 @@ grep '^note:' err | diff - <(printf '%s' 'note: the checkpoint is of a run with 
   'compressors.1.to_recon.weight, which keep their initialisation; it has compressors.1.to_other.weight, ' \
   $'which nothing uses here\n') || fail "not one note: $(cat err)"
 
-# A run by time, stopped before its number of steps is known, goes on by time.
+# A run limited by time, stopped before its number of steps is known, goes on by time.
 train="$tiny --threads 1"
 interrupt INT 1 timed $train --seconds 3 --batch 2 --sample-length 5
 works timeout 100 $train --resume --out timed

@@ -13,7 +13,7 @@ awk '/^validation loss/ { model = $8; order0 = $24 + 0; exit !(model > 0 && mode
 [ "$(grep -c '^--- sample at step' err)" = 1 ] || fail "not one sample on the way: $(cat err)"
 [ "$(grep -c '^step .*: validation' err)" = 2 ] || fail "not two evaluations on the way: $(cat err)"
 
-# Metrics: each line an object of numbers and strings, every step there, and the loss falls.
+# Metrics: each line is an object of numbers and strings, every step is there, and the loss falls.
 value='(-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|"([^"\\]|\\.)*")'
 ! grep -avE "^\{\"[a-z0-9_]+\":$value(,\"[a-z0-9_]+\":$value)*\}\$" run/metrics.jsonl || fail "this is not a JSON object"
 steps_are_whole run 150
@@ -41,7 +41,7 @@ write --prompt "$prompt"
 works write_text --threads 1 --weights run/weights.safetensors --prompt x --length 0
 echo x > x && same x out
 
-# Packed weights generate as much, and predict hardly worse.
+# Packed weights generate as much, and predict nearly as well.
 write --prompt 'he was' --format int8
 [ "$(wc -c < out)" = 67 ] || fail "not the prompt and 60 bytes: $(cat out)"
 head -c 20000 text.txt > measured.txt
@@ -53,7 +53,7 @@ for format in bfloat16 int8; do
     fail "$format: $(cat float32 out)"
 done
 
-# The description, of weights or a checkpoint, is C++.
+# The description of weights or a checkpoint is printed as C++.
 describe() { works write_text --describe "$1" && cp out $2.described; }
 describe run/weights.safetensors weights && describe run/checkpoint.safetensors checkpoint
 cat > expected <<'end'
@@ -73,7 +73,7 @@ quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length
 quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products own --out adam
 quick --seconds 1 --out seconds
 
-# Dropout changes the weights, and each place where it can be does so in its own way.
+# Dropout changes the weights, and each kind of dropout does so in its own way.
 quick --steps 3 --out plain
 for place in embedding attention feed-forward; do
   quick --steps 3 --$place-dropout 0.5 --out $place
@@ -82,13 +82,13 @@ for place in embedding attention feed-forward; do
   done
 done
 
-# The last evaluation takes as many windows as it says.
+# The last evaluation uses as many windows as it says.
 windows() { quick --steps 2 --length 16 "$@" --overwrite --out windows && sed -n 's/.* over \(.* windows of .*\);.*/\1/p' out; }
 all=$(windows --evaluate-windows 0 | sed 's/ windows.*//')
 [ "$all" -gt 300 ] || fail "not all windows: $(cat out)"
 [ "$(windows)" = "256 windows of $all" ] && [ "$(windows --evaluate-windows 5)" = "5 windows of $all" ] || fail "$(cat out)"
 
-# On a terminal it has a bar.
+# On a terminal there is a bar.
 if [ -n "$(command -v script)" ]; then
   works script -qec "train_text --text text.txt --model tiny --steps 2 --batch 1 --validation-fraction 0.9 --evaluate-windows 0 \
     --sample-length 5 --out bar" /dev/null
@@ -97,7 +97,7 @@ else
   echo 'skipped: the bar of the last evaluation, because there is no program script'
 fi
 
-# Both programs print what the backend has to say.
+# Both programs print the backend's messages.
 quick --steps 1 --threads $(($(nproc) + 1)) --out threads
 grep '^note: .* threads were asked for, but this process has ' err > notes || fail "no note: $(cat err)"
 works write_text --weights threads/weights.safetensors --prompt he --length 1 --threads $(($(nproc) + 1))

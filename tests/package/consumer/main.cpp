@@ -1,5 +1,5 @@
-// The first of two translation units with the same headers: they must link into one program. A model with a loss and a merge of
-// this program trains, is saved, is loaded and generates.
+// The first of two translation units that include the same headers: they must link into one program. A model with this
+// program's own loss and merge trains, is saved, is loaded and generates.
 #include <cstdio>
 #include <vector>
 

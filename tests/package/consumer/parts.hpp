@@ -1,4 +1,4 @@
-// A loss and a merge of a program of its own. docs/extending.md explains them line by line.
+// A program's own loss and merge. docs/extending.md explains how to write such classes.
 #pragma once
 
 #include <strata/strata.hpp>
@@ -36,7 +36,7 @@ struct smoothness {
     }
     return own;
   }
-  /// There are no products.
+  /// There are no matrix products.
   constexpr double head_flops(strata::index_type, strata::index_type) const { return 0; }
 
   template <class Backend, class S = typename Backend::scalar>
@@ -50,7 +50,7 @@ struct smoothness {
         cosine_distance(p.backend, embedding, embedding, static_cast<S>(scale), loss, {}, {});
         continue;
       }
-      // An embedding is compared with the one before it and with the one after it: both gradients add up.
+      // An embedding is compared with both of its neighbours: the two gradients add up.
       const auto gradient = p.scratch[acts.gradient[l]];
       cosine_distance(p.backend, embedding, embedding, static_cast<S>(scale), loss, gradient, context.dembeddings[l]);
       add(p.backend, gradient.flat(), context.dembeddings[l].flat());
@@ -61,7 +61,7 @@ struct smoothness {
   constexpr bool concerns(std::size_t l) const { return finest_too || model.levels[l].compressed(); }
 };
 
-/// All levels side by side and one linear map: the receiving levels each add their part.
+/// One linear map of all levels, concatenated. Each receiving level adds its part of the result.
 struct linear_merge {
   bool bias = true;
   strata::model_facts model = {};
@@ -150,7 +150,7 @@ struct linear_merge {
   }
 
  private:
-  /// Widths of the receiving levels together.
+  /// The summed width of the receiving levels.
   constexpr strata::index_type out_dim() const {
     strata::index_type total = 0;
     for (const strata::level_facts& level : model.levels) total += level.receives ? level.dim : 0;

@@ -1,4 +1,4 @@
-// The second translation unit. Its names meet those of POSIX.
+// The second translation unit. POSIX declares some of its names.
 #include <strings.h>
 
 #include <strata/cpu.hpp>

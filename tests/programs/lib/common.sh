@@ -1,4 +1,4 @@
-# What the scripts share. Each runs in an empty folder of its own; $PROGRAMS is the folder of the example programs.
+# What the scripts share. Each runs in its own empty folder; $PROGRAMS is the folder of the example programs.
 export PATH="$PROGRAMS:$PATH"
 export LC_ALL=C
 
@@ -47,10 +47,10 @@ same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
 different() { ! cmp -s -- "$1" "$2" || fail "$1 and $2 are the same"; }
 same_folders() { diff -r -- "$1" "$2" || fail "$1 and $2 differ"; }
 
-# How many steps of training the metrics in a folder know; 0 before there are any.
+# How many training steps the metrics in a folder hold; 0 before there are any.
 steps_of() { grep -ac '"learning_rate"' "$1/metrics.jsonl" 2> /dev/null || true; }
 
-# Each step from 1 to the given number stands in the metrics once, in order: steps_are_whole FOLDER STEPS
+# Checks that the metrics hold each step from 1 to the given number once, in order: steps_are_whole FOLDER STEPS
 steps_are_whole() {
   grep -a '"learning_rate"' "$1/metrics.jsonl" | grep -ao '"step":[0-9]*' | cut -d: -f2 > steps
   seq "$2" | diff - steps > /dev/null || fail "the steps in $1/metrics.jsonl are not 1 to $2: $(tr '\n' ' ' < steps)"
@@ -61,7 +61,7 @@ steps_are_whole() {
 interrupt() {
   local signal=$1 steps=$2 folder=$3 process attempt
   shift 3
-  # On a busy machine a run may be through before the signal comes.
+  # On a busy machine a run may end before the signal comes.
   for attempt in 1 2 3; do
     rm -rf "$folder"
     "$@" --out "$folder" > out 2> err &
