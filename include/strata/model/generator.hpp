@@ -51,23 +51,12 @@ class generator {
         batch_(batch) {
     require(batch > 0, "a generator needs a positive batch, not ", batch);
     require(batch <= most_texts, "a generator needs a batch of at most ", most_texts, " texts, not ", batch);
-    acts_ = plan_inference<D>(batch, 1);
-    cached_ = plan_cache<D>(batch);
-    memory_ = storage<scalar>(acts_.memory_size);
-    scratch_ = storage<scalar>(acts_.scratch_size);
-    cache_ = storage<scalar>(cached_.size);
-    rows_ = storage<token>(acts_.rows_size);
-    newest_ = storage<token>(batch);
-    recent_ = storage<token>(batch * F::largest_compression);
-    host_logits_.resize(static_cast<std::size_t>(batch * F::vocabulary));
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!cached_.distance[l]) continue;
-      const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
-      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index_type>(table.size())}},
-             cache()[cached_.distance[l]].flat());
-    }
-    reset();
+    exclusively(*backend_, "a generator", [&] { allocate(); });
   }
+  /// The generator would outlive this model.
+  template <class Learns, bool Fits>
+  explicit generator(const transformer<D, Backend, Learns, Fits>&& model, index_type batch = 1,
+                     generator_options options = {}) = delete;
 
   index_type batch() const { return batch_; }
   /// Number of tokens read of each text.
@@ -75,31 +64,41 @@ class generator {
 
   /// Forgets all texts.
   void reset() {
-    position_ = 0;
-    host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
-    fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
+    require_batch(batch_);
+    exclusively(*backend_, "a generator", [&] {
+      position_ = 0;
+      host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
+      fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
+      whole_ = true;
+    });
   }
 
   /// Reads one token of every text, ids [B]. Returns the logits of the next token, [B,V], on the host, valid until the
   /// next step.
   view<const scalar, 2> step(view<const token, 1> ids) {
     require_batch(ids.shape[0]);
+    require_whole();
     for (index_type b = 0; b < batch_; ++b) require_token(ids(b), b, position_, F::vocabulary);
-    upload_tokens(*backend_, ids, newest_.view());
-    advance(ids);
-    return logits_on_host();
+    return exclusively(*backend_, "a step of a generator", [&] {
+      upload_tokens(*backend_, ids, newest_.view());
+      advance(ids);
+      return logits_on_host();
+    });
   }
 
   /// Reads tokens of every text, ids [B,T]. Returns what `step` returns after the last one. At position 0, one forward
   /// pass reads up to `max_length` tokens and needs memory for its activations. The others are read one by one.
   view<const scalar, 2> read(view<const token, 2> ids) {
     require_batch(ids.shape[0]);
+    require_whole();
     const index_type tokens = ids.shape[1];
     require(tokens > 0, "no tokens were given to read");
     for (index_type b = 0; b < batch_; ++b)
       for (index_type t = 0; t < tokens; ++t) require_token(ids(b, t), b, position_ + t, F::vocabulary);
-    take_in(ids);
-    return logits_on_host();
+    return exclusively(*backend_, "reading a prompt", [&] {
+      take_in(ids);
+      return logits_on_host();
+    });
   }
 
   /// Resets, reads one prompt a text and calls `sink(row, token)` for each of the `count` generated tokens. Prompts may
@@ -109,7 +108,8 @@ class generator {
   void generate(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
                 Sink sink) {
     check(options);
-    require(count >= 0, "the number of tokens to generate must not be negative, but is ", count);
+    require(count >= 0 && count <= most_tokens, "the number of tokens to generate must be from 0 to ", most_tokens,
+            ", not ", count);
     require(static_cast<index_type>(prompts.size()) == batch_, prompts.size(), " prompts were given for a batch of ",
             batch_);
     require_batch(batch_);
@@ -121,6 +121,13 @@ class generator {
       longest = std::max(longest, static_cast<index_type>(prompts[row].size()));
       shortest = std::min(shortest, static_cast<index_type>(prompts[row].size()));
     }
+    exclusively(*backend_, "generation", [&] { continue_prompts(prompts, longest, shortest, count, options, sink); });
+  }
+
+ private:
+  template <class Sink>
+  void continue_prompts(std::span<const std::vector<token>> prompts, index_type longest, index_type shortest,
+                        index_type count, const sampling_options& options, Sink& sink) {
     reset();
     if (longest - 1 + count < shortest) return;  // nothing to generate, and all prompts are equally long
     std::vector<token> ids;                      // first the common length of all prompts, then one token a text
@@ -148,7 +155,6 @@ class generator {
     }
   }
 
- private:
   template <class T>
   using storage = typename Backend::template storage<T>;
   /// Sizes stay far from overflow, and routing numbers the positions of a prompt in 32 bits.
@@ -166,6 +172,27 @@ class generator {
   /// Whether level `l` has a position at the current token.
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
+  void allocate() {
+    acts_ = plan_inference<D>(batch_, 1);
+    cached_ = plan_cache<D>(batch_);
+    memory_ = storage<scalar>(acts_.memory_size);
+    scratch_ = storage<scalar>(acts_.scratch_size);
+    cache_ = storage<scalar>(cached_.size);
+    rows_ = storage<token>(acts_.rows_size);
+    newest_ = storage<token>(batch_);
+    recent_ = storage<token>(batch_ * F::largest_compression);
+    host_logits_.resize(static_cast<std::size_t>(batch_ * F::vocabulary));
+    for (int l = 0; l < F::level_count; ++l) {
+      if (!cached_.distance[l]) continue;
+      const std::vector<scalar> table = rotary_distance_table<scalar>(F::levels[l]);
+      upload(*backend_, view<const scalar, 1>{table.data(), {static_cast<index_type>(table.size())}},
+             cache()[cached_.distance[l]].flat());
+    }
+    reset();
+  }
+  void require_whole() const {
+    require(whole_, "an earlier call of this generator failed half way: call reset() before the next one");
+  }
   void require_batch(index_type texts) const {
     require(cache_.size() > 0, "this generator was moved: another object holds its texts");
     require(texts == batch_, "tokens of ", texts, " texts were given for a batch of ", batch_);
@@ -185,12 +212,14 @@ class generator {
 
   /// Reads one token of every text, ids [B], which `newest_` already holds.
   void advance(view<const token, 1> ids) {
+    whole_ = false;
     for (index_type b = 0; b < batch_; ++b) remember(b, ids(b));
     if (reads_recent)
       upload_tokens(*backend_, {host_recent_.data(), {static_cast<index_type>(host_recent_.size())}}, recent_.view());
     const phase<Backend> named(*backend_, "decoding step");
     steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;
+    whole_ = true;
   }
   /// The operations of one step, from the tokens in `newest_` and `recent_` to the logits.
   void enqueue_step() {
@@ -231,6 +260,7 @@ class generator {
     }
     for (index_type t = at_once; t < tokens; ++t) {
       take(t, 1);
+      whole_ = false;
       upload_tokens(*backend_, {some.data(), {batch_}}, newest_.view());
       advance({some.data(), {batch_}});
     }
@@ -246,6 +276,7 @@ class generator {
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
+    whole_ = false;
     forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts});
 
     const tensor_memory<scalar> own{memory_.data()};
@@ -266,6 +297,7 @@ class generator {
       for (index_type t = std::max<index_type>(0, tokens - F::largest_compression); t < tokens; ++t)
         remember(b, ids(b, t));
     position_ = tokens;
+    whole_ = true;
   }
   /// Saves from a forward pass what later steps need.
   struct keeper {
@@ -361,6 +393,7 @@ class generator {
   bool merge_;
   index_type batch_;
   index_type position_ = 0;
+  bool whole_ = true;  // false after a call that failed half way
   activation_layout<D> acts_;
   cache_layout<D> cached_;
   storage<scalar> memory_, scratch_, cache_;

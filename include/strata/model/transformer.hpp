@@ -93,6 +93,7 @@ class transformer {
   Backend& backend() const { return *backend_; }
   /// The caller fills them, as `load_weights` and `initialise` do.
   view<scalar, 1> weights() {
+    require_here();
     has_weights_ = true;
     return weights_.view();
   }
@@ -101,33 +102,116 @@ class transformer {
     require(has_weights_, "the model has no weights yet: load them, or draw them with initialise(seed)");
     return weights_.view();
   }
-  view<scalar, 1> gradients() requires trains { return gradients_.view(); }
+  view<scalar, 1> gradients() requires trains {
+    require_here();
+    return gradients_.view();
+  }
   bool has_weights() const { return has_weights_; }
-  void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients_.view()); }
+  void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients()); }
 
   /// With `true`, passes keep only the streams between layers, and the backward pass computes the rest again: less
   /// memory, more time, the same bits. Frees the memory of earlier passes.
   void recompute_activations(bool recompute) requires trains {
-    use_ = recompute ? activation_use::recomputing : activation_use::training;
-    forget_passes();
+    exclusively(*backend_, "a model", [&] {
+      use_ = recompute ? activation_use::recomputing : activation_use::training;
+      forget_passes();
+    });
   }
   /// Dropout rates of passes with a `dropout_seed`. Frees the memory of earlier passes.
   void set_dropout(dropout_rates rates) requires trains {
     check(rates);
-    dropout_ = rates;
-    forget_passes();
+    exclusively(*backend_, "a model", [&] {
+      dropout_ = rates;
+      forget_passes();
+    });
   }
   const losses_type& chosen_losses() const { return losses_; }
   /// Changes the options of the losses. Frees the memory of earlier passes.
   void set_losses(const losses_type& losses) {
     const losses_type own = losses.of_model(F::model);
     own.check(F::vocabulary);
-    losses_ = own;
-    forget_passes();
+    exclusively(*backend_, "a model", [&] {
+      losses_ = own;
+      forget_passes();
+    });
   }
 
   /// Draws all weights again.
   void initialise(std::uint64_t seed) {
+    exclusively(*backend_, "drawing weights", [&] { draw_weights(seed); });
+  }
+
+  /// Allocates the memory for passes of this shape. Every pass does this itself.
+  void reserve(index_type batch, index_type tokens) {
+    exclusively(*backend_, "a pass", [&] { allocate(batch, tokens); });
+  }
+
+  /// ids [B,T] -> logits [B,T,V].
+  view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
+    return exclusively(*backend_, "a forward pass", [&] {
+      allocate(ids.shape[0], ids.shape[1]);
+      take(ids, 0, inputs_);
+      strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
+      return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
+    });
+  }
+
+  /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
+  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding, l); }
+  /// Level `l` after the final norm [B,n,d], as the last pass left it.
+  view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
+
+  /// ids [B,T+1]: the first T are the input, the last T the labels. `weights` weighs the losses; by default each
+  /// has its own weight.
+  loss_report<losses_type> losses(view<const token, 2> ids) { return losses(ids, loss_values(losses_)); }
+  loss_report<losses_type> losses(view<const token, 2> ids, const loss_values<losses_type>& weights,
+                                  forward_options options = {}) {
+    return exclusively(*backend_, "a pass with losses", [&] {
+      take_both(ids);
+      evaluate(weights, options, 1, false);
+      return report(weights);
+    });
+  }
+
+  /// As `losses`; also adds the gradient of `scale` times the total to `gradients()`.
+  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids) requires trains {
+    return accumulate_gradients(ids, loss_values(losses_));
+  }
+  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights,
+                                                forward_options options = {}, double scale = 1) requires trains {
+    return exclusively(*backend_, "a pass with gradients", [&] {
+      add_gradients(ids, weights, options, scale);
+      return report(weights);
+    });
+  }
+  /// As `accumulate_gradients`, but does not wait for the losses: see `losses_of_pass`.
+  void add_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights, forward_options options,
+                     double scale) requires trains {
+    exclusively(*backend_, "a pass with gradients", [&] {
+      take_both(ids);
+      // Without dropout, the seed does not change the pass.
+      const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
+                         dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
+      recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
+    });
+  }
+  /// The unweighted losses of the last pass with losses, 16 elements apart; a loss of weight 0 is 0.
+  view<const scalar, 1> losses_of_pass() const {
+    require_here();
+    require(batch_ > 0, "the model has no losses before its first pass");
+    return tensor_memory<const scalar>{memory_.data()}[acts_.loss];
+  }
+
+ private:
+  void require_here() const { require(weights_.size() > 0, "this model was moved: another object holds its weights"); }
+  void forget_passes() {
+    batch_ = tokens_ = 0;
+    recorded_.clear();
+    memory_ = storage<scalar>();
+    scratch_ = storage<scalar>();
+  }
+
+  void draw_weights(std::uint64_t seed) {
     const random_source random(seed);
     std::vector<scalar> host(static_cast<std::size_t>(parameters_type::buffer_size));
     std::uint64_t stream = 0;
@@ -142,9 +226,27 @@ class transformer {
     }
     upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights());
   }
+  static double draw(const initialisation& initial, const random_source& random, std::uint64_t stream,
+                     std::uint64_t n) {
+    switch (initial.distribution) {
+      case initialisation::kind::constant:
+        return initial.scale;
+      case initialisation::kind::uniform:
+        return initial.scale * (2 * random.uniform(stream, n) - 1);
+      case initialisation::kind::normal:
+      case initialisation::kind::directions:
+        return initial.scale * random.normal(stream, n);
+    }
+    return 0;
+  }
 
-  /// Allocates the memory for passes of this shape. Every pass does this itself.
-  void reserve(index_type batch, index_type tokens) {
+  static void to_length_one(view<scalar, 1> row) {
+    scalar squares = 0;
+    for (index_type n = 0; n < row.size(); ++n) squares += row(n) * row(n);
+    for (index_type n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
+  }
+
+  void allocate(index_type batch, index_type tokens) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
@@ -168,92 +270,13 @@ class transformer {
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
     } catch (const error& problem) {
-      fail("a pass over [", batch, ", ", tokens, "] tokens needs ",
-           static_cast<index_type>(sizeof(scalar)) * (acts_.memory_size + acts_.scratch_size),
-           " bytes for activations: ", problem.what());
+      fail("a pass over [", batch, ", ", tokens, "] tokens needs ", acts_.memory_size, " + ", acts_.scratch_size,
+           " numbers of ", sizeof(scalar), " bytes for activations: ", problem.what());
     }
     upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
     batch_ = batch;
     tokens_ = tokens;
   }
-
-  /// ids [B,T] -> logits [B,T,V].
-  view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
-    reserve(ids.shape[0], ids.shape[1]);
-    take(ids, 0, inputs_);
-    strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
-    return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
-  }
-
-  /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding, l); }
-  /// Level `l` after the final norm [B,n,d], as the last pass left it.
-  view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
-
-  /// ids [B,T+1]: the first T are the input, the last T the labels. `weights` weighs the losses; by default each
-  /// has its own weight.
-  loss_report<losses_type> losses(view<const token, 2> ids) { return losses(ids, loss_values(losses_)); }
-  loss_report<losses_type> losses(view<const token, 2> ids, const loss_values<losses_type>& weights,
-                                  forward_options options = {}) {
-    take_both(ids);
-    evaluate(weights, options, 1, false);
-    return report(weights);
-  }
-
-  /// As `losses`; also adds the gradient of `scale` times the total to `gradients()`.
-  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids) requires trains {
-    return accumulate_gradients(ids, loss_values(losses_));
-  }
-  loss_report<losses_type> accumulate_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights,
-                                                forward_options options = {}, double scale = 1) requires trains {
-    add_gradients(ids, weights, options, scale);
-    return report(weights);
-  }
-  /// As `accumulate_gradients`, but does not wait for the losses: see `losses_of_pass`.
-  void add_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights, forward_options options,
-                     double scale) requires trains {
-    take_both(ids);
-    // Without dropout, the seed does not change the pass.
-    const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
-                       dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
-    recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
-  }
-  /// The unweighted losses of the last pass with losses, 16 elements apart; a loss of weight 0 is 0.
-  view<const scalar, 1> losses_of_pass() const {
-    require_here();
-    require(batch_ > 0, "the model has no losses before its first pass");
-    return tensor_memory<const scalar>{memory_.data()}[acts_.loss];
-  }
-
- private:
-  void require_here() const { require(weights_.size() > 0, "this model was moved: another object holds its weights"); }
-  void forget_passes() {
-    batch_ = tokens_ = 0;
-    recorded_.clear();
-    memory_ = storage<scalar>();
-    scratch_ = storage<scalar>();
-  }
-
-  static double draw(const initialisation& initial, const random_source& random, std::uint64_t stream,
-                     std::uint64_t n) {
-    switch (initial.distribution) {
-      case initialisation::kind::constant:
-        return initial.scale;
-      case initialisation::kind::uniform:
-        return initial.scale * (2 * random.uniform(stream, n) - 1);
-      case initialisation::kind::normal:
-      case initialisation::kind::directions:
-        return initial.scale * random.normal(stream, n);
-    }
-    return 0;
-  }
-
-  static void to_length_one(view<scalar, 1> row) {
-    scalar squares = 0;
-    for (index_type n = 0; n < row.size(); ++n) squares += row(n) * row(n);
-    for (index_type n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
-  }
-
   template <class Storage>
   static void ensure(Storage& storage, index_type size) {
     if (storage.size() >= size) return;
@@ -301,7 +324,7 @@ class transformer {
     const phase<Backend> named(*backend_, "batch");
     require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
             ids.shape[1], "]");
-    reserve(ids.shape[0], ids.shape[1] - 1);
+    allocate(ids.shape[0], ids.shape[1] - 1);
     take(ids, 0, inputs_);
     take(ids, 1, labels_);
   }

@@ -59,6 +59,8 @@ void for_each_option(Options& options, Visit visit) {
 
 /// Steps and sizes stay below this, far from overflow.
 inline constexpr index_type most_steps = index_type{1} << 50;
+/// The random numbers of a step count its pieces of text in 32 bits.
+inline constexpr index_type most_crops = index_type{1} << 32;
 
 inline void check(const training_options& options) {
   // Rates and norms are floats in the operations.
@@ -84,6 +86,8 @@ inline void check(const training_options& options) {
           " tokens is more than ", most_tokens, " tokens");
   require(options.accumulation <= most_tokens / (options.batch * options.length), "a step of ", options.accumulation,
           " passes over ", options.batch * options.length, " tokens is more than ", most_tokens, " tokens");
+  require(options.accumulation <= most_crops / options.batch, "a step of ", options.accumulation, " passes over ",
+          options.batch, " texts draws more than ", most_crops, " pieces of text");
   positive_float("learning_rate", options.schedule.peak);
   positive("steps", options.schedule.steps);
   positive_float("epsilon", options.epsilon);
@@ -152,31 +156,23 @@ class trainer {
 
   /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
   step_report<Losses> train_step(std::span<const std::uint8_t> bytes) {
-    enqueue_step(bytes);
-    return finish_step();
+    return exclusively(model_.backend(), "a training step", [&] {
+      enqueue_step(bytes);
+      return finish_step();
+    });
   }
 
   /// Mean cross-entropy, nats a token, over at most `most` windows of `bytes`, spread evenly over it (0: all windows).
   double evaluate(std::span<const std::uint8_t> bytes, index_type most = 0) {
-    const window_sequence windows(bytes, options_.length);
-    const index_type count = most > 0 ? std::min(most, windows.count()) : windows.count();
-    values_type only_cross_entropy;
-    only_cross_entropy[0] = 1;
-    double total = 0;
-    for (index_type first = 0; first < count; first += options_.batch) {
-      const index_type batch = std::min(options_.batch, count - first);
-      ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
-      for (index_type b = 0; b < batch; ++b) windows.copy((first + b) * windows.count() / count, row(b));
-      total +=
-          static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
-    }
-    return total / static_cast<double>(count);
+    require(most >= 0, "the most windows to evaluate must be 0 (all) or positive, not ", most);
+    return exclusively(model_.backend(), "an evaluation", [&] { return mean_cross_entropy(bytes, most); });
   }
 
   /// Writes everything that `resume` needs, replacing `path` as a whole. `resume` returns `note`.
   void save(const std::filesystem::path& path, const nlohmann::json& note = {}) {
     Backend& backend = model_.backend();
-    squared_norm(backend, model_.weights(), measures_.view().slice(0, 1));
+    const view<const scalar, 1> weights = std::as_const(model_).weights();
+    squared_norm(backend, weights, measures_.view().slice(0, 1));
     require(std::isfinite(host_copy(measures_)[0]), "the weights are not finite after step ", step_,
             "; no checkpoint was written");
     nlohmann::json object = metadata_;
@@ -275,16 +271,42 @@ class trainer {
     return options;
   }
 
+  double mean_cross_entropy(std::span<const std::uint8_t> bytes, index_type most) {
+    const window_sequence windows(bytes, options_.length);
+    const index_type count = most > 0 ? std::min(most, windows.count()) : windows.count();
+    // Window n of `count`, spread evenly: n * windows.count() / count without a large product.
+    const auto window = [&](index_type n) {
+      return n * (windows.count() / count) + n * (windows.count() % count) / count;
+    };
+    values_type only_cross_entropy;
+    only_cross_entropy[0] = 1;
+    double total = 0;
+    for (index_type first = 0; first < count; first += options_.batch) {
+      const index_type batch = std::min(options_.batch, count - first);
+      make_room_for(batch);
+      for (index_type b = 0; b < batch; ++b) windows.copy(window(first + b), row(b));
+      total +=
+          static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
+    }
+    return total / static_cast<double>(count);
+  }
+
+  /// The model names the size if it does not fit; the ids are the smaller part.
+  void make_room_for(index_type batch) {
+    model_.reserve(batch, options_.length);
+    ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
+  }
+
   /// Calls the operations of a step. A device may still work on them when this returns.
   void enqueue_step(std::span<const std::uint8_t> bytes) {
     Backend& backend = model_.backend();
     const phase<Backend> named(backend, "training step");
     const double share = 1.0 / static_cast<double>(options_.accumulation);
     const random_source random(options_.seed);
-    const view<scalar, 1> norm = measures_.view().slice(0, 1), of_losses = measures_.view().slice(1, losses_size);
     model_.clear_gradients();
+    make_room_for(options_.batch);
+    const view<scalar, 1> norm = measures_.view().slice(0, 1), of_losses = measures_.view().slice(1, losses_size);
     fill(backend, scalar{0}, measures_.view());
-    ids_.resize(static_cast<std::size_t>(options_.batch * (options_.length + 1)));
     for (index_type pass = 0; pass < options_.accumulation; ++pass) {
       for (index_type b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),

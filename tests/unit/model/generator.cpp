@@ -83,6 +83,45 @@ TEST_CASE_METHOD(fixture, "logits that are not numbers are an error, not a token
              ContainsSubstring("the logits of text 1 after position 0 are not numbers"));
 }
 
+namespace strata::of_generators {
+
+/// The reference backend, until `left` more matrix products are done.
+struct breaking : reference<float> {
+  int left = 1 << 30;
+};
+
+inline void linear(breaking& backend, input<float, 2> x, input<float, 2> weight, input<float, 1> bias,
+                   output<float, 2> y, update mode) {
+  require(backend.left-- > 0, "this matrix product fails");
+  linear(static_cast<reference<float>&>(backend), x, weight, bias, y, mode);
+}
+
+TEST_CASE("a generator whose step failed half way says so until it is reset") {
+  breaking backend;
+  models::inference_model<models::mixed, breaking> model(backend, 3);
+  models::generator<models::mixed, breaking> fails(model), fresh(model);
+  const std::vector<token> ids{1, 2, 3};
+  const auto reads_all = [&](auto& own) {
+    const view<const float, 2> logits = own.read({ids.data(), {1, 3}});
+    return std::vector<float>(logits.data, logits.data + logits.size());
+  };
+  const std::vector<float> expected = reads_all(fresh);
+  const auto step = [&] { fails.step({ids.data(), {1}}); };
+  const auto read = [&] { reads_all(fails); };
+  for (const bool at_once : {false, true}) {
+    fails.reset();
+    backend.left = 2;
+    CHECK(message_of([&] { at_once ? read() : step(); }) == "this matrix product fails");
+    backend.left = 1 << 30;
+    CHECK_THAT(message_of(step), ContainsSubstring("failed half way: call reset()"));
+    CHECK_THAT(message_of(read), ContainsSubstring("failed half way: call reset()"));
+    fails.reset();
+    CHECK(reads_all(fails) == expected);
+  }
+}
+
+}  // namespace strata::of_generators
+
 TEST_CASE_METHOD(fixture, "a generator sees the model's newest weights") {
   models::generator<models::mixed, backend_type> writer(model);
   const strata::token id = 3;

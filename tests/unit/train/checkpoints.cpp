@@ -294,6 +294,30 @@ TEST_CASE("what was moved says so, and sizes are checked before they overflow") 
   CHECK(missing_in(message_of([&] { save_weights(model, "never"); }), {"was moved"}) == "");
   CHECK(missing_in(message_of([&] { writer.step({ids.data(), {1}}); }), {"generator was moved"}) == "");
 
+  // Assignment moves, too: the model that was assigned from does not get the other one's weights.
+  transformer<tiny, backend_type> first(backend), second(backend);
+  first.forward({ids.data(), {1, 4}});
+  second.forward({ids.data(), {1, 4}});
+  first = std::move(second);
+  const std::string moved = "this model was moved: another object holds its weights";
+  CHECK(message_of([&] { second.forward({ids.data(), {1, 4}}); }) == moved);
+  CHECK(message_of([&] { second.embeddings(0); }) == moved);
+  CHECK(message_of([&] { second.weights(); }) == moved);
+  CHECK(message_of([&] { second.gradients(); }) == moved);
+  CHECK(message_of([&] { second.initialise(1); }) == moved);
+  CHECK(message_of([&] { load_weights(second, "never"); }) != "");
+  CHECK_NOTHROW(first.forward({ids.data(), {1, 4}}));
+  generator texts(first), taken(first);
+  texts = std::move(taken);
+  CHECK(missing_in(message_of([&] { taken.reset(); }), {"generator was moved"}) == "");
+  trainer<tiny, backend_type> run(backend, {.batch = 1});
+  const trainer<tiny, backend_type> runs_elsewhere = std::move(run);
+  const std::vector<std::uint8_t> bytes(200, 7);
+  CHECK(message_of([&] { run.train_step(bytes); }) == moved);
+  CHECK(message_of([&] { run.evaluate(bytes); }) == moved);
+  CHECK(message_of([&] { run.save("never"); }) == moved);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<generator<tiny, backend_type>, transformer<tiny, backend_type>&&>);
+
   constexpr description routed = with(tiny, [](auto& d) { d.levels[0].routing.capacity = 0.5; });
   static constexpr description kept = routed;
   transformer<kept, backend_type> network(backend);

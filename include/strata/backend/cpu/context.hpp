@@ -56,8 +56,9 @@ class cpu {
   /// Null where strata's own kernels compute matrix products.
   onednn_products* onednn() { return onednn_.get(); }
 
-  /// Each operation that uses the memory below holds one.
-  [[nodiscard]] thread_pool::exclusive_use use_exclusively() { return thread_pool::exclusive_use(pool_); }
+  /// Every operation that uses the memory below has an `exclusive_use`.
+  bool enter() { return pool_.enter(); }
+  void leave() { pool_.leave(); }
 
   /// Cuts [0, count) into one piece a thread, at multiples of `grain`, and calls `body(begin, end)` on each. If the
   /// work (`cost` operations an item) is too small to wake threads, the caller does it alone.

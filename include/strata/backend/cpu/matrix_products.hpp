@@ -47,7 +47,7 @@ inline onednn_products* onednn_for(cpu& backend, index_type terms) { return term
 
 inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_weight, input<float, 1> bias,
                    output<float, 2> y, update mode) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   if (given_x.shape[0] <= few_rows) return linear_few_rows(backend, given_x, given_weight, {}, bias, y, mode);
   const auto [x, weight] = product_inputs(backend, given_x, given_weight);
 #if STRATA_HAS_ONEDNN
@@ -59,7 +59,7 @@ inline void linear(cpu& backend, input<float, 2> given_x, input<float, 2> given_
 
 inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<float, 2> given_weight,
                                   output<float, 2> dx, update mode) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   const auto [dy, weight] = product_inputs(backend, given_dy, given_weight);
 #if STRATA_HAS_ONEDNN
   if (auto* const onednn = onednn_for(backend, dy.shape[1]))
@@ -70,7 +70,7 @@ inline void linear_backward_input(cpu& backend, input<float, 2> given_dy, input<
 
 inline void linear_backward_weight(cpu& backend, input<float, 2> given_dy, input<float, 2> given_x,
                                    output<float, 2> dweight, output<float, 1> dbias) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   if (dbias) add_column_sums(backend, given_dy, dbias);
   const auto [dy, x] = product_inputs(backend, given_dy, given_x);
 #if STRATA_HAS_ONEDNN
@@ -110,7 +110,7 @@ inline void pack_int8(cpu& backend, input<float, 2> weight, view<std::int8_t, 2>
 template <class Weight>
 void linear_packed(cpu& backend, input<float, 2> x, view<const Weight, 2> packed, input<float, 1> scale,
                    input<float, 1> bias, output<float, 2> y, update mode) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   const index_type rows = x.shape[0];
   if (rows >= many_rows) {
     const view<float, 2> weight{backend.weight_memory(packed.size()), packed.shape};

@@ -17,7 +17,7 @@ inline void copy(cpu& backend, input<float, 1> x, output<float, 1> y) {
 inline void upload(cpu& backend, input<float, 1> host, output<float, 1> device) { copy(backend, host, device); }
 inline void download(cpu& backend, input<float, 1> device, output<float, 1> host) { copy(backend, device, host); }
 inline void upload_tokens(cpu& backend, view<const token, 1> host, view<token, 1> device) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   require(host.size() == device.size(), "a copy of [", host.size(), "] tokens to [", device.size(), "]");
   std::copy(host.data, host.data + host.size(), device.data);
 }
@@ -30,7 +30,7 @@ inline void fill(cpu& backend, float value, output<float, 1> y) {
 }
 inline void keep_last(cpu& backend, input<float, 3> x, int sequence, int dilation, index_type column,
                       output<float, 3> ring) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   const auto [batch, span, width] = ring.shape;
   const index_type count = (x.shape[1] - sequence + dilation - 1) / dilation;
   for (index_type b = 0; b < batch; ++b)
@@ -39,7 +39,7 @@ inline void keep_last(cpu& backend, input<float, 3> x, int sequence, int dilatio
                   ring.data + (b * span + j % span) * width);
 }
 inline void keep_row(cpu& backend, input<float, 2> x, index_type position, output<float, 3> ring) {
-  const auto in_use = backend.use_exclusively();
+  const exclusive_use in_use(backend);
   const auto [batch, span, width] = ring.shape;
   for (index_type b = 0; b < batch; ++b)
     std::copy_n(x.data + b * width, width, ring.data + (b * span + position % span) * width);

@@ -19,10 +19,10 @@ namespace strata::inline STRATA_ABI {
 #else
 #define STRATA_IF_AVX512(call) static_cast<void>(0)
 #endif
-#define STRATA_CALL_KERNEL(call)                 \
-  const auto in_use = backend.use_exclusively(); \
-  STRATA_IF_AVX512(call);                        \
-  STRATA_IF_AVX2(call);                          \
+#define STRATA_CALL_KERNEL(call)       \
+  const exclusive_use in_use(backend); \
+  STRATA_IF_AVX512(call);              \
+  STRATA_IF_AVX2(call);                \
   return kernels::baseline::call
 
 // memory

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <pthread.h>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -15,17 +14,11 @@
 
 #include <strata/backend/cpu/processors.hpp>
 #include <strata/backend/cpu/signals.hpp>
+#include <strata/backend/exclusive_use.hpp>
 #include <strata/core/error.hpp>
 #include <strata/core/view.hpp>
 
 namespace strata::inline STRATA_ABI {
-
-/// Counts the forks that led to this process: a child has one more than its parent.
-inline std::atomic<int> forks{0};
-inline void watch_forks() {
-  static const int failed = pthread_atfork(nullptr, nullptr, [] { ++forks; });
-  require(failed == 0, "forks of this process cannot be watched: error ", failed);
-}
 
 class thread_pool {
  public:
@@ -33,8 +26,6 @@ class thread_pool {
   /// larger, a started thread does the work of several, one after the other.
   explicit thread_pool(int threads, int processors = available_processors())
       : count_(threads), started_(std::min(threads, processors)) {
-    watch_forks();
-    forks_ = forks.load();
     try {
       workers_.reserve(static_cast<std::size_t>(started_));
       const signals_wait handlers_run_elsewhere;  // a new thread inherits the signal mask
@@ -56,29 +47,18 @@ class thread_pool {
 
   int threads() const { return count_; }
 
-  /// While it lives, the pool and its memory belong to the calling thread, which may hold several. Throws if another
-  /// thread holds one, in a parallel region and in a forked process.
-  class exclusive_use {
-   public:
-    explicit exclusive_use(thread_pool& pool) {
-      const void* const own = this_thread();
-      if (pool.user_.load(std::memory_order_relaxed) == own) {
-        if (pool.in_region_) pool.refuse();
-        return;
-      }
-      const void* nobody = nullptr;
-      if (pool.forked() || !pool.user_.compare_exchange_strong(nobody, own, std::memory_order_acquire)) pool.refuse();
-      pool_ = &pool;
+  /// Begins the exclusive use of the pool and its memory: see `exclusive_use`. Throws if another thread uses it, in a
+  /// parallel region and in a forked process.
+  bool enter() {
+    if (forked()) refuse();
+    if (user_.is_this_thread()) {
+      if (in_region_) refuse();
+      return false;
     }
-    ~exclusive_use() {
-      if (pool_ != nullptr) pool_->user_.store(nullptr, std::memory_order_release);
-    }
-    exclusive_use(const exclusive_use&) = delete;
-    exclusive_use& operator=(const exclusive_use&) = delete;
-
-   private:
-    thread_pool* pool_ = nullptr;  // null: this thread uses the pool already
-  };
+    if (!user_.take()) refuse();
+    return true;
+  }
+  void leave() { user_.leave(); }
 
   /// An exclusive use during which no thread, not even this one, may begin another.
   class region {
@@ -89,7 +69,7 @@ class thread_pool {
     region& operator=(const region&) = delete;
 
    private:
-    exclusive_use use_;
+    exclusive_use<thread_pool> use_;
     thread_pool& pool_;
   };
 
@@ -119,11 +99,6 @@ class thread_pool {
   }
 
  private:
-  /// An address that no other living thread has.
-  static const void* this_thread() {
-    static thread_local const char own = 0;
-    return &own;
-  }
   /// The pool that this thread works for; null for other threads.
   static const thread_pool*& employer() {
     static thread_local const thread_pool* pool = nullptr;
@@ -131,12 +106,12 @@ class thread_pool {
   }
 
   /// Whether this process was forked off the pool's own: then it has none of the threads.
-  bool forked() const { return forks.load(std::memory_order_relaxed) != forks_ && started_ > 1; }
+  bool forked() const { return started_ > 1 && user_.forked(); }
 
   [[noreturn]] void refuse() const {
     require(!forked(), "the cpu backend was made before this process was forked, and its ", started_,
             " threads stayed in the other process: make a backend here");
-    require(user_.load() != this_thread() && employer() != this,
+    require(!user_.is_this_thread() && employer() != this,
             "the cpu backend was called inside a parallel region of its own: what runs there needs another backend");
     fail("the cpu backend is at work for another thread: it serves one at a time, so give each thread its own");
   }
@@ -179,14 +154,14 @@ class thread_pool {
   }
 
   static constexpr int spins_before_sleep_ = 2000;
-  int count_, started_, forks_ = 0;
+  int count_, started_;
   std::vector<std::thread> workers_;
   void (*task_)(void*, int) = nullptr;
   void* object_ = nullptr;
   bool in_region_ = false;  // written by the thread that uses the pool
   std::exception_ptr failure_;
   std::atomic_flag failing_ = ATOMIC_FLAG_INIT;
-  alignas(64) std::atomic<const void*> user_{nullptr};
+  sole_user user_;
   alignas(64) std::atomic<unsigned> generation_{0};
   alignas(64) std::atomic<int> running_{0};
   alignas(64) std::atomic<int> sleepers_{0};

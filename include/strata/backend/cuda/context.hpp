@@ -9,6 +9,7 @@
 #include <strata/backend/cuda/buffer.hpp>
 #include <strata/backend/cuda/device.hpp>
 #include <strata/backend/cuda/error.hpp>
+#include <strata/backend/exclusive_use.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -35,6 +36,17 @@ class cuda {
   cuda& operator=(const cuda&) = delete;
   ~cuda();
 
+  /// Begins an `exclusive_use`.
+  bool enter() {
+    require(!user_.forked(),
+            "the cuda backend was made before this process was forked: CUDA works in the other process only");
+    if (user_.is_this_thread()) return false;
+    require(user_.take(),
+            "the cuda backend is at work for another thread: it serves one at a time, so give each thread its own");
+    return true;
+  }
+  void leave() { user_.leave(); }
+
   cudaStream_t stream() const { return stream_; }
   cuda_products& products() { return *products_; }
   pinned_uploads& uploads() { return uploads_; }
@@ -48,6 +60,7 @@ class cuda {
   void synchronize() { STRATA_CUDA(cudaStreamSynchronize(stream_)); }
 
  private:
+  sole_user user_;
   cudaStream_t stream_ = nullptr;
   pinned_uploads uploads_;
   device_buffer<float> scratch_;

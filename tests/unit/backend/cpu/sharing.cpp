@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <strata/cpu.hpp>
+#include <strata/reference.hpp>
 
 #include "support/catch.hpp"
 #include "support/child.hpp"
@@ -132,6 +133,63 @@ TEST_CASE("sharing: a forked process is told to make a backend of its own, and c
     CHECK_NOTHROW(own.run(*backend));
   }
 }
+
+namespace strata::of_sharing {
+
+inline constexpr description small{
+    .max_length = 32, .depth = 1, .levels = {{.dim = 16, .heads = 1, .head_dim = 16, .window = 8}}};
+
+/// What another thread is told that calls work() now.
+template <class Work>
+std::string told_to_another_thread(Work work) {
+  std::string said = "nothing";
+  std::thread other([&] {
+    try {
+      work();
+    } catch (const error& problem) {
+      said = problem.what();
+    }
+  });
+  other.join();
+  return said;
+}
+
+TEMPLATE_TEST_CASE("sharing: generation, between its operations, keeps other threads out", "", cpu, reference<float>) {
+  TestType backend;
+  transformer<small, TestType> model(backend);
+  generator<small, TestType> generates(model);
+  const std::vector<std::vector<token>> prompts{{1, 2}};
+  const std::vector<token> ids{1, 2, 3};
+  const view<const token, 2> batch{ids.data(), {1, 3}};
+  int refused = 0;
+  generates.generate(prompts, 2, {}, [&](index_type, token) {
+    const std::array<std::string, 4> said{told_to_another_thread([&] { model.forward(batch); }),
+                                          told_to_another_thread([&] { model.accumulate_gradients(batch); }),
+                                          told_to_another_thread([&] { model.set_dropout({}); }),
+                                          told_to_another_thread([&] { generates.reset(); })};
+    for (const std::string& each : said) refused += each.find("at work for another thread") != each.npos;
+    CHECK_NOTHROW(model.losses(batch));  // this thread is not another one
+  });
+  CHECK(refused == 8);
+  CHECK(told_to_another_thread([&] { model.forward(batch); }) == "nothing");
+}
+
+TEST_CASE("sharing: a process forked off in the middle of a use is told, too") {
+  cpu backend({.threads = 2});
+  setup own;
+  const exclusive_use in_use(backend);
+  const std::string said = support::in_child([&]() -> std::string {
+    try {
+      own.run(backend);
+    } catch (const error& problem) {
+      return problem.what();
+    }
+    return "computed";
+  });
+  CHECK_THAT(said, ContainsSubstring(available_processors() == 1 ? "computed" : "make a backend here"));
+}
+
+}  // namespace strata::of_sharing
 
 TEST_CASE("sharing: a backend stays where it is, and a moved-from buffer is not copied to") {
   STATIC_REQUIRE_FALSE(std::is_move_constructible_v<strata::cpu>);

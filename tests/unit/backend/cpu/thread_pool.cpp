@@ -20,7 +20,7 @@
 #include "support/sanitizers.hpp"
 
 using Catch::Matchers::ContainsSubstring;
-using strata::thread_pool;
+using strata::exclusive_use, strata::thread_pool;
 
 TEST_CASE("thread pool: every thread runs the task once") {
   for (const int threads : {1, 2, 3, 7}) {
@@ -157,7 +157,7 @@ TEST_CASE("thread pool: a second thread at once is refused, one after the other 
     });
     while (!inside) std::this_thread::yield();
     CHECK_THROWS_WITH(pool.run([](int) {}), ContainsSubstring("give each thread its own"));
-    CHECK_THROWS_WITH(thread_pool::exclusive_use(pool), ContainsSubstring("give each thread its own"));
+    CHECK_THROWS_WITH(exclusive_use(pool), ContainsSubstring("give each thread its own"));
     tried = true;
     first.join();
     std::atomic<int> runs{0};
@@ -172,7 +172,7 @@ TEST_CASE("thread pool: of two threads that never wait for one another, each has
   std::atomic<long> uses{0}, refusals{0};
   const auto use = [&] {
     for (int round = 0; round < 2000; ++round) try {
-        const thread_pool::exclusive_use in_use(pool);
+        const exclusive_use in_use(pool);
         pool.run([&](int thread) { ++sums[thread]; });
         ++done;
         ++uses;
