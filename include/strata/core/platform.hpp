@@ -17,6 +17,7 @@
 #endif
 
 #include <cassert>
+#include <version>
 
 #define STRATA_ASSERT(condition) assert(condition)
 
@@ -66,14 +67,16 @@
 #endif
 
 // STRATA_ABI is the inline namespace of everything but strata::error. Its name lists the compile flags that change the
-// code of this library. A program may have files with different flags, and of functions with equal names the linker
-// keeps one. No macro shows -ffp-contract, -mtune or, under g++, -O1 instead of -O2. If files differ in these, the
-// linker decides which sums FMA rounds only once. The letters:
+// code or the classes of this library. A program may have files with different flags, and of functions with equal names
+// the linker keeps one. No macro shows -ffp-contract, -mtune or, under g++, -O1 instead of -O2. If files differ in these,
+// the linker decides which sums FMA rounds only once. Functions of the standard library are shared all the same, so
+// _GLIBCXX_ASSERTIONS, which only adds checks to them, has no letter. The letters:
 //   g, c        g++, clang++                    x, y, z  kernels for AVX2, for AVX-512, for both as well
 //   16, 32, 64  bytes of a vector               d        oneDNN
 //   a           AVX                             o        optimized
 //   f           FMA                             n        no assertions
-//                                               s        another standard library, or its debug mode
+//   j           JSON_DIAGNOSTICS                s        another standard library, or its debug mode
+//   p           JSON_DIAGNOSTIC_POSITIONS       w        _GLIBCXX_USE_CXX11_ABI=0
 #if defined(__clang__)
 #define STRATA_ABI_COMPILER c
 #else
@@ -118,11 +121,29 @@
 #else
 #define STRATA_ABI_LIBRARY
 #endif
-#define STRATA_JOINED(a, b, c, d, e, f, g, h, i) a##b##c##d##e##f##g##h##i
+// nlohmann's objects are larger with these, and so is a trainer.
+#if JSON_DIAGNOSTICS
+#define STRATA_ABI_JSON_PARENTS j
+#else
+#define STRATA_ABI_JSON_PARENTS
+#endif
+#if JSON_DIAGNOSTIC_POSITIONS
+#define STRATA_ABI_JSON_POSITIONS p
+#else
+#define STRATA_ABI_JSON_POSITIONS
+#endif
+// Strings are one pointer without the newer ABI.
+#if defined(__GLIBCXX__) && !_GLIBCXX_USE_CXX11_ABI
+#define STRATA_ABI_STRINGS w
+#else
+#define STRATA_ABI_STRINGS
+#endif
+#define STRATA_JOINED(a, b, c, d, e, f, g, h, i, j, k, l) a##b##c##d##e##f##g##h##i##j##k##l
 #define STRATA_JOIN(...) STRATA_JOINED(__VA_ARGS__)
 #define STRATA_ABI                                                                                                   \
   STRATA_JOIN(STRATA_ABI_COMPILER, STRATA_BASELINE_VECTOR_BYTES, STRATA_ABI_AVX, STRATA_ABI_FMA, STRATA_ABI_KERNELS, \
-              STRATA_ABI_ONEDNN, STRATA_ABI_OPTIMIZED, STRATA_ABI_ASSERTIONS, STRATA_ABI_LIBRARY)
+              STRATA_ABI_ONEDNN, STRATA_ABI_OPTIMIZED, STRATA_ABI_ASSERTIONS, STRATA_ABI_LIBRARY,                    \
+              STRATA_ABI_JSON_PARENTS, STRATA_ABI_JSON_POSITIONS, STRATA_ABI_STRINGS)
 
 // Code between these two macros is compiled for the given instructions.
 #define STRATA_PRAGMA(text) _Pragma(#text)
