@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include <strata/config/facts.hpp>
 #include <strata/model/activations.hpp>
 #include <strata/model/cache.hpp>
 #include <strata/model/parameters.hpp>
+#include <strata/model/transformer.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -56,6 +58,18 @@ struct cost {
     return pairs;
   }
 
+  static constexpr void require_shape(index_type batch, index_type tokens) {
+    if (batch <= 0 || tokens <= 0 || batch > most_tokens / tokens)
+      fail("a cost needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
+           ", ", tokens, "]");
+  }
+  /// `bytes` and those of `count` elements.
+  static constexpr std::size_t added(std::size_t bytes, index_type count, std::size_t element) {
+    if (element > 0 && static_cast<std::size_t>(count) > (PTRDIFF_MAX - bytes) / element)
+      fail(bytes, " bytes and ", count, " elements of ", element, " bytes are more than a memory can hold");
+    return bytes + static_cast<std::size_t>(count) * element;
+  }
+
  public:
   /// Numbers that training learns.
   static constexpr index_type parameters = strata::parameters<D, Learns>::count;
@@ -63,6 +77,7 @@ struct cost {
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, without the heads of the losses. `merge` is as in
   /// `forward_options`.
   static constexpr double forward_flops(index_type batch, index_type tokens, bool merge = true) {
+    require_shape(batch, tokens);
     double flops = 0;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
@@ -110,14 +125,18 @@ struct cost {
                                                 activation_use use = activation_use::training,
                                                 std::size_t scalar_bytes = sizeof(float),
                                                 const losses_type& losses = {}, dropout_rates dropout = {}) {
+    require_shape(batch, tokens);
     const auto plan = plan_activations<D>(losses.of_model(F::model), batch, tokens, use, dropout);
-    return static_cast<std::size_t>(plan.memory_size + plan.scratch_size) * scalar_bytes +
-           static_cast<std::size_t>(plan.targets_size + 2 * batch * tokens) * sizeof(token);
+    std::size_t bytes = added(0, plan.memory_size, scalar_bytes);
+    bytes = added(bytes, plan.scratch_size, scalar_bytes);
+    bytes = added(bytes, plan.targets_size, sizeof(token));
+    return added(bytes, 2 * batch * tokens, sizeof(token));  // inputs and labels
   }
 
   /// Bytes of the cache for incremental generation of `batch` texts, at any length.
   static constexpr std::size_t cache_bytes(index_type batch, std::size_t scalar_bytes = sizeof(float)) {
-    return static_cast<std::size_t>(plan_cache<D>(batch).size) * scalar_bytes;
+    require_shape(batch, 1);
+    return added(0, plan_cache<D>(batch).size, scalar_bytes);
   }
 };
 

@@ -2,6 +2,8 @@
 // the matrix products computed.
 #include <cmath>
 #include <limits>
+#include <string>
+#include <utility>
 
 #include <strata/reference.hpp>
 
@@ -176,6 +178,31 @@ TEST_CASE("recomputing takes about a third of the activation memory") {
   constexpr auto recomputing = strata::activation_use::recomputing;
   STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024) / 1'000'000 == 1391);
   STATIC_REQUIRE(strata::cost<strata::presets::base>::activation_bytes(4, 1024, recomputing) / 1'000'000 == 466);
+}
+
+TEST_CASE("costs of impossible shapes are refused") {
+  using Catch::Matchers::ContainsSubstring;
+  using cost = strata::cost<strata::presets::base>;
+  constexpr auto training = strata::activation_use::training;
+  constexpr strata::index_type half = strata::index_type{1} << 32;
+  for (const auto& [batch, tokens] : {std::pair<strata::index_type, strata::index_type>{0, 8},
+                                      {8, 0},
+                                      {-1, 8},
+                                      {8, -1},
+                                      {half, half},
+                                      {strata::most_tokens, 2}}) {
+    CAPTURE(batch, tokens);
+    const auto asked = ContainsSubstring("[" + std::to_string(batch) + ", " + std::to_string(tokens) + "]");
+    CHECK_THROWS_WITH(cost::activation_bytes(batch, tokens), asked);
+    CHECK_THROWS_WITH(cost::forward_flops(batch, tokens), asked);
+  }
+  CHECK_THROWS_WITH(cost::cache_bytes(0), ContainsSubstring("[0, 1]"));
+  CHECK_THROWS_WITH(cost::cache_bytes(2 * strata::most_tokens), ContainsSubstring(", 1]"));
+  // Elements that can be counted, in bytes that cannot.
+  constexpr std::size_t large = std::size_t{1} << 56;
+  CHECK_THROWS_WITH(cost::activation_bytes(1, 8, training, large), ContainsSubstring("more than a memory can hold"));
+  CHECK_THROWS_WITH(cost::cache_bytes(1, large), ContainsSubstring("more than a memory can hold"));
+  STATIC_REQUIRE(cost::cache_bytes(2) > cost::cache_bytes(1));
 }
 
 TEST_CASE("the planned memory is written to its end and not beyond") {
