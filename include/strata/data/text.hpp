@@ -38,6 +38,7 @@ class text {
   }
 
   std::span<const std::uint8_t> all() const {
+    require(bytes_.size() > 0, "this text was moved: another object holds its bytes");
     return {reinterpret_cast<const std::uint8_t*>(bytes_.data()), static_cast<std::size_t>(bytes_.size())};
   }
   std::span<const std::uint8_t> training() const { return all().first(training_size_); }
@@ -53,7 +54,7 @@ class text {
  private:
   void require_part(const char* part, std::span<const std::uint8_t> bytes, index_type length) const {
     require(static_cast<index_type>(bytes.size()) > length, source_, ": the ", part, " part has ", bytes.size(),
-            " bytes, but a sequence of length ", length, " needs ", length + 1);
+            " bytes, but a sequence of length ", length, " needs ", static_cast<std::uint64_t>(length) + 1);
   }
   buffer<std::byte> bytes_;
   std::string source_;

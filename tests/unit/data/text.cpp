@@ -1,9 +1,11 @@
 // The split of a text, the windows cut from it, and its entropy.
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <strata/data/text.hpp>
@@ -72,6 +74,18 @@ TEST_CASE("a text too short for the sequence length says what it has and what it
   CHECK(message(1000, 0.1, 99) == "(no strata::error was thrown)");
   CHECK(message(101, 0, 100) == "(no strata::error was thrown)");
   CHECK(missing_in(message(100, 0, 100), {"training part", "has 100 bytes", "needs 101"}) == "");
+  CHECK(missing_in(message(100, 0, std::numeric_limits<strata::index_type>::max()), {"needs 9223372036854775808"}) ==
+        "");
+}
+
+TEST_CASE("a text that was moved says so") {
+  auto text = text_of("abcd", 0.5);
+  const auto moved = std::move(text);
+  CHECK(moved.validation()[1] == 'd');
+  for (const auto part : {&strata::text::all, &strata::text::training, &strata::text::validation})
+    CHECK(missing_in(message_of([&] { (text.*part)(); }), {"this text was moved: another object holds its bytes"}) ==
+          "");
+  CHECK(missing_in(message_of([&] { text.require_length(1); }), {"this text was moved"}) == "");
 }
 
 TEST_CASE("a crop depends on seed, step and row alone") {
