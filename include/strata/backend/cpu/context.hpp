@@ -78,7 +78,10 @@ class cpu {
     });
   }
   /// The number of pieces of `parallel` and `parallel_numbered`.
-  int pieces(index_type count, index_type cost) const { return count * cost < smallest_parallel_cost ? 1 : threads(); }
+  int pieces(index_type count, index_type cost) const {
+    // Their product may be too large for a number.
+    return cost <= 0 || count <= (smallest_parallel_cost - 1) / cost ? 1 : threads();
+  }
 
   /// At least `count` floats of memory for thread `thread`, valid until the next call for it.
   float* thread_memory(int thread, index_type count) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <locale>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -20,12 +21,20 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// A file of the system: its numbers look the same whatever the program's locale.
+inline std::ifstream system_file(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  file.imbue(std::locale::classic());
+  return file;
+}
+
 /// The quota of one control group, in processors; infinite if its folder has none.
 inline double quota_of_group(const std::filesystem::path& folder) {
   double time = 0, period = 0;
-  std::ifstream version_2(folder / "cpu.max");  // "150000 100000" or "max 100000"
+  std::ifstream version_2 = system_file(folder / "cpu.max");  // "150000 100000" or "max 100000"
   if (!(version_2 >> time >> period)) {
-    std::ifstream quota(folder / "cpu.cfs_quota_us"), of(folder / "cpu.cfs_period_us");  // a quota of -1 is none
+    // A quota of -1 is none.
+    std::ifstream quota = system_file(folder / "cpu.cfs_quota_us"), of = system_file(folder / "cpu.cfs_period_us");
     if (!(quota >> time) || !(of >> period)) return std::numeric_limits<double>::infinity();
   }
   return time > 0 && period > 0 ? time / period : std::numeric_limits<double>::infinity();

@@ -2,14 +2,17 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <locale>
 #include <sched.h>
 #include <string>
+#include <utility>
 
 #include <strata/backend/cpu/processors.hpp>
 #include <strata/cpu.hpp>
 
 #include "support/catch.hpp"
 #include "support/child.hpp"
+#include "support/other_locale.hpp"
 
 namespace {
 
@@ -98,6 +101,23 @@ TEST_CASE("processors: version 1, and both") {
   CHECK(system.quota() == 2);
 }
 
+TEST_CASE("processors: quotas are read alike in every locale") {
+  struct spaces : std::numpunct<char> {
+    char do_thousands_sep() const override { return ' '; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  const made_up_system system;
+  system.write("proc/self/mountinfo", version_2);
+  system.write("proc/self/cgroup", "0::/\n");
+  system.write("sys/fs/cgroup/cpu.max", "150000 100000\n");
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new spaces));
+  const double with_spaces = system.quota();
+  std::locale::global(before);
+  CHECK(with_spaces == 1.5);
+  const other_cpp_locale points;
+  CHECK(system.quota() == 1.5);
+}
+
 TEST_CASE("processors: a container sees the end of the path, or not even that") {
   const made_up_system system;
   system.write("proc/self/mountinfo", "30 23 0:26 /pods/one /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n");
@@ -124,6 +144,17 @@ TEST_CASE("processors: affinity decides how many threads a backend has") {
           if (sched_setaffinity(0, sizeof(first), &first) != 0) return "no affinity";
           return std::to_string(strata::processors_of_affinity()) + ' ' + std::to_string(strata::cpu().threads());
         }) == "1 1");
+}
+
+TEST_CASE("processors: work is cut into pieces where it is large enough, however large") {
+  strata::cpu backend({.threads = 2});
+  using strata::index_type;
+  for (const auto& [count, cost] : {std::pair<index_type, index_type>{0, 9}, {9, 0}, {32767, 1}, {3, 10922}})
+    CHECK(backend.pieces(count, cost) == 1);
+  constexpr index_type large = index_type{1} << 32;  // the product of two is 0 in 64 bits
+  for (const auto& [count, cost] :
+       {std::pair<index_type, index_type>{32768, 1}, {1, 32768}, {3, 10923}, {large, large}})
+    CHECK(backend.pieces(count, cost) == 2);
 }
 
 TEST_CASE("processors: more threads than that are had, and said") {
