@@ -160,8 +160,10 @@ inline cpu::cpu(cpu_options options)
                     : "products in bfloat16 need oneDNN: they are computed in float32");
   }
 #if STRATA_HAS_ONEDNN
-  if (uses_onednn)
-    onednn_ = std::make_shared<onednn_products>(pool_.threads(), precision_ == product_precision::bfloat16);
+  if (!uses_onednn) return;
+  onednn_ = std::make_shared<onednn_products>(pool_.threads(), precision_ == product_precision::bfloat16);
+  // Now, because a later product may find no memory for it.
+  run(threads(), [this](int thread, int) { onednn_->enter(thread); });
 #endif
 }
 

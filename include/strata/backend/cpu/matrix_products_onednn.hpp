@@ -31,6 +31,14 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// oneDNN and OpenMP do not check all their allocations: require more free memory than they take.
+inline void require_room() {
+  constexpr std::size_t bytes = std::size_t{16} << 20;
+  void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw std::bad_alloc();
+  munmap(room, bytes);
+}
+
 /// oneDNN splits a call over the threads of its threading library. Here a call belongs to one thread of strata's pool,
 /// so that library is limited to one.
 class onednn_threads {
@@ -78,7 +86,12 @@ class onednn_threads {
    public:
     explicit one_openmp_thread(const onednn_threads& threads)
         : set_(threads.set_), outer_(set_ == nullptr ? 1 : threads.most_()) {
-      if (outer_ != 1) set_(1);
+      if (outer_ == 1) return;
+      // OpenMP allocates when a thread sets its number first, and ends the program if it cannot.
+      static thread_local bool known = false;
+      if (!known) require_room();
+      known = true;
+      set_(1);
     }
     ~one_openmp_thread() {
       if (outer_ != 1) set_(outer_);
@@ -124,6 +137,10 @@ class onednn_products {
   }
   /// Whether this processor multiplies bfloat16 itself; else oneDNN would be slower than in float.
   static bool has_bfloat16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
+  /// Makes the calling thread, `thread` of the pool, known to oneDNN's threading library.
+  void enter(int thread) {
+    threads_.alone(thread, [] {});
+  }
   /// How many primitives thread `thread` keeps.
   std::size_t kept(int thread) const { return products_[static_cast<std::size_t>(thread)].kept.size(); }
 
@@ -243,13 +260,6 @@ class onednn_products {
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     return attributes;
   }
-  /// oneDNN does not check all its allocations while it makes a primitive: require more free memory than it takes.
-  static void require_room() {
-    constexpr std::size_t bytes = std::size_t{16} << 20;
-    void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED) throw std::bad_alloc();
-    munmap(room, bytes);
-  }
   /// Whole cache lines, so that the next buffer is aligned too.
   static index_type floats_of(const memory& x) {
     return (static_cast<index_type>(x.get_desc().get_size() / sizeof(float)) + 32) / 16 * 16;
@@ -351,12 +361,12 @@ class onednn_products {
     const dnnl::stream& stream = streams_[static_cast<std::size_t>(thread)];
     const auto [packed_a, packed_b, scratch] =
         backend.thread_pieces<3>(thread, {p.a.packed_floats, p.b.packed_floats, p.scratch_floats});
+    const signals_wait undisturbed;
     set(p.a, stream, a, packed_a, scratch);
     set(p.b, stream, b, packed_b, scratch);
     p.c.set_data_handle(c);
     if (k.bias) p.bias.set_data_handle(const_cast<float*>(bias));
     p.matmul.scratch.set_data_handle(scratch);
-    const signals_wait undisturbed;
     p.matmul(stream);
   }
 

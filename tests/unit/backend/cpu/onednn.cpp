@@ -4,11 +4,16 @@
 #if STRATA_HAS_ONEDNN
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <dlfcn.h>
+#include <exception>
 #include <fstream>
+#include <new>
 #include <string>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -129,6 +134,60 @@ TEST_CASE("oneDNN: too little memory is an error that names the product, and the
   }
   CHECK(errors > 3);
   CHECK(successes > 3);
+}
+
+/// Takes all memory that the process may still have, and gives it back.
+class all_memory {
+ public:
+  all_memory() {
+    getrlimit(RLIMIT_AS, &outer_);
+    const rlimit none{1, outer_.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+    for (std::size_t bytes = 1 << 20; bytes >= sizeof(piece); bytes /= 2)
+      while (void* const next = std::malloc(bytes)) taken_ = new (next) piece{taken_};
+  }
+  ~all_memory() {
+    setrlimit(RLIMIT_AS, &outer_);
+    while (taken_ != nullptr) std::free(std::exchange(taken_, taken_->before));
+  }
+  all_memory(const all_memory&) = delete;
+  all_memory& operator=(const all_memory&) = delete;
+
+ private:
+  struct piece {
+    piece* before;
+  };
+  piece* taken_ = nullptr;
+  rlimit outer_{};
+};
+
+TEST_CASE("oneDNN: a thread that OpenMP does not know finds no memory, and the program goes on") {
+  // With other libraries of threads, or with one processor, it may well be computed.
+  const auto outcome = [](products& own, strata::cpu& backend) -> const char* {
+    const all_memory taken;
+    try {
+      own.forward(backend, 512);
+    } catch (const std::exception&) {
+      return "goes on";
+    }
+    return "goes on";
+  };
+  CHECK(support::in_child([&]() -> std::string {  // the threads of the pool
+          products own{512, 256, 384};
+          strata::cpu backend({.threads = 2});
+          const std::string first = outcome(own, backend);
+          own.forward(backend, 512);
+          return first;
+        }) == "goes on");
+  CHECK(support::in_child([&]() -> std::string {  // a thread that has the backend later
+          products own{512, 256, 384};
+          strata::cpu backend({.threads = 1});
+          own.forward(backend, 512);
+          std::string first;
+          std::thread([&] { first = outcome(own, backend); }).join();
+          own.forward(backend, 512);
+          return first;
+        }) == "goes on");
 }
 #endif
 
