@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <strata/cuda.hpp>
@@ -60,6 +61,23 @@ TEST_CASE("what a training and a generator had on the device is freed") {
   }
   CHECK(cuda_on_cpu::live_allocations() == memory);
   CHECK(cuda_on_cpu::live_handles() == handles);
+}
+
+TEST_CASE("device memory that cannot be cleared is freed, and what was moved from holds none") {
+  const auto live = [] {
+    STRATA_CUDA(cudaDeviceSynchronize());  // a stream may still have to free something
+    return cuda_on_cpu::live_allocations();
+  };
+  const std::size_t before = live();
+  cuda_on_cpu::refuse_next_memset();
+  CHECK_THROWS_WITH(strata::device_buffer<float>(3), ContainsSubstring("cudaMemsetAsync"));
+  CHECK(live() == before);
+  strata::device_buffer<float> to(3), from(5);
+  to = std::move(from);
+  CHECK(to.size() == 5);
+  CHECK(from.size() == 0);
+  CHECK(from.data() == nullptr);
+  CHECK(live() == before + 1);
 }
 
 TEST_CASE("a training repeats to the bit") {

@@ -97,6 +97,7 @@ struct runtime {
   table<CUgraph_st> graphs;
   table<CUgraphExec_st> executables;
   int device_count = 1, device = 0, capability = 8;
+  bool refuses_memset = false;
   cudaError_t last = cudaSuccess;
   cudaError_t of_device = cudaSuccess;  ///< every call fails with it until cudaDeviceReset
   std::string message;
@@ -328,6 +329,7 @@ std::string last_message() { return own().message; }
 void set_device_count(int count) { own().device_count = count; }
 void set_compute_capability(int major) { own().capability = major; }
 void set_memory_limit(std::size_t bytes) { own().memory.limit = bytes; }
+void refuse_next_memset() { own().refuses_memset = true; }
 std::size_t live_allocations() { return own().memory.count(); }
 std::size_t live_handles() {
   const runtime& now = own();  // the null stream always exists
@@ -541,7 +543,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   });
 }
 cudaError_t cudaMemsetAsync(void* begin, int value, std::size_t bytes, cudaStream_t stream) {
-  return call([&] { return set(begin, value, bytes, own().stream(stream)); });
+  return call([&] {
+    if (std::exchange(own().refuses_memset, false))
+      return report(cudaErrorInvalidValue, "cudaMemsetAsync was told to fail");
+    return set(begin, value, bytes, own().stream(stream));
+  });
 }
 cudaError_t cudaMemset(void* begin, int value, std::size_t bytes) {
   return call_outside_capture("cudaMemset", [&] { return set(begin, value, bytes, own().null_stream); });

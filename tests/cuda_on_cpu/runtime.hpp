@@ -17,6 +17,8 @@ void set_device_count(int count);
 void set_compute_capability(int major);
 /// Bytes of device memory; 4 GiB at first.
 void set_memory_limit(std::size_t bytes);
+/// The next cudaMemsetAsync fails.
+void refuse_next_memset();
 /// How many allocations of device memory have not been freed.
 std::size_t live_allocations();
 /// How many pieces of pinned memory, streams, events, graphs and executable graphs have not been freed or destroyed.

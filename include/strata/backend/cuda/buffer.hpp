@@ -20,7 +20,8 @@ template <class T>
 class device_buffer {
  public:
   device_buffer() = default;
-  explicit device_buffer(index_type count) : size_(count) {
+  // Delegates, so that the destructor frees the memory if clearing it fails.
+  explicit device_buffer(index_type count) : device_buffer() {
     require(count >= 0, "CUDA: memory for ", count, " elements was asked for");
     if (count == 0) return;
     require(static_cast<std::size_t>(count) <= PTRDIFF_MAX / sizeof(T),
@@ -37,14 +38,16 @@ class device_buffer {
     }
     device::check(status, "cudaMallocAsync", device::call_site::current());
     data_ = static_cast<T*>(memory);
+    size_ = count;
     STRATA_CUDA(cudaMemsetAsync(data_, 0, bytes, nullptr));
     STRATA_CUDA(cudaStreamSynchronize(nullptr));  // the backend's stream does not wait for the null stream
   }
   device_buffer(device_buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   device_buffer& operator=(device_buffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
+    device_buffer taken(std::move(other));  // `other` is empty afterwards
+    std::swap(data_, taken.data_);
+    std::swap(size_, taken.size_);
     return *this;
   }
   ~device_buffer() {
