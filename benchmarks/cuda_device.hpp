@@ -86,12 +86,12 @@ struct cuda_device {
     STRATA_CUDA(cudaGetDeviceProperties(&properties, device));
     benchmark::AddCustomContext("device", properties.name);
     const auto add_peak = [](const char* name, const setup& own) {
-      benchmark::AddCustomContext(name, std::to_string(peak_flops(open(own)) / 1e9));
+      benchmark::AddCustomContext(name, strata::to_text(peak_flops(open(own)) / 1e9));
     };
     add_peak("peak_float32_GFLOP/s", standard);
     add_peak("peak_tf32_GFLOP/s", tf32);
     add_peak("peak_bfloat16_GFLOP/s", bfloat16);
-    benchmark::AddCustomContext("bandwidth_GB/s", std::to_string(bandwidth(open(standard), 1e9) / 1e9));
+    benchmark::AddCustomContext("bandwidth_GB/s", strata::to_text(bandwidth(open(standard), 1e9) / 1e9));
   }
 };
 

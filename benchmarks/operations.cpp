@@ -25,6 +25,6 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   const double peak = cpu_device::peak_flops(cpu_device::open(cpu_device::standard));
-  benchmark::AddCustomContext("peak_GFLOP/s", std::to_string(peak / 1e9));
+  benchmark::AddCustomContext("peak_GFLOP/s", strata::to_text(peak / 1e9));
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include <strata/core/error.hpp>
+
+#include "../console.hpp"
 
 namespace experiments {
 
@@ -30,10 +31,7 @@ double tick_step(double span) {
 }
 
 std::string shown(double number, double step) {
-  char text[64];
-  const int digits = std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)));
-  std::snprintf(text, sizeof text, "%.*f", digits, number);
-  return text;
+  return examples::fixed(number, std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9))));
 }
 
 /// Maps values to the picture.

@@ -2,23 +2,26 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <charconv>
+#include <cmath>
 #include <functional>
 
 #include <strata/io/description.hpp>
 #include <strata/io/file.hpp>
 
+#include "../console.hpp"
 #include "plot.hpp"
 
 namespace experiments {
 
 namespace {
 
-template <class... Numbers>
-std::string formatted(const char* format, Numbers... numbers) {
+using examples::fixed;
+
+/// A number with up to `digits` digits, whatever the locale.
+std::string rounded(double number, int digits) {
   char text[64];
-  std::snprintf(text, sizeof text, format, numbers...);
-  return text;
+  return {text, std::to_chars(text, text + sizeof text, number, std::chars_format::general, digits).ptr};
 }
 
 /// A power of 1000, or a unit of time.
@@ -39,18 +42,19 @@ unit time_unit(double longest) {
 /// "2.51 M"
 std::string short_number(double number) {
   const unit power = power_of(number);
-  return formatted("%.3g ", number / power.scale) + power.sign;
+  return rounded(number / power.scale, 3) + ' ' + power.sign;
 }
 
 /// The budget of a run.
 std::string budget(const settings& own) {
-  return own.timed() ? formatted("%g seconds", own.seconds) : short_number(own.flops) + "FLOPs";
+  return own.timed() ? rounded(own.seconds, 6) + " seconds" : short_number(own.flops) + "FLOPs";
 }
 
-std::string with_deviation(const statistics& own, int digits, const char* mean_format = "%.*f") {
-  std::string text = formatted(mean_format, digits, own.mean);
-  return own.count > 1 ? text + " &plusmn; " + formatted("%.*f", digits, own.deviation) : text;
+std::string with_deviation(const statistics& own, int digits) {
+  const std::string text = fixed(own.mean, digits);
+  return own.count > 1 ? text + " &plusmn; " + fixed(own.deviation, digits) : text;
 }
+std::string difference(const statistics& own) { return (std::signbit(own.mean) ? "" : "+") + with_deviation(own, 4); }
 
 /// Bytes as text for a page. Visible signs replace bytes that are not text.
 std::string readable(std::string_view bytes) {
@@ -129,17 +133,16 @@ std::string results(const settings& own, const std::vector<summary>& all) {
                                 "training FLOPs per token", "of " + baseline.name, "tokens per second",
                                 "peak memory, MB", "parameters", "of them for losses alone", "runs"});
   for (const summary& each : all)
-    text +=
-        row("td",
-            {swatch(each), with_deviation(each.bits_per_byte, 4),
-             each.what == &baseline || each.difference.count == 0 ? std::string("&ndash;")
-                                                                  : with_deviation(each.difference, 4, "%+.*f"),
-             short_number(each.flops_per_token), formatted("%.0f%%", 100 * each.flops_per_token / flops),
-             with_deviation(each.tokens_per_second, 0), formatted("%.0f", each.peak_bytes / 1e6),
-             short_number(static_cast<double>(each.what->parameters)),
-             each.what->parameters_of_losses == 0 ? std::string("&ndash;")
-                                                  : short_number(static_cast<double>(each.what->parameters_of_losses)),
-             std::to_string(each.runs.size())});
+    text += row(
+        "td",
+        {swatch(each), with_deviation(each.bits_per_byte, 4),
+         each.what == &baseline || each.difference.count == 0 ? std::string("&ndash;") : difference(each.difference),
+         short_number(each.flops_per_token), fixed(100 * each.flops_per_token / flops, 0) + '%',
+         with_deviation(each.tokens_per_second, 0), fixed(each.peak_bytes / 1e6, 0),
+         short_number(static_cast<double>(each.what->parameters)),
+         each.what->parameters_of_losses == 0 ? std::string("&ndash;")
+                                              : short_number(static_cast<double>(each.what->parameters_of_losses)),
+         std::to_string(each.runs.size())});
   return text +
          strata::to_text(
              "</table></div>\n<p>Mean &plusmn; standard deviation over runs that differ in their seed alone: first "
@@ -241,9 +244,9 @@ std::string all_runs(const settings& own, const std::vector<summary>& all) {
   for (const summary& each : all)
     for (const result& run : each.runs) {
       const double tokens = tokens_of(own, run.steps);
-      text += row("td", {swatch(each), std::to_string(run.seed), formatted("%.4f", run.bits_per_byte),
-                         std::to_string(run.steps), short_number(tokens), short_number(tokens * each.flops_per_token),
-                         formatted("%.1f", run.seconds), formatted("%.0f", run.peak_bytes / 1e6)});
+      text += row("td", {swatch(each), std::to_string(run.seed), fixed(run.bits_per_byte, 4), std::to_string(run.steps),
+                         short_number(tokens), short_number(tokens * each.flops_per_token), fixed(run.seconds, 1),
+                         fixed(run.peak_bytes / 1e6, 0)});
     }
   return text + "</table></div>\n";
 }
@@ -261,8 +264,8 @@ std::string method(const settings& own) {
       " steps, the same for all, and falls along a cosine over the others.",
       "</li>\n<li>FLOPs are those of products and attention, two for a multiplication and an addition; backward "
       "counts as twice forward; the heads of the losses are included.</li>\n<li>The text has ",
-      own.text_bytes, " bytes. Its last ", formatted("%g%%", 100 * own.validation_fraction),
-      " are never trained on. The tables give the bits per byte on all of that: consecutive windows of ",
+      own.text_bytes, " bytes. Its last ", rounded(100 * own.validation_fraction, 6),
+      "% are never trained on. The tables give the bits per byte on all of that: consecutive windows of ",
       training.length,
       " bytes, in which each byte is predicted once, from those before it in its window; an incomplete "
       "last window is left out.</li>\n<li>A step is ",

@@ -1,6 +1,7 @@
 // How fast an H100 could train and generate at its limits, on paper. A backend that computes nothing counts what each
 // operation moves and multiplies. An operation takes as long as the slower of the two.
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -245,9 +246,8 @@ work total(const counting& backend) {
 }
 
 std::string number(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
+  char text[400];
+  return {text, std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits).ptr};
 }
 /// Digits in groups of three, as 1,234,567.
 std::string whole(double value) {
