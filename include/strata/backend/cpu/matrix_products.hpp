@@ -133,7 +133,7 @@ inline void linear_int8(cpu& backend, input<float, 2> x, view<const std::int8_t,
   linear_packed(backend, x, packed, scale, bias, y, mode);
 }
 
-inline cpu::cpu(cpu_options options)
+inline cpu::cpu(cpu_options options) try
     : instructions_(chosen_instructions(options.instructions)),
       precision_(options.precision),
       pool_(resolved_threads(options)),
@@ -165,6 +165,10 @@ inline cpu::cpu(cpu_options options)
   // Now, because a later product may find no memory for it.
   run(threads(), [this](int thread, int) { onednn_->enter(thread); });
 #endif
+} catch (const std::bad_alloc&) {
+  fail("there is too little memory for a cpu backend of ", options.threads, " threads");
+} catch (const std::length_error&) {
+  fail("there is too little memory for a cpu backend of ", options.threads, " threads");
 }
 
 }  // namespace strata

@@ -5,6 +5,7 @@
 #include <locale>
 #include <sched.h>
 #include <string>
+#include <sys/resource.h>
 #include <utility>
 
 #include <strata/backend/cpu/processors.hpp>
@@ -12,7 +13,9 @@
 
 #include "support/catch.hpp"
 #include "support/child.hpp"
+#include "support/messages.hpp"
 #include "support/other_locale.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -172,3 +175,14 @@ TEST_CASE("processors: more threads than that are had, and said") {
                     .precision = strata::product_precision::bfloat16});
   CHECK_THAT(both.message(), ContainsSubstring("the work of all; products in bfloat16 need oneDNN"));
 }
+
+#if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
+TEST_CASE("processors: a backend whose memory for threads does not fit is an error") {
+  const std::string said = support::in_child([]() -> std::string {
+    const rlimit limit{rlim_t{8} << 30, rlim_t{8} << 30};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) return "no limit";
+    return message_of([] { strata::cpu({.threads = 2'000'000'000, .products = strata::matrix_products::own}); });
+  });
+  CHECK(said == "there is too little memory for a cpu backend of 2000000000 threads");
+}
+#endif
