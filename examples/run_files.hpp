@@ -58,15 +58,16 @@ class metrics_file {
  public:
   explicit metrics_file(fs::path path) : path_(std::move(path)) {}
 
-  /// Drops entries after `step`: those steps are done again. If `step` is the last, so are its evaluation and sample.
-  void continue_after(strata::index_type step, strata::index_type steps) {
+  /// Drops entries after `step`: those steps are done again. If the run is finished, so are its last evaluation and
+  /// sample.
+  void continue_after(strata::index_type step, bool finished) {
     std::ifstream old(path_);
     std::string kept;
     for (std::string line; std::getline(old, line);) {
       const auto entry = nlohmann::json::parse(line, nullptr, false);
       if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
       const auto at = entry["step"].get<strata::index_type>();
-      if (at < step || (at == step && (step < steps || entry.contains("loss")))) kept += line + '\n';
+      if (at < step || (at == step && (!finished || entry.contains("loss")))) kept += line + '\n';
     }
     old.close();
     strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });

@@ -17,7 +17,7 @@ class step_estimate {
   explicit step_estimate(double seconds) : pause_(std::min(3.0, seconds / 10)) {}
 
   /// Call it after every step, `passed` seconds after the first began and with `left` seconds to go. Returns how many
-  /// steps remain where there is a new estimate.
+  /// steps remain where there is a new estimate: at least 1, so end the run yourself when no time is left.
   std::optional<strata::index_type> after_step(double passed, double left) {
     if (++done_ == 1) first_step_ = passed;
     const double measured = passed - first_step_;

@@ -64,7 +64,7 @@ class training_run {
   int run() {
     const run_folder folder(options_.out);
     if (options_.resume)
-      metrics_.continue_after(trainer_.step(), trainer_.options().schedule.steps);
+      metrics_.continue_after(trainer_.step(), finished());
     else
       strata::require(
           options_.overwrite || !fs::exists(checkpoint_), checkpoint_,
@@ -73,7 +73,7 @@ class training_run {
     started_ = std::chrono::steady_clock::now();
     const strata::index_type first = trainer_.step();
     examples::step_estimate estimate(options_.seconds);
-    while (trainer_.step() < trainer_.options().schedule.steps && !interrupted) {
+    while (!finished() && !interrupted) {
       const auto report = train_one_step();
       calibrate(estimate);
       if (!options_.resume && report.step == 1) claim();
@@ -94,6 +94,9 @@ class training_run {
   }
 
  private:
+  /// Whether all steps are done, or no time is left.
+  bool finished() const { return trainer_.step() >= trainer_.options().schedule.steps || out_of_time_; }
+
   using backend = typename Device::backend;
   using losses = strata::default_losses;
 
@@ -118,7 +121,7 @@ class training_run {
   /// then leave the old checkpoint with the new metrics.
   void claim() {
     if (fs::exists(checkpoint_)) save();
-    metrics_.continue_after(-1, 0);
+    metrics_.continue_after(-1, false);
     fs::remove(weights_);
   }
 
@@ -174,6 +177,7 @@ class training_run {
                                        "; its learning rate schedule follows"));
     }
     trained_before_ = note.value("seconds", 0.0);
+    out_of_time_ = timed && trained_before_ >= options_.seconds;
   }
 
   /// Heads of losses that only the checkpoint or only this program has.
@@ -220,9 +224,10 @@ class training_run {
 
   void calibrate(examples::step_estimate& estimate) {
     if (options_.seconds <= 0) return;
-    const double passed = seconds_since(started_);
-    if (const auto left = estimate.after_step(passed, options_.seconds - trained_before_ - passed))
-      trainer_.set_steps(trainer_.step() + *left);
+    const double passed = seconds_since(started_), left = options_.seconds - trained_before_ - passed;
+    out_of_time_ = left <= 0;
+    if (finished()) return;
+    if (const auto steps = estimate.after_step(passed, left)) trainer_.set_steps(trainer_.step() + *steps);
   }
 
   void record(const strata::step_report<losses>& report, strata::index_type first) {
@@ -244,7 +249,7 @@ class training_run {
 
     const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
     std::string text = "step " + std::to_string(report.step);
-    double fraction = passed / std::max(1.0, options_.seconds);
+    double fraction = (trained_before_ + passed) / std::max(1.0, options_.seconds);
     if (options.schedule.steps != steps_unknown) {
       const double left = static_cast<double>(options.schedule.steps - report.step) * tokens_a_step / speed;
       fraction = static_cast<double>(report.step) / static_cast<double>(options.schedule.steps);
@@ -256,7 +261,7 @@ class training_run {
   }
 
   void after_step(strata::index_type step) {
-    const bool last = step == trainer_.options().schedule.steps;
+    const bool last = finished();
     const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
     if (due(options_.evaluate_every) && !text_.validation().empty()) {
       const double loss = validation_loss(options_.evaluate_windows.value_or(64));
@@ -355,6 +360,7 @@ class training_run {
   strata::trainer<D, backend, losses> trainer_;
   std::string text_fingerprint_ = fingerprint(text_.all());
   strata::index_type saved_step_ = -1;
+  bool out_of_time_ = false;
   fs::path checkpoint_, weights_;
   metrics_file metrics_;
   std::vector<std::string> notes_;  // of the resumed run

@@ -58,12 +58,12 @@ class run {
     examples::step_estimate estimate(own_.seconds);
     std::optional<steady_clock::time_point> saved;
     const double before = done_.seconds;
-    while (trainer_.step() < steps() && !examples::interrupted) {
+    while (!finished() && !examples::interrupted) {
       const double fraction_before = fraction();
       const auto start = steady_clock::now();
       const auto report = trainer_.train_step(text_.training());
       done_.seconds += examples::seconds_since(start);
-      if (own_.timed())
+      if (own_.timed() && !finished())
         if (const auto left = estimate.after_step(done_.seconds - before, own_.seconds - done_.seconds))
           trainer_.set_steps(trainer_.step() + *left);
       const double points = static_cast<double>(own_.points);
@@ -95,10 +95,15 @@ class run {
 
   strata::index_type steps() const { return trainer_.options().schedule.steps; }
 
+  /// Whether all steps are done, or no time is left.
+  bool finished() const {
+    return trainer_.step() >= steps() || (own_.timed() && done_.seconds >= own_.seconds);
+  }
+
   /// The used part of the budget.
   double fraction() const {
-    if (trainer_.step() >= steps()) return 1;
-    if (own_.timed()) return std::min(1.0, done_.seconds / own_.seconds);
+    if (finished()) return 1;
+    if (own_.timed()) return done_.seconds / own_.seconds;
     return static_cast<double>(trainer_.step()) / static_cast<double>(steps());
   }
 

@@ -94,6 +94,11 @@ expect_error '--seconds is 5, but the run in "timed/checkpoint.safetensors" has 
 expect_error '--steps is 99999, but the run in "timed/checkpoint.safetensors" has --seconds 3' \
   $train --resume --out timed --steps 99999
 
+# A run ends when its time is over, also where a step takes longer than the time between two estimates of the steps.
+works timeout 60 $train --seconds 1e-9 --batch 2 --sample-length 5 --out short
+steps_are_whole short 1
+works timeout 60 $train --seconds 0.3 --batch 8 --accumulation 20 --sample-length 5 --out long_steps
+
 # Two processes do not train in one folder at once.
 $train --steps 1000000 --out busy > /dev/null 2>&1 &
 process=$!
