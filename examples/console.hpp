@@ -46,6 +46,11 @@ inline std::string shortest(double number) {
   return {text, std::to_chars(text, text + sizeof text, number).ptr};
 }
 
+/// "1 thread" or "2 threads"
+inline std::string counted(long long count, const char* thing) {
+  return std::to_string(count) + ' ' + thing + (count == 1 ? "" : "s");
+}
+
 /// "1:05" or "1:02:03"
 inline std::string clock_text(double seconds) {
   const long whole = seconds > 0 && seconds < 1e9 ? static_cast<long>(seconds + 0.5) : 0;

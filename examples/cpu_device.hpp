@@ -6,6 +6,7 @@
 
 #include <strata/cpu.hpp>
 
+#include "console.hpp"
 #include "device.hpp"
 
 namespace examples {
@@ -27,7 +28,7 @@ struct cpu_device {
                                                       options.precision, "--precision", name)});
   }
   static int threads(const strata::cpu& backend) { return backend.threads(); }
-  static std::string description(const strata::cpu& backend) { return std::to_string(backend.threads()) + " threads"; }
+  static std::string description(const strata::cpu& backend) { return counted(backend.threads(), "thread"); }
   static std::string message(const strata::cpu& backend) { return backend.message(); }
   /// Bytes that a run may need. Linux grants more memory than it has and kills the program that uses it, so programs
   /// check first.

@@ -2,19 +2,24 @@
 #pragma once
 
 #include <cerrno>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <sys/file.h>
 #include <system_error>
+#include <type_traits>
 #include <unistd.h>
 
 #include <strata/core/error.hpp>
 #include <strata/io/file.hpp>
+#include <strata/io/json.hpp>
 
 namespace examples {
 
@@ -27,6 +32,49 @@ inline std::string fingerprint(std::span<const std::uint8_t> bytes) {
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;
+}
+
+/// What train_text keeps in a checkpoint beside the state of the training.
+struct run_note {
+  std::uint64_t text_bytes = 0;
+  std::string text_fingerprint;
+  double validation_fraction = 0.1;
+  std::string device = "cpu";  // older checkpoints have none
+  int threads = 0;
+  double seconds_asked = 0;  // 0: the run is limited by steps
+  double seconds = 0;
+};
+/// Calls visit(key, field, least, most) for every field; texts have no range.
+template <class Note, class Visit>
+void for_each_field(Note& note, Visit visit) {
+  constexpr double any = std::numeric_limits<double>::max();
+  visit("text_bytes", note.text_bytes, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max());
+  visit("text_fingerprint", note.text_fingerprint, 0, 0);
+  visit("validation_fraction", note.validation_fraction, 0.0, std::nextafter(1.0, 0.0));
+  visit("device", note.device, 0, 0);
+  visit("threads", note.threads, 0, std::numeric_limits<int>::max());
+  visit("seconds_asked", note.seconds_asked, 0.0, any);
+  visit("seconds", note.seconds, 0.0, any);
+}
+inline nlohmann::json to_json(const run_note& note) {
+  nlohmann::json object;
+  for_each_field(note, [&](const char* key, const auto& field, auto, auto) { object[key] = field; });
+  return object;
+}
+/// Fields without a key keep their default. Throws with `source`, the key and the value if one does not fit.
+inline run_note run_note_from_json(const nlohmann::json& object, const std::string& source) {
+  run_note note;
+  for_each_field(note, [&]<class Field>(const char* key, Field& field, auto least, auto most) {
+    const auto found = object.find(key);
+    if (found == object.end()) return;
+    if constexpr (std::is_same_v<Field, std::string>) {
+      strata::require(found->is_string(), source, ": \"", key, "\" must be a text, but is ", found->dump());
+      field = found->template get<std::string>();
+    } else {
+      field = strata::to_number<Field>(*found, key, source, least, most);
+    }
+  });
+  return note;
 }
 
 /// The folder of a run. One process at a time may train in it.

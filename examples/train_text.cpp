@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
       ->type_name("FOLDER")
       ->capture_default_str();
   app.add_option("--model", options.model, "one of:" + examples::model_names())->capture_default_str();
-  app.add_flag("--resume", options.resume, "continue the run in --out; a larger --steps lengthens it");
+  app.add_flag("--resume", options.resume, "continue the run in --out; a larger --steps or --seconds lengthens it");
   app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
 
   add_kept("steps", "--steps", training.schedule.steps, "training steps")->check(whole_number(1));

@@ -22,7 +22,7 @@
 namespace train_text {
 
 namespace fs = std::filesystem;
-using examples::bits, examples::fixed, examples::seconds_since;
+using examples::bits, examples::counted, examples::fixed, examples::seconds_since, examples::shortest;
 using examples::fingerprint, examples::metrics_file, examples::run_folder, examples::steps_unknown;
 using examples::interrupted;
 
@@ -72,6 +72,7 @@ class training_run {
     introduce();
     started_ = std::chrono::steady_clock::now();
     const strata::index_type first = trainer_.step();
+    const bool was_finished = finished();
     examples::step_estimate estimate(options_.seconds);
     while (!finished() && !interrupted) {
       const auto report = train_one_step();
@@ -89,7 +90,7 @@ class training_run {
     }
     // All is saved, so an interruption may now end the program at once.
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
-    conclude();
+    conclude(was_finished);
     return 0;
   }
 
@@ -129,55 +130,81 @@ class training_run {
     strata::require(fs::exists(checkpoint_), "there is no run to resume: ", checkpoint_, " does not exist");
     const strata::training_options asked = options_.training;
     const strata::resume_report found = trainer_.resume(checkpoint_);
-    const nlohmann::json& note = found.note;
-    strata::require(note.is_object(), checkpoint_, " is not a checkpoint of train_text: it has no note");
+    strata::require(found.note.is_object(), checkpoint_, " is not a checkpoint of train_text: it has no note");
+    const examples::run_note note = examples::run_note_from_json(found.note, strata::to_text(checkpoint_, ": note"));
     saved_step_ = trainer_.step();
     std::map<std::string, nlohmann::json> before;
     strata::for_each_option(trainer_.options(), [&](const char* name, auto value) { before[name] = value; });
-    before["validation_fraction"] = note.value("validation_fraction", 0.1);
-    before["seconds"] = note.value("seconds_asked", 0.0);
-    const bool timed = before["seconds"] > 0;
+    before["validation_fraction"] = note.validation_fraction;
     const auto check = [&](const std::string& name, const nlohmann::json& value) {
       const auto flag = given.find(name);
-      if (flag == given.end() || value == before[name]) return;
-      if (name == "steps" && !timed && value > before[name]) return;
+      if (name == "steps" || flag == given.end() || value == before[name]) return;
       const auto shown = [&](const nlohmann::json& number) {
         if (name == "decoupled") return std::string(number == true ? "adamw" : "adam");
         return number.is_number_float() ? examples::shortest(number) : number.dump();
       };
-      const std::string stored =
-          name == "steps" && timed ? "--seconds " + shown(before["seconds"]) : shown(before[name]);
-      strata::fail(flag->second, " is ", shown(value), ", but the run in ", checkpoint_, " has ", stored,
+      strata::fail(flag->second, " is ", shown(value), ", but the run in ", checkpoint_, " has ", shown(before[name]),
                    "; a resumed run keeps its options");
     };
     strata::for_each_option(asked, [&](const char* name, auto value) { check(name, value); });
     check("validation_fraction", options_.validation_fraction);
-    check("seconds", options_.seconds);
-    before["seconds"].get_to(options_.seconds);
-    before["validation_fraction"].get_to(options_.validation_fraction);
+    options_.validation_fraction = note.validation_fraction;
     text_ = strata::text::load(options_.text, options_.validation_fraction);
 
-    const auto bytes = note.value("text_bytes", std::size_t{0});
-    strata::require(bytes == text_.all().size(), "the run in ", checkpoint_, " is on a text of ", bytes, " bytes, but ",
-                    fs::path(options_.text), " has ", text_.all().size());
-    strata::require(note.value("text_fingerprint", "") == text_fingerprint_, "the run in ", checkpoint_,
-                    " is on another text of ", bytes, " bytes than ", fs::path(options_.text));
-    const std::string device = note.value("device", "cpu");  // older notes have no device
-    if (device != Device::name)
-      notes_.push_back("the run was on the device " + device + " and continues on " + Device::name +
+    strata::require(note.text_bytes == text_.all().size(), "the run in ", checkpoint_, " is on a text of ",
+                    note.text_bytes, " bytes, but ", fs::path(options_.text), " has ", text_.all().size());
+    strata::require(note.text_fingerprint == text_fingerprint_, "the run in ", checkpoint_, " is on another text of ",
+                    note.text_bytes, " bytes than ", fs::path(options_.text));
+    if (note.device != Device::name)
+      notes_.push_back("the run was on the device " + note.device + " and continues on " + Device::name +
                        ": it agrees to rounding only");
-    else if (const int threads = note.value("threads", 0); threads != Device::threads(backend_))
-      notes_.push_back(strata::to_text("the run had ", threads, " threads and continues with ",
+    else if (note.threads != Device::threads(backend_))
+      notes_.push_back(strata::to_text("the run had ", counted(note.threads, "thread"), " and continues with ",
                                        Device::threads(backend_), ": it agrees to rounding only"));
     note_heads(found.weights);
-    if (const auto steps = asked.schedule.steps, had = trainer_.options().schedule.steps;
-        given.contains("steps") && steps > had) {
-      trainer_.set_steps(steps);
-      notes_.push_back(strata::to_text("the run had ", had, " steps and now ends after ", steps,
-                                       "; its learning rate schedule follows"));
+    limit_resumed(given, asked.schedule.steps, note);
+  }
+
+  /// The steps or the time of a resumed run: its own, or more where more is asked for.
+  void limit_resumed(const given_options& given, strata::index_type steps, const examples::run_note& note) {
+    const double seconds = options_.seconds, had_seconds = note.seconds_asked;
+    const strata::index_type done = trainer_.step(), had_steps = trainer_.options().schedule.steps;
+    const bool timed = had_seconds > 0;
+    strata::require(done <= had_steps, checkpoint_, ": the run did ", counted(done, "step"), " of only ", had_steps);
+    trained_before_ = note.seconds;
+    options_.seconds = had_seconds;
+    out_of_time_ = timed && trained_before_ >= had_seconds;
+
+    const std::string run = strata::to_text(", but the run in ", checkpoint_);
+    const char* const keeps = "; a resumed run keeps its options";
+    const auto lengthen = [&](strata::index_type to, const std::string& change) {
+      trainer_.set_steps(to);
+      out_of_time_ = false;
+      notes_.push_back("the run had " + change + "; its learning rate schedule follows");
+    };
+    if (given.contains("steps") && timed) {
+      strata::require(finished(), "--steps is ", steps, run, " has --seconds ", shortest(had_seconds),
+                      " and is not finished", keeps);
+      strata::require(steps >= done, "--steps is ", steps, run, " did ", counted(done, "step"), " already");
+      if (steps == done) return;
+      options_.seconds = 0;
+      lengthen(steps, strata::to_text("--seconds ", shortest(had_seconds), ", did ", counted(done, "step"),
+                                      " and now ends after ", steps));
+    } else if (given.contains("steps")) {
+      strata::require(steps >= had_steps, "--steps is ", steps, run, " has ", had_steps, keeps);
+      if (steps > had_steps)
+        lengthen(steps, strata::to_text(counted(had_steps, "step"), " and now ends after ", steps));
+    } else if (given.contains("seconds")) {
+      strata::require(timed, "--seconds is ", shortest(seconds), run, " has --steps ", had_steps, keeps);
+      strata::require(seconds >= had_seconds, "--seconds is ", shortest(seconds), run, " has ", shortest(had_seconds),
+                      keeps);
+      if (seconds == had_seconds) return;
+      strata::require(seconds > trained_before_, "--seconds is ", shortest(seconds), run, " trained for ",
+                      fixed(trained_before_, 3), " already");
+      options_.seconds = seconds;
+      lengthen(steps_unknown,
+               strata::to_text("--seconds ", shortest(had_seconds), " and now ends after ", shortest(seconds)));
     }
-    trained_before_ = note.value("seconds", 0.0);
-    out_of_time_ = timed && trained_before_ >= options_.seconds;
   }
 
   /// Heads of losses that only the checkpoint or only this program has.
@@ -205,7 +232,7 @@ class training_run {
               << Device::description(backend_) << '\n';
     examples::print_note(Device::message(backend_));
     for (const std::string& note : notes_) examples::print_note(note);
-    if (trainer_.step() > 0) std::cerr << "continuing after step " << trainer_.step() << '\n';
+    if (trainer_.step() > 0 && !finished()) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
   strata::step_report<losses> train_one_step() {
@@ -320,21 +347,26 @@ class training_run {
 
   void save() {
     naming_last_checkpoint([&] {
-      trainer_.save(checkpoint_, {{"text_bytes", text_.all().size()},
-                                  {"text_fingerprint", text_fingerprint_},
-                                  {"validation_fraction", options_.validation_fraction},
-                                  {"device", Device::name},
-                                  {"threads", Device::threads(backend_)},
-                                  {"seconds_asked", options_.seconds},
-                                  {"seconds", trained_before_ + seconds_since(started_)}});
+      trainer_.save(checkpoint_, to_json(examples::run_note{.text_bytes = text_.all().size(),
+                                                            .text_fingerprint = text_fingerprint_,
+                                                            .validation_fraction = options_.validation_fraction,
+                                                            .device = Device::name,
+                                                            .threads = Device::threads(backend_),
+                                                            .seconds_asked = options_.seconds,
+                                                            .seconds = trained_before_ + seconds_since(started_)}));
     });
     saved_step_ = trainer_.step();
   }
 
-  void conclude() {
+  void conclude(bool was_finished) {
     strata::save_weights(trainer_.model(), weights_);
-    const double seconds = trained_before_ + seconds_since(started_);
-    std::cout << "trained " << trainer_.step() << " steps in " << examples::clock_text(seconds) << '\n';
+    const std::string steps = counted(trainer_.step(), "step");
+    if (was_finished)
+      std::cout << "the run is finished after " << steps << "; a larger "
+                << (options_.seconds > 0 ? "--steps or --seconds" : "--steps") << " lengthens it" << std::endl;
+    else
+      std::cout << "trained " << steps << " in " << examples::clock_text(trained_before_ + seconds_since(started_))
+                << std::endl;
     if (!text_.validation().empty()) {
       const strata::index_type most = options_.evaluate_windows.value_or(256);
       const double loss = validation_loss(most);

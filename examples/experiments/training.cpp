@@ -96,9 +96,7 @@ class run {
   strata::index_type steps() const { return trainer_.options().schedule.steps; }
 
   /// Whether all steps are done, or no time is left.
-  bool finished() const {
-    return trainer_.step() >= steps() || (own_.timed() && done_.seconds >= own_.seconds);
-  }
+  bool finished() const { return trainer_.step() >= steps() || (own_.timed() && done_.seconds >= own_.seconds); }
 
   /// The used part of the budget.
   double fraction() const {

@@ -163,6 +163,25 @@ for target in missing.safetensors folder; do
   expect_error "cannot read \"$target\": " write_text --weights $target --prompt he
 done
 
+# Values in the note of a run: note FROM TO MESSAGE. The header keeps its length.
+note() {
+  local old new
+  old=$(grep -ao '\\"device\\":[^}]*\\"text_bytes[^}]*' $checkpoint | head -n 1)
+  new=$(sed 's/\\"text_fingerprint[^,]*,//' <<< "$old")
+  [[ $new == *"$1"* ]] || fail "the note has no $1: $new"
+  printf -v new '%-*s' ${#old} "${new/"$1"/"$2"}"
+  edited "s/${old//\\/\\\\}/${new//\\/\\\\}/"
+  expect_error "\"broken/checkpoint.safetensors\": note: $3" $train --resume --out broken
+}
+note '\"threads\":1' '\"threads\":\"many\"' '"threads" is "many", but a whole number from 0 to'
+note '\"threads\":1' '\"threads\":1.5' '"threads" is 1.5, but a whole number'
+note '\"text_bytes\":' '\"text_bytes\":-' '"text_bytes" is -'
+note '\"validation_fraction\":0.1' '\"validation_fraction\":7' '"validation_fraction" is 7, but a number from 0 to 0.99'
+note '\"seconds_asked\":0.0' '\"seconds_asked\":-3' '"seconds_asked" is -3, but a number from 0 to'
+note '\"device\":\"cpu\"' '\"device\":5' '"device" must be a text, but is 5'
+edited 's/\\"step\\":10/\\"step\\":40/'
+expect_error '"broken/checkpoint.safetensors": the run did 40 steps of only 10' $train --resume --out broken
+
 # A run cannot go on from weights alone.
 cp before/weights.safetensors broken/checkpoint.safetensors
 expect_error 'holds the weights of a model, but no state of a training run' $train --resume --out broken

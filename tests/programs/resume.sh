@@ -35,6 +35,8 @@ done
 # A run that is done can be resumed: nothing is trained, and it stays as it is.
 cp -r parts before
 works $train $options --resume --out parts
+grep -q '^the run is finished after 150 steps; a larger --steps lengthens it$' out || fail "$(cat out)"
+! grep -q '^trained' out || fail "$(cat out)"
 same parts/weights.safetensors before/weights.safetensors
 same parts/metrics.jsonl before/metrics.jsonl
 
@@ -52,7 +54,7 @@ refused '--clip is 2, but the run in "parts/checkpoint.safetensors" has 1' $trai
 refused '--seed is 7, but the run in "parts/checkpoint.safetensors" has 1' $train --seed 7
 refused '--validation-fraction is 0.1, but the run in "parts/checkpoint.safetensors" has 0.2' \
   $train --validation-fraction 0.1
-refused '--seconds is 5, but' $train --seconds 5
+refused '--seconds is 5, but the run in "parts/checkpoint.safetensors" has --steps 150' $train --seconds 5
 refused 'leave out --loss' $train --loss reconstruction=0
 refused '--resume and --overwrite contradict each other' $train --overwrite
 
@@ -86,13 +88,26 @@ grep '^note:' err | diff - <(printf '%s' 'note: the checkpoint is of a run with 
 
 # A run limited by time, stopped before its number of steps is known, goes on by time.
 train="$tiny --threads 1"
-interrupt INT 1 timed $train --seconds 3 --batch 2 --sample-length 5
-works timeout 100 $train --resume --out timed
-expect_error '--seconds is 5, but the run in "timed/checkpoint.safetensors" has 3' \
-  $train --resume --out timed --seconds 5
-
-expect_error '--steps is 99999, but the run in "timed/checkpoint.safetensors" has --seconds 3' \
+interrupt INT 1 timed $train --seconds 2 --batch 2 --sample-length 5
+expect_error '--steps is 99999, but the run in "timed/checkpoint.safetensors" has --seconds 2 and is not finished' \
   $train --resume --out timed --steps 99999
+works timeout 100 $train --resume --out timed
+expect_error '--seconds is 1, but the run in "timed/checkpoint.safetensors" has 2' \
+  $train --resume --out timed --seconds 1
+
+# A finished run limited by time gets more time, and then a number of steps.
+done_steps=$(steps_of timed)
+works $train --resume --out timed
+grep -q "^the run is finished after $done_steps steps; a larger --steps or --seconds lengthens it\$" out || fail "$(cat out)"
+works timeout 100 $train --resume --out timed --seconds 3
+grep -q '^note: the run had --seconds 2 and now ends after 3; its learning rate schedule follows$' err || fail "$(cat err)"
+[ "$(steps_of timed)" -gt "$done_steps" ] || fail 'more time trains nothing'
+done_steps=$(steps_of timed)
+expect_error "--steps is 1, but the run in \"timed/checkpoint.safetensors\" did $done_steps steps already" \
+  $train --resume --out timed --steps 1
+works $train --resume --out timed --steps $((done_steps + 5))
+grep -q "^note: the run had --seconds 3, did $done_steps steps and now ends after $((done_steps + 5)); " err || fail "$(cat err)"
+steps_are_whole timed $((done_steps + 5))
 
 # A run ends when its time is over, also where a step takes longer than the time between two estimates of the steps.
 works timeout 60 $train --seconds 1e-9 --batch 2 --sample-length 5 --out short
