@@ -71,6 +71,9 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
   return {check, ""};
 }
 
+/// The most bytes that the programs generate at once.
+inline constexpr std::uint64_t longest_text = 1'000'000;
+
 /// Accepts finite numbers for which `fit` holds. `expected` describes them in the error.
 inline CLI::Validator number(const char* expected, std::function<bool(double)> fit) {
   const auto check = [expected, fit](const std::string& given) {
@@ -87,6 +90,9 @@ inline CLI::Validator positive_number(double most = std::numeric_limits<double>:
 }
 inline CLI::Validator number_from_0() {
   return number("a number that is not negative", [](double value) { return value >= 0; });
+}
+inline CLI::Validator number_to_1() {
+  return number("a number from 0 to 1", [](double value) { return value >= 0 && value <= 1; });
 }
 inline CLI::Validator number_below_1() {
   return number("a number from 0 to below 1", [](double value) { return value >= 0 && value < 1; });

@@ -12,11 +12,15 @@ int main(int argc, char** argv) {
   write_text::program_options options;
   CLI::App app("Continues a prompt with a trained model, or measures how well the model predicts a text.",
                "write_text");
-  app.add_option("--weights", options.weights, "weights or checkpoint of train_text")->type_name("FILE");
+  auto* weights =
+      app.add_option("--weights", options.weights, "weights or checkpoint of train_text")->type_name("FILE");
   app.add_option("--prompt", options.prompts, "text to continue; repeat it to continue several texts at once")
       ->allow_extra_args(false);
-  app.add_option("--measure", options.measured, "print the bits per byte of this file instead")->type_name("FILE");
-  app.add_option("--describe", options.described, "print the model in this file as C++ instead")->type_name("FILE");
+  auto* measure =
+      app.add_option("--measure", options.measured, "print the bits per byte of this file instead")->type_name("FILE");
+  std::string described;
+  auto* describe =
+      app.add_option("--describe", described, "print the model in this file as C++ instead")->type_name("FILE");
   const std::map<std::string, strata::weight_format> formats{{"float32", strata::weight_format::float32},
                                                              {"bfloat16", strata::weight_format::bfloat16},
                                                              {"int8", strata::weight_format::int8}};
@@ -25,13 +29,14 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(formats))
       ->capture_default_str();
   app.add_option("--length", options.length, "bytes to generate")
-      ->check(examples::whole_number(0))
+      ->check(examples::whole_number(0, examples::longest_text))
       ->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0: always the most likely byte")
       ->check(examples::number_from_0())
       ->capture_default_str();
   app.add_option("--threshold", options.sampling.threshold,
                  "0.9: draw from the most likely tenth of all bytes; 0: from all")
+      ->check(examples::number_to_1())
       ->capture_default_str();
   app.add_option("--seed", options.sampling.seed, "of the random draws")
       ->check(examples::whole_number(0, std::numeric_limits<std::uint64_t>::max()))
@@ -39,13 +44,14 @@ int main(int argc, char** argv) {
   examples::add_device_options(app, options.device);
 
   return examples::run_program(app, argc, argv, [&] {
-    if (!options.described.empty()) {
+    if (describe->count() > 0) {
       examples::require_only(app, "--describe", {});
-      write_text::describe(options.described);
+      write_text::describe(described);
       return 0;
     }
-    strata::require(!options.weights.empty(), "--weights is required");
-    if (!options.measured.empty())
+    strata::require(weights->count() > 0, "--weights is required, except with --describe");
+    options.measures = measure->count() > 0;
+    if (options.measures)
       examples::require_only(app, "--measure", {"--weights", "--format", "--device", "--threads"});
     else
       strata::require(!options.prompts.empty(), "--prompt, --measure or --describe is required");
@@ -54,8 +60,7 @@ int main(int argc, char** argv) {
     options.format = formats.at(format);
     strata::check(options.sampling);
     if constexpr (examples::has_cuda)
-      if (options.device.name == "cuda") return write_text::on_cuda(options), 0;
-    write_text::on_cpu(options);
-    return 0;
+      if (options.device.name == "cuda") return write_text::on_cuda(options);
+    return write_text::on_cpu(options);
   });
 }

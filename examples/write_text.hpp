@@ -13,15 +13,16 @@
 #include <strata/strata.hpp>
 
 #include "console.hpp"
+#include "continue_texts.hpp"
 #include "device.hpp"
 #include "models.hpp"
 
 namespace write_text {
 
 struct program_options {
-  std::string weights;
+  std::string weights, measured;
   std::vector<std::string> prompts;
-  std::string measured, described;
+  bool measures = false;
   strata::weight_format format = strata::weight_format::float32;
   strata::index_type length = 500;
   examples::device_options device;
@@ -30,7 +31,7 @@ struct program_options {
 
 /// Prints how many bits the model needs for each byte of a text, on average. The first byte does not count.
 template <class Writer>
-void measure(Writer& writer, const std::string& path) {
+void measure(Writer& writer, const std::filesystem::path& path, const std::filesystem::path& weights) {
   const auto bytes = strata::read_file(path);
   strata::require(bytes.size() > 1, path, ": a text to measure needs at least 2 bytes");
   double nats = 0;
@@ -44,14 +45,71 @@ void measure(Writer& writer, const std::string& path) {
     const double largest = *std::max_element(logits.data, logits.data + logits.size());
     double sum = 0;
     for (strata::index_type v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
-    nats += std::log(sum) + largest - logits(next);
+    const double of_byte = std::log(sum) + largest - logits(next);
+    if (!std::isfinite(of_byte)) {
+      bar.end_line();
+      strata::fail(weights, ": the logits after ", examples::counted(n + 1, "byte"),
+                   " are not numbers; the weights may be damaged");
+    }
+    nats += of_byte;
   }
   bar.end_line();
   std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
 }
 
+/// Prints the continued prompts. One is printed as it is generated; several come at the end, one after the other.
+class printed_texts {
+ public:
+  explicit printed_texts(const std::vector<std::string>& prompts) : prompts_(prompts), texts_(prompts.size()) {}
+
+  /// Shows a bar where nothing is printed for a while.
+  void at(strata::index_type position, strata::index_type end) {
+    const double passed = examples::seconds_since(started_);
+    if (begun_ || passed < 0.5) return;
+    bar_.draw(static_cast<double>(position) / static_cast<double>(end), passed,
+              strata::to_text(position, "/", end, " bytes of ", prompts_.size() == 1 ? "the text" : "each text"));
+  }
+  void add(strata::index_type row, strata::token id) {
+    const char letter = terminal_ ? examples::printable(id) : static_cast<char>(id);
+    if (!streams_) {
+      texts_[static_cast<std::size_t>(row)] += letter;
+      return;
+    }
+    begin();
+    std::cout << letter << std::flush;
+  }
+  /// Ends all lines that are being written, so that an error starts on its own.
+  void end_line() {
+    bar_.end_line();
+    if (begun_) std::cout << std::endl;
+    begun_ = false;
+  }
+  void end() {
+    if (streams_) begin();
+    end_line();
+    for (std::size_t row = 0; !streams_ && row < texts_.size(); ++row)
+      std::cout << "--- " << row + 1 << " ---\n" << prompts_[row] << texts_[row] << '\n';
+  }
+
+ private:
+  void begin() {
+    if (begun_) return;
+    bar_.end_line();
+    std::cout << prompts_[0] << std::flush;
+    begun_ = true;
+  }
+
+  const std::vector<std::string>& prompts_;
+  std::vector<std::string> texts_;
+  bool streams_ = prompts_.size() == 1, terminal_ = isatty(STDOUT_FILENO) == 1;
+  bool begun_ = false;  // a line of the streamed text
+  examples::progress_bar bar_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+/// Returns the exit code of the program.
 template <const auto& D, class Device>
-void write(const program_options& options) {
+int write(const program_options& options) {
   using device = typename Device::backend;
   device backend = Device::open(options.device);
   examples::print_note(Device::message(backend));
@@ -60,26 +118,25 @@ void write(const program_options& options) {
   strata::generator writer(model,
                            std::max<strata::index_type>(1, static_cast<strata::index_type>(options.prompts.size())),
                            {.weights = options.format});
-  if (!options.measured.empty()) return measure(writer, options.measured);
+  if (options.measures) return measure(writer, options.measured, options.weights), 0;
 
-  const bool streams = options.prompts.size() == 1;
-  const bool terminal = isatty(STDOUT_FILENO) == 1;
   std::vector<std::vector<strata::token>> prompts;
-  std::vector<std::string> texts(options.prompts.size());
-  for (const std::string& prompt : options.prompts)
-    prompts.emplace_back(reinterpret_cast<const unsigned char*>(prompt.data()),
-                         reinterpret_cast<const unsigned char*>(prompt.data()) + prompt.size());
-  if (streams) std::cout << options.prompts[0] << std::flush;
-  writer.generate(prompts, options.length, options.sampling, [&](strata::index_type row, strata::token id) {
-    const char letter = terminal ? examples::printable(id) : static_cast<char>(id);
-    if (streams)
-      std::cout << letter << std::flush;
-    else
-      texts[static_cast<std::size_t>(row)] += letter;
-  });
-  if (streams) std::cout << '\n';
-  for (std::size_t row = 0; !streams && row < texts.size(); ++row)
-    std::cout << "--- " << row + 1 << " ---\n" << options.prompts[row] << texts[row] << '\n';
+  for (const std::string& prompt : options.prompts) prompts.push_back(examples::tokens_of(prompt));
+  printed_texts texts(options.prompts);
+  examples::catch_interrupts();
+  const auto go_on = [&](strata::index_type position, strata::index_type end) {
+    texts.at(position, end);
+    return !examples::interrupted;
+  };
+  try {
+    examples::continue_texts(writer, backend, prompts, options.length, options.sampling, go_on,
+                             [&](strata::index_type row, strata::token id) { texts.add(row, id); });
+  } catch (const strata::error& problem) {
+    texts.end_line();
+    strata::fail(std::filesystem::path(options.weights), ": ", problem.what());
+  }
+  texts.end();
+  return examples::interrupted ? 128 + examples::interrupted : 0;
 }
 
 /// The description in a file as C++.
@@ -93,17 +150,20 @@ inline void describe(const std::string& path) {
 }
 
 template <class Device>
-void write_with(const program_options& options) {
+int write_with(const program_options& options) {
   const auto file = strata::safetensors_file::read(options.weights);
   const std::string description = description_of(file, options.weights);
+  int status = 0;
   const bool known = examples::with_model(
       [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },
-      [&]<const auto & D>(examples::named_model<D>) { write<D, Device>(options); });
-  strata::require(known, file.source(), ": no model of this program fits; its description is:\n", description);
+      [&]<const auto & D>(examples::named_model<D>) { status = write<D, Device>(options); });
+  strata::require(known, file.source(), ": write_text has no model with the description in this file; add it to ",
+                  "examples/models.hpp:\n", description);
+  return status;
 }
 
-/// Generates text or measures, as the options say.
-void on_cpu(const program_options& options);
-void on_cuda(const program_options& options);  // where the program has CUDA
+/// Generates text or measures, as the options say. Returns the exit code of the program.
+int on_cpu(const program_options& options);
+int on_cuda(const program_options& options);  // where the program has CUDA
 
 }  // namespace write_text

@@ -4,6 +4,6 @@
 
 namespace write_text {
 
-void on_cpu(const program_options& options) { write_with<examples::cpu_device>(options); }
+int on_cpu(const program_options& options) { return write_with<examples::cpu_device>(options); }
 
 }  // namespace write_text

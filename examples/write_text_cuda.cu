@@ -4,6 +4,6 @@
 
 namespace write_text {
 
-void on_cuda(const program_options& options) { write_with<examples::cuda_device>(options); }
+int on_cuda(const program_options& options) { return write_with<examples::cuda_device>(options); }
 
 }  // namespace write_text

@@ -66,10 +66,31 @@ end
 same expected weights.described
 same <(sed 's/description weights/description checkpoint/' expected) checkpoint.described
 
+# Several texts, and a long prompt, show a bar. An interruption keeps what was generated: interrupt_write FILE WORDS ...
+interrupt_write() {
+  local file=$1 words=$2 process
+  shift 2
+  : > out
+  : > err
+  write_text --threads 1 --weights run/weights.safetensors "$@" > out 2> err &
+  process=$!
+  while kill -0 $process 2> /dev/null && ! grep -aq "$words" $file; do sleep 0.05; done
+  kill -s INT $process || fail "it ended by itself: $(cat err)"
+  code=0
+  wait $process || code=$?
+  [ $code = 130 ] || fail "exit code $code after SIGINT: $(cat err)"
+}
+interrupt_write out 'he.*' --prompt he --length 1000000
+[ "$(tail -c 1 out | wc -l)" = 1 ] || fail "the line is not ended: $(cat out)"
+interrupt_write err '\] [0-9]*/1000003 bytes of each text' --prompt he --prompt she --length 1000000
+[ "$(grep -c '^--- [12] ---$' out)" = 2 ] && [ "$(wc -c < out)" -gt 100 ] || fail "what was generated is lost: $(cat out)"
+interrupt_write err '\] [0-9]*/60001 bytes of the text' --prompt "$(head -c 60000 text.txt | tr '\n' ' ')" --length 1
+
 # Less usual ways to train.
 quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
 quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
 quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length 33 --out losses
+grep -q '^note: the warm-up of 50 steps is longer than the run of 3: ' err || fail "$(cat err)"
 quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products own --out adam
 quick --seconds 1 --out seconds
 
