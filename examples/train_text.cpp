@@ -8,7 +8,8 @@
 
 #include "program.hpp"
 
-using examples::whole_number, examples::positive_number, examples::number_from_0, examples::number_below_1;
+using examples::whole_number, examples::positive_number, examples::number_from_0, examples::number_to_1,
+    examples::number_below_1;
 
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
@@ -47,17 +48,24 @@ int main(int argc, char** argv) {
   add_kept("warmup", "--warmup", training.schedule.warmup, "steps of warm-up")->check(whole_number(0));
   add_kept("final_fraction", "--final-fraction", training.schedule.final_fraction,
            "learning rate at the end, over --learning-rate")
+      ->check(number_to_1());
+  add_kept("decoupled", "--optimizer", options.optimizer,
+           "adamw: weight decay apart from the gradient; adam: added to it")
+      ->check(CLI::IsMember({"adamw", "adam"}));
+  add_kept("weight_decay", "--weight-decay", training.weight_decay, "of the matrices; vectors have none")
       ->check(number_from_0());
-  add_kept("decoupled", "--optimizer", options.optimizer, "")->check(CLI::IsMember({"adamw", "adam"}));
-  add_kept("weight_decay", "--weight-decay", training.weight_decay, "")->check(number_from_0());
   add_kept("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")
       ->check(number_from_0());
-  add_kept("beta1", "--beta1", training.beta1, "")->check(number_below_1());
-  add_kept("beta2", "--beta2", training.beta2, "")->check(number_below_1());
-  add_kept("epsilon", "--epsilon", training.epsilon, "")->check(positive_number());
-  add_kept("embedding_dropout", "--embedding-dropout", training.dropout.embedding, "")->check(number_below_1());
-  add_kept("attention_dropout", "--attention-dropout", training.dropout.attention, "")->check(number_below_1());
-  add_kept("feed_forward_dropout", "--feed-forward-dropout", training.dropout.feed_forward, "")
+  add_kept("beta1", "--beta1", training.beta1, "decay of the mean of the gradients")->check(number_below_1());
+  add_kept("beta2", "--beta2", training.beta2, "decay of the mean of their squares")->check(number_below_1());
+  add_kept("epsilon", "--epsilon", training.epsilon, "added to the root of that mean")->check(positive_number());
+  add_kept("embedding_dropout", "--embedding-dropout", training.dropout.embedding,
+           "probability that training drops an element of the token embeddings")
+      ->check(number_below_1());
+  add_kept("attention_dropout", "--attention-dropout", training.dropout.attention, "the same for the attention outputs")
+      ->check(number_below_1());
+  add_kept("feed_forward_dropout", "--feed-forward-dropout", training.dropout.feed_forward,
+           "the same for the feed-forward outputs")
       ->check(number_below_1());
   std::vector<std::string> losses;
   auto* loss_option = app.add_option("--loss", losses, "weight of a loss, as in reconstruction=0; may be repeated")
@@ -79,7 +87,7 @@ int main(int argc, char** argv) {
       ->check(whole_number(0))
       ->group("Reports");
   add("--sample-every", options.sample_every, "steps between samples; 0: only at the end")->check(whole_number(0));
-  add("--sample-length", options.sample_length, "bytes in a sample")->check(whole_number(0));
+  add("--sample-length", options.sample_length, "bytes in a sample")->check(whole_number(0, examples::longest_text));
   app.add_option("--prompt", options.prompt, "text that samples continue (default: a line break)")->group("Reports");
   add("--checkpoint-every", options.checkpoint_every, "steps between checkpoints; 0: only at the end")
       ->check(whole_number(0));
@@ -89,8 +97,9 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"automatic", "own", "onednn"}))
       ->capture_default_str()
       ->group("Device");
-  app.add_option("--precision", options.device.precision,
-                 "of the factors of products: float32, bfloat16, bfloat16_emulated (cpu), tf32 (cuda)")
+  app.add_option(
+         "--precision", options.device.precision,
+         "number format of the inputs of matrix products: float32, bfloat16, bfloat16_emulated (cpu), tf32 (cuda)")
       ->capture_default_str()
       ->group("Device");
 
@@ -101,8 +110,10 @@ int main(int argc, char** argv) {
       double weight = 0;
       strata::require(equals != std::string::npos && CLI::detail::lexical_cast(loss.substr(equals + 1), weight),
                       "--loss expects NAME=WEIGHT, not '", loss, "'");
-      options.loss_weights[loss.substr(0, equals)] = weight;
+      const bool first = options.loss_weights.emplace(loss.substr(0, equals), weight).second;
+      strata::require(first, "--loss gives the weight of '", loss.substr(0, equals), "' twice");
     }
+    strata::require(!options.out.empty(), "--out must not be empty");
     strata::require(!options.prompt.empty(), "--prompt must not be empty");
     strata::require(!(options.resume && options.overwrite), "--resume and --overwrite contradict each other");
     strata::require(!(options.resume && loss_option->count() > 0),

@@ -14,6 +14,7 @@
 #include <strata/strata.hpp>
 
 #include "console.hpp"
+#include "continue_texts.hpp"
 #include "device.hpp"
 #include "models.hpp"
 #include "run_files.hpp"
@@ -100,6 +101,7 @@ class training_run {
 
   using backend = typename Device::backend;
   using losses = strata::default_losses;
+  static constexpr strata::index_type texts_of_a_long_step = 256;
 
   static losses chosen_losses(const program_options& options) {
     losses chosen;
@@ -230,6 +232,12 @@ class training_run {
               << text_.validation().size() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
               << Device::description(backend_) << '\n';
+    if (const auto texts = options.batch * options.accumulation; texts >= texts_of_a_long_step)
+      examples::print_note(strata::to_text(
+          "a step is ", texts, " texts: the bar moves, and SIGINT or SIGTERM ends the ", "run, only after each step"));
+    if (const auto& schedule = options.schedule; schedule.warmup > schedule.steps)
+      examples::print_note(strata::to_text("the warm-up of ", counted(schedule.warmup, "step"), " is longer than the ",
+                                           "run of ", schedule.steps, ": the learning rate stays below its peak"));
     examples::print_note(Device::message(backend_));
     for (const std::string& note : notes_) examples::print_note(note);
     if (trainer_.step() > 0 && !finished()) std::cerr << "continuing after step " << trainer_.step() << '\n';
@@ -298,7 +306,8 @@ class training_run {
     }
     if (due(options_.sample_every)) {
       bar_.end_line();
-      std::cerr << "--- sample at step " << step << " ---\n" << sample(step) << "\n---\n";
+      const std::string text = sample(step);
+      std::cerr << "--- sample at step " << step << " ---\n" << text << "\n---\n";
     }
     // Also after the first step, so that a full disk shows at once and not after hours.
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
@@ -335,12 +344,20 @@ class training_run {
 
   std::string sample(strata::index_type step) {
     strata::generator writer(trainer_.model());
-    std::vector<strata::token> prompt;
-    for (const char letter : options_.prompt) prompt.push_back(static_cast<unsigned char>(letter));
     std::string generated;
     const strata::sampling_options sampling{.temperature = 0.8, .seed = static_cast<std::uint64_t>(step)};
-    writer.generate(std::span(&prompt, 1), options_.sample_length, sampling,
-                    [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    const auto started = std::chrono::steady_clock::now();
+    // An interruption waits for the sample: a resumed run does not repeat it.
+    const auto go_on = [&](strata::index_type position, strata::index_type end) {
+      if (seconds_since(started) > 0.5)
+        bar_.draw(static_cast<double>(position) / static_cast<double>(end), seconds_since(started_),
+                  strata::to_text("sample ", position, "/", end, " bytes"));
+      return true;
+    };
+    examples::continue_texts(writer, backend_, {examples::tokens_of(options_.prompt)}, options_.sample_length, sampling,
+                             go_on,
+                             [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    bar_.end_line();
     metrics_.write({{"step", step}, {"sample", generated}});
     return generated;
   }
@@ -377,12 +394,13 @@ class training_run {
                       {"order0_bits_per_byte", order0}});
       const double below = 100 * (1 - bits(loss) / order0);
       std::cout << "validation loss " << fixed(loss, 4) << " nats a byte = " << fixed(bits(loss), 4)
-                << " bits per byte over " << windows(most) << " windows of " << windows()
+                << " bits per byte over " << counted(windows(most), "window") << " of " << windows()
                 << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so " << fixed(std::abs(below), 1)
-                << (below >= 0 ? "% below it\n" : "% above it\n");
+                << (below >= 0 ? "% below it" : "% above it") << std::endl;
     }
+    const std::string text = sample(trainer_.step());
     std::cout << "--- sample ---\n"
-              << sample(trainer_.step()) << "\n---\n"
+              << text << "\n---\n"
               << "checkpoint " << checkpoint_.string() << "\nweights " << weights_.string() << '\n';
   }
 

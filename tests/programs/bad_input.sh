@@ -35,6 +35,7 @@ fi
 
 # A folder that cannot be used.
 train="$train --text text.txt"
+expect_error '--out must not be empty' $train --out ''
 expect_error 'cannot make the folder "text.txt": ' $train --out text.txt
 expect_error 'cannot make the folder "text.txt/run": ' $train --out text.txt/run
 expect_error 'there is no run to resume: "none/checkpoint.safetensors" does not exist' $train --resume --out none
@@ -61,7 +62,8 @@ for number in batch steps length accumulation; do
     option "--$number: expects a whole number from 1 to 1000000000000, not '$value'" --$number "$value"
   done
 done
-for number in warmup evaluate-every evaluate-windows sample-every sample-length checkpoint-every; do
+option "--sample-length: expects a whole number from 0 to 1000000, not '1000001'" --sample-length 1000001
+for number in warmup evaluate-every evaluate-windows sample-every checkpoint-every; do
   option "--$number: expects a whole number from 0 to 1000000000000, not '-1'" --$number -1
 done
 for value in -1 100000; do
@@ -77,7 +79,9 @@ done
 for value in nan inf -1; do
   option "--clip: expects a number that is not negative, not '$value'" --clip $value
   option "--weight-decay: expects a number that is not negative, not '$value'" --weight-decay $value
-  option "--final-fraction: expects a number that is not negative, not '$value'" --final-fraction $value
+done
+for value in nan -1 1e9; do
+  option "--final-fraction: expects a number from 0 to 1, not '$value'" --final-fraction $value
 done
 for value in nan 1 -0.1; do
   for number in validation-fraction beta1 beta2 embedding-dropout attention-dropout feed-forward-dropout; do
@@ -96,6 +100,7 @@ option "--loss expects NAME=WEIGHT, not 'reconstruction=much'" --loss reconstruc
 for value in -1 nan inf; do
   option "the weight of loss 'reconstruction' must not be negative, but is $value" --loss reconstruction=$value
 done
+option "--loss gives the weight of 'reconstruction' twice" --loss reconstruction=1 --loss reconstruction=2
 option '--prompt must not be empty' --prompt ''
 option '--speed' --speed=3
 option 'not expected: extra' --prompt a extra
@@ -196,10 +201,20 @@ done
 expect_error 'the file is of another model: depth is 2 in the file, but 4 in the model' \
   train_text --text text.txt --model small --resume --out run
 edited 's/\\"depth\\":2/\\"depth\\":7/'
-expect_error 'no model of this program fits; its description is:' \
+expect_error '"broken/checkpoint.safetensors": write_text has no model with the description in this file; add it to' \
   write_text --weights broken/checkpoint.safetensors --prompt he
 grep -q '    \.depth = 7,$' err || fail "no description: $(cat err)"
 expect_error 'the file is of another model: depth is 7 in the file, but 2 in the model' $train --resume --out broken
+
+# Weights that are not numbers: the prompt's line ends before the message, which names the file.
+header=$((8 + $(od -An -t u8 -N 8 before/weights.safetensors)))
+{ head -c $header before/weights.safetensors &&
+  tail -c +$((header + 1)) before/weights.safetensors | tr '\0-\377' '\377'; } > nan.safetensors
+expect_error '"nan.safetensors": the logits of text 1 after 2 bytes are not numbers' \
+  write_text --weights nan.safetensors --prompt he
+[ ! -s out ] || fail "$(cat out)"
+expect_error '"nan.safetensors": the logits after 1 byte are not numbers' \
+  write_text --weights nan.safetensors --measure text.txt
 
 # Nonsense for write_text.
 printf x > one_byte.txt
@@ -212,9 +227,13 @@ expect_error 'with --describe these options have no effect: --weights, --measure
   $write --describe text.txt --measure text.txt --threads 1
 expect_error 'not expected: extra' $write --prompt he extra
 expect_error '--format' $write --prompt he --format int4
-expect_error 'needs at least 2 bytes' $write --measure one_byte.txt
+expect_error '"one_byte.txt": a text to measure needs at least 2 bytes' $write --measure one_byte.txt
 expect_error 'cannot read "missing.txt"' $write --measure missing.txt
-expect_error '--weights is required' write_text --prompt he
+expect_error 'cannot read ""' $write --measure ''
+expect_error 'cannot read ""' write_text --describe ''
+for options in '' '--prompt he'; do
+  expect_error '--weights is required, except with --describe' write_text $options
+done
 expect_error '--prompt must not be empty' $write --prompt ''
 expect_error '--prompt must not be empty' $write --prompt he --prompt ''
 for value in -1 nan inf warm; do
@@ -222,10 +241,10 @@ for value in -1 nan inf warm; do
     $write --prompt he --temperature $value
 done
 for value in 2 -1 nan; do
-  expect_error "threshold must be between 0 and 1, not $value" $write --prompt he --threshold $value
+  expect_error "--threshold: expects a number from 0 to 1, not '$value'" $write --prompt he --threshold $value
 done
-for value in -1 1000000000000000000000 1.5; do
-  expect_error "--length: expects a whole number from 0 to 1000000000000, not '$value'" \
+for value in -1 1000001 1000000000000000000000 1.5; do
+  expect_error "--length: expects a whole number from 0 to 1000000, not '$value'" \
     $write --prompt he --length $value
 done
 expect_error "--threads: expects a whole number from 0 to 1024, not '-1'" $write --prompt he --threads -1
