@@ -234,10 +234,11 @@ class training_run {
               << Device::description(backend_) << '\n';
     if (const auto texts = options.batch * options.accumulation; texts >= texts_of_a_long_step)
       examples::print_note(strata::to_text(
-          "a step is ", texts, " texts: the bar moves, and SIGINT or SIGTERM ends the ", "run, only after each step"));
+          "a step is ", texts, " texts: the bar moves, and SIGINT or SIGTERM ends the run, only after each step"));
     if (const auto& schedule = options.schedule; schedule.warmup > schedule.steps)
-      examples::print_note(strata::to_text("the warm-up of ", counted(schedule.warmup, "step"), " is longer than the ",
-                                           "run of ", schedule.steps, ": the learning rate stays below its peak"));
+      examples::print_note(strata::to_text("the warm-up of ", counted(schedule.warmup, "step"),
+                                           " is longer than the run of ", schedule.steps,
+                                           ": the learning rate stays below its peak"));
     examples::print_note(Device::message(backend_));
     for (const std::string& note : notes_) examples::print_note(note);
     if (trainer_.step() > 0 && !finished()) std::cerr << "continuing after step " << trainer_.step() << '\n';
