@@ -14,7 +14,6 @@
 #include <strata/strata.hpp>
 
 #include "console.hpp"
-#include "continue_texts.hpp"
 #include "device.hpp"
 #include "models.hpp"
 #include "run_files.hpp"
@@ -355,9 +354,10 @@ class training_run {
                   strata::to_text("sample ", position, "/", end, " bytes"));
       return true;
     };
-    examples::continue_texts(writer, backend_, {examples::tokens_of(options_.prompt)}, options_.sample_length, sampling,
-                             go_on,
-                             [&](strata::index_type, strata::token id) { generated += examples::printable(id); });
+    const std::vector<std::vector<strata::token>> prompts{examples::tokens_of(options_.prompt)};
+    writer.generate(
+        prompts, options_.sample_length, sampling,
+        [&](strata::index_type, strata::token id) { generated += examples::printable(id); }, go_on);
     bar_.end_line();
     metrics_.write({{"step", step}, {"sample", generated}});
     return generated;

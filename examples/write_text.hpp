@@ -13,7 +13,6 @@
 #include <strata/strata.hpp>
 
 #include "console.hpp"
-#include "continue_texts.hpp"
 #include "device.hpp"
 #include "models.hpp"
 
@@ -129,8 +128,9 @@ int write(const program_options& options) {
     return !examples::interrupted;
   };
   try {
-    examples::continue_texts(writer, backend, prompts, options.length, options.sampling, go_on,
-                             [&](strata::index_type row, strata::token id) { texts.add(row, id); });
+    writer.generate(
+        prompts, options.length, options.sampling,
+        [&](strata::index_type row, strata::token id) { texts.add(row, id); }, go_on);
   } catch (const strata::error& problem) {
     texts.end_line();
     strata::fail(std::filesystem::path(options.weights), ": ", problem.what());

@@ -210,7 +210,7 @@ expect_error 'the file is of another model: depth is 7 in the file, but 2 in the
 header=$((8 + $(od -An -t u8 -N 8 before/weights.safetensors)))
 { head -c $header before/weights.safetensors &&
   tail -c +$((header + 1)) before/weights.safetensors | tr '\0-\377' '\377'; } > nan.safetensors
-expect_error '"nan.safetensors": the logits of text 1 after 2 bytes are not numbers' \
+expect_error '"nan.safetensors": the logits of text 0 after position 1 are not numbers' \
   write_text --weights nan.safetensors --prompt he
 [ ! -s out ] || fail "$(cat out)"
 expect_error '"nan.safetensors": the logits after 1 byte are not numbers' \

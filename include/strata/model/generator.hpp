@@ -25,6 +25,11 @@ inline void check(const sampling_options& options) {
           options.threshold);
 }
 
+/// Asks for the next position, whatever it is.
+struct always {
+  constexpr bool operator()(index_type, index_type) const { return true; }
+};
+
 struct generator_options {
   /// `float32` uses the model's weights. The compact formats lose a little, and are faster where memory limits the
   /// speed.
@@ -103,10 +108,11 @@ class generator {
 
   /// Resets, reads one prompt a text and calls `sink(row, token)` for each of the `count` generated tokens. Prompts may
   /// differ in length and exceed `max_length`; each needs at least one token. The token after position t (from 0) is
-  /// drawn with counter t. Logits that are not numbers are an error.
-  template <class Sink>
+  /// drawn with counter t. Logits that are not numbers are an error. After the forward pass over the prompts, it asks
+  /// `go_on(position, end)` before each position, and ends if that is false: for progress bars, and to stop early.
+  template <class Sink, class GoOn = always>
   void generate(std::span<const std::vector<token>> prompts, index_type count, const sampling_options& options,
-                Sink sink) {
+                Sink sink, GoOn go_on = {}) {
     check(options);
     require(count >= 0 && count <= most_tokens, "the number of tokens to generate must be from 0 to ", most_tokens,
             ", not ", count);
@@ -121,35 +127,38 @@ class generator {
       longest = std::max(longest, static_cast<index_type>(prompts[row].size()));
       shortest = std::min(shortest, static_cast<index_type>(prompts[row].size()));
     }
-    exclusively(*backend_, "generation", [&] { continue_prompts(prompts, longest, shortest, count, options, sink); });
+    exclusively(*backend_, "generation",
+                [&] { continue_prompts(prompts, longest, shortest, count, options, sink, go_on); });
   }
 
  private:
-  template <class Sink>
+  template <class Sink, class GoOn>
   void continue_prompts(std::span<const std::vector<token>> prompts, index_type longest, index_type shortest,
-                        index_type count, const sampling_options& options, Sink& sink) {
+                        index_type count, const sampling_options& options, Sink& sink, GoOn& go_on) {
     reset();
     if (longest - 1 + count < shortest) return;  // nothing to generate, and all prompts are equally long
-    std::vector<token> ids;                      // first the common length of all prompts, then one token a text
-    for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + shortest);
-    take_in({ids.data(), {batch_, shortest}});
+    const index_type at_once = std::min<index_type>(shortest, F::max_length), end = longest + count;
+    std::vector<token> ids;  // first of the forward pass, then one token a text
+    for (const std::vector<token>& prompt : prompts) ids.insert(ids.end(), prompt.begin(), prompt.begin() + at_once);
+    take_in({ids.data(), {batch_, at_once}});
     ids.resize(prompts.size());
-    while (true) {
-      const index_type last = position_ - 1;
-      sample(*backend_, options, static_cast<std::uint64_t>(last), logits().rows(), newest_.view());
-      download_tokens(*backend_, newest_.view(), {ids.data(), {batch_}});
+    while (go_on(position_, end)) {
+      if (position_ >= shortest) {
+        sample(*backend_, options, static_cast<std::uint64_t>(position_ - 1), logits().rows(), newest_.view());
+        download_tokens(*backend_, newest_.view(), {ids.data(), {batch_}});
+      }
       bool some_read = false;
       for (std::size_t row = 0; row < prompts.size(); ++row) {
-        const index_type written = position_ - static_cast<index_type>(prompts[row].size());
-        if (written < 0) {
+        const index_type generated = position_ - static_cast<index_type>(prompts[row].size());
+        if (generated < 0) {
           ids[row] = prompts[row][static_cast<std::size_t>(position_)];
           some_read = true;
-        } else if (written < count) {
-          require(ids[row] >= 0, "the logits of text ", row, " after position ", last, " are not numbers");
+        } else if (generated < count) {
+          require(ids[row] >= 0, "the logits of text ", row, " after position ", position_ - 1, " are not numbers");
           sink(static_cast<index_type>(row), ids[row]);
         }
       }
-      if (last == longest - 2 + count) return;
+      if (position_ + 1 == end) return;
       if (some_read) upload_tokens(*backend_, {ids.data(), {batch_}}, newest_.view());
       advance({ids.data(), {batch_}});
     }

@@ -75,6 +75,29 @@ TEST_CASE("what is written is drawn from the logits of each step") {
   });
 }
 
+TEST_CASE_METHOD(fixture, "generation shows every position after its forward pass, and ends where it is told to") {
+  const auto prompt = models::random_ids(1, 150, 67, 1);  // longer than max_length
+  const std::vector<std::vector<strata::token>> prompts{prompt};
+  models::generator<models::mixed, backend_type> generates(model);
+  const auto expected = write(prompts, 10, {.seed = 7})[0];
+  for (const strata::index_type last : {100, 150, 155, 160}) {
+    std::vector<strata::index_type> shown;
+    std::vector<strata::token> text;
+    generates.generate(
+        prompts, 10, {.seed = 7}, [&](strata::index_type, strata::token id) { text.push_back(id); },
+        [&](strata::index_type position, strata::index_type end) {
+          CHECK(end == 160);
+          shown.push_back(position);
+          return position < last;
+        });
+    CHECK(shown.front() == models::facts<models::mixed>::max_length);
+    CHECK(shown.back() == std::min<strata::index_type>(last, 159));
+    CHECK(shown.size() == static_cast<std::size_t>(shown.back() - shown.front() + 1));
+    const auto generated = static_cast<std::size_t>(std::max<strata::index_type>(0, last - 150));
+    CHECK(text == std::vector(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(generated)));
+  }
+}
+
 TEST_CASE_METHOD(fixture, "logits that are not numbers are an error, not a token") {
   fill(backend, std::nanf(""), model.weights());
   CHECK_THAT(message_of([&] {
