@@ -64,9 +64,11 @@ class text {
 
 namespace detail {
 
-inline void require_window(std::span<const std::uint8_t> bytes, std::size_t window) {
+/// `use` names the text in the message.
+inline void require_window(const char* use, std::span<const std::uint8_t> bytes, std::size_t window) {
   require(window >= 2, "a window of ", window, " bytes has no input and label");
-  require(bytes.size() >= window, "a text of ", bytes.size(), " bytes is shorter than one window of ", window);
+  require(bytes.size() >= window, "the ", use, " text of ", bytes.size(), " bytes is shorter than one window of ",
+          window, ": ", window - 1, " inputs and the last label");
 }
 
 }  // namespace detail
@@ -75,7 +77,7 @@ inline void require_window(std::span<const std::uint8_t> bytes, std::size_t wind
 /// row). With several batches a step, number the rows across all of them.
 inline index_type crop(std::span<const std::uint8_t> bytes, const random_source& source, std::uint64_t step,
                        std::uint32_t row, std::span<token> ids) {
-  detail::require_window(bytes, ids.size());
+  detail::require_window("training", bytes, ids.size());
   constexpr std::uint64_t stream = std::uint64_t{0x63726f70} << 32;  // "crop", different from all small stream numbers
   const auto start = static_cast<std::size_t>(source.below(bytes.size() - ids.size() + 1, stream | row, step));
   std::ranges::copy(bytes.subspan(start, ids.size()), ids.begin());
@@ -89,7 +91,7 @@ class window_sequence {
   window_sequence(std::span<const std::uint8_t> bytes, index_type length)
       : bytes_(bytes), window_(static_cast<std::size_t>(length) + 1) {
     require(length >= 1, "a sequence length of ", length, " is not positive");
-    detail::require_window(bytes, window_);
+    detail::require_window("evaluation", bytes, window_);
   }
   index_type count() const { return static_cast<index_type>((bytes_.size() - 1) / (window_ - 1)); }
 
