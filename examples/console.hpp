@@ -9,6 +9,9 @@
 #include <numbers>
 #include <string>
 #include <unistd.h>
+#include <vector>
+
+#include <strata/core/view.hpp>
 
 namespace examples {
 
@@ -44,6 +47,13 @@ inline std::string fixed(double number, int digits) {
 inline std::string shortest(double number) {
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, number).ptr};
+}
+
+/// The bytes of a text as tokens.
+inline std::vector<strata::token> tokens_of(const std::string& text) {
+  std::vector<strata::token> tokens;
+  for (const char letter : text) tokens.push_back(static_cast<unsigned char>(letter));
+  return tokens;
 }
 
 /// "1 thread" or "2 threads"

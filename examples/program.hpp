@@ -14,10 +14,8 @@
 #include <limits>
 #include <set>
 #include <string>
-#include <vector>
 
 #include <strata/core/error.hpp>
-#include <strata/core/view.hpp>
 
 #include "console.hpp"
 #include "device.hpp"
@@ -71,13 +69,6 @@ inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most = 1'0
     return strata::to_text("expects a whole number from ", least, " to ", most, ", not '", given, "'");
   };
   return {check, ""};
-}
-
-/// The bytes of a text as tokens.
-inline std::vector<strata::token> tokens_of(const std::string& text) {
-  std::vector<strata::token> tokens;
-  for (const char letter : text) tokens.push_back(static_cast<unsigned char>(letter));
-  return tokens;
 }
 
 /// The most bytes that the programs generate at once.

@@ -97,7 +97,7 @@ table measured(const std::string& log, std::vector<std::string>& complaints) {
 /// Another compiler uses other numbers of registers.
 const std::string compiler = "# By nvcc " STRATA_CUDA_COMPILER_VERSION;
 constexpr std::string_view heading[] = {
-    "# What each kernel may take; to write it anew: cmake --build --preset cpu-release --target cuda_kernel_tables",
+    "# What each kernel may take; to write it again: cmake --build --preset cpu-release --target cuda_kernel_tables",
     "# Registers a thread, in the eights that they are given in, 255 at most; bytes of shared memory a block; bytes of "
     "stack a thread."};
 

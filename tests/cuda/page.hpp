@@ -31,7 +31,7 @@ inline void keep_table(const std::string& page, const std::vector<std::string>& 
   while (end != lines.end() && end->starts_with('|')) ++end;
   if (std::vector<std::string>(begin, end) == table) return;
   strata::require(write, page, " has another table than this program makes below '", table.front(),
-                  "': build the target cuda_kernel_tables to write it anew");
+                  "': build the target cuda_kernel_tables to write it again");
   lines.insert(lines.erase(begin, end), table.begin(), table.end());
   write_lines(page, lines);
 }

@@ -249,7 +249,7 @@ TEST_CASE("the planned memory is written to its end and not beyond") {
   CHECK(highest_written(targets) > acts.targets_size - 16);
 }
 
-TEST_CASE("cache bytes are those that a generator allocates") {
+TEST_CASE("cache bytes are what a generator allocates") {
   counting backend;
   const models::inference_model<models::mixed, counting> model(backend, 0);
   watch::allocated_bytes = 0;

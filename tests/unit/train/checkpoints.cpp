@@ -103,7 +103,7 @@ TEST_CASE("weights of version 0.1 load, with and without heads of losses") {
   for (index_type n = 0; n < expected.size(); ++n) CHECK(expected.data[n] == got.data[n]);
 }
 
-TEST_CASE("a checkpoint goes on with other losses: heads that it lacks start anew") {
+TEST_CASE("a checkpoint goes on with other losses: heads that it lacks keep their initialisation") {
   const scratch_directory folder;
   const auto path = folder / "checkpoint.safetensors", second = folder / "second.safetensors";
   backend_type backend;

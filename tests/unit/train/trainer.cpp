@@ -93,7 +93,7 @@ TEST_CASE("training changes everything but constants") {
   }
 }
 
-TEST_CASE("training drops anew in every step and pass") {
+TEST_CASE("training draws new dropout masks in every step and pass") {
   strata::cpu backend;
   trainer_type<strata::cpu> trainer(backend, options());
   strata::transformer<narrow, strata::cpu, losses_type> model(backend);

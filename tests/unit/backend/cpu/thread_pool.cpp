@@ -232,7 +232,7 @@ TEST_CASE("thread pool: its threads leave the program's signals to the program")
 }
 
 #if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
-TEST_CASE("thread pool: threads that cannot be started are an error, and those that were are ended") {
+TEST_CASE("thread pool: threads that cannot be started are an error, and the started ones end") {
   const std::string said = support::in_child([]() -> std::string {
     const rlimit limit{rlim_t{400} << 20, rlim_t{400} << 20};
     if (setrlimit(RLIMIT_AS, &limit) != 0) return "no limit";
