@@ -278,6 +278,7 @@ Description description_from_json(const nlohmann::json& object, const std::strin
 inline std::string to_cpp(const nlohmann::json& object, std::string_view name = "model") {
   using namespace detail;
   // This program may not know the merge: its options are copied from the file.
+  require(object.is_object(), "description: must be a JSON object, but is ", value_text(object));
   nlohmann::json plain = object;
   plain.erase("merge");
   const auto own = description_from_json<description>(plain);

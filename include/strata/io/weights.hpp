@@ -92,6 +92,8 @@ inline nlohmann::json read_metadata(const safetensors_file& file) {
   if (const auto found = all.find(metadata_key); found != all.end()) {
     const std::string source = to_text(file.source(), ": metadata '", metadata_key, "'");
     nlohmann::json object = parse_json(found->second, source);
+    require(object.is_object(), source, " must be a JSON object, but is ", detail::value_text(object));
+    if (!object.contains("format")) object["format"] = 1;
     const int format = read_number<int>(object, "format", source, 1);
     require(format <= file_format, file.source(), ": the file has format ", format,
             " and needs a newer version of strata; this version reads formats up to ", file_format);
@@ -106,12 +108,18 @@ inline nlohmann::json read_metadata(const safetensors_file& file) {
   const auto parse = [&](const char* key) {
     return parse_json(file.metadata(key), to_text(file.source(), ": metadata '", key, "'"));
   };
+  const auto parse_object = [&](const char* key) {
+    nlohmann::json parsed = parse(key);
+    require(parsed.is_object(), file.source(), ": metadata '", key, "' must be a JSON object, but is ",
+            detail::value_text(parsed));
+    return parsed;
+  };
   if (!all.contains("strata.step")) return object;
   object["step"] = parse("strata.step");
-  object["options"] = parse("strata.training_options");
+  object["options"] = parse_object("strata.training_options");
   object["options"].update(old.options);
   object["losses"] = std::move(old.losses);
-  const nlohmann::json weights = parse("strata.loss_weights");
+  const nlohmann::json weights = parse_object("strata.loss_weights");
   for (const auto& [name, weight] : weights.items()) object["losses"][name]["weight"] = weight;
   object["note"] = parse("strata.note");
   return object;
@@ -119,7 +127,10 @@ inline nlohmann::json read_metadata(const safetensors_file& file) {
 
 /// The description in a file, as JSON; null where it has none.
 inline nlohmann::json description_in(const safetensors_file& file) {
-  return read_metadata(file).value("description", nlohmann::json());
+  nlohmann::json found = read_metadata(file).value("description", nlohmann::json());
+  require(found.is_object() || found.is_null(), file.source(), ": description: must be a JSON object, but is ",
+          detail::value_text(found));
+  return found;
 }
 
 /// How the file's description differs from that of the model `D`, as a sentence. Empty if they agree, or the file has

@@ -191,7 +191,11 @@ class trainer {
     const auto values = weights_of(model_);
     const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
     safetensors_writer writer;
-    writer.set_metadata(metadata_key, object.dump());
+    try {
+      writer.set_metadata(metadata_key, object.dump());
+    } catch (const nlohmann::json::exception&) {  // all other text in it comes from a file, which was checked
+      fail("cannot write ", path, ": the note is not valid UTF-8");
+    }
     add_parameters<parameters_type>(writer, "", values);
     add_parameters<parameters_type>(writer, first_prefix, first);
     add_parameters<parameters_type>(writer, second_prefix, second);
@@ -212,11 +216,14 @@ class trainer {
     training_options options = options_;
     Losses chosen = losses();
     const auto step = read_number<index_type>(object, "step", file.source(), 0, most_steps);
-    if (const auto found = object.find("options"); found != object.end())
+    if (const auto found = object.find("options"); found != object.end()) {
+      require(found->is_object(), file.source(), ": \"options\" must be a JSON object, but is ",
+              detail::value_text(*found));
       for_each_option(options, [&](const char* name, auto& value) {
         if (const auto stored = found->find(name); stored != found->end())
           field_from_json(*stored, name, file.source() + ": options", value);
       });
+    }
     if (const auto found = object.find("losses"); found != object.end()) read_losses(*found, file.source(), chosen);
     try {
       options = resolved(options);

@@ -118,6 +118,10 @@ TEST_CASE("a description is printed as C++ to paste") {
   CHECK(missing_in(to_cpp(foreign), {"strata::basic_description<mine::sum>", "share 0.5"}) == "");
 }
 
+TEST_CASE("what is no description is not printed as C++") {
+  CHECK(missing_in(message_of([] { to_cpp(json(5)); }), {"description: must be a JSON object, but is 5"}) == "");
+}
+
 TEST_CASE("descriptions differ where the network does") {
   const auto changed = [](auto change) { return difference(with(plain, change), plain); };
   CHECK(changed([](auto&) {}) == "");

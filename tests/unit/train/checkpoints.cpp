@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,14 +39,12 @@ std::vector<std::uint8_t> some_text() {
   return text;
 }
 
-/// A copy of the checkpoint `from` with our metadata changed by `change`.
-template <class Change>
-void write_changed(const std::filesystem::path& from, const std::filesystem::path& to, Change change) {
+/// A copy of the file `from` with other metadata.
+void write_copy(const std::filesystem::path& from, const std::filesystem::path& to,
+                const std::map<std::string, std::string>& metadata) {
   const safetensors_file file = safetensors_file::read(from);
-  json object = read_metadata(file);
-  change(object);
   safetensors_writer writer;
-  writer.set_metadata(metadata_key, object.dump());
+  for (const auto& [key, value] : metadata) writer.set_metadata(key, value);
   std::vector<std::vector<float>> values;
   values.reserve(file.entries().size());
   for (const safetensors_entry& entry : file.entries()) {
@@ -53,6 +52,14 @@ void write_changed(const std::filesystem::path& from, const std::filesystem::pat
     writer.add(entry.name, entry.shape, values.back().data());
   }
   writer.write(to);
+}
+
+/// A copy of the checkpoint `from` in which `change` has changed our metadata.
+template <class Change>
+void write_changed(const std::filesystem::path& from, const std::filesystem::path& to, Change change) {
+  json object = read_metadata(safetensors_file::read(from));
+  change(object);
+  write_copy(from, to, {{metadata_key, object.dump()}});
 }
 
 constexpr description tiny{
@@ -187,6 +194,37 @@ TEST_CASE("every number of a checkpoint is checked, and a file that does not fit
   CHECK(run.step() == 0);
   CHECK(run.options().batch == 2);
   CHECK(weights_of(run.model()) == before);
+}
+
+TEST_CASE("metadata of another type is an error, and so is a note that is no text") {
+  const scratch_directory folder;
+  const auto path = folder / "a", broken = folder / "broken";
+  backend_type backend;
+  trainer<tiny, backend_type> run(backend, {.batch = 2});
+  run.save(path);
+  static constexpr description flat{.depth = 1, .levels = {{.dim = 6, .heads = 1, .head_dim = 4, .window = 4}}};
+  transformer<flat, backend_type> one_level(backend);
+  for (const json& other : {json(5), json::array(), json("x")}) {
+    INFO(other.dump());
+    write_changed(path, broken, [&](json& all) { all["options"] = other; });
+    CHECK(missing_in(message_of([&] { run.resume(broken); }), {"\"options\" must be a JSON object"}) == "");
+    write_changed(path, broken, [&](json& all) { all["description"] = other; });
+    CHECK(missing_in(message_of([&] { run.resume(broken); }), {"description: must be a JSON object"}) == "");
+    CHECK(missing_in(message_of([&] { load_weights(one_level, broken); }), {"description: must be a JSON object"}) ==
+          "");
+    write_copy(path, broken, {{metadata_key, other.dump()}});
+    CHECK(missing_in(message_of([&] { run.resume(broken); }), {"metadata 'strata'", "JSON object"}) == "");
+
+    trainer<old, backend_type, old_losses> old_run(backend);
+    for (const char* key : {"strata.training_options", "strata.loss_weights"}) {
+      auto strings = safetensors_file::read(old_checkpoint).metadata();
+      strings[key] = other.dump();
+      write_copy(old_checkpoint, broken, strings);
+      CHECK(missing_in(message_of([&] { old_run.resume(broken); }), {key, "must be a JSON object"}) == "");
+    }
+  }
+  CHECK(message_of([&] { run.save(path, "\xff"); }) == to_text("cannot write ", path, ": the note is not valid UTF-8"));
+  run.resume(path);  // the old file is still there
 }
 
 TEST_CASE("what is mixed up with a checkpoint is named") {
