@@ -133,6 +133,49 @@ inline nlohmann::json description_in(const safetensors_file& file) {
   return found;
 }
 
+/// The losses in metadata, as JSON; an empty object where there are none.
+inline nlohmann::json losses_in(const nlohmann::json& metadata, const std::string& source) {
+  nlohmann::json found = metadata.value("losses", nlohmann::json::object());
+  require(found.is_object(), source, ": \"losses\" must be a JSON object, but is ", detail::value_text(found));
+  return found;
+}
+
+/// The losses that a file's weights learned from, by name. Empty if the file does not say.
+inline std::vector<std::string> learned_losses(const safetensors_file& file) {
+  const nlohmann::json metadata = read_metadata(file);
+  std::vector<std::string> names;
+  // A resumed run keeps the options of losses that it lacks: `losses` may name more than `heads`.
+  if (const auto heads = metadata.find("heads"); heads != metadata.end()) {
+    require(heads->is_array(), file.source(), ": \"heads\" must be an array, but is ", detail::value_text(*heads));
+    for (const auto& name : *heads)
+      if (name.is_string()) names.push_back(name.get<std::string>());
+  } else {
+    for (const auto& [name, options] : losses_in(metadata, file.source()).items())
+      if (options.is_object()) names.push_back(name);
+  }
+  return names;
+}
+
+/// The name that each of the model's parameters has in the file; empty for heads of a loss that the file was made
+/// without. The name of a head may depend on the other losses: those of the file count.
+template <const auto& D, class Parameters>
+std::vector<std::string> names_in(const safetensors_file& file) {
+  std::vector<std::string> names;
+  for (const parameter_entry& entry : Parameters::entries()) names.push_back(entry.name);
+  const std::vector<std::string> learned = learned_losses(file);
+  if (learned.empty()) return names;
+  const std::vector<std::string_view> losses(learned.begin(), learned.end());
+  auto next = names.begin() + static_cast<std::ptrdiff_t>(Parameters::network_entries());
+  typename Parameters::losses_type().for_each([&](auto loss) {
+    loss.model = facts<D>::model;
+    loss.model.losses = losses;
+    parameter_table heads(Parameters::regions);
+    loss.declare(heads);
+    for (const parameter_entry& head : heads.entries()) *next++ = loss.model.has_loss(loss.name) ? head.name : "";
+  });
+  return names;
+}
+
 /// How the file's description differs from that of the model `D`, as a sentence. Empty if they agree, or the file has
 /// none.
 template <const auto& D>
@@ -160,38 +203,50 @@ void add_parameters(safetensors_writer& writer, const std::string& prefix, const
     writer.add(prefix + entry.name, entry.shape, values.data() + entry.offset, as);
 }
 
-/// Reads every parameter from `prefix` + its name into `values`, except those with `keeps(entry)`.
-template <class Parameters, class Scalar, class Keeps>
+/// Reads the parameters from `prefix` + their `names`; those with an empty name keep their values.
+template <class Parameters, class Scalar>
 void read_parameters(const safetensors_file& file, const std::string& prefix, parameter_values<Scalar>& values,
-                     Keeps keeps) {
-  for (const parameter_entry& entry : Parameters::entries())
-    if (!keeps(entry))
-      file.copy_to(prefix + entry.name,
+                     const std::vector<std::string>& names) {
+  auto name = names.begin();
+  for (const parameter_entry& entry : Parameters::entries()) {
+    if (!name->empty())
+      file.copy_to(prefix + *name,
                    std::span<Scalar>(values.data() + entry.offset, static_cast<std::size_t>(entry.size)),
                    std::span<const index_type>(entry.shape));
+    ++name;
+  }
 }
 
-/// Compares the model `D` with `Parameters` to the file. With `strict`, throws at any difference, except heads of
-/// losses that only one of them has.
-template <const auto& D, class Parameters>
-load_report compare_with(const safetensors_file& file, load_mode mode) {
+/// What a model takes from a file.
+struct file_match {
   load_report report;
+  std::vector<std::string> names;  ///< in the file, one per parameter; empty: the parameter keeps its values
+};
+
+/// Compares the model `D` with `Parameters` to the file. With `strict`, throws at any difference, except in heads of
+/// losses.
+template <const auto& D, class Parameters>
+file_match compare_with(const safetensors_file& file, load_mode mode) {
+  file_match match{{}, names_in<D, Parameters>(file)};
+  load_report& report = match.report;
   const bool strict = mode == load_mode::strict, described = !description_in(file).is_null();
   report.difference = difference_to<D>(file);
   require(!strict || report.difference.empty(), file.source(), ": the file is of another model: ", report.difference);
-  std::set<std::string, std::less<>> known;
-  index_type of_network = 0;
+  std::set<std::string, std::less<>> known(match.names.begin(), match.names.end());
+  auto name = match.names.begin();
   for (const parameter_entry& entry : Parameters::entries()) {
-    known.insert(entry.name);
-    const bool network = of_network++ < Parameters::network_entries();
-    if (!file.contains(entry.name)) {
-      require(!strict || !network, file.source(), ": has no tensor '", entry.name, "'",
+    const bool refuses = strict && name - match.names.begin() < Parameters::network_entries();
+    if (name->empty() || !file.contains(*name)) {
+      require(!refuses, file.source(), ": has no tensor '", entry.name, "'",
               described ? "" : "; it holds no description of a model, so another program wrote it");
       report.missing.push_back(entry.name);
-    } else if (const safetensors_entry& found = file.entry(entry.name); found.shape != entry.shape) {
-      require(!strict, file.source(), ": ", detail::shapes_differ(entry, found));
+      name->clear();
+    } else if (const safetensors_entry& found = file.entry(*name); found.shape != entry.shape) {
+      require(!refuses, file.source(), ": ", detail::shapes_differ(entry, found));
       report.mismatched.push_back(detail::shapes_differ(entry, found));
+      name->clear();
     }
+    ++name;
   }
   for (const detail::derived_tensor& derived : detail::derived_tensors<D>()) known.insert(derived.name);
   for (const safetensors_entry& entry : file.entries()) {
@@ -201,7 +256,7 @@ load_report compare_with(const safetensors_file& file, load_mode mode) {
             "' with shape ", detail::bracketed(std::span<const index_type>(entry.shape)), " is not one of the model");
     report.unused.push_back(entry.name);
   }
-  return report;
+  return match;
 }
 
 /// A host copy of the model's weights.
@@ -227,8 +282,10 @@ void save_weights(const Model& model, const std::filesystem::path& path,
   const auto values = weights_of(model);
   const auto derived = detail::derived_tensors<Model::description>();
   safetensors_writer writer;
-  writer.set_metadata(metadata_key,
-                      nlohmann::json{{"format", file_format}, {"description", to_json(Model::description)}}.dump());
+  writer.set_metadata(metadata_key, nlohmann::json{{"format", file_format},
+                                                   {"description", to_json(Model::description)},
+                                                   {"heads", Model::losses_type::names}}
+                                        .dump());
   add_parameters<typename Model::parameters_type>(writer, "", values, as);
   for (const detail::derived_tensor& each : derived)
     writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
@@ -236,25 +293,22 @@ void save_weights(const Model& model, const std::filesystem::path& path,
 }
 
 /// Reads weights from a file of the reference package, of `save_weights` or a checkpoint. With `strict` the model
-/// changes only if the file is of this model; heads of losses that only one of them has are left alone. With `matching`
+/// changes only if the file is of this model; heads of losses that the two do not share are left alone. With `matching`
 /// it takes every tensor of equal name and shape. Returns what did not fit.
 template <class Model>
 load_report load_weights(Model& model, const std::filesystem::path& path, load_mode mode = load_mode::strict) {
   using parameters_type = typename Model::parameters_type;
   const safetensors_file file = safetensors_file::read(path);
-  load_report report = compare_with<Model::description, parameters_type>(file, mode);
-  const auto keeps = [&](const parameter_entry& entry) {
-    return !file.contains(entry.name) || file.entry(entry.name).shape != entry.shape;
-  };
+  const file_match match = compare_with<Model::description, parameters_type>(file, mode);
   // If all weights come from the file, none need to be drawn.
-  const bool keeps_some = !report.missing.empty() || !report.mismatched.empty();
+  const bool keeps_some = std::ranges::any_of(match.names, [](const std::string& name) { return name.empty(); });
   if (keeps_some && !model.has_weights()) model.initialise(0);
   auto values = keeps_some
                     ? weights_of(model)
                     : parameter_values<typename Model::scalar>(static_cast<std::size_t>(parameters_type::buffer_size));
-  read_parameters<parameters_type>(file, "", values, keeps);
+  read_parameters<parameters_type>(file, "", values, match.names);
   set_weights(model, values);
-  return report;
+  return match.report;
 }
 
 }  // namespace strata

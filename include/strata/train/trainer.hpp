@@ -120,7 +120,7 @@ struct step_report {
 /// What `resume` found.
 struct resume_report {
   nlohmann::json note;  ///< of the program that saved
-  load_report weights;  ///< heads of losses that only the file or only this trainer has
+  load_report weights;  ///< heads of losses that the file and this trainer do not share
 };
 
 /// Trains the model that `D` describes to predict the next token, and to minimise `Losses`.
@@ -180,6 +180,7 @@ class trainer {
     object["description"] = to_json(D);
     object["step"] = step_;
     for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
+    object["heads"] = Losses::names;
     object["losses"]["ignore_index"] = losses().ignore_index;
     losses().for_each([&](const auto& loss) {
       nlohmann::json& own = object["losses"][std::string(loss.name)];
@@ -203,16 +204,16 @@ class trainer {
   }
 
   /// Continues from a checkpoint as if the run had never stopped. Step, options and losses come from the checkpoint. A
-  /// loss that the checkpoint lacks keeps its options and the weights of its head. Nothing changes if the file does not
-  /// fit.
+  /// loss that the checkpoint lacks keeps its options, and a head that it lacks keeps its weights. Nothing changes if
+  /// the file does not fit.
   resume_report resume(const std::filesystem::path& path) {
     const safetensors_file file = safetensors_file::read(path);
     nlohmann::json object = read_metadata(file);
     require(!object.empty(), file.source(), ": no checkpoint of strata: its metadata names no model");
     require(object.contains("step"), file.source(),
             ": holds the weights of a model, but no state of a training run; load_weights reads it");
-    resume_report report{object.value("note", nlohmann::json()),
-                         compare_with<D, parameters_type>(file, load_mode::strict)};
+    // A head that does not fit keeps its weights; its moments start at 0.
+    file_match match = compare_with<D, parameters_type>(file, load_mode::strict);
     training_options options = options_;
     Losses chosen = losses();
     const auto step = read_number<index_type>(object, "step", file.source(), 0, most_steps);
@@ -224,20 +225,18 @@ class trainer {
           field_from_json(*stored, name, file.source() + ": options", value);
       });
     }
-    if (const auto found = object.find("losses"); found != object.end()) read_losses(*found, file.source(), chosen);
+    read_losses(losses_in(object, file.source()), file.source(), chosen);
     try {
       options = resolved(options);
       chosen.check(D.vocabulary);
     } catch (const error& problem) {
       fail(file.source(), ": ", problem.what());
     }
-    // A head that the file lacks keeps its weights; its moments start at 0.
-    const auto keeps = [&](const parameter_entry& entry) { return !file.contains(entry.name); };
     auto values = weights_of(model_);
     parameter_values<scalar> first(values.size()), second(values.size());
-    read_parameters<parameters_type>(file, "", values, keeps);
-    read_parameters<parameters_type>(file, first_prefix, first, keeps);
-    read_parameters<parameters_type>(file, second_prefix, second, keeps);
+    read_parameters<parameters_type>(file, "", values, match.names);
+    read_parameters<parameters_type>(file, first_prefix, first, match.names);
+    read_parameters<parameters_type>(file, second_prefix, second, match.names);
 
     options_ = options;
     step_ = step;
@@ -247,7 +246,7 @@ class trainer {
     set_weights(model_, values);
     upload(model_.backend(), host_view(first), first_moment_.view());
     upload(model_.backend(), host_view(second), second_moment_.view());
-    return report;
+    return {metadata_.value("note", nlohmann::json()), std::move(match.report)};
   }
 
  private:
@@ -258,7 +257,6 @@ class trainer {
   static constexpr index_type losses_size = 16 * index_type{Losses::count};
 
   static void read_losses(const nlohmann::json& object, const std::string& source, Losses& chosen) {
-    require(object.is_object(), source, ": \"losses\" must be a JSON object");
     if (const auto found = object.find("ignore_index"); found != object.end())
       chosen.ignore_index = to_number<token>(*found, "ignore_index", source, ignore_nothing);
     chosen.for_each([&](auto& loss) {

@@ -133,6 +133,78 @@ TEST_CASE("a checkpoint goes on with other losses: heads that it lacks keep thei
   CHECK(object["losses"].contains("prophet_tokens"));
 }
 
+TEST_CASE("the heads of two losses with one name are not mixed up") {
+  const scratch_directory folder;
+  const auto tokens_file = folder / "tokens", codes_file = folder / "codes", both_file = folder / "both",
+             foreign = folder / "foreign";
+  const std::string shared = "compressors.1.to_prophet.weight", codes_beside = "compressors.1.to_prophet_codes.weight";
+  using equal_codes = basic_prophet_quantized<2, 32, 4>;  // as many rows as 2 tokens of 32
+  using more_codes = basic_prophet_quantized<3, 32, 4>;
+  backend_type backend;
+  const auto text = some_text();
+  trainer<tiny, backend_type, losses<prophet_tokens>> tokens(backend);
+  tokens.train_step(text);
+  tokens.save(tokens_file);
+  const auto head_of = [](const auto& model, const std::string& name) {
+    const auto all = weights_of(model);
+    for (const parameter_entry& entry : std::remove_cvref_t<decltype(model)>::parameters_type::entries())
+      if (entry.name == name)
+        return std::vector<float>(all.begin() + entry.offset, all.begin() + entry.offset + entry.size);
+    FAIL("no " << name);
+    return std::vector<float>();
+  };
+  const auto starts_anew = [&](auto other) {
+    using own = decltype(other);
+    trainer<tiny, backend_type, losses<own>> run(backend);
+    const auto before = head_of(run.model(), shared);
+    const load_report report = run.resume(tokens_file).weights;
+    CHECK(report.missing.front() == shared);
+    CHECK(report.unused == std::vector<std::string>{shared});
+    CHECK((head_of(run.model(), shared) == before));
+    save_weights(tokens.model(), folder / "weights");
+    load_weights(run.model(), folder / "weights");
+    CHECK((head_of(run.model(), shared) == before));
+    run.train_step(text);
+  };
+  starts_anew(equal_codes());
+  starts_anew(more_codes());
+
+  // With both losses the head of the codes has another name: it is found all the same.
+  trainer<tiny, backend_type, losses<prophet_tokens, equal_codes>> both(backend, {.seed = 5});
+  trainer<tiny, backend_type, losses<equal_codes>> codes(backend, {.seed = 6});
+  both.save(both_file);
+  codes.resume(both_file);
+  CHECK((head_of(codes.model(), shared) == head_of(both.model(), codes_beside)));
+  codes.train_step(text);
+  codes.save(codes_file);
+  const auto before = head_of(both.model(), shared);
+  CHECK(both.resume(codes_file).weights.missing == std::vector<std::string>{shared});
+  CHECK((head_of(both.model(), shared) == before));
+  CHECK((head_of(both.model(), codes_beside) == head_of(codes.model(), shared)));
+
+  // The reference package says nothing of losses.
+  write_copy(codes_file, foreign, {});
+  trainer<tiny, backend_type, losses<equal_codes>> again(backend, {.seed = 7});
+  CHECK(load_weights(again.model(), foreign).missing.empty());
+  CHECK(weights_of(again.model()) == weights_of(codes.model()));
+}
+
+TEST_CASE("a head of another shape starts anew") {
+  const scratch_directory folder;
+  backend_type backend;
+  const auto text = some_text();
+  trainer<tiny, backend_type, losses<basic_prophet_quantized<2, 32, 4>>> few(backend);
+  few.train_step(text);
+  few.save(folder / "few");
+  trainer<tiny, backend_type, losses<basic_prophet_quantized<3, 32, 4>>> more(backend);
+  const load_report report = more.resume(folder / "few").weights;
+  CHECK(report.mismatched.size() == 3);
+  CHECK(missing_in(report.mismatched.front(), {"compressors.1.to_prophet.weight", "[64, 4]", "[96, 4]"}) == "");
+  CHECK(more.step() == 1);
+  more.train_step(text);
+  CHECK(load_weights(more.model(), folder / "few").mismatched == report.mismatched);
+}
+
 TEST_CASE("unknown keys of a checkpoint are kept, missing ones have defaults") {
   const scratch_directory folder;
   const auto path = folder / "a", changed = folder / "b", again = folder / "c";
