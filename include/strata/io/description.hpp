@@ -4,6 +4,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -59,6 +60,8 @@ void field_from_json(const nlohmann::json& value, std::string_view key, const st
     field = value.get<bool>();
   } else {
     field = to_number<Field>(value, key, source);
+    // The operations compute with floats.
+    if constexpr (std::floating_point<Field>) require_float(static_cast<double>(field), key, source);
   }
 }
 
@@ -172,27 +175,78 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
         });
       });
   // Products of these numbers stay far from the largest int.
-  const auto check = [&](const char* key, int value, int most) {
-    require(value >= 0 && value <= most, source, ": ", printable(key), " is ", value, ", but must be from 0 to ", most);
+  const auto check = [&](const char* key, int value, int least, int most) {
+    require(value >= least && value <= most, source, ": ", printable(key), " is ", value, ", but must be from ", least,
+            " to ", most);
   };
-  check("compression", own.compression, 1 << 24);
-  check("stride", own.stride, 1 << 24);
-  check("dim", own.dim, 1 << 15);
-  check("heads", own.heads, 1 << 15);
-  check("head_dim", own.head_dim, 1 << 15);
-  check("feed_forward_multiple", own.feed_forward_multiple, 1 << 15);
-  check("routing.light_multiple", own.routing.light_multiple, 1 << 15);
+  check("compression", own.compression, 1, 1 << 24);
+  check("stride", own.stride, 1, 1 << 24);
+  check("dim", own.dim, 0, 1 << 15);
+  check("heads", own.heads, 0, 1 << 15);
+  check("head_dim", own.head_dim, 0, 1 << 15);
+  check("feed_forward_multiple", own.feed_forward_multiple, 0, 1 << 15);
+  check("routing.light_multiple", own.routing.light_multiple, 0, 1 << 15);
   return own;
 }
 
+constexpr bool in_identifier(char each) {
+  return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || (each >= '0' && each <= '9') || each == '_';
+}
+/// Names that no variable can have, each between spaces: keywords, and those of namespaces and of `main`.
+inline constexpr std::string_view taken_names =
+    " alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class "
+    "compl "
+    "concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default "
+    "delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long "
+    "main mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
+    "reinterpret_cast requires return short signed sizeof static static_assert static_cast std strata struct switch "
+    "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
+    "wchar_t while xor xor_eq ";
+
+/// A name for a variable.
 inline std::string cpp_identifier(std::string_view name) {
   std::string result;
   for (const char each : name) {
-    const bool letter = (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || each == '_';
     const bool digit = each >= '0' && each <= '9';
-    result += letter || (digit && !result.empty()) ? each : '_';
+    result += in_identifier(each) && !(digit && result.empty()) ? each : '_';
   }
+  if (taken_names.find(to_text(' ', result, ' ')) != taken_names.npos) result += '_';
   return result.empty() ? "model" : result;
+}
+
+/// Fails unless `text` consists of letters, digits, underscores and `more`. Anything else could be code.
+inline void require_cpp_name(std::string_view text, std::string_view what, std::string_view more = "") {
+  for (const char each : text)
+    require(in_identifier(each) || more.find(each) != more.npos, "description: ", what, " is ", printable(text),
+            ", which is no name in C++");
+  require(!text.empty(), "description: ", what, " is empty");
+}
+
+/// The type of a merge. Those of the library have names without a namespace.
+inline std::string merge_to_cpp(const std::string& name) {
+  require_cpp_name(name, "the name of the merge", ":");
+  return name.find(':') == name.npos ? "strata::" + name : name;
+}
+/// Statements that set the options of a merge `m`. This program may not know the type.
+inline std::string options_to_cpp(const nlohmann::json& options) {
+  std::string text;
+  for (const auto& [key, value] : options.items()) {
+    if (key == "name") continue;
+    require_cpp_name(key, "an option of the merge");
+    text += " m." + key + " = ";
+    if (value.is_string()) {  // an enumerator
+      const auto& name = value.get_ref<const std::string&>();
+      require_cpp_name(name, "the option " + key + " of the merge");
+      text += "decltype(m." + key + ")::" + name;
+    } else {
+      require(value.is_number() || value.is_boolean(), "description: the option ", key, " of the merge is ",
+              value_text(value), ", but must be a number, a truth value or a name");
+      text += value_text(value);
+      if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) text += 'u';
+    }
+    text += ';';
+  }
+  return text;
 }
 
 }  // namespace detail
@@ -214,6 +268,19 @@ nlohmann::json to_json(const basic_description<Merge>& own) {
                            {"after", own.fine_layers.after},
                            {"upsampling", std::string(name_of(own.fine_layers.upsampling))}};
   return object;
+}
+
+/// `own`, with the keys that only `kept` has: objects and the elements of arrays are merged too.
+inline nlohmann::json with_other_keys(const nlohmann::json& own, const nlohmann::json& kept) {
+  if (own.is_array() && kept.is_array() && own.size() == kept.size()) {
+    nlohmann::json all = nlohmann::json::array();
+    for (std::size_t n = 0; n < own.size(); ++n) all.push_back(with_other_keys(own[n], kept[n]));
+    return all;
+  }
+  if (!own.is_object() || !kept.is_object()) return own;
+  nlohmann::json all = kept;
+  for (const auto& [key, value] : own.items()) all[key] = with_other_keys(value, all[key]);
+  return all;
 }
 
 /// The name of the merge in the JSON of a description.
@@ -283,7 +350,7 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
   plain.erase("merge");
   const auto own = description_from_json<description>(plain);
   const description defaults;
-  std::string merge = merge_name(object), text;
+  const std::string merge_type = merge_to_cpp(merge_name(object));
   std::string fields;
   const auto add = [&](std::string_view key, const std::string& value) {
     fields.append(fields.empty() ? "\n    ." : ",\n    .").append(key).append(" = ").append(value);
@@ -291,27 +358,9 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
   if (own.vocabulary != defaults.vocabulary) add("vocabulary", std::to_string(own.vocabulary));
   add("max_length", std::to_string(own.max_length));
   add("depth", std::to_string(own.depth));
-  if (const auto found = object.find("merge"); found != object.end() && found->is_object()) {
-    std::string options;
-    for (const auto& [key, value] : found->items()) {
-      if (key == "name") continue;
-      const bool kind = value.is_string() && merge == level_attention::name && key == "direction";
-      options.append(options.empty() ? "" : "; ");
-      options.append(key).append(" ").append(kind ? value.get<std::string>() : value.dump());
-    }
-    if (merge == level_attention::name) {
-      level_attention given;
-      options_from_json(*found, "merge", given);
-      add("merge", to_text("{.window = ", given.window, ", .heads = ", given.heads, ", .head_dim = ", given.head_dim,
-                           ", .direction = strata::level_direction::", name_of(given.direction), "}"));
-    } else if (merge == level_shift::name) {
-      level_shift given;
-      options_from_json(*found, "merge", given);
-      add("merge", to_text("{.feed_forward_multiple = ", given.feed_forward_multiple, "}"));
-    } else if (!options.empty()) {
-      add("merge", "{/* " + options + " */}");
-    }
-  }
+  if (const auto found = object.find("merge"); found != object.end() && found->is_object())
+    if (const std::string options = options_to_cpp(*found); !options.empty())
+      add("merge", "strata::with(" + merge_type + "{}, [](auto& m) {" + options + " })");
   std::string levels;
   for (const level& each : own.levels) {
     const level plain_level;
@@ -349,10 +398,9 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
                                ", .upsampling = strata::upsampling_kind::", name_of(own.fine_layers.upsampling), "}"));
   if (own.share_attention) add("share_attention", "true");
 
-  const bool ours = merge == level_attention::name || merge == level_shift::name || merge == separable::name;
-  const std::string type = merge == concatenate::name
+  const std::string type = merge_name(object) == std::remove_cvref_t<decltype(defaults.merge)>::name
                                ? "strata::description"
-                               : "strata::basic_description<" + (ours ? "strata::" + merge : merge) + ">";
+                               : "strata::basic_description<" + merge_type + ">";
   return "inline constexpr " + type + " " + cpp_identifier(name) + "{" + fields + "};\n";
 }
 
@@ -363,9 +411,15 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
 template <class Merge>
 std::string difference(const basic_description<Merge>& file, const basic_description<Merge>& program) {
   std::string found;
+  const auto shown = [](const auto& value) {
+    if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(value)>>)
+      return detail::digits(value);
+    else
+      return to_text(value);
+  };
   const auto compare = [&](std::string_view what, const auto& there, const auto& here) {
     if (found.empty() && !(there == here))
-      found = to_text(what, " is ", there, " in the file, but ", here, " in the model");
+      found = to_text(what, " is ", shown(there), " in the file, but ", shown(here), " in the model");
   };
   compare("vocabulary", file.vocabulary, program.vocabulary);
   compare("depth", file.depth, program.depth);

@@ -66,6 +66,13 @@ class text_reader {
 
 }  // namespace detail
 
+/// The number that is read where version 0.1 wrote this one: it wrote 6 digits.
+inline double as_version_0_1_wrote(double number) {
+  const std::string text = to_text(number);
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
 /// What version 0.1 wrote about a model: its description, with the options of training in it.
 struct description_of_0_1 {
   nlohmann::json description = nlohmann::json::object();

@@ -22,7 +22,8 @@ namespace strata::inline STRATA_ABI {
 inline constexpr const char* metadata_key = "strata";
 /// The number under `format`. A release reads all formats up to its own.
 inline constexpr int file_format = 1;
-/// The key of the description in files of version 0.1.
+/// What the keys in files of version 0.1 start with, and that of the description.
+inline constexpr std::string_view metadata_prefix_0_1 = "strata.";
 inline constexpr const char* description_key_0_1 = "strata.model";
 /// Prefix of tensors that are no weights: the moments of the optimizer.
 inline constexpr std::string_view optimizer_prefix = "optimizer.";
@@ -187,7 +188,11 @@ std::string difference_to(const safetensors_file& file) {
   nlohmann::json comparable = stored;
   if (!facts<D>::merges) comparable.erase("merge");
   using described = std::remove_cvref_t<decltype(D)>;
-  return difference(description_from_json<described>(comparable, file.source()), D);
+  described own = D;
+  if (!file.metadata().contains(metadata_key))
+    for (int l = 0; l < own.levels.size(); ++l)
+      own.levels[l].routing.capacity = as_version_0_1_wrote(own.levels[l].routing.capacity);
+  return difference(description_from_json<described>(comparable, file.source()), own);
 }
 
 /// A flat buffer in the layout of the parameters, on the host.

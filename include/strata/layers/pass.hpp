@@ -53,7 +53,8 @@ struct dropout_rates {
 };
 inline void check(const dropout_rates& rates) {
   const auto share_below_1 = [](const char* name, double rate) {
-    require(rate >= 0 && rate < 1, "dropout.", name, " must be in [0, 1), not ", rate);
+    // The operations compute with floats.
+    require(rate >= 0 && static_cast<float>(rate) < 1, "dropout.", name, " must be in [0, 1), not ", rate);
   };
   share_below_1("embedding", rates.embedding);
   share_below_1("attention", rates.attention);

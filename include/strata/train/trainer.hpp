@@ -7,10 +7,12 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <strata/data/text.hpp>
@@ -63,21 +65,18 @@ inline constexpr index_type most_steps = index_type{1} << 50;
 inline constexpr index_type most_crops = index_type{1} << 32;
 
 inline void check(const training_options& options) {
-  // Rates and norms are floats in the operations.
-  const auto fits_float = [](double value) { return std::abs(value) <= std::numeric_limits<float>::max(); };
-  const auto positive = [](const char* name, index_type value) {
+  // The operations compute with floats.
+  for_each_option(options, [](const char* name, const auto& value) {
+    if constexpr (std::is_same_v<decltype(value), const double&>) require_float(value, name, "training options");
+  });
+  const auto positive = [](const char* name, auto value) {
     require(value > 0, name, " must be positive, not ", value);
   };
-  const auto positive_float = [&](const char* name, double value) {
-    require(value > 0 && fits_float(value), name, " must be positive and finite, not ", value);
-    require(static_cast<float>(value) > 0, name, " must be positive, but as a float ", value, " is 0");
-  };
   const auto share_below_1 = [](const char* name, double value) {
-    require(value >= 0 && value < 1 && static_cast<float>(value) < 1, name, " must be in [0, 1), not ", value);
+    require(value >= 0 && static_cast<float>(value) < 1, name, " must be in [0, 1), not ", value);
   };
-  const auto not_negative = [&](const char* name, auto value) {
-    require(value >= 0 && fits_float(static_cast<double>(value)), name,
-            " must not be negative and must be finite, but is ", value);
+  const auto not_negative = [](const char* name, auto value) {
+    require(value >= 0, name, " must not be negative, but is ", value);
   };
   positive("batch", options.batch);
   positive("length", options.length);
@@ -88,9 +87,10 @@ inline void check(const training_options& options) {
           " passes over ", options.batch * options.length, " tokens is more than ", most_tokens, " tokens");
   require(options.accumulation <= most_crops / options.batch, "a step of ", options.accumulation, " passes over ",
           options.batch, " texts draws more than ", most_crops, " pieces of text");
-  positive_float("learning_rate", options.schedule.peak);
+  positive("learning_rate", options.schedule.peak);
   positive("steps", options.schedule.steps);
-  positive_float("epsilon", options.epsilon);
+  positive("epsilon", options.epsilon);
+  require(options.schedule.steps <= most_steps, "steps must be at most ", most_steps, ", not ", options.schedule.steps);
   not_negative("warmup", options.schedule.warmup);
   require(options.schedule.warmup <= most_steps, "warmup must be at most ", most_steps, " steps, not ",
           options.schedule.warmup);
@@ -177,7 +177,10 @@ class trainer {
             "; no checkpoint was written");
     nlohmann::json object = metadata_;
     object["format"] = file_format;
-    object["description"] = to_json(D);
+    nlohmann::json& described = object["description"];
+    // The options of another merge are no unknown keys: the file was of a model without merges.
+    if (described.is_object() && merge_name(described) != merge_of<D>::name) described.erase("merge");
+    described = with_other_keys(to_json(D), described);
     object["step"] = step_;
     for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
     object["heads"] = Losses::names;
@@ -192,6 +195,7 @@ class trainer {
     const auto values = weights_of(model_);
     const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
     safetensors_writer writer;
+    for (const auto& [key, value] : strings_) writer.set_metadata(key, value);
     try {
       writer.set_metadata(metadata_key, object.dump());
     } catch (const nlohmann::json::exception&) {  // all other text in it comes from a file, which was checked
@@ -232,6 +236,10 @@ class trainer {
     } catch (const error& problem) {
       fail(file.source(), ": ", problem.what());
     }
+    auto strings = file.metadata();
+    std::erase_if(strings, [](const auto& each) {
+      return each.first == metadata_key || each.first.starts_with(metadata_prefix_0_1);
+    });
     auto values = weights_of(model_);
     parameter_values<scalar> first(values.size()), second(values.size());
     read_parameters<parameters_type>(file, "", values, match.names);
@@ -241,6 +249,7 @@ class trainer {
     options_ = options;
     step_ = step;
     metadata_ = std::move(object);
+    strings_ = std::move(strings);
     model_.set_losses(chosen);
     model_.set_dropout(options.dropout);
     set_weights(model_, values);
@@ -378,7 +387,9 @@ class trainer {
   recording<Backend, adam_settings> update_;
   std::vector<token> ids_;
   index_type step_ = 0;
-  nlohmann::json metadata_ = nlohmann::json::object();  // of the resumed checkpoint: unknown keys are kept
+  // Of the resumed checkpoint, whose unknown keys are kept: our metadata, and those of other programs.
+  nlohmann::json metadata_ = nlohmann::json::object();
+  std::map<std::string, std::string> strings_;
 };
 
 /// Replaces a trainer whose parts do not fit together: see `transformer`.

@@ -4,6 +4,7 @@
 
 #include <strata/strata.hpp>
 
+#include "package/consumer/parts.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 
@@ -83,6 +84,11 @@ TEST_CASE("a damaged description is an error that names the key and the value") 
   CHECK(missing_in(read_error(R"({"levels": [{"dim": 9000000000}]})"), {"dim", "9000000000"}) == "");
   CHECK(missing_in(read_error(R"({"levels": [{"dim": 2147483647}]})"), {"dim", "2147483647"}) == "");
   CHECK(missing_in(read_error(R"({"levels": [{"dim": 8, "window": "wide"}]})"), {"window", "wide", "automatic"}) == "");
+  for (const char* key : {"compression", "stride"})
+    CHECK(missing_in(read_error(to_text(R"({"levels": [{"dim": 8, ")", key, R"(": 0}]})").c_str()),
+                     {"level 0", key, "is 0", "from 1 to"}) == "");
+  CHECK(missing_in(read_error(R"({"levels": [{"dim": 8, "routing": {"capacity": 1e-50}}]})"),
+                   {"routing", "capacity", "1e-50", "float"}) == "");
   CHECK(missing_in(read_error(R"({"levels": []})"), {"levels", "1 to 8"}) == "");
   CHECK(missing_in(read_error(R"({"levels": [{"dim": 8}], "max_length": 0})"), {"max_length", "0"}) == "");
   CHECK(missing_in(read_error(R"({"levels": [{"dim": 8}], "logits": 3})"), {"logits", "3", "all_levels"}) == "");
@@ -104,7 +110,7 @@ TEST_CASE("a description is printed as C++ to paste") {
     .vocabulary = 31,
     .max_length = 48,
     .depth = 3,
-    .merge = {.window = 5, .heads = 3, .head_dim = 6, .direction = strata::level_direction::coarser},
+    .merge = strata::with(strata::level_attention{}, [](auto& m) { m.direction = decltype(m.direction)::coarser; m.head_dim = 6; m.heads = 3; m.window = 5; }),
     .levels = {{.compression = 8, .stride = 4, .dim = 10, .heads = 2, .head_dim = 4, .window = strata::full_attention, .feed_forward_multiple = 3, .routing = {.light_multiple = 2, .capacity = 0.375}, .compressor = strata::compressor_kind::attention},
                {.dim = 12, .heads = 1, .head_dim = 6, .window = 0}},
     .predicting_level = 1,
@@ -112,10 +118,51 @@ TEST_CASE("a description is printed as C++ to paste") {
     .logits = strata::logits_source::all_levels,
     .share_attention = true};
 )");
-  // A merge unknown to this program is named, with its options as they are in the file.
-  json foreign = to_json(plain);
-  foreign["merge"] = {{"name", "mine::sum"}, {"share", 0.5}};
-  CHECK(missing_in(to_cpp(foreign), {"strata::basic_description<mine::sum>", "share 0.5"}) == "");
+  // What is printed above, pasted.
+  constexpr basic_description<strata::level_attention> pasted = with(unusual, [](auto& d) {
+    d.merge = strata::with(strata::level_attention{}, [](auto& m) {
+      m.direction = decltype(m.direction)::coarser;
+      m.head_dim = 6;
+      m.heads = 3;
+      m.window = 5;
+    });
+  });
+  CHECK(to_json(pasted) == to_json(unusual));
+}
+
+TEST_CASE("a merge of the user's own is printed so that it has the same options") {
+  constexpr basic_description<mine::linear_merge> own =
+      with_merge(plain, strata::with(mine::linear_merge{}, [](auto& m) { m.bias = false; }));
+  CHECK(missing_in(to_cpp(to_json(own)),
+                   {"strata::basic_description<mine::linear_merge> model",
+                    ".merge = strata::with(mine::linear_merge{}, [](auto& m) { m.bias = false; })"}) == "");
+  // This program need not know the merge.
+  const auto printed = [](const json& merge) {
+    json object = to_json(plain);
+    object["merge"] = merge;
+    return to_cpp(object);
+  };
+  CHECK(missing_in(printed({{"name", "mine::sum"}, {"share", 0.5}, {"big", 18446744073709551615u}}),
+                   {"strata::basic_description<mine::sum>", "m.share = 0.5;", "m.big = 18446744073709551615u;"}) == "");
+  const auto refused = [&](const json& merge) { return message_of([&] { printed(merge); }); };
+  CHECK(missing_in(refused({{"name", "mine; int x"}}), {"the name of the merge is \"mine; int x\""}) == "");
+  CHECK(missing_in(refused({{"name", ""}}), {"the name of the merge is empty"}) == "");
+  CHECK(missing_in(refused({{"name", "mine::sum"}, {"a b", 1}}), {"an option of the merge is \"a b\""}) == "");
+  CHECK(missing_in(refused({{"name", "mine::sum"}, {"kind", "a\xff"}}), {"the option kind of the merge is"}) == "");
+  CHECK(missing_in(refused({{"name", "mine::sum"}, {"sizes", json::array()}}), {"the option sizes", "array"}) == "");
+}
+
+TEST_CASE("a description is printed under a name that a variable can have") {
+  const auto name_for = [](const char* file) {
+    const std::string text = to_cpp(to_json(plain), file), start = "inline constexpr strata::description ";
+    return text.substr(start.size(), text.find('{') - start.size());
+  };
+  CHECK(name_for("my-model") == "my_model");
+  CHECK(name_for("2nd") == "_nd");
+  CHECK(name_for("") == "model");
+  for (const char* taken : {"new", "alignas", "xor_eq", "strata", "main", "while"})
+    CHECK(name_for(taken) == std::string(taken) + "_");
+  CHECK(name_for("news") == "news");
 }
 
 TEST_CASE("what is no description is not printed as C++") {
@@ -137,6 +184,10 @@ TEST_CASE("descriptions differ where the network does") {
         "level 0: window is full in the file, but 8 in the model");
   CHECK(changed([](auto& d) { d.max_length = 128; }) ==  // an automatic window follows it
         "level 1: window is 16 in the file, but 8 in the model");
+
+  constexpr description routed = with(plain, [](auto& d) { d.levels[0].routing.capacity = 1.0 / 3; });
+  CHECK(difference(with(routed, [](auto& d) { d.levels[0].routing.capacity = 0.333333; }), routed) ==
+        "level 0: routing.capacity is 0.333333 in the file, but 0.3333333333333333 in the model");
 
   constexpr description numbers = with(plain, [](auto& d) { d.levels[1].window = 8; });
   constexpr description full = with(plain, [](auto& d) { d.levels[1].window = full_attention; });

@@ -9,6 +9,7 @@
 
 #include <strata/reference.hpp>
 
+#include "package/consumer/parts.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "unit/io/scratch_directory.hpp"
@@ -69,6 +70,16 @@ constexpr description tiny{
     .levels = {{.dim = 6, .heads = 1, .head_dim = 4, .window = 4, .feed_forward_multiple = 1},
                {.compression = 2, .dim = 4, .heads = 1, .head_dim = 4, .window = 4, .feed_forward_multiple = 1}}};
 
+/// A loss of the user's own with an option that is no whole number.
+struct scaled_smoothness : mine::smoothness {
+  double scale = 1;
+  static constexpr std::string_view name = "mine::scaled_smoothness";
+  template <class Own, class Visit>
+  static constexpr void for_each_option(Own& own, Visit visit) {
+    visit("scale", own.scale);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
@@ -95,6 +106,40 @@ TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
   CHECK(step.loss.values["next_latent"] == Approx(1.09397054).epsilon(1e-5));
   CHECK(step.gradient_norm == Approx(1.21456366).epsilon(1e-4));
   CHECK(run.train_step(text).loss.total == Approx(5.74290398).epsilon(1e-5));
+}
+
+TEST_CASE("a checkpoint of version 0.1 is a file of today's when it is saved again, with 0.1's strings gone") {
+  const scratch_directory folder;
+  backend_type backend;
+  trainer<old, backend_type, old_losses> run(backend);
+  auto strings = safetensors_file::read(old_checkpoint).metadata();
+  strings["author"] = "someone";
+  write_copy(old_checkpoint, folder / "a", strings);
+  run.resume(folder / "a");
+  run.save(folder / "b");
+  const auto file = safetensors_file::read(folder / "b");
+  CHECK(file.metadata().size() == 2);
+  CHECK(file.metadata("author") == "someone");
+  run.resume(folder / "b");
+}
+
+TEST_CASE("version 0.1 wrote 6 digits of a capacity") {
+  const scratch_directory folder;
+  static constexpr auto third = with(old, [](auto& d) { d.levels[0].routing.capacity = 1.0 / 3; });
+  static constexpr auto half = with(old, [](auto& d) { d.levels[0].routing.capacity = 0.5; });
+  backend_type backend;
+  trainer<third, backend_type, old_losses> run(backend, {.seed = 5});
+  run.save(folder / "today");
+  auto strings = safetensors_file::read(old_checkpoint).metadata();
+  std::string& model = strings["strata.model"];
+  model.insert(model.find(", hidden 16;") + 11, ", routed hidden 16, capacity 0.333333");
+  model.replace(model.find(", hidden 16,"), 12, ", hidden 8,");
+  write_copy(folder / "today", folder / "old", strings);
+  transformer<third, backend_type, inference> same(backend);
+  load_weights(same, folder / "old");
+  transformer<half, backend_type, inference> other(backend);
+  CHECK(missing_in(message_of([&] { load_weights(other, folder / "old"); }),
+                   {"routing.capacity is 0.333333 in the file, but 0.5 in the model"}) == "");
 }
 
 TEST_CASE("weights of version 0.1 load, with and without heads of losses") {
@@ -215,15 +260,40 @@ TEST_CASE("unknown keys of a checkpoint are kept, missing ones have defaults") {
     object["from the future"] = {1, 2, 3};
     object["options"]["momentum of the future"] = 0.5;
     object["description"]["colour"] = "red";
+    object["description"]["levels"][1]["taste"] = "sweet";
+    object["description"]["levels"][0]["routing"]["by"] = "hand";
+    object["description"]["merge"]["order"] = "of the future";
+    object["losses"]["reconstruction"]["of the future"] = 1;
     object["options"].erase("beta2");
     object.erase("note");
   });
-  run.resume(changed);
+  auto strings = safetensors_file::read(changed).metadata();
+  strings["author"] = "someone";
+  write_copy(changed, path, strings);
+  run.resume(path);
   CHECK(run.options().beta2 == training_options().beta2);
   run.save(again);
-  const json object = read_metadata(safetensors_file::read(again));
+  const auto file = safetensors_file::read(again);
+  CHECK(file.metadata("author") == "someone");
+  const json object = read_metadata(file);
+  CHECK(object["description"]["colour"] == "red");
+  CHECK(object["description"]["levels"][1]["taste"] == "sweet");
+  CHECK(object["description"]["levels"][1]["dim"] == 4);
+  CHECK(object["description"]["levels"][0]["routing"]["by"] == "hand");
+  CHECK(object["description"]["merge"] == json{{"name", "concatenate"}, {"order", "of the future"}});
+  CHECK(object["losses"]["reconstruction"]["of the future"] == 1);
   CHECK(object["from the future"] == json{1, 2, 3});
   CHECK(object["options"]["momentum of the future"] == 0.5);
+  // A format that is missing is the first.
+  write_copy(path, changed, [&] {
+    json all = object;
+    all.erase("format");
+    return std::map<std::string, std::string>{{metadata_key, all.dump()}};
+  }());
+  run.resume(changed);
+  write_copy(path, changed, {{metadata_key, "{}"}});
+  CHECK(load_weights(run.model(), changed).missing.empty());
+  CHECK(missing_in(message_of([&] { run.resume(changed); }), {"no state of a training run"}) == "");
   write_changed(path, changed, [](json& all) { all["format"] = file_format + 1; });
   CHECK(missing_in(message_of([&] { run.resume(changed); }), {"format 2", "newer version"}) == "");
 }
@@ -259,6 +329,32 @@ TEST_CASE("every number of a checkpoint is checked, and a file that does not fit
         "");
   CHECK(missing_in(message([](json& o) { o["losses"]["reconstruction"]["weight"] = -1; }), {"reconstruction", "-1"}) ==
         "");
+  for (const char* key : {"max_norm", "weight_decay", "final_fraction", "beta1", "attention_dropout"}) {
+    CHECK(missing_in(message([&](json& o) { o["options"][key] = 1e-50; }), {key, "is 1e-50, which as a float is 0"}) ==
+          "");
+    write_changed(path, broken, [&](json& o) { o["options"][key] = 0; });
+    trainer<tiny, backend_type>(backend).resume(broken);
+  }
+  CHECK(missing_in(message([](json& o) { o["options"]["attention_dropout"] = 0.9999999999; }),
+                   {"dropout.attention", "[0, 1)"}) == "");
+  CHECK(missing_in(message([](json& o) { o["options"]["steps"] = 9223372036854775807; }),
+                   {"steps must be at most 1125899906842624, not 9223372036854775807"}) == "");
+  for (const double weight : {1e300, 1e-50})
+    CHECK(missing_in(message([&](json& o) { o["losses"]["reconstruction"]["weight"] = weight; }),
+                     {"loss 'reconstruction'", "weight", "as a float"}) == "");
+  trainer<tiny, backend_type, losses<scaled_smoothness>> scaled(backend);
+  scaled.save(path);
+  write_changed(path, broken, [](json& o) { o["losses"]["mine::scaled_smoothness"]["scale"] = 1e300; });
+  CHECK(missing_in(message_of([&] { scaled.resume(broken); }), {"mine::scaled_smoothness", "scale", "1e+300"}) == "");
+  run.save(path);
+  // The program's values are checked too.
+  const auto refused = [&](auto change) {
+    training_options options;
+    change(options);
+    return message_of([&] { trainer<tiny, backend_type>(backend, options); });
+  };
+  CHECK(missing_in(refused([](auto& o) { o.max_norm = 1e-50; }), {"max_norm", "1e-50", "float"}) == "");
+  CHECK(missing_in(refused([](auto& o) { o.schedule.steps = INT64_MAX; }), {"steps", "at most"}) == "");
   CHECK(missing_in(message([](json& o) { o["losses"]["ignore_index"] = 99; }), {"ignore_index", "99"}) == "");
   CHECK(missing_in(message([](json& o) { o["losses"] = 3; }), {"losses", "object"}) == "");
   CHECK(missing_in(message([](json& o) { o["description"]["levels"][0]["window"] = 5; }),
