@@ -9,6 +9,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <poll.h>
 #include <span>
 #include <string>
@@ -55,7 +57,7 @@ class file_descriptor {
   file_descriptor() = default;
   explicit file_descriptor(int number) : number_(number) {}
   file_descriptor(file_descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  file_descriptor& operator=(file_descriptor&& other) noexcept {
+  file_descriptor& operator=(file_descriptor other) noexcept {  // by value: the old file closes here
     std::swap(number_, other.number_);
     return *this;
   }
@@ -254,7 +256,7 @@ class file_mapping {
   }
   file_mapping(file_mapping&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-  file_mapping& operator=(file_mapping&& other) noexcept {
+  file_mapping& operator=(file_mapping other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
@@ -287,18 +289,31 @@ class file_reader {
     }
     if (const char* kind = detail::special_kind(status.st_mode)) fail("cannot read ", path, ": ", kind);
     size_ = static_cast<std::uint64_t>(status.st_size);
-    if (size_ > 0) mapping_ = detail::file_mapping(file_, size_);
+    mapped_ = std::make_unique<shared_mapping>();
   }
   /// Bytes that are already in memory; messages call them `name`.
   file_reader(buffer<std::byte> bytes, std::string name)
       : name_(std::move(name)), size_(static_cast<std::uint64_t>(bytes.size())), bytes_(std::move(bytes)) {}
+  file_reader(file_reader&& other) noexcept
+      : name_(std::move(other.name_)),
+        size_(std::exchange(other.size_, 0)),
+        file_(std::move(other.file_)),
+        mapped_(std::move(other.mapped_)),
+        bytes_(std::move(other.bytes_)) {}
+  file_reader& operator=(file_reader&& other) noexcept {
+    name_ = std::move(other.name_);
+    size_ = std::exchange(other.size_, 0);
+    file_ = std::move(other.file_);
+    mapped_ = std::move(other.mapped_);
+    bytes_ = std::move(other.bytes_);
+    return *this;
+  }
 
   const std::string& name() const { return name_; }
   /// The size at opening: bytes appended later do not count.
   std::uint64_t size() const { return size_; }
 
-  /// Copies the bytes from `offset` on. Does not use the mapping: if the file became shorter, touching the mapping
-  /// would end the program, but this is an error.
+  /// Copies the bytes from `offset` on. Maps nothing: a file that became shorter is an error.
   void read(std::uint64_t offset, std::span<std::byte> target) const {
     STRATA_ASSERT(offset <= size_ && target.size() <= size_ - offset);
     if (file_.number() < 0) {
@@ -315,14 +330,17 @@ class file_reader {
     }
   }
 
-  /// All bytes without a copy, valid while the reader lives. The file must keep its size: touching a missing page ends
+  /// All bytes without a copy, valid while the reader lives; the first call maps the file. The file must keep its size: touching a missing page ends
   /// the program with SIGBUS. Replacing the file by another one of the same name is safe.
   std::span<const std::byte> in_place() const {
     if (file_.number() < 0) return {bytes_.data(), static_cast<std::size_t>(size_)};
     if (size_ == 0) return {};
     if (size_now() < size_) fail_short();
-    require(mapping_.data() != nullptr, "cannot map ", name_, " into memory; it can only be read");
-    return {mapping_.data(), static_cast<std::size_t>(size_)};
+    const std::lock_guard lock(mapped_->one_at_a_time);
+    detail::file_mapping& mapping = mapped_->mapping;
+    if (mapping.data() == nullptr) mapping = detail::file_mapping(file_, size_);
+    require(mapping.data() != nullptr, "cannot map ", name_, " into memory; it can only be read");
+    return {mapping.data(), static_cast<std::size_t>(size_)};
   }
 
  private:
@@ -337,16 +355,22 @@ class file_reader {
   std::string name_;
   std::uint64_t size_ = 0;
   detail::file_descriptor file_;
-  detail::file_mapping mapping_;
+  struct shared_mapping {
+    std::mutex one_at_a_time;
+    detail::file_mapping mapping;
+  };
+  std::unique_ptr<shared_mapping> mapped_;
   buffer<std::byte> bytes_;
 };
 
 /// All bytes of a file or a pipe. Bytes appended to a file meanwhile are not read.
 inline buffer<std::byte> read_file(const std::filesystem::path& path) {
-  const file_reader file(path);
-  buffer<std::byte> bytes = detail::memory_for(file.size(), path);
-  file.read(0, {bytes.data(), static_cast<std::size_t>(bytes.size())});
-  return bytes;
+  return with_memory_for("reading a file", [&] {
+    const file_reader file(path);
+    buffer<std::byte> bytes = detail::memory_for(file.size(), path);
+    file.read(0, {bytes.data(), static_cast<std::size_t>(bytes.size())});
+    return bytes;
+  });
 }
 
 }  // namespace strata

@@ -38,8 +38,9 @@ namespace strata::inline STRATA_ABI {
 static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian, and so must be the host");
 
-/// How a file stores an element. The names are those of the format; floating-point types come first.
-enum class dtype { F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, U16, U8, BOOL };
+/// How a file stores an element. The names are those of the format; floating-point types come first. `other` is every
+/// type that is not converted: F8_E8M0, F4, complex numbers, and those of later versions of the format.
+enum class dtype { F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, U16, U8, BOOL, other };
 
 namespace detail {
 
@@ -53,11 +54,23 @@ inline constexpr dtype_row dtype_rows[] = {
     {dtype::F8_E4M3, "F8_E4M3", 1}, {dtype::F8_E5M2, "F8_E5M2", 1}, {dtype::I64, "I64", 8},  {dtype::I32, "I32", 4},
     {dtype::I16, "I16", 2},         {dtype::I8, "I8", 1},           {dtype::U64, "U64", 8},  {dtype::U32, "U32", 4},
     {dtype::U16, "U16", 2},         {dtype::U8, "U8", 1},           {dtype::BOOL, "BOOL", 1}};
+/// The types of the format that are not converted.
+struct other_dtype {
+  std::string_view name;
+  std::uint64_t bits;
+};
+inline constexpr other_dtype other_dtypes[] = {{"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},
+                                               {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"C64", 64}};
 
 }  // namespace detail
 
-constexpr std::string_view name_of(dtype type) { return detail::dtype_rows[static_cast<int>(type)].name; }
-constexpr std::size_t size_of(dtype type) { return detail::dtype_rows[static_cast<int>(type)].bytes; }
+constexpr std::string_view name_of(dtype type) {
+  return type == dtype::other ? "another type" : detail::dtype_rows[static_cast<int>(type)].name;
+}
+/// Bytes of an element; 0 for `other`.
+constexpr std::size_t size_of(dtype type) {
+  return type == dtype::other ? 0 : detail::dtype_rows[static_cast<int>(type)].bytes;
+}
 
 /// The dtype that stores a `T` unchanged.
 template <class T>
@@ -83,10 +96,13 @@ struct safetensors_entry {
   std::vector<index_type> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  std::size_t shard = 0;  ///< which of several files holds it
+  std::size_t shard = 0;   ///< which of several files holds it
+  std::string dtype_name;  ///< as the file has it
 
   /// Elements, not bytes.
-  index_type size() const { return static_cast<index_type>((end - begin) / size_of(dtype)); }
+  index_type size() const {
+    return std::accumulate(shape.begin(), shape.end(), index_type{1}, std::multiplies<index_type>());
+  }
 };
 
 namespace detail {
@@ -102,14 +118,14 @@ std::string bracketed(std::span<const Number> numbers) {
   return text + "]";
 }
 
-/// Computes the bytes of a tensor. False if the number does not fit in 63 bits.
-inline bool tensor_bytes(dtype type, std::span<const index_type> shape, std::uint64_t& bytes) {
-  bytes = size_of(type);
+/// Computes the bits of a tensor whose elements have `bits`. False if the number does not fit in 63 bits.
+inline bool tensor_bits(std::uint64_t bits, std::span<const index_type> shape, std::uint64_t& all) {
+  all = bits;
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index_type>::max());
   for (const index_type extent : shape) {
     const auto factor = static_cast<std::uint64_t>(extent);
-    if (extent < 0 || (factor != 0 && bytes > most / factor)) return false;
-    bytes *= factor;
+    if (extent < 0 || (factor != 0 && all > most / factor)) return false;
+    all *= factor;
   }
   return true;
 }
@@ -146,6 +162,7 @@ void with_stored_type(dtype type, Action&& action) {
       return action(std::uint16_t{});
     case dtype::U8:
     case dtype::BOOL:
+    case dtype::other:  // refused before
       return action(std::uint8_t{});
   }
 }
@@ -303,12 +320,11 @@ class safetensors_header {
       return true;
     }
     if (section_ != section::tensor || field_ != "dtype") unexpected("a string");
-    for (const dtype_row& row : dtype_rows) {
-      if (row.name != value) continue;
-      entry_.dtype = row.type;
-      return true;
-    }
-    refuse(printable(value), " is not a dtype this reader knows");
+    entry_.dtype = dtype::other;
+    entry_.dtype_name = value;
+    for (const dtype_row& row : dtype_rows)
+      if (row.name == value) entry_.dtype = row.type;
+    return true;
   }
   bool start_array(std::size_t) {
     if (section_ != section::tensor || field_ == "dtype") unexpected("an array");
@@ -390,12 +406,18 @@ class safetensors_header {
     if (!has_shape_) refuse("shape is missing");
     if (!has_offsets_) refuse("data_offsets is missing");
     if (entry_.begin > entry_.end) refuse("data_offsets ", offsets(entry_), " run backwards");
+    std::uint64_t bits = 8 * size_of(entry_.dtype), all = 0;
+    for (const other_dtype& row : other_dtypes)
+      if (row.name == entry_.dtype_name) bits = row.bits;
+    const bool known = bits > 0;
     const std::string size =
-        to_text("shape ", bracketed(std::span<const index_type>(entry_.shape)), " of ", name_of(entry_.dtype));
-    std::uint64_t bytes = 0;
-    if (!tensor_bytes(entry_.dtype, entry_.shape, bytes)) refuse(size, " has too many elements to count");
-    if (bytes != entry_.end - entry_.begin)
-      refuse(size, " takes ", bytes, " bytes, but data_offsets ", offsets(entry_), " hold ", entry_.end - entry_.begin);
+        to_text("shape ", bracketed(std::span<const index_type>(entry_.shape)), " of ",
+                entry_.dtype == dtype::other ? printable(entry_.dtype_name, 40) : entry_.dtype_name);
+    if (!tensor_bits(known ? bits : 1, entry_.shape, all)) refuse(size, " has too many elements to count");
+    const std::uint64_t bytes = entry_.end - entry_.begin;
+    const std::string taken = all % 8 == 0 ? to_text(all / 8, " bytes") : to_text(all, " bits");
+    if (known && all != 8 * bytes)
+      refuse(size, " takes ", taken, ", but data_offsets ", offsets(entry_), " hold ", bytes);
     entry_.name = name_;
     entries.push_back(std::move(entry_));
   }
@@ -506,7 +528,7 @@ class safetensors_file {
   template <class T>
   std::vector<T> values(std::string_view name) const {
     static_assert(!std::same_as<T, bool>, "std::vector<bool> is no array: ask for std::uint8_t");
-    const safetensors_entry& found = entry(name);
+    const safetensors_entry& found = convertible(name);
     std::vector<T> result;
     try {
       result.resize(static_cast<std::size_t>(found.size()));
@@ -521,7 +543,7 @@ class safetensors_file {
   /// Copies the elements into `target`; the tensor must have exactly this shape.
   template <class T>
   void copy_to(std::string_view name, std::span<T> target, std::span<const index_type> shape) const {
-    const safetensors_entry& found = entry(name);
+    const safetensors_entry& found = convertible(name);
     require(std::ranges::equal(found.shape, shape), source_, ": tensor ", detail::printable(name), " has shape ",
             detail::bracketed(std::span<const index_type>(found.shape)), " in the file, but ", detail::bracketed(shape),
             " is expected");
@@ -548,6 +570,8 @@ class safetensors_file {
       return action();
     } catch (const std::bad_alloc&) {
       fail("cannot read ", source, ": its header does not fit in memory");
+    } catch (const std::length_error&) {
+      fail("cannot read ", source, ": its header does not fit in memory");
     }
   }
 
@@ -562,6 +586,13 @@ class safetensors_file {
   static void require_size(const std::string& source, std::uint64_t bytes) {
     require(bytes <= detail::safetensors_header_limit, source, ": a header of ", bytes, " bytes is over the limit of ",
             detail::safetensors_header_limit);
+  }
+
+  const safetensors_entry& convertible(std::string_view name) const {
+    const safetensors_entry& found = entry(name);
+    require(found.dtype != dtype::other, source_, ": tensor ", detail::printable(name), " has the dtype ",
+            detail::printable(found.dtype_name, 40), ", which this reader cannot convert");
+    return found;
   }
 
   /// Adds the tensors and metadata of one file.
@@ -675,13 +706,16 @@ class safetensors_writer {
   void add(std::string name, dtype type, std::vector<index_type> shape, const void* data) {
     const std::string where = to_text("tensor ", detail::printable(name));
     require(name != "__metadata__", where, ": this name is taken by the format");
-    std::uint64_t bytes = 0;
-    const bool countable = detail::tensor_bytes(type, shape, bytes);
+    require(type != dtype::other, where, ": its dtype is missing");
+    std::uint64_t bits = 0;
+    const bool countable = detail::tensor_bits(8 * size_of(type), shape, bits);
+    const std::uint64_t bytes = bits / 8;
     require(countable, where, ": shape ", detail::bracketed(std::span<const index_type>(shape)),
             " has a negative extent or too many elements");
     require(data != nullptr || bytes == 0, where, ": no data");
     require(names_.insert(name).second, where, " was added twice");
-    tensors_.push_back({{std::move(name), type, std::move(shape), 0, bytes}, data, type});
+    tensors_.push_back(
+        {{std::move(name), type, std::move(shape), 0, bytes, 0, std::string(name_of(type))}, data, type});
   }
   /// Floating-point numbers can be written `as` F64, F32, F16 or BF16: rounded to nearest, ties to even. `write` fails
   /// if a finite number would become infinite.

@@ -290,6 +290,49 @@ TEST_CASE("parts of a file are read where they are, whatever happens to its name
   CHECK(strata::read_file(directory / "empty").size() == 0);
 }
 
+TEST_CASE("what was moved is empty, and what it moved onto is closed") {
+  const scratch_directory directory;
+  write_plainly(directory / "file", "0123456789");
+  write_plainly(directory / "other", "abc");
+  strata::file_reader from(directory / "file");
+  CHECK(from.in_place().size() == 10);
+  strata::file_reader to(std::move(from));
+  CHECK(from.size() == 0);
+  CHECK(from.in_place().empty());
+  CHECK(to.in_place().size() == 10);
+  strata::file_reader onto(directory / "other");
+  onto = std::move(to);
+  CHECK(to.size() == 0);
+  CHECK(onto.size() == 10);
+  CHECK(static_cast<char>(onto.in_place()[9]) == '9');
+
+  strata::detail::file_descriptor first(::open("/dev/null", O_RDONLY)), second(::open("/dev/null", O_RDONLY));
+  const int closed = first.number(), kept = second.number();
+  first = std::move(second);
+  CHECK(first.number() == kept);
+  CHECK(second.number() == -1);
+  CHECK(::fcntl(closed, F_GETFD) == -1);
+  strata::detail::file_mapping other;
+  const strata::detail::file_descriptor file(::open((directory / "file").c_str(), O_RDONLY));
+  other = strata::detail::file_mapping(file, 10);
+  strata::detail::file_mapping target(file, 10);
+  target = std::move(other);
+  CHECK(other.data() == nullptr);
+  CHECK(target.data() != nullptr);
+}
+
+TEST_CASE("a file is mapped when its bytes are asked for, and not before") {
+  const scratch_directory directory;
+  write_plainly(directory / "file", "0123456789");
+  const auto mapped = [&] {
+    return read_plainly("/proc/self/maps").find((directory / "file").string()) != std::string::npos;
+  };
+  const strata::file_reader reader(directory / "file");
+  CHECK(!mapped());
+  CHECK(reader.in_place().size() == 10);
+  CHECK(mapped());
+}
+
 TEST_CASE("a file that becomes shorter while it is read is an error and not the end of the program") {
   const scratch_directory directory;
   const auto path = directory / "file";
