@@ -25,7 +25,7 @@ namespace strata::inline STRATA_ABI {
 class text {
  public:
   static text load(const std::filesystem::path& path, double validation_fraction) {
-    return text(read_file(path), validation_fraction, to_text(path));
+    return with_memory_for("a text", [&] { return text(read_file(path), validation_fraction, to_text(path)); });
   }
   /// Messages call the bytes `source`.
   text(buffer<std::byte> bytes, double validation_fraction, std::string source)

@@ -669,24 +669,26 @@ class safetensors_file {
 
   template <class T>
   void convert(const safetensors_entry& entry, T* target) const {
-    const shard& own = shards_[entry.shard];
-    const std::uint64_t start = own.data_start + entry.begin;
-    const index_type size = entry.size();
-    if constexpr (!std::same_as<T, bool>)
-      if (entry.dtype == dtype_of<T>())
-        return own.reader.read(start, std::as_writable_bytes(std::span(target, static_cast<std::size_t>(size))));
-    detail::with_stored_type(entry.dtype, [&]<class Stored>(Stored) {
-      std::vector<Stored> block(static_cast<std::size_t>(std::min(size, detail::converted_elements)));
-      for (index_type first = 0; first < size; first += detail::converted_elements) {
-        const index_type count = std::min(size - first, detail::converted_elements);
-        own.reader.read(start + static_cast<std::uint64_t>(first) * sizeof(Stored),
-                        std::as_writable_bytes(std::span(block).first(static_cast<std::size_t>(count))));
-        const index_type done = detail::convert(block.data(), count, target + first);
-        if (done < count)
-          fail(own.reader.name(), ": tensor ", detail::printable(entry.name), ": ",
-               detail::digits(detail::number_of(block[static_cast<std::size_t>(done)])), " at element ", first + done,
-               " does not fit in ", name_of(dtype_of<T>()));
-      }
+    with_memory_for("reading a tensor", [&] {
+      const shard& own = shards_[entry.shard];
+      const std::uint64_t start = own.data_start + entry.begin;
+      const index_type size = entry.size();
+      if constexpr (!std::same_as<T, bool>)
+        if (entry.dtype == dtype_of<T>())
+          return own.reader.read(start, std::as_writable_bytes(std::span(target, static_cast<std::size_t>(size))));
+      detail::with_stored_type(entry.dtype, [&]<class Stored>(Stored) {
+        std::vector<Stored> block(static_cast<std::size_t>(std::min(size, detail::converted_elements)));
+        for (index_type first = 0; first < size; first += detail::converted_elements) {
+          const index_type count = std::min(size - first, detail::converted_elements);
+          own.reader.read(start + static_cast<std::uint64_t>(first) * sizeof(Stored),
+                          std::as_writable_bytes(std::span(block).first(static_cast<std::size_t>(count))));
+          const index_type done = detail::convert(block.data(), count, target + first);
+          if (done < count)
+            fail(own.reader.name(), ": tensor ", detail::printable(entry.name), ": ",
+                 detail::digits(detail::number_of(block[static_cast<std::size_t>(done)])), " at element ", first + done,
+                 " does not fit in ", name_of(dtype_of<T>()));
+        }
+      });
     });
   }
 
@@ -734,29 +736,31 @@ class safetensors_writer {
 
   /// Replaces `path` as a whole or leaves it as it was. The header lists the tensors in the order of `add`.
   void write(const std::filesystem::path& path) const {
-    // Large elements first: otherwise small ones could leave a large one unaligned for its reader.
-    std::vector<tensor> tensors = tensors_;
-    std::vector<std::size_t> order(tensors.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::stable_sort(order, std::greater{}, [&](std::size_t at) { return size_of(tensors[at].entry.dtype); });
-    std::uint64_t offset = 0;
-    for (const std::size_t at : order) {
-      safetensors_entry& entry = tensors[at].entry;
-      entry.begin = offset;
-      entry.end = offset += entry.end;
-    }
-    const std::string start = header(tensors, path);
-    write_file_atomically(path, [&](file_output& output) {
-      output.write(start);
+    with_memory_for("writing tensors", [&] {
+      // Large elements first: otherwise small ones could leave a large one unaligned for its reader.
+      std::vector<tensor> tensors = tensors_;
+      std::vector<std::size_t> order(tensors.size());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      std::ranges::stable_sort(order, std::greater{}, [&](std::size_t at) { return size_of(tensors[at].entry.dtype); });
+      std::uint64_t offset = 0;
       for (const std::size_t at : order) {
-        const auto& [entry, data, from] = tensors[at];
-        if (from == entry.dtype)
-          output.write({static_cast<const std::byte*>(data), static_cast<std::size_t>(entry.end - entry.begin)});
-        else if (from == dtype::F64)
-          write_rounded(output, entry, static_cast<const double*>(data), path);
-        else
-          write_rounded(output, entry, static_cast<const float*>(data), path);
+        safetensors_entry& entry = tensors[at].entry;
+        entry.begin = offset;
+        entry.end = offset += entry.end;
       }
+      const std::string start = header(tensors, path);
+      write_file_atomically(path, [&](file_output& output) {
+        output.write(start);
+        for (const std::size_t at : order) {
+          const auto& [entry, data, from] = tensors[at];
+          if (from == entry.dtype)
+            output.write({static_cast<const std::byte*>(data), static_cast<std::size_t>(entry.end - entry.begin)});
+          else if (from == dtype::F64)
+            write_rounded(output, entry, static_cast<const double*>(data), path);
+          else
+            write_rounded(output, entry, static_cast<const float*>(data), path);
+        }
+      });
     });
   }
 

@@ -284,17 +284,19 @@ void set_weights(Model& model, const parameter_values<typename Model::scalar>& v
 template <class Model>
 void save_weights(const Model& model, const std::filesystem::path& path,
                   dtype as = dtype_of<typename Model::scalar>()) {
-  const auto values = weights_of(model);
-  const auto derived = detail::derived_tensors<Model::description>();
-  safetensors_writer writer;
-  writer.set_metadata(metadata_key, nlohmann::json{{"format", file_format},
-                                                   {"description", to_json(Model::description)},
-                                                   {"heads", Model::losses_type::names}}
-                                        .dump());
-  add_parameters<typename Model::parameters_type>(writer, "", values, as);
-  for (const detail::derived_tensor& each : derived)
-    writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
-  writer.write(path);
+  with_memory_for("saving weights", [&] {
+    const auto values = weights_of(model);
+    const auto derived = detail::derived_tensors<Model::description>();
+    safetensors_writer writer;
+    writer.set_metadata(metadata_key, nlohmann::json{{"format", file_format},
+                                                     {"description", to_json(Model::description)},
+                                                     {"heads", Model::losses_type::names}}
+                                          .dump());
+    add_parameters<typename Model::parameters_type>(writer, "", values, as);
+    for (const detail::derived_tensor& each : derived)
+      writer.add(each.name, {static_cast<index_type>(each.values.size())}, each.values.data());
+    writer.write(path);
+  });
 }
 
 /// Reads weights from a file of the reference package, of `save_weights` or a checkpoint. With `strict` the model
@@ -302,18 +304,20 @@ void save_weights(const Model& model, const std::filesystem::path& path,
 /// it takes every tensor of equal name and shape. Returns what did not fit.
 template <class Model>
 load_report load_weights(Model& model, const std::filesystem::path& path, load_mode mode = load_mode::strict) {
-  using parameters_type = typename Model::parameters_type;
-  const safetensors_file file = safetensors_file::read(path);
-  const file_match match = compare_with<Model::description, parameters_type>(file, mode);
-  // If all weights come from the file, none need to be drawn.
-  const bool keeps_some = std::ranges::any_of(match.names, [](const std::string& name) { return name.empty(); });
-  if (keeps_some && !model.has_weights()) model.initialise(0);
-  auto values = keeps_some
-                    ? weights_of(model)
-                    : parameter_values<typename Model::scalar>(static_cast<std::size_t>(parameters_type::buffer_size));
-  read_parameters<parameters_type>(file, "", values, match.names);
-  set_weights(model, values);
-  return match.report;
+  return with_memory_for("loading weights", [&] {
+    using parameters_type = typename Model::parameters_type;
+    const safetensors_file file = safetensors_file::read(path);
+    const file_match match = compare_with<Model::description, parameters_type>(file, mode);
+    // If all weights come from the file, none need to be drawn.
+    const bool keeps_some = std::ranges::any_of(match.names, [](const std::string& name) { return name.empty(); });
+    if (keeps_some && !model.has_weights()) model.initialise(0);
+    auto values =
+        keeps_some ? weights_of(model)
+                   : parameter_values<typename Model::scalar>(static_cast<std::size_t>(parameters_type::buffer_size));
+    read_parameters<parameters_type>(file, "", values, match.names);
+    set_weights(model, values);
+    return match.report;
+  });
 }
 
 }  // namespace strata

@@ -170,92 +170,95 @@ class trainer {
 
   /// Writes everything that `resume` needs, replacing `path` as a whole. `resume` returns `note`.
   void save(const std::filesystem::path& path, const nlohmann::json& note = {}) {
-    Backend& backend = model_.backend();
-    const view<const scalar, 1> weights = std::as_const(model_).weights();
-    squared_norm(backend, weights, measures_.view().slice(0, 1));
-    require(std::isfinite(host_copy(measures_)[0]), "the weights are not finite after step ", step_,
-            "; no checkpoint was written");
-    nlohmann::json object = metadata_;
-    object["format"] = file_format;
-    nlohmann::json& described = object["description"];
-    // The options of another merge are no unknown keys: the file was of a model without merges.
-    if (described.is_object() && merge_name(described) != merge_of<D>::name) described.erase("merge");
-    described = with_other_keys(to_json(D), described);
-    object["step"] = step_;
-    for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
-    object["heads"] = Losses::names;
-    object["losses"]["ignore_index"] = losses().ignore_index;
-    losses().for_each([&](const auto& loss) {
-      nlohmann::json& own = object["losses"][std::string(loss.name)];
-      own["weight"] = loss.weight;
-      own.update(options_to_json(loss));
-    });
-    object["note"] = note;
+    exclusively(model_.backend(), "saving a checkpoint", [&] {
+      const view<const scalar, 1> weights = std::as_const(model_).weights();
+      squared_norm(model_.backend(), weights, measures_.view().slice(0, 1));
+      require(std::isfinite(host_copy(measures_)[0]), "the weights are not finite after step ", step_,
+              "; no checkpoint was written");
+      nlohmann::json object = metadata_;
+      object["format"] = file_format;
+      nlohmann::json& described = object["description"];
+      // The options of another merge are no unknown keys: the file was of a model without merges.
+      if (described.is_object() && merge_name(described) != merge_of<D>::name) described.erase("merge");
+      described = with_other_keys(to_json(D), described);
+      object["step"] = step_;
+      for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
+      object["heads"] = Losses::names;
+      object["losses"]["ignore_index"] = losses().ignore_index;
+      losses().for_each([&](const auto& loss) {
+        nlohmann::json& own = object["losses"][std::string(loss.name)];
+        own["weight"] = loss.weight;
+        own.update(options_to_json(loss));
+      });
+      object["note"] = note;
 
-    const auto values = weights_of(model_);
-    const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
-    safetensors_writer writer;
-    for (const auto& [key, value] : strings_) writer.set_metadata(key, value);
-    try {
-      writer.set_metadata(metadata_key, object.dump());
-    } catch (const nlohmann::json::exception&) {  // all other text in it comes from a file, which was checked
-      fail("cannot write ", path, ": the note is not valid UTF-8");
-    }
-    add_parameters<parameters_type>(writer, "", values);
-    add_parameters<parameters_type>(writer, first_prefix, first);
-    add_parameters<parameters_type>(writer, second_prefix, second);
-    writer.write(path);
+      const auto values = weights_of(model_);
+      const auto first = host_copy(first_moment_), second = host_copy(second_moment_);
+      safetensors_writer writer;
+      for (const auto& [key, value] : strings_) writer.set_metadata(key, value);
+      try {
+        writer.set_metadata(metadata_key, object.dump());
+      } catch (const nlohmann::json::exception&) {  // all other text in it comes from a file, which was checked
+        fail("cannot write ", path, ": the note is not valid UTF-8");
+      }
+      add_parameters<parameters_type>(writer, "", values);
+      add_parameters<parameters_type>(writer, first_prefix, first);
+      add_parameters<parameters_type>(writer, second_prefix, second);
+      writer.write(path);
+    });
   }
 
   /// Continues from a checkpoint as if the run had never stopped. Step, options and losses come from the checkpoint. A
   /// loss that the checkpoint lacks keeps its options, and a head that it lacks keeps its weights. Nothing changes if
   /// the file does not fit.
   resume_report resume(const std::filesystem::path& path) {
-    const safetensors_file file = safetensors_file::read(path);
-    nlohmann::json object = read_metadata(file);
-    require(!object.empty(), file.source(), ": no checkpoint of strata: its metadata names no model");
-    require(object.contains("step"), file.source(),
-            ": holds the weights of a model, but no state of a training run; load_weights reads it");
-    // A head that does not fit keeps its weights; its moments start at 0.
-    file_match match = compare_with<D, parameters_type>(file, load_mode::strict);
-    training_options options = options_;
-    Losses chosen = losses();
-    const auto step = read_number<index_type>(object, "step", file.source(), 0, most_steps);
-    if (const auto found = object.find("options"); found != object.end()) {
-      require(found->is_object(), file.source(), ": \"options\" must be a JSON object, but is ",
-              detail::value_text(*found));
-      for_each_option(options, [&](const char* name, auto& value) {
-        if (const auto stored = found->find(name); stored != found->end())
-          field_from_json(*stored, name, file.source() + ": options", value);
+    return with_memory_for("resuming from a checkpoint", [&] {
+      const safetensors_file file = safetensors_file::read(path);
+      nlohmann::json object = read_metadata(file);
+      require(!object.empty(), file.source(), ": no checkpoint of strata: its metadata names no model");
+      require(object.contains("step"), file.source(),
+              ": holds the weights of a model, but no state of a training run; load_weights reads it");
+      // A head that does not fit keeps its weights; its moments start at 0.
+      file_match match = compare_with<D, parameters_type>(file, load_mode::strict);
+      training_options options = options_;
+      Losses chosen = losses();
+      const auto step = read_number<index_type>(object, "step", file.source(), 0, most_steps);
+      if (const auto found = object.find("options"); found != object.end()) {
+        require(found->is_object(), file.source(), ": \"options\" must be a JSON object, but is ",
+                detail::value_text(*found));
+        for_each_option(options, [&](const char* name, auto& value) {
+          if (const auto stored = found->find(name); stored != found->end())
+            field_from_json(*stored, name, file.source() + ": options", value);
+        });
+      }
+      read_losses(losses_in(object, file.source()), file.source(), chosen);
+      try {
+        options = resolved(options);
+        chosen.check(D.vocabulary);
+      } catch (const error& problem) {
+        fail(file.source(), ": ", problem.what());
+      }
+      auto strings = file.metadata();
+      std::erase_if(strings, [](const auto& each) {
+        return each.first == metadata_key || each.first.starts_with(metadata_prefix_0_1);
       });
-    }
-    read_losses(losses_in(object, file.source()), file.source(), chosen);
-    try {
-      options = resolved(options);
-      chosen.check(D.vocabulary);
-    } catch (const error& problem) {
-      fail(file.source(), ": ", problem.what());
-    }
-    auto strings = file.metadata();
-    std::erase_if(strings, [](const auto& each) {
-      return each.first == metadata_key || each.first.starts_with(metadata_prefix_0_1);
-    });
-    auto values = weights_of(model_);
-    parameter_values<scalar> first(values.size()), second(values.size());
-    read_parameters<parameters_type>(file, "", values, match.names);
-    read_parameters<parameters_type>(file, first_prefix, first, match.names);
-    read_parameters<parameters_type>(file, second_prefix, second, match.names);
+      auto values = weights_of(model_);
+      parameter_values<scalar> first(values.size()), second(values.size());
+      read_parameters<parameters_type>(file, "", values, match.names);
+      read_parameters<parameters_type>(file, first_prefix, first, match.names);
+      read_parameters<parameters_type>(file, second_prefix, second, match.names);
 
-    options_ = options;
-    step_ = step;
-    metadata_ = std::move(object);
-    strings_ = std::move(strings);
-    model_.set_losses(chosen);
-    model_.set_dropout(options.dropout);
-    set_weights(model_, values);
-    upload(model_.backend(), host_view(first), first_moment_.view());
-    upload(model_.backend(), host_view(second), second_moment_.view());
-    return {metadata_.value("note", nlohmann::json()), std::move(match.report)};
+      options_ = options;
+      step_ = step;
+      metadata_ = std::move(object);
+      strings_ = std::move(strings);
+      model_.set_losses(chosen);
+      model_.set_dropout(options.dropout);
+      set_weights(model_, values);
+      upload(model_.backend(), host_view(first), first_moment_.view());
+      upload(model_.backend(), host_view(second), second_moment_.view());
+      return resume_report{metadata_.value("note", nlohmann::json()), std::move(match.report)};
+    });
   }
 
  private:

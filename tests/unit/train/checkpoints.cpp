@@ -11,6 +11,7 @@
 
 #include "package/consumer/parts.hpp"
 #include "support/catch.hpp"
+#include "support/memory_limit.hpp"
 #include "support/messages.hpp"
 #include "unit/io/scratch_directory.hpp"
 
@@ -394,6 +395,38 @@ TEST_CASE("metadata of another type is an error, and so is a note that is no tex
   CHECK(message_of([&] { run.save(path, "\xff"); }) == to_text("cannot write ", path, ": the note is not valid UTF-8"));
   run.resume(path);  // the old file is still there
 }
+
+#if STRATA_TESTS_WITHOUT_MEMORY
+TEST_CASE("too little memory for a file is an error in words, and changes nothing") {
+  // 2^22 numbers of an embedding, more than the heap has left.
+  static constexpr description wide = with(tiny, [](auto& d) {
+    d.vocabulary = 1 << 20;
+    d.levels[0].dim = d.levels[1].dim = 4;
+  });
+  const scratch_directory folder;
+  const auto path = folder / "weights", checkpoint = folder / "checkpoint";
+  backend_type backend;
+  transformer<wide, backend_type, inference> model(backend);
+  model.initialise(1);
+  save_weights(model, path);
+  trainer<tiny, backend_type> run(backend);
+  const json note = std::string(std::size_t{1} << 26, 'n');
+  run.save(checkpoint, note);
+  std::string saving, loading, noting, resuming;
+  {
+    const no_more_memory limit;
+    saving = message_of([&] { save_weights(model, path); });
+    loading = message_of([&] { load_weights(model, path); });
+    noting = message_of([&] { run.save(checkpoint, note); });
+    resuming = message_of([&] { run.resume(checkpoint); });
+  }
+  CHECK(saving == "there is too little memory for saving weights");
+  CHECK(loading == "there is too little memory for loading weights");
+  CHECK(noting == "there is too little memory for saving a checkpoint");
+  CHECK(missing_in(resuming, {"memory"}) == "");
+  CHECK(run.resume(checkpoint).note == note);
+}
+#endif
 
 TEST_CASE("what is mixed up with a checkpoint is named") {
   const scratch_directory folder;
