@@ -398,7 +398,7 @@ TEST_CASE("metadata of another type is an error, and so is a note that is no tex
 
 #if STRATA_TESTS_WITHOUT_MEMORY
 TEST_CASE("too little memory for a file is an error in words, and changes nothing") {
-  // 2^22 numbers of an embedding, more than the heap has left.
+  // Sizes above 32 MiB never come from what the heap has left.
   static constexpr description wide = with(tiny, [](auto& d) {
     d.vocabulary = 1 << 20;
     d.levels[0].dim = d.levels[1].dim = 4;
@@ -410,21 +410,19 @@ TEST_CASE("too little memory for a file is an error in words, and changes nothin
   model.initialise(1);
   save_weights(model, path);
   trainer<tiny, backend_type> run(backend);
-  const json note = std::string(std::size_t{1} << 26, 'n');
-  run.save(checkpoint, note);
-  std::string saving, loading, noting, resuming;
+  const json note = std::string((std::size_t{1} << 25) + 1, 'n');
+  run.save(checkpoint, 7);
+  std::string saving, loading, noting;
   {
     const no_more_memory limit;
     saving = message_of([&] { save_weights(model, path); });
     loading = message_of([&] { load_weights(model, path); });
     noting = message_of([&] { run.save(checkpoint, note); });
-    resuming = message_of([&] { run.resume(checkpoint); });
   }
   CHECK(saving == "there is too little memory for saving weights");
   CHECK(loading == "there is too little memory for loading weights");
   CHECK(noting == "there is too little memory for saving a checkpoint");
-  CHECK(missing_in(resuming, {"memory"}) == "");
-  CHECK(run.resume(checkpoint).note == note);
+  CHECK(run.resume(checkpoint).note == 7);
 }
 #endif
 
