@@ -330,8 +330,8 @@ class file_reader {
     }
   }
 
-  /// All bytes without a copy, valid while the reader lives; the first call maps the file. The file must keep its size: touching a missing page ends
-  /// the program with SIGBUS. Replacing the file by another one of the same name is safe.
+  /// All bytes without a copy, valid while the reader lives; the first call maps the file. The file must keep its size:
+  /// touching a missing page ends the program with SIGBUS. Replacing the file by another one of the same name is safe.
   std::span<const std::byte> in_place() const {
     if (file_.number() < 0) return {bytes_.data(), static_cast<std::size_t>(size_)};
     if (size_ == 0) return {};
