@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <strata/backend/exclusive_use.hpp>
 #include <strata/io/description.hpp>
 #include <strata/io/description_0_1.hpp>
 #include <strata/io/safetensors.hpp>
@@ -284,7 +285,7 @@ void set_weights(Model& model, const parameter_values<typename Model::scalar>& v
 template <class Model>
 void save_weights(const Model& model, const std::filesystem::path& path,
                   dtype as = dtype_of<typename Model::scalar>()) {
-  with_memory_for("saving weights", [&] {
+  exclusively(model.backend(), "saving weights", [&] {
     const auto values = weights_of(model);
     const auto derived = detail::derived_tensors<Model::description>();
     safetensors_writer writer;
@@ -304,7 +305,7 @@ void save_weights(const Model& model, const std::filesystem::path& path,
 /// it takes every tensor of equal name and shape. Returns what did not fit.
 template <class Model>
 load_report load_weights(Model& model, const std::filesystem::path& path, load_mode mode = load_mode::strict) {
-  return with_memory_for("loading weights", [&] {
+  return exclusively(model.backend(), "loading weights", [&] {
     using parameters_type = typename Model::parameters_type;
     const safetensors_file file = safetensors_file::read(path);
     const file_match match = compare_with<Model::description, parameters_type>(file, mode);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <strata/backend/backend.hpp>
+#include <strata/backend/exclusive_use.hpp>
 #include <strata/config/rules.hpp>
 #include <strata/core/random.hpp>
 #include <strata/layers/rotary.hpp>

@@ -212,7 +212,7 @@ class trainer {
   /// loss that the checkpoint lacks keeps its options, and a head that it lacks keeps its weights. Nothing changes if
   /// the file does not fit.
   resume_report resume(const std::filesystem::path& path) {
-    return with_memory_for("resuming from a checkpoint", [&] {
+    return exclusively(model_.backend(), "resuming from a checkpoint", [&] {
       const safetensors_file file = safetensors_file::read(path);
       nlohmann::json object = read_metadata(file);
       require(!object.empty(), file.source(), ": no checkpoint of strata: its metadata names no model");
