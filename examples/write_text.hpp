@@ -140,19 +140,19 @@ int write(const program_options& options) {
 }
 
 /// The description in a file as C++.
-inline std::string description_of(const strata::safetensors_file& file, const std::string& path) {
+inline std::string description_of(const strata::safetensors_file& file) {
   const nlohmann::json described = strata::description_in(file);
   strata::require(!described.is_null(), file.source(), ": the file holds no description of its model");
-  return strata::to_cpp(described, std::filesystem::path(path).stem().string());
+  return strata::to_cpp(described);
 }
 inline void describe(const std::string& path) {
-  std::cout << description_of(strata::safetensors_file::read(path), path);
+  std::cout << description_of(strata::safetensors_file::read(path));
 }
 
 template <class Device>
 int write_with(const program_options& options) {
   const auto file = strata::safetensors_file::read(options.weights);
-  const std::string description = description_of(file, options.weights);
+  const std::string description = description_of(file);
   int status = 0;
   const bool known = examples::with_model(
       [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },

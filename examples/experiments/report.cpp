@@ -210,7 +210,7 @@ std::string all_curves(const settings& own, const std::vector<summary>& all) {
 
 /// The model as C++ to paste, and its losses with their weights.
 std::string model_text(const configuration& own) {
-  std::string text = strata::to_cpp(own.model.at("description"), own.name) + "// losses:";
+  std::string text = strata::to_cpp(own.model.at("description")) + "// losses:";
   for (const auto& [name, weight] : own.model.at("losses").items()) text += " " + name + " " + weight.dump();
   return text;
 }

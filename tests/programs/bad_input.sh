@@ -148,7 +148,7 @@ cut_at 50000; broken 'tensor "'
 cut_at $((size / 2)); broken 'tensor "optimizer.'
 cut_at $((size - 1)); broken 'tensor "optimizer.'
 { cat $checkpoint && printf x; } > broken/checkpoint.safetensors; broken 'the last 1 of'
-cp text.txt broken/checkpoint.safetensors; broken 'the header claims'
+cp text.txt broken/checkpoint.safetensors; broken 'this is no safetensors file, but text that starts with'
 claim() { { printf "$1" && tail -c +9 $checkpoint; } > broken/checkpoint.safetensors; }
 claim '\x00\x00\x00\x40\x00\x00\x00\x00'; broken 'the header claims 1073741824 bytes'
 claim '\x00\x00\x00\x00\x00\x00\x00\x80'; broken 'the header claims 9223372036854775808 bytes'

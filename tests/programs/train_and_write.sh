@@ -57,7 +57,7 @@ done
 describe() { works write_text --describe "$1" && cp out $2.described; }
 describe run/weights.safetensors weights && describe run/checkpoint.safetensors checkpoint
 cat > expected <<'end'
-inline constexpr strata::description weights{
+inline constexpr strata::description model{
     .max_length = 64,
     .depth = 2,
     .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 16},

@@ -192,28 +192,6 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
 constexpr bool in_identifier(char each) {
   return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || (each >= '0' && each <= '9') || each == '_';
 }
-/// Names that no variable can have, each between spaces: keywords, and those of namespaces and of `main`.
-inline constexpr std::string_view taken_names =
-    " alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class "
-    "compl "
-    "concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default "
-    "delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long "
-    "main mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
-    "reinterpret_cast requires return short signed sizeof static static_assert static_cast std strata struct switch "
-    "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
-    "wchar_t while xor xor_eq ";
-
-/// A name for a variable.
-inline std::string cpp_identifier(std::string_view name) {
-  std::string result;
-  for (const char each : name) {
-    const bool digit = each >= '0' && each <= '9';
-    result += in_identifier(each) && !(digit && result.empty()) ? each : '_';
-  }
-  if (taken_names.find(to_text(' ', result, ' ')) != taken_names.npos) result += '_';
-  return result.empty() ? "model" : result;
-}
-
 /// Fails unless `text` consists of letters, digits, underscores and `more`. Anything else could be code.
 inline void require_cpp_name(std::string_view text, std::string_view what, std::string_view more = "") {
   for (const char each : text)
@@ -342,7 +320,7 @@ Description description_from_json(const nlohmann::json& object, const std::strin
 // As C++ ------------------------------------------------------------------------------------------------------------
 
 /// The JSON of a description as C++ to paste into a program. Fields with their default are left out.
-inline std::string to_cpp(const nlohmann::json& object, std::string_view name = "model") {
+inline std::string to_cpp(const nlohmann::json& object) {
   using namespace detail;
   // This program may not know the merge: its options are copied from the file.
   require(object.is_object(), "description: must be a JSON object, but is ", value_text(object));
@@ -401,7 +379,7 @@ inline std::string to_cpp(const nlohmann::json& object, std::string_view name = 
   const std::string type = merge_name(object) == std::remove_cvref_t<decltype(defaults.merge)>::name
                                ? "strata::description"
                                : "strata::basic_description<" + merge_type + ">";
-  return "inline constexpr " + type + " " + cpp_identifier(name) + "{" + fields + "};\n";
+  return "inline constexpr " + type + " model{" + fields + "};\n";
 }
 
 // What differs ------------------------------------------------------------------------------------------------------

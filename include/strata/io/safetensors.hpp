@@ -271,6 +271,12 @@ inline void refuse_other_formats(std::string_view start, const std::string& sour
   const std::size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (first != start.npos && start[first] == '<' && start.find('\0') == start.npos)
     refuse("a page of HTML or XML: download the file itself, not the page about it");
+  // The 8 bytes of the length end with zeros.
+  const auto in_text = [](char each) {
+    return (each >= ' ' && each <= '~') || each == '\n' || each == '\r' || each == '\t';
+  };
+  if (start.size() > 8 && std::ranges::all_of(start.substr(0, 8), in_text))
+    refuse("text that starts with ", printable(start, 40));
 }
 
 /// Builds the entries from the parser's events. A tree would hide a name that appears twice, and events refuse deep

@@ -98,15 +98,15 @@ TEST_CASE("a damaged description is an error that names the key and the value") 
 }
 
 TEST_CASE("a description is printed as C++ to paste") {
-  CHECK(to_cpp(to_json(plain), "my-model") ==
-        R"(inline constexpr strata::description my_model{
+  CHECK(to_cpp(to_json(plain)) ==
+        R"(inline constexpr strata::description model{
     .max_length = 64,
     .depth = 2,
     .levels = {{.dim = 16, .heads = 2, .head_dim = 8, .window = 8},
                {.compression = 4, .stride = 2, .dim = 24, .heads = 3, .head_dim = 8}}};
 )");
-  CHECK(to_cpp(to_json(unusual), "unusual") ==
-        R"(inline constexpr strata::basic_description<strata::level_attention> unusual{
+  CHECK(to_cpp(to_json(unusual)) ==
+        R"(inline constexpr strata::basic_description<strata::level_attention> model{
     .vocabulary = 31,
     .max_length = 48,
     .depth = 3,
@@ -150,19 +150,6 @@ TEST_CASE("a merge of the user's own is printed so that it has the same options"
   CHECK(missing_in(refused({{"name", "mine::sum"}, {"a b", 1}}), {"an option of the merge is \"a b\""}) == "");
   CHECK(missing_in(refused({{"name", "mine::sum"}, {"kind", "a\xff"}}), {"the option kind of the merge is"}) == "");
   CHECK(missing_in(refused({{"name", "mine::sum"}, {"sizes", json::array()}}), {"the option sizes", "array"}) == "");
-}
-
-TEST_CASE("a description is printed under a name that a variable can have") {
-  const auto name_for = [](const char* file) {
-    const std::string text = to_cpp(to_json(plain), file), start = "inline constexpr strata::description ";
-    return text.substr(start.size(), text.find('{') - start.size());
-  };
-  CHECK(name_for("my-model") == "my_model");
-  CHECK(name_for("2nd") == "_nd");
-  CHECK(name_for("") == "model");
-  for (const char* taken : {"new", "alignas", "xor_eq", "strata", "main", "while"})
-    CHECK(name_for(taken) == std::string(taken) + "_");
-  CHECK(name_for("news") == "news");
 }
 
 TEST_CASE("what is no description is not printed as C++") {

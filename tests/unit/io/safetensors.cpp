@@ -745,6 +745,7 @@ TEST_CASE("what is no safetensors file is named, with what to do") {
   refused("\x1f\x8b\x08" + rest, {"compressed by gzip", "gunzip"});
   refused("{\"dim\": 512, \"depth\": 6}", {"JSON", "model.safetensors.index.json"});
   refused(" [1, 2]", {"JSON"});
+  refused("First Citizen: Before we proceed", {"but text that starts with", "First Citizen"});
   // Safetensors files that start like other formats: a header of 0x280 bytes starts as a pickle.
   const auto file = parse(file_of("{" + std::string(0x27e, ' ') + "}"));
   CHECK(file.entries().empty());
