@@ -6,4 +6,4 @@ void attention_backward(partial&, const strata::attention_shape&, strata::input<
                         strata::input<float, 2>, strata::input<float, 3>, strata::input<float, 2>,
                         strata::output<float, 2>) = delete;
 
-static_assert(strata::check_operations<partial>());
+constexpr bool checked = strata::check_parts<strata::presets::small, partial, strata::inference>;

@@ -1,4 +1,5 @@
 // expect: strata: this backend lacks the operation 'upload'
+// errors: many
 #include <strata/config/presets.hpp>
 #include <strata/core/buffer.hpp>
 #include <strata/model/transformer.hpp>

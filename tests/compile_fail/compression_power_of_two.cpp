@@ -3,4 +3,4 @@
 
 inline constexpr strata::description broken{.levels = {{.compression = 3, .dim = 64, .heads = 2, .head_dim = 32}}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

@@ -6,4 +6,4 @@ inline constexpr strata::description broken{.max_length = 65537,
                                                        {.compression = 2, .dim = 64},
                                                        {.compression = 4, .stride = 2, .dim = 64}}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

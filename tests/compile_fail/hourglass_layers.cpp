@@ -5,4 +5,4 @@ inline constexpr strata::description broken{.depth = 4,
                                             .levels = {{.dim = 64}, {.compression = 4, .stride = 4, .dim = 64}},
                                             .fine_layers = {.before = 2, .after = 2}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

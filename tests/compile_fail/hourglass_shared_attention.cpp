@@ -5,4 +5,4 @@ inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compressio
                                             .fine_layers = {.before = 1, .after = 1},
                                             .share_attention = true};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

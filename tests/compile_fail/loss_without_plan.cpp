@@ -1,16 +1,8 @@
 // expect: strata: the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'
-#include <strata/reference.hpp>
+#include "parts.hpp"
 
-struct broken {
-  double weight = 1;
-  strata::model_facts model = {};
-  static constexpr std::string_view name = "broken";
-  struct parameters {};
-  struct activations {};
-  template <class Table>
-  constexpr parameters declare(Table&) const {
-    return {};
-  }
+struct broken : complete_loss {
+  void plan() const;
 };
 
-static_assert(sizeof(strata::trainer<strata::presets::small, strata::reference<float>, strata::losses<broken>>) > 0);
+static_assert(sizeof(trainer_of_loss<broken>) > 0);

@@ -4,4 +4,4 @@
 inline constexpr strata::description broken{
     .levels = {{.dim = 64, .routing = {.capacity = 1}}, {.compression = 2, .dim = 64, .routing = {.capacity = 1.25}}}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

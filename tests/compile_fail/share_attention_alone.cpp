@@ -5,4 +5,4 @@ inline constexpr strata::description broken{
     .levels = {{.dim = 64, .heads = 4}, {.compression = 2, .dim = 64}, {.compression = 4, .dim = 64, .window = 0}},
     .share_attention = true};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

@@ -11,4 +11,4 @@ inline constexpr strata::description broken{.levels = {{.dim = 64},
                                                        {.compression = 128, .dim = 64},
                                                        {.compression = 256, .dim = 64}}};
 
-static_assert(strata::rules::check<broken>());
+constexpr bool checked = strata::rules::check<broken>;

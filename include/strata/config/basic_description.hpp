@@ -5,7 +5,7 @@
 #include <array>
 #include <string_view>
 
-#include <strata/config/level.hpp>
+#include <strata/config/level_list.hpp>
 #include <strata/core/short_list.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -36,7 +36,6 @@ inline constexpr int least_compressed = -1;      ///< `predicting_level`: the le
 inline constexpr int the_predicting_level = -1;  ///< in `receiving_levels`: the level that predicts
 inline constexpr int every_level = -2;           ///< in `receiving_levels`, as the only entry: all levels
 
-using level_list = short_list<level, most_levels>;
 using level_indices = short_list<int, most_levels>;
 
 /// Describes a model whose levels are merged by `Merge`, a type such as `strata::level_attention`.

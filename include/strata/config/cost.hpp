@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <strata/config/check_parts.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/model/activations.hpp>
 #include <strata/model/cache.hpp>
@@ -16,7 +17,7 @@
 namespace strata::inline STRATA_ABI {
 
 /// Cost of the model that `D` describes. It learns from `Learns`: a list of losses, or `inference`.
-template <const auto& D, class Learns = default_losses>
+template <const auto& D, class Learns = default_losses, bool Fits = check_network<D, Learns>>
 struct cost {
   using F = facts<D>;
   using losses_type = losses_of<Learns>;
@@ -139,5 +140,9 @@ struct cost {
     return added(0, plan_cache<D>(batch).size, scalar_bytes);
   }
 };
+
+/// Replaces the cost of a model whose parts do not fit together, so that the broken rule is the only error.
+template <const auto& D, class Learns>
+struct cost<D, Learns, false> : cost<detail::small_model, losses<>, true> {};
 
 }  // namespace strata

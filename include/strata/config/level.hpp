@@ -12,6 +12,11 @@ namespace strata::inline STRATA_ABI {
 
 inline constexpr int most_levels = 8;  ///< in one model
 
+// Products of two such numbers stay below the largest int, in a program as in a file.
+inline constexpr int largest_length = 1 << 30;
+inline constexpr int largest_compression = 1 << 24;  ///< and stride
+inline constexpr int largest_factor = 1 << 15;       ///< of dim, heads, head_dim and the multiples of dim
+
 /// Special values of `window`.
 inline constexpr int full_attention = -1;    ///< every earlier position, with xPos
 inline constexpr int automatic_window = -2;  ///< half the length of an interleaved sequence

@@ -7,6 +7,7 @@
 #include <strata/config/description.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/config/level.hpp>
+#include <strata/core/rule.hpp>
 
 namespace strata::inline STRATA_ABI {
 namespace rules {
@@ -14,6 +15,8 @@ namespace rules {
 /// Beyond this distance the xPos factor of the first pair leaves the range of a float.
 inline constexpr int longest_full_attention = 65536;
 
+/// Of what a level's sizes are products of.
+constexpr bool is_factor(int number) { return number > 0 && number <= largest_factor; }
 constexpr bool power_of_two(int number) { return number > 0 && (number & (number - 1)) == 0; }
 
 /// Whether `rule` holds for level `l`; a level that does not exist passes.
@@ -94,9 +97,6 @@ constexpr bool receiving_levels_differ() {
   static_assert(std::bool_constant<holds<D>(5, rule)>::value, "strata: level 5: " sentence); \
   static_assert(std::bool_constant<holds<D>(6, rule)>::value, "strata: level 6: " sentence); \
   static_assert(std::bool_constant<holds<D>(7, rule)>::value, "strata: level 7: " sentence)
-#define STRATA_RULE(name, rule, sentence) \
-  static constexpr bool name = rule;      \
-  static_assert(name, "strata: " sentence)
 
 /// Whether `D` is a compile-time constant.
 template <const auto& D>
@@ -122,36 +122,40 @@ struct check_sizes {
 /// Instantiating this checks every rule that concerns one level alone.
 template <const auto& D>
 struct check_levels {
-  STRATA_RULE(length, D.max_length >= 1, "max_length must be positive");
+  STRATA_RULE(length, (D.max_length >= 1 && D.max_length <= largest_length),
+              "max_length must be positive and at most 1073741824");
   STRATA_LEVEL_RULE(
-      compression, [](const level& l) { return power_of_two(l.compression); }, "compression must be a power of two");
+      compression, [](const level& l) { return power_of_two(l.compression) && l.compression <= largest_compression; },
+      "compression must be a power of two, at most 16777216");
   STRATA_LEVEL_RULE(
       stride, [](const level& l) { return power_of_two(l.stride); }, "stride must be a power of two");
   STRATA_LEVEL_RULE(
       small_stride, [](const level& l) { return l.stride <= l.compression; }, "stride must not exceed compression");
   STRATA_LEVEL_RULE(
-      dim, [](const level& l) { return l.dim > 0; }, "dim must be positive");
+      dim, [](const level& l) { return is_factor(l.dim); }, "dim must be positive and at most 32768");
   STRATA_LEVEL_RULE(
-      heads, [](const level& l) { return l.heads > 0; }, "heads must be positive");
+      heads, [](const level& l) { return is_factor(l.heads); }, "heads must be positive and at most 32768");
   STRATA_LEVEL_RULE(
-      head_dim, [](const level& l) { return l.head_dim > 0 && l.head_dim % 2 == 0; },
-      "head_dim must be positive and even (rotary embeddings rotate pairs)");
+      head_dim, [](const level& l) { return is_factor(l.head_dim) && l.head_dim % 2 == 0; },
+      "head_dim must be positive and even, at most 32768 (rotary embeddings rotate pairs)");
   STRATA_LEVEL_RULE(
       window, [](const level& l) { return l.window >= automatic_window; },
       "window must be 0, positive, full_attention or automatic_window");
   STRATA_LEVEL_RULE(
-      feed_forward, [](const level& l) { return l.feed_forward_multiple > 0; },
-      "feed_forward_multiple must be positive");
+      feed_forward, [](const level& l) { return is_factor(l.feed_forward_multiple); },
+      "feed_forward_multiple must be positive and at most 32768");
   STRATA_LEVEL_RULE(
       capacity, [](const level& l) { return l.routing.capacity >= 0 && l.routing.capacity <= 1; },
       "routing.capacity must be 0 (no routing) or a part of the positions, up to 1");
   STRATA_LEVEL_RULE(
-      light, [](const level& l) { return l.routing.light_multiple > 0; }, "routing.light_multiple must be positive");
+      light, [](const level& l) { return is_factor(l.routing.light_multiple); },
+      "routing.light_multiple must be positive and at most 32768");
   STRATA_LEVEL_RULE(
       compressor, [](const level& l) { return l.compression > 1 || l.compressor == compressor_kind::convolution; },
       "compressor must be left out where compression is 1: there is nothing to attend to");
   STRATA_LEVEL_RULE(
-      fits, [](const level& l) { return l.compression <= D.max_length; }, "compression must not exceed max_length");
+      fits, [](const level& l) { return D.max_length < 1 || l.compression <= D.max_length; },
+      "compression must not exceed max_length");
   STRATA_LEVEL_RULE(
       reach,
       [](const level& l) {
@@ -195,18 +199,12 @@ struct check_predicting_level {
               "the predicting level must have stride 1, it gives a prediction at every token");
 };
 #undef STRATA_LEVEL_RULE
-#undef STRATA_RULE
 
-/// True, or false with a static_assert that names level and rule. It checks in stages, so that the first broken rule is
-/// the only message.
+/// Whether `D` breaks no rule; if it does, a static_assert names level and rule. The rules are checked in stages, so that
+/// the first broken one is the only error.
 template <const auto& D>
-constexpr bool check() {
-  if constexpr (check_form<D>::passed)
-    if constexpr (check_sizes<D>::passed)
-      if constexpr (check_levels<D>::passed)
-        if constexpr (check_model<D>::passed) return check_predicting_level<D>::passed;
-  return false;
-}
+concept check = passes<check_form<D>> && passes<check_sizes<D>> && passes<check_levels<D>> && passes<check_model<D>> &&
+    passes<check_predicting_level<D>>;
 
 }  // namespace rules
 }  // namespace strata

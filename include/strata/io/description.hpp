@@ -179,13 +179,13 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
     require(value >= least && value <= most, source, ": ", printable(key), " is ", value, ", but must be from ", least,
             " to ", most);
   };
-  check("compression", own.compression, 1, 1 << 24);
-  check("stride", own.stride, 1, 1 << 24);
-  check("dim", own.dim, 0, 1 << 15);
-  check("heads", own.heads, 0, 1 << 15);
-  check("head_dim", own.head_dim, 0, 1 << 15);
-  check("feed_forward_multiple", own.feed_forward_multiple, 0, 1 << 15);
-  check("routing.light_multiple", own.routing.light_multiple, 0, 1 << 15);
+  check("compression", own.compression, 1, largest_compression);
+  check("stride", own.stride, 1, largest_compression);
+  check("dim", own.dim, 0, largest_factor);
+  check("heads", own.heads, 0, largest_factor);
+  check("head_dim", own.head_dim, 0, largest_factor);
+  check("feed_forward_multiple", own.feed_forward_multiple, 0, largest_factor);
+  check("routing.light_multiple", own.routing.light_multiple, 0, largest_factor);
   return own;
 }
 
@@ -312,8 +312,8 @@ Description description_from_json(const nlohmann::json& object, const std::strin
               [](auto) {});
         });
       });
-  require(own.max_length >= 1 && own.max_length <= 1 << 30, source, ": \"max_length\" is ", own.max_length,
-          ", but must be from 1 to ", 1 << 30);
+  require(own.max_length >= 1 && own.max_length <= largest_length, source, ": \"max_length\" is ", own.max_length,
+          ", but must be from 1 to ", largest_length);
   return own;
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <concepts>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -16,6 +17,7 @@
 
 #include <strata/config/parts.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/rule.hpp>
 #include <strata/losses/level_autoregressive.hpp>
 #include <strata/losses/next_latent.hpp>
 #include <strata/losses/next_token.hpp>
@@ -91,6 +93,9 @@ class losses {
     for_each([](const auto& loss) {
       require(std::isfinite(loss.weight) && loss.weight >= 0, "the weight of loss '", loss.name,
               "' must not be negative, but is ", loss.weight);
+      require(
+          loss.weight <= std::numeric_limits<float>::max() && (loss.weight == 0 || static_cast<float>(loss.weight) > 0),
+          "the weight of loss '", loss.name, "' must fit a float, but is ", loss.weight);
       if constexpr (requires { loss.check(); }) loss.check();
     });
   }
@@ -154,24 +159,49 @@ concept loss_has_evaluate = requires(const Loss own, const loss_context<Backend>
   own.evaluate(context, parameters, acts, 1.0, loss);
 };
 
-/// True, or false with a compile error that names the missing member of `Loss`.
 template <class Loss>
-constexpr bool check_loss() {
-  static_assert(has_name<Loss>, "strata: the loss lacks 'static constexpr std::string_view name'");
-  static_assert(loss_has_weight<Loss>, "strata: the loss lacks the field 'double weight'");
-  static_assert(has_model<Loss>, "strata: the loss lacks the field 'strata::model_facts model = {}'");
-  static_assert(has_offsets<Loss>, "strata: the loss lacks the type 'parameters' or 'activations'");
-  static_assert(!has_offsets<Loss> || loss_has_declare<Loss>,
-                "strata: the loss lacks 'parameters declare(Table& table) const'");
-  static_assert(
-      loss_has_plan<Loss>,
-      "strata: the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
-  static_assert(loss_has_flops<Loss>,
-                "strata: the loss lacks 'double head_flops(index_type batch, index_type tokens) const'");
-  if constexpr (has_name<Loss> && loss_has_weight<Loss> && has_model<Loss> && has_offsets<Loss>)
-    return loss_has_declare<Loss> && loss_has_plan<Loss> && loss_has_flops<Loss>;
-  return false;
-}
+concept loss_has_check = requires(Loss own) {
+  own.check();
+};
+template <class Loss>
+concept loss_has_const_check = requires(const Loss own) {
+  own.check();
+};
+
+/// What all other rules of a loss rely on.
+template <class Loss>
+struct check_loss_fields {
+  STRATA_RULE(name, has_name<Loss>, "the loss lacks 'static constexpr std::string_view name'");
+  STRATA_RULE(weight, loss_has_weight<Loss>, "the loss lacks the field 'double weight'");
+  STRATA_RULE(model, has_model<Loss>, "the loss lacks the field 'strata::model_facts model = {}'");
+  STRATA_RULE(parameters, has_parameters<Loss>, "the loss lacks the type 'parameters'");
+  STRATA_RULE(activations, has_activations<Loss>, "the loss lacks the type 'activations'");
+  static constexpr bool passed = name && weight && model && parameters && activations;
+};
+template <class Loss>
+struct check_loss_members {
+  STRATA_RULE(some_name, name_of_loss<Loss>() != "", "the name of a loss must not be empty");
+  STRATA_RULE(own_name, name_of_loss<Loss>() != "ignore_index",
+              "no loss can have the name 'ignore_index': files have it beside the losses");
+  STRATA_RULE(declares, loss_has_declare<Loss>, "the loss lacks 'parameters declare(Table& table) const'");
+  STRATA_RULE(plans, loss_has_plan<Loss>,
+              "the loss lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
+  STRATA_RULE(flops, loss_has_flops<Loss>,
+              "the loss lacks 'double head_flops(index_type batch, index_type tokens) const'");
+  STRATA_RULE(checks, !loss_has_check<Loss> || loss_has_const_check<Loss>, "'check()' of the loss must be const");
+  STRATA_RULE(options, has_constant_options<Loss>,
+              "the loss must have 'static constexpr void for_each_option(Own& own, Visit visit)', for a const Own too");
+  static constexpr bool passed = some_name && own_name && declares && plans && flops && checks && options;
+};
+template <class Loss>
+struct check_loss_options {
+  STRATA_RULE(passed, !has_option<Loss>("weight"), "no option of a loss can be called 'weight': every loss has one");
+};
+template <class Loss, class Backend>
+struct check_loss_operations {
+  STRATA_RULE(passed, (loss_has_evaluate<Loss, Backend>),
+              "the loss lacks 'void evaluate(context, own, acts, scale, loss) const'");
+};
 constexpr bool all_differ(std::span<const std::string_view> names) {
   for (std::size_t i = 0; i < names.size(); ++i)
     if (std::find(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(i), names[i]) !=
@@ -186,22 +216,24 @@ constexpr bool all_differ(std::span<const std::string_view> names) {
 template <class Learns>
 using losses_of = typename detail::losses_of<Learns>::type;
 
-/// True, or false with a compile error about one of the losses.
+/// Whether `Loss` has every member; else the compiler names it.
+template <class Loss>
+concept check_loss = passes<detail::check_loss_fields<Loss>> && passes<detail::check_loss_members<Loss>> &&
+    passes<detail::check_loss_options<Loss>>;
+template <class Losses>
+struct check_losses;
 template <class... Loss>
-constexpr bool check_losses(const losses<Loss...>*) {
-  if constexpr ((detail::check_loss<Loss>() && ...)) {
-    constexpr bool differ = detail::all_differ(losses<Loss...>::names);
-    static_assert(differ, "strata: two losses have the same name");
-    return differ;
-  }
-  return false;
-}
-template <class Backend, class... Loss>
-constexpr bool check_loss_operations(const losses<Loss...>*) {
-  constexpr bool all = (detail::loss_has_evaluate<Loss, Backend> && ...);
-  static_assert(all, "strata: a loss lacks 'void evaluate(context, own, acts, scale, loss) const'");
-  return all;
-}
+struct check_losses<losses<Loss...>> {
+  static constexpr bool each = (check_loss<Loss> && ...);
+  STRATA_RULE(differ, !each || detail::all_differ(losses<Loss...>::names), "two losses have the same name");
+  static constexpr bool passed = each && differ;
+};
+template <class Losses, class Backend>
+struct check_losses_operations;
+template <class... Loss, class Backend>
+struct check_losses_operations<losses<Loss...>, Backend> {
+  static constexpr bool passed = (passes<detail::check_loss_operations<Loss, Backend>> && ...);
+};
 
 /// One number per loss, read and written by the loss's name.
 template <class Losses>

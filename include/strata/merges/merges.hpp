@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <strata/config/parts.hpp>
+#include <strata/core/rule.hpp>
 #include <strata/merges/concatenate.hpp>
 #include <strata/merges/level_attention.hpp>
 #include <strata/merges/level_shift.hpp>
@@ -52,9 +53,16 @@ concept has_plan = requires(const Merge own, activation_plan plan, index_type si
   { own.plan(plan, size, size) } -> std::same_as<typename Merge::activations>;
 };
 template <class Merge>
-concept has_flops = requires(const Merge own, index_type size) {
+concept has_forward_flops = requires(const Merge own, index_type size) {
   { own.forward_flops(size, size) } -> std::convertible_to<double>;
+};
+template <class Merge>
+concept has_step_flops = requires(const Merge own) {
   { own.step_flops() } -> std::convertible_to<double>;
+};
+template <class Merge>
+concept has_plan_cache = !merge_cache<Merge>::exists || requires(const Merge own, memory_plan plan, index_type batch) {
+  { own.plan_cache(plan, batch) } -> std::same_as<typename merge_cache<Merge>::type>;
 };
 
 template <class Backend>
@@ -75,50 +83,77 @@ concept has_backward = requires(const Merge own, const pass<Backend> p, const ty
   own.backward(p, parameters, acts, x, x);
 };
 template <class Merge, class Backend>
-concept has_step = requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
-                            const typename Merge::activations acts, streams_of<Backend> x,
-                            const typename merge_cache<Merge>::type kept,
-                            const tensor_memory<typename Backend::scalar> memory) {
-  requires merge_cache<Merge>::exists || requires { own.step(p, parameters, acts, index_type{}, x, x); };
-  requires !merge_cache<Merge>::exists || requires {
-    own.step(p, parameters, acts, kept, memory, index_type{}, x, x);
-    own.keep(p, acts, kept, memory);
-  };
+concept has_step = merge_cache<Merge>::exists ||
+    requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
+             const typename Merge::activations acts, streams_of<Backend> x) {
+  own.step(p, parameters, acts, index_type{}, x, x);
+};
+template <class Merge, class Backend>
+concept has_step_with_cache =
+    !merge_cache<Merge>::exists ||
+    requires(const Merge own, const pass<Backend> p, const typename Merge::parameters parameters,
+             const typename Merge::activations acts, streams_of<Backend> x,
+             const typename merge_cache<Merge>::type kept, const tensor_memory<typename Backend::scalar> memory) {
+  own.step(p, parameters, acts, kept, memory, index_type{}, x, x);
+};
+template <class Merge, class Backend>
+concept has_keep =
+    !merge_cache<Merge>::exists ||
+    requires(const Merge own, const pass<Backend> p, const typename Merge::activations acts,
+             const typename merge_cache<Merge>::type kept, const tensor_memory<typename Backend::scalar> memory) {
+  own.keep(p, acts, kept, memory);
+};
+
+/// What all other rules of a merge rely on.
+template <class Merge>
+struct check_merge_fields {
+  STRATA_RULE(name, has_name<Merge>, "the merge lacks 'static constexpr std::string_view name'");
+  STRATA_RULE(model, has_model<Merge>, "the merge lacks the field 'strata::model_facts model = {}'");
+  STRATA_RULE(parameters, has_parameters<Merge>, "the merge lacks the type 'parameters'");
+  STRATA_RULE(activations, has_activations<Merge>, "the merge lacks the type 'activations'");
+  static constexpr bool passed = name && model && parameters && activations;
+};
+template <class Merge>
+struct check_merge_members {
+  STRATA_RULE(declares, has_declare<Merge>, "the merge lacks 'parameters declare(Table& table, int layer) const'");
+  STRATA_RULE(plans, has_plan<Merge>,
+              "the merge lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
+  STRATA_RULE(flops, has_forward_flops<Merge>,
+              "the merge lacks 'double forward_flops(index_type batch, index_type tokens) const'");
+  STRATA_RULE(flops_of_step, has_step_flops<Merge>, "the merge lacks 'double step_flops() const'");
+  STRATA_RULE(plans_cache, has_plan_cache<Merge>,
+              "the merge has a cache, but lacks 'cache plan_cache(memory_plan& plan, index_type batch) const'");
+  STRATA_RULE(
+      options, has_constant_options<Merge>,
+      "the merge must have 'static constexpr void for_each_option(Own& own, Visit visit)', for a const Own too");
+  static constexpr bool passed = declares && plans && flops && flops_of_step && plans_cache && options;
+};
+template <class Merge>
+struct check_merge_options {
+  STRATA_RULE(passed, !has_option<Merge>("name"), "no option of a merge can be called 'name': every merge has one");
 };
 
 }  // namespace detail
 
-/// True, or false with a compile error that names the missing member of `Merge`.
+/// Whether `Merge` has every member; else the compiler names it.
 template <class Merge>
-constexpr bool check_merge() {
-  using namespace detail;
-  static_assert(has_name<Merge>, "strata: the merge lacks 'static constexpr std::string_view name'");
-  static_assert(has_model<Merge>, "strata: the merge lacks the field 'strata::model_facts model = {}'");
-  static_assert(has_offsets<Merge>, "strata: the merge lacks the type 'parameters' or 'activations'");
-  static_assert(!has_offsets<Merge> || has_declare<Merge>,
-                "strata: the merge lacks 'parameters declare(Table& table, int layer) const'");
-  static_assert(
-      has_plan<Merge>,
-      "strata: the merge lacks 'activations plan(activation_plan& plan, index_type batch, index_type tokens) const'");
-  static_assert(has_flops<Merge>,
-                "strata: the merge lacks 'double forward_flops(index_type batch, index_type tokens) const' or "
-                "'double step_flops() const'");
-  if constexpr (has_name<Merge> && has_model<Merge> && has_offsets<Merge>)
-    return has_declare<Merge> && has_plan<Merge> && has_flops<Merge>;
-  return false;
-}
+concept check_merge = passes<detail::check_merge_fields<Merge>> && passes<detail::check_merge_members<Merge>> &&
+    passes<detail::check_merge_options<Merge>>;
 template <class Merge, class Backend>
-constexpr bool check_merge_operations() {
-  using namespace detail;
-  static_assert(has_forward<Merge, Backend>, "strata: the merge lacks 'void forward(p, own, acts, x) const'");
-  static_assert(has_recompute<Merge, Backend>, "strata: the merge lacks 'void recompute(p, own, acts, x) const'");
-  static_assert(has_backward<Merge, Backend>, "strata: the merge lacks 'void backward(p, own, acts, x, dx) const'");
-  static_assert(has_step<Merge, Backend>,
-                "strata: the merge lacks 'void step(p, own, acts, position, current, x) const', or with a cache "
-                "'keep(p, acts, kept, memory)' or 'step(p, own, acts, kept, memory, position, current, x)'");
-  return has_forward<Merge, Backend> && has_recompute<Merge, Backend> && has_backward<Merge, Backend> &&
-         has_step<Merge, Backend>;
-}
+struct check_merge_operations {
+  STRATA_RULE(forward, (detail::has_forward<Merge, Backend>), "the merge lacks 'void forward(p, own, acts, x) const'");
+  STRATA_RULE(recompute, (detail::has_recompute<Merge, Backend>),
+              "the merge lacks 'void recompute(p, own, acts, x) const'");
+  STRATA_RULE(backward, (detail::has_backward<Merge, Backend>),
+              "the merge lacks 'void backward(p, own, acts, x, dx) const'");
+  STRATA_RULE(step, (detail::has_step<Merge, Backend>),
+              "the merge lacks 'void step(p, own, acts, position, current, x) const'");
+  STRATA_RULE(step_with_cache, (detail::has_step_with_cache<Merge, Backend>),
+              "the merge has a cache, but lacks 'void step(p, own, acts, kept, memory, position, current, x) const'");
+  STRATA_RULE(keep, (detail::has_keep<Merge, Backend>),
+              "the merge has a cache, but lacks 'void keep(p, acts, kept, memory) const'");
+  static constexpr bool passed = forward && recompute && backward && step && step_with_cache && keep;
+};
 
 /// True, or false with a compile error from a rule of the merge. A model without merges breaks no rule.
 template <const auto& D>

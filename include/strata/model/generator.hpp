@@ -46,8 +46,8 @@ class generator {
   using scalar = typename Backend::scalar;
   using F = facts<D>;
 
-  template <class Learns, bool Fits>
-  explicit generator(const transformer<D, Backend, Learns, Fits>& model, index_type batch = 1,
+  template <class Learns>
+  explicit generator(const transformer<D, Backend, Learns, true>& model, index_type batch = 1,
                      generator_options options = {})
       : backend_(&model.backend()),
         weights_(model.backend(), model.weights(), parameters<D, Learns>::layout.network,

@@ -14,7 +14,7 @@
 
 #include <strata/backend/backend.hpp>
 #include <strata/backend/exclusive_use.hpp>
-#include <strata/config/rules.hpp>
+#include <strata/config/check_parts.hpp>
 #include <strata/core/random.hpp>
 #include <strata/layers/rotary.hpp>
 #include <strata/model/backward.hpp>
@@ -52,24 +52,10 @@ struct forward_options {
   std::optional<std::uint64_t> dropout_seed = {};
 };
 
-/// Whether the parts of a model fit together; else the compiler names what is wrong.
-template <const auto& D, class Backend, class Learns>
-constexpr bool check_parts() {
-  if constexpr (!rules::check<D>() || !check_backend<Backend>())
-    return false;
-  else if constexpr (!check_merge<merge_of<D>>() || !check_losses(static_cast<losses_of<Learns>*>(nullptr)))
-    return false;
-  else if constexpr (!check_rules_of_merge<D>() || !check_operations<Backend>())
-    return false;
-  else
-    return check_merge_operations<merge_of<D>, Backend>() &&
-           check_loss_operations<Backend>(static_cast<losses_of<Learns>*>(nullptr));
-}
-
 /// The model that `D` describes, on `Backend`: `strata::cpu`, `strata::cuda` or `strata::reference<S>`. `Learns` is a
 /// list of losses, or `inference`: then there are no gradients and no heads of losses. A returned view is valid until
 /// the next pass.
-template <const auto& D, class Backend, class Learns = default_losses, bool Fits = check_parts<D, Backend, Learns>()>
+template <const auto& D, class Backend, class Learns = default_losses, bool Fits = check_parts<D, Backend, Learns>>
 class transformer {
  public:
   using backend_type = Backend;
@@ -379,12 +365,13 @@ class transformer {
   recording<Backend, pass_key> recorded_;
 };
 
-/// Replaces a model whose parts do not fit together, so that the broken rule is the only error.
+/// Replaces a model whose parts do not fit together. It has the members of a model that does, so that the broken rule is
+/// the only error.
 template <const auto& D, class Backend, class Learns>
-class transformer<D, Backend, Learns, false> {
+class transformer<D, Backend, Learns, false> : public detail::stand_in<Backend, Learns>::template of<transformer> {
  public:
-  template <class... Any>
-  explicit transformer(Any&&...) {}
+  template <class Losses = inference>
+  explicit transformer(Backend&, std::optional<std::uint64_t> = {}, Losses&& = {});
 };
 
 }  // namespace strata

@@ -124,7 +124,7 @@ struct resume_report {
 };
 
 /// Trains the model that `D` describes to predict the next token, and to minimise `Losses`.
-template <const auto& D, class Backend, class Losses = default_losses, bool Fits = check_parts<D, Backend, Losses>()>
+template <const auto& D, class Backend, class Losses = default_losses, bool Fits = check_parts<D, Backend, Losses>>
 class trainer {
  public:
   using scalar = typename Backend::scalar;
@@ -397,10 +397,9 @@ class trainer {
 
 /// Replaces a trainer whose parts do not fit together: see `transformer`.
 template <const auto& D, class Backend, class Losses>
-class trainer<D, Backend, Losses, false> {
+class trainer<D, Backend, Losses, false> : public detail::stand_in<Backend, Losses>::template of<trainer> {
  public:
-  template <class... Any>
-  explicit trainer(Any&&...) {}
+  explicit trainer(Backend&, training_options = {}, const Losses& = {});
 };
 
 }  // namespace strata

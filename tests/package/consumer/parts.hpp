@@ -5,7 +5,8 @@
 
 namespace mine {
 
-/// Neighbouring embeddings of every compressed level should point in the same direction: 1 - mean cos(e_i, e_{i+1}).
+/// The embeddings of a compressed level should change smoothly: a linear map of each one gives the direction of the next,
+/// 1 - mean cos(W e_i + b, e_{i+1}).
 struct smoothness {
   double weight = 0.1;
   bool finest_too = false;  ///< also for levels without compression
@@ -17,43 +18,54 @@ struct smoothness {
     visit("finest_too", own.finest_too);
   }
 
-  struct parameters {};
+  using parameters = strata::each_level<strata::linear_map>;  // [d,d], [d]
   struct activations {
-    strata::each_level<strata::tensor<3>> gradient;  // scratch [B,n,d]
+    strata::each_level<strata::tensor<3>> guess, dguess;  // scratch [B,n,d]
   };
 
   template <class Table>
-  constexpr parameters declare(Table&) const {
-    return {};
+  constexpr parameters declare(Table& table) const {
+    using name_type = typename Table::name;
+    parameters own;
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      own[l] = strata::declare_linear_map(table, name_type("mine.smoothness.") + l, model.levels[l].dim,
+                                          model.levels[l].dim, strata::linear_initialisation(model.levels[l].dim));
+    return own;
   }
   constexpr activations plan(strata::activation_plan& plan, strata::index_type batch, strata::index_type tokens) const {
     activations own;
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       if (!concerns(l)) continue;
       strata::memory_plan scratch;
-      own.gradient[l] = scratch.add<3>({batch, model.levels[l].positions(tokens), model.levels[l].dim});
+      own.guess[l] = scratch.add<3>({batch, model.levels[l].positions(tokens), model.levels[l].dim});
+      if (plan.training) own.dguess[l] = scratch.add<3>(own.guess[l].shape);
       plan.scratch_used(scratch);
     }
     return own;
   }
-  /// There are no matrix products.
-  constexpr double head_flops(strata::index_type, strata::index_type) const { return 0; }
+  /// One product forward and two backward.
+  constexpr double head_flops(strata::index_type batch, strata::index_type tokens) const {
+    double flops = 0;
+    for (std::size_t l = 0; l < model.levels.size(); ++l)
+      if (concerns(l))
+        flops += 3 * 2.0 * static_cast<double>(batch * model.levels[l].positions(tokens)) * model.levels[l].dim *
+                 model.levels[l].dim;
+    return flops;
+  }
 
   template <class Backend, class S = typename Backend::scalar>
-  void evaluate(const strata::loss_context<Backend>& context, const parameters&, const activations& acts, double scale,
-                strata::output<S, 1> loss) const {
+  void evaluate(const strata::loss_context<Backend>& context, const parameters& own, const activations& acts,
+                double scale, strata::output<S, 1> loss) const {
     const auto& p = context.p;
     for (std::size_t l = 0; l < model.levels.size(); ++l) {
       if (!concerns(l)) continue;
-      const auto embedding = context.embeddings[l];
-      if (!context.gradients) {
-        cosine_distance(p.backend, embedding, embedding, static_cast<S>(scale), loss, {}, {});
-        continue;
-      }
-      // An embedding is compared with both of its neighbours: the two gradients add up.
-      const auto gradient = p.scratch[acts.gradient[l]];
-      cosine_distance(p.backend, embedding, embedding, static_cast<S>(scale), loss, gradient, context.dembeddings[l]);
-      add(p.backend, gradient.flat(), context.dembeddings[l].flat());
+      const auto embedding = context.embeddings[l], dembedding = context.dembeddings[l];
+      const auto guess = p.scratch[acts.guess[l]];
+      const auto dguess = context.gradients ? p.scratch[acts.dguess[l]] : strata::view<S, 3>{};
+      linear_map_forward(p, own[l], embedding.rows(), guess.rows(), strata::update::replace);
+      cosine_distance(p.backend, guess, embedding, static_cast<S>(scale), loss, dguess, dembedding);
+      if (context.gradients)
+        linear_map_backward(p, own[l], embedding.rows(), dguess.rows(), dembedding.rows(), strata::update::add);
     }
   }
 

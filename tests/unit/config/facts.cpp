@@ -203,11 +203,11 @@ TEST_CASE("facts: directions of attention between levels") {
 }
 
 TEST_CASE("facts: a description that keeps the rules") {
-  STATIC_REQUIRE(strata::rules::check<windows>());
-  STATIC_REQUIRE(strata::rules::check<shared>());
-  STATIC_REQUIRE(strata::rules::check<narrow_waist>());
-  STATIC_REQUIRE(strata::rules::check<several>());
-  STATIC_REQUIRE(strata::rules::check<into_all>());
-  STATIC_REQUIRE(strata::rules::check<into_some>());
-  STATIC_REQUIRE(strata::rules::check<chosen>());
+  STATIC_REQUIRE(strata::rules::check<windows>);
+  STATIC_REQUIRE(strata::rules::check<shared>);
+  STATIC_REQUIRE(strata::rules::check<narrow_waist>);
+  STATIC_REQUIRE(strata::rules::check<several>);
+  STATIC_REQUIRE(strata::rules::check<into_all>);
+  STATIC_REQUIRE(strata::rules::check<into_some>);
+  STATIC_REQUIRE(strata::rules::check<chosen>);
 }

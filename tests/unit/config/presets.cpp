@@ -9,8 +9,8 @@
 namespace presets = strata::presets;
 
 TEST_CASE("presets keep the rules") {
-  STATIC_REQUIRE(strata::rules::check<presets::small>());
-  STATIC_REQUIRE(strata::rules::check<presets::base>());
+  STATIC_REQUIRE(strata::rules::check<presets::small>);
+  STATIC_REQUIRE(strata::rules::check<presets::base>);
 }
 
 TEST_CASE("presets attend within windows and predict bytes") {

@@ -180,6 +180,10 @@ TEST_CASE("options of losses that make no sense are refused by name, and change 
   for (const double weight : {-0.5, std::nan("")})
     CHECK_THAT(refused([&](auto& losses) { losses.weight("reconstruction") = weight; }),
                ContainsSubstring("the weight of loss 'reconstruction' must not be negative, but is "));
+  for (const double weight : {1e300, 1e-50})
+    CHECK_THAT(
+        refused([&](auto& losses) { losses.weight("reconstruction") = weight; }),
+        ContainsSubstring(strata::to_text("the weight of loss 'reconstruction' must fit a float, but is ", weight)));
   CHECK(model.chosen_losses().get<strata::next_latent>().rollouts == 2);
   CHECK(model.chosen_losses().ignore_index == strata::ignore_nothing);
 }

@@ -1,0 +1,13 @@
+// expect: strata: 'declare' of the loss must be constexpr
+#include "parts.hpp"
+
+int calls = 0;
+struct broken : complete_loss {
+  template <class Table>
+  parameters declare(Table&) const {
+    ++calls;
+    return {};
+  }
+};
+
+static_assert(sizeof(trainer_of_loss<broken>) > 0);
