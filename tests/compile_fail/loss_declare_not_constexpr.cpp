@@ -1,4 +1,4 @@
-// expect: strata: 'declare' of the loss must be constexpr
+// expect: strata: 'declare' of a loss must be constexpr
 #include "parts.hpp"
 
 int calls = 0;

@@ -17,34 +17,26 @@ constexpr bool declare_merge() {
   static_cast<void>(chosen_merge<D>.declare(table, 0));
   return true;
 }
-template <const auto& D, class Losses, class Loss>
-constexpr bool declare_loss() {
+template <const auto& D, class Losses>
+constexpr bool declare_losses() {
   parameter_plan table;
-  static_cast<void>(Losses().of_model(facts<D>::model).template get<Loss>().declare(table));
+  Losses().of_model(facts<D>::model).for_each([&](const auto& loss) { static_cast<void>(loss.declare(table)); });
   return true;
 }
 template <const auto& D>
 concept declares_merge = requires {
   typename std::bool_constant<declare_merge<D>()>;
 };
-template <const auto& D, class Losses, class Loss>
-concept declares_loss = requires {
-  typename std::bool_constant<declare_loss<D, Losses, Loss>()>;
+template <const auto& D, class Losses>
+concept declares_losses = requires {
+  typename std::bool_constant<declare_losses<D, Losses>()>;
 };
 
-template <const auto& D>
-struct check_declared_merge {
-  STRATA_RULE(passed, declares_merge<D> || !facts<D>::merges, "'declare' of the merge must be constexpr");
-};
-template <const auto& D, class Losses, class Loss>
-struct check_declared_loss {
-  STRATA_RULE(passed, (declares_loss<D, Losses, Loss>), "'declare' of the loss must be constexpr");
-};
 template <const auto& D, class Losses>
-struct check_declared_losses;
-template <const auto& D, class... Loss>
-struct check_declared_losses<D, losses<Loss...>> {
-  static constexpr bool passed = (passes<check_declared_loss<D, losses<Loss...>, Loss>> && ...);
+struct check_declared {
+  STRATA_RULE(merge, !facts<D>::merges || declares_merge<D>, "'declare' of the merge must be constexpr");
+  STRATA_RULE(losses, (declares_losses<D, Losses>), "'declare' of a loss must be constexpr");
+  static constexpr bool passed = merge && losses;
 };
 
 }  // namespace detail
@@ -54,7 +46,7 @@ template <const auto& D, class Learns>
 concept check_network =
     rules::check<D> && check_merge<merge_of<D>> && passes<check_losses<losses_of<Learns>>> && requires {
   typename std::enable_if<check_rules_of_merge<D>()>::type;
-} && passes<detail::check_declared_merge<D>> && passes<detail::check_declared_losses<D, losses_of<Learns>>>;
+} && passes<detail::check_declared<D, losses_of<Learns>>>;
 
 /// As `check_network`, with the backend.
 template <const auto& D, class Backend, class Learns>
@@ -82,14 +74,25 @@ struct any_backend {
     strata::view<T, 1> view() const;
   };
 };
-#define STRATA_OP(name, arguments) \
-  template <class... Any>          \
-  void name(any_backend&, Any&&...);
+struct anything {
+  anything() = default;
+  template <class Argument>
+  anything(Argument&&);
+  anything(const void*, anything);  // a view in braces
+};
+#define STRATA_OP(name, arguments)                                                                             \
+  void name(any_backend&, anything, anything = {}, anything = {}, anything = {}, anything = {}, anything = {}, \
+            anything = {}, anything = {}, anything = {}, anything = {}, anything = {}, anything = {});
 STRATA_FOR_EACH_OPERATION(STRATA_OP)
 #undef STRATA_OP
 
+/// Checks without a sentence first what `check_parts` already said of the model itself.
+template <class Backend, class Learns>
+concept fit_small_model = passes<check_losses<strata::losses_of<Learns>>> &&
+    declares_losses<small_model, strata::losses_of<Learns>> && check_parts<small_model, Backend, Learns>;
+
 /// What stands in for a class of models whose parts do not fit together: the class with parts that do.
-template <class Backend, class Learns, bool Fit = check_parts<small_model, Backend, Learns>>
+template <class Backend, class Learns, bool Fit = fit_small_model<Backend, Learns>>
 struct stand_in {
   template <template <const auto&, class, class, bool> class Class>
   using of = Class<small_model, Backend, Learns, true>;
