@@ -218,7 +218,8 @@ class training_run {
     std::string text;
     if (!report.missing.empty()) text += " it lacks " + joined(report.missing) + ", which keep their initialisation";
     if (!report.mismatched.empty())
-      text += (text.empty() ? " it has " : "; it has ") + joined(report.mismatched) + ", which keep their initialisation";
+      text +=
+          (text.empty() ? " it has " : "; it has ") + joined(report.mismatched) + ", which keep their initialisation";
     if (!report.unused.empty())
       text += (text.empty() ? " it has " : "; it has ") + joined(report.unused) + ", which nothing uses here";
     if (!text.empty()) notes_.push_back("the checkpoint is of a run with other losses:" + text);

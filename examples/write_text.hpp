@@ -145,9 +145,7 @@ inline std::string description_of(const strata::safetensors_file& file) {
   strata::require(!described.is_null(), file.source(), ": the file holds no description of its model");
   return strata::to_cpp(described);
 }
-inline void describe(const std::string& path) {
-  std::cout << description_of(strata::safetensors_file::read(path));
-}
+inline void describe(const std::string& path) { std::cout << description_of(strata::safetensors_file::read(path)); }
 
 template <class Device>
 int write_with(const program_options& options) {

@@ -46,8 +46,8 @@ class sole_user {
   alignas(64) std::atomic<const void*> user_{nullptr};
 };
 
-/// While it lives, `Owner` serves the calling thread alone, which may hold several. `enter()` of the owner throws if another
-/// thread uses it, and returns false if this thread uses it already.
+/// While it lives, `Owner` serves the calling thread alone, which may hold several. `enter()` of the owner throws if
+/// another thread uses it, and returns false if this thread uses it already.
 template <class Owner>
 class exclusive_use {
  public:

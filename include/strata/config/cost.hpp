@@ -12,7 +12,6 @@
 #include <strata/model/activations.hpp>
 #include <strata/model/cache.hpp>
 #include <strata/model/parameters.hpp>
-#include <strata/model/transformer.hpp>
 
 namespace strata::inline STRATA_ABI {
 

@@ -15,6 +15,9 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// Most tokens of one pass, batch times length: sizes stay far from overflow.
+inline constexpr index_type most_tokens = index_type{1} << 36;
+
 /// One level with every default resolved. Layers take this type, so they compile once per backend, not once per model.
 struct level_facts {
   int compression = 1;

@@ -200,8 +200,8 @@ struct check_predicting_level {
 };
 #undef STRATA_LEVEL_RULE
 
-/// Whether `D` breaks no rule; if it does, a static_assert names level and rule. The rules are checked in stages, so that
-/// the first broken one is the only error.
+/// Whether `D` breaks no rule; if it does, a static_assert names level and rule. The rules are checked in stages, so the
+/// first broken one is the only error.
 template <const auto& D>
 concept check = passes<check_form<D>> && passes<check_sizes<D>> && passes<check_levels<D>> && passes<check_model<D>> &&
     passes<check_predicting_level<D>>;

@@ -12,8 +12,8 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Whether the rules of `Check` hold. In clang a class with a failed static_assert has no constants, so that `passed` is
-/// asked for where that is no second error.
+/// Whether the rules of `Check` hold. In clang a class with a failed static_assert has no constants; asking for `passed`
+/// here is no second error.
 template <class Check>
 concept passes = requires {
   typename std::enable_if<Check::passed>::type;

@@ -21,9 +21,6 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Most tokens of one pass, batch times length: sizes stay far from overflow.
-inline constexpr index_type most_tokens = index_type{1} << 36;
-
 /// Routing numbers the positions of a pass in 32 bits.
 inline constexpr index_type most_routed_rows = std::numeric_limits<token>::max();
 
@@ -365,8 +362,8 @@ class transformer {
   recording<Backend, pass_key> recorded_;
 };
 
-/// Replaces a model whose parts do not fit together. It has the members of a model that does, so that the broken rule is
-/// the only error.
+/// Replaces a model whose parts do not fit together. It has the members of a model that does, so that the broken rule
+/// is the only error.
 template <const auto& D, class Backend, class Learns>
 class transformer<D, Backend, Learns, false> : public detail::stand_in<Backend, Learns>::template of<transformer> {
  public:

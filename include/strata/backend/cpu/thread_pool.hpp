@@ -73,8 +73,8 @@ class thread_pool {
     thread_pool& pool_;
   };
 
-  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all have returned. Rethrows an exception of
-  /// a task.
+  /// Calls `task(thread)` for every thread in [0, threads()) and returns when all have returned. Rethrows an exception
+  /// of a task.
   template <class Task>
   void run(Task&& task) {
     const region alone(*this);
