@@ -622,7 +622,7 @@ class safetensors_file {
     require(zero == text.npos, source, ": the header is not valid JSON: a zero byte at offset ", 8 + zero);
 
     detail::safetensors_header header(source);
-    nlohmann::json::sax_parse(text, &header);
+    nlohmann::json::sax_parse(std::string_view(text), &header);  // as `parse_json`: one lexer for both
     header.check_cover(size - 8 - header_bytes);
 
     metadata_.merge(header.metadata);
