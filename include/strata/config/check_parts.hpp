@@ -11,25 +11,48 @@
 namespace strata::inline STRATA_ABI {
 namespace detail {
 
+/// A description as a type: in a concept, nvcc calls no function whose template argument is a description.
 template <const auto& D>
+struct described {
+  static constexpr const auto& value = D;
+};
+template <class Described>
+constexpr bool follow_rules_of_merge() {
+  return check_rules_of_merge<Described::value>();
+}
+template <class Described>
 constexpr bool declare_merge() {
   parameter_plan table;
-  static_cast<void>(chosen_merge<D>.declare(table, 0));
+  static_cast<void>(chosen_merge<Described::value>.declare(table, 0));
   return true;
 }
-template <const auto& D, class Losses>
+template <class Described, class Losses>
 constexpr bool declare_losses() {
   parameter_plan table;
-  Losses().of_model(facts<D>::model).for_each([&](const auto& loss) { static_cast<void>(loss.declare(table)); });
+  Losses().of_model(facts<Described::value>::model).for_each([&](const auto& loss) {
+    static_cast<void>(loss.declare(table));
+  });
   return true;
 }
 template <const auto& D>
+concept follows_rules_of_merge = requires {
+  typename std::enable_if<follow_rules_of_merge<described<D>>()>::type;
+};
+template <const auto& D>
 concept declares_merge = requires {
-  typename std::bool_constant<declare_merge<D>()>;
+  typename std::enable_if<declare_merge<described<D>>()>::type;
 };
 template <const auto& D, class Losses>
 concept declares_losses = requires {
-  typename std::bool_constant<declare_losses<D, Losses>()>;
+  typename std::enable_if<declare_losses<described<D>, Losses>()>::type;
+};
+template <class Backend>
+concept is_backend = requires {
+  typename std::enable_if<check_backend<Backend>()>::type;
+};
+template <class Backend>
+concept has_operations = requires {
+  typename std::enable_if<check_operations<Backend>()>::type;
 };
 
 template <const auto& D, class Losses>
@@ -43,19 +66,13 @@ struct check_declared {
 
 /// Whether description, merge and losses fit together; else the compiler names what is wrong.
 template <const auto& D, class Learns>
-concept check_network =
-    rules::check<D> && check_merge<merge_of<D>> && passes<check_losses<losses_of<Learns>>> && requires {
-  typename std::enable_if<check_rules_of_merge<D>()>::type;
-} && passes<detail::check_declared<D, losses_of<Learns>>>;
+concept check_network = rules::check<D> && check_merge<merge_of<D>> && passes<check_losses<losses_of<Learns>>> &&
+    detail::follows_rules_of_merge<D> && passes<detail::check_declared<D, losses_of<Learns>>>;
 
 /// As `check_network`, with the backend.
 template <const auto& D, class Backend, class Learns>
-concept check_parts = check_network<D, Learns> && requires {
-  typename std::enable_if<check_backend<Backend>()>::type;
-} && requires {
-  typename std::enable_if<check_operations<Backend>()>::type;
-} && passes<check_merge_operations<merge_of<D>, Backend>> &&
-    passes<check_losses_operations<losses_of<Learns>, Backend>>;
+concept check_parts = check_network<D, Learns> && detail::is_backend<Backend> && detail::has_operations<Backend> &&
+    passes<check_merge_operations<merge_of<D>, Backend>> && passes<check_losses_operations<losses_of<Learns>, Backend>>;
 
 namespace detail {
 
