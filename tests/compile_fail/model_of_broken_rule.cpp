@@ -1,6 +1,5 @@
 // expect: strata: level 1: dim must be positive
-#include <strata/backend/reference/context.hpp>
-#include <strata/model/transformer.hpp>
+#include <strata/reference.hpp>
 
 inline constexpr strata::description broken{
     .levels = {{.dim = 64}, {.compression = 2}, {.compression = 4, .stride = 2, .dim = 64}}};
