@@ -54,6 +54,7 @@ constexpr bool has_option(std::string_view name) {
 /// Whether the options, if there are any, are known at compile time.
 template <class Part>
 concept has_constant_options =
-    !has_options<Part> || (has_static_options<Part> && requires { typename std::enable_if<!has_option<Part>("")>::type; });
+    !has_options<Part> ||
+    (has_static_options<Part> && requires { typename std::enable_if<!has_option<Part>("")>::type; });
 
 }  // namespace strata
