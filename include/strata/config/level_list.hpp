@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <limits>
 
 #include <strata/config/level.hpp>
@@ -23,8 +25,8 @@ struct level_list {
   }
   constexpr bool fits() const { return one_too_many == absent; }
   constexpr void push_back(const level& added) { (*this)[std::min(size(), most_levels)] = added; }
-  constexpr level& operator[](int i) { return this->*fields[i]; }
-  constexpr const level& operator[](int i) const { return this->*fields[i]; }
+  constexpr level& operator[](int i) { return this->*fields[static_cast<std::size_t>(i)]; }
+  constexpr const level& operator[](int i) const { return this->*fields[static_cast<std::size_t>(i)]; }
   constexpr bool operator==(const level_list&) const = default;
 
   /// Visits the levels in order; they are no array.
@@ -42,7 +44,8 @@ struct level_list {
   constexpr iterator end() const { return {this, std::min(size(), most_levels)}; }
 
  private:
-  static constexpr level level_list::*fields[] = {
+  using field = level level_list::*;
+  static constexpr std::array<field, most_levels + 1> fields{
       &level_list::level_0, &level_list::level_1, &level_list::level_2, &level_list::level_3,     &level_list::level_4,
       &level_list::level_5, &level_list::level_6, &level_list::level_7, &level_list::one_too_many};
 };
