@@ -2,6 +2,7 @@
 // Messages name the thing, its value and what was expected.
 #pragma once
 
+#include <initializer_list>
 #include <locale>
 #include <new>
 #include <sstream>
@@ -23,13 +24,37 @@ class error : public std::runtime_error {
 
 namespace strata::inline STRATA_ABI {
 
+namespace detail {
+
+/// A part of a text, of any printable type. Texts of many parts then share one function, which is quicker to compile.
+class printable_part {
+ public:
+  printable_part(const char* text)
+      : value_(text),
+        print_([](std::ostream& stream, const void* value) { stream << static_cast<const char*>(value); }) {}
+  template <class T>
+  printable_part(const T& value)
+      : value_(&value), print_([](std::ostream& stream, const void* of) { stream << *static_cast<const T*>(of); }) {}
+  void print(std::ostream& stream) const { print_(stream, value_); }
+
+ private:
+  const void* value_;
+  void (*print_)(std::ostream&, const void*);
+};
+
+inline std::string joined(std::initializer_list<printable_part> parts) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  for (const printable_part& part : parts) part.print(text);
+  return text.str();
+}
+
+}  // namespace detail
+
 /// Joins anything printable into one string. Numbers look the same in every locale, because files hold such strings.
 template <class... Parts>
 std::string to_text(const Parts&... parts) {
-  std::ostringstream text;
-  text.imbue(std::locale::classic());
-  (text << ... << parts);
-  return text.str();
+  return detail::joined({detail::printable_part(parts)...});
 }
 
 /// Throws `strata::error` with the parts joined into one sentence.

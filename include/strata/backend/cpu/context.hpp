@@ -113,10 +113,14 @@ class cpu {
   /// Calls `task(thread, of)` on one thread or on all.
   template <class Task>
   void run(int of, Task task) {
+    run(
+        of, [](void* object, int thread, int count) { (*static_cast<Task*>(object))(thread, count); }, &task);
+  }
+  void run(int of, void (*task)(void*, int, int), void* object) {
     try {
-      if (of > 1) return pool_.run([&](int thread) { task(thread, of); });
+      if (of > 1) return pool_.run([&](int thread) { task(object, thread, of); });
       const thread_pool::region alone(pool_);
-      task(0, 1);
+      task(object, 0, 1);
     } catch (const std::bad_alloc&) {
       fail("the cpu backend needs more memory for an operation than there is");
     }

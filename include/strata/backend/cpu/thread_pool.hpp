@@ -77,14 +77,16 @@ class thread_pool {
   /// of a task.
   template <class Task>
   void run(Task&& task) {
-    const region alone(*this);
-    if (count_ == 1) {
-      task(0);
-      return;
-    }
     using callable = std::remove_reference_t<Task>;
-    task_ = [](void* object, int thread) { (*static_cast<callable*>(object))(thread); };
-    object_ = const_cast<void*>(static_cast<const void*>(&task));
+    run([](void* object, int thread) { (*static_cast<callable*>(object))(thread); },
+        const_cast<void*>(static_cast<const void*>(&task)));
+  }
+  /// The same for task(object, thread).
+  void run(void (*task)(void*, int), void* object) {
+    const region alone(*this);
+    if (count_ == 1) return task(object, 0);
+    task_ = task;
+    object_ = object;
     failure_ = nullptr;
     running_.store(started_ - 1, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_seq_cst);
