@@ -262,7 +262,7 @@ std::string method(const settings& own) {
                   : " of training.",
       " The learning rate rises for ", training.schedule.warmup,
       " steps, the same for all, and falls along a cosine over the others.",
-      "</li>\n<li>FLOPs are those of products and attention, two for a multiplication and an addition; backward "
+      "</li>\n<li>FLOPs are those of matrix products and attention, two for a multiplication and an addition; backward "
       "counts as twice forward; the heads of the losses are included.</li>\n<li>The text has ",
       own.text_bytes, " bytes. Its last ", rounded(100 * own.validation_fraction, 6),
       "% are never trained on. The tables give the bits per byte on all of that: consecutive windows of ",

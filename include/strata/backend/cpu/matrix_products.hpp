@@ -146,7 +146,7 @@ inline cpu::cpu(cpu_options options) try
   bool uses_onednn = options.products != matrix_products::own;
   if (const std::string problem = onednn_threads::problem(); uses_onednn && !problem.empty()) {
     require(options.products != matrix_products::onednn, problem);
-    say(problem + ": products are our own");
+    say(problem + ": strata multiplies matrices itself");
     uses_onednn = false;
   }
   const bool has_bfloat16 = uses_onednn && onednn_products::has_bfloat16();
@@ -156,8 +156,8 @@ inline cpu::cpu(cpu_options options) try
 #endif
   if (precision_ == product_precision::bfloat16 && !has_bfloat16) {
     precision_ = product_precision::float32;
-    say(uses_onednn ? "this processor has no products in bfloat16 (AVX512-BF16): they are computed in float32"
-                    : "products in bfloat16 need oneDNN: they are computed in float32");
+    say(uses_onednn ? "this processor has no matrix products in bfloat16 (AVX512-BF16): they are computed in float32"
+                    : "matrix products in bfloat16 need oneDNN: they are computed in float32");
   }
 #if STRATA_HAS_ONEDNN
   if (!uses_onednn) return;

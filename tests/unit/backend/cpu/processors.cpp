@@ -173,7 +173,7 @@ TEST_CASE("processors: more threads than that are had, and said") {
   strata::cpu both({.threads = 2 * processors,
                     .products = strata::matrix_products::own,
                     .precision = strata::product_precision::bfloat16});
-  CHECK_THAT(both.message(), ContainsSubstring("the work of all; products in bfloat16 need oneDNN"));
+  CHECK_THAT(both.message(), ContainsSubstring("the work of all; matrix products in bfloat16 need oneDNN"));
 }
 
 #if !STRATA_TEST_SANITIZER  // whose memory is larger than any limit
