@@ -149,7 +149,8 @@ class cuda_products {
     int count = 0;
     STRATA_CUDA(cublasLtMatmulAlgoGetHeuristic(handle_, own.operation, own.a, own.b, own.c, own.c, preference.own, 1,
                                                &found, &count));
-    require(count > 0, "cuBLASLt has no matrix product of [", shape.m, ", ", shape.k, "] and [", shape.k, ", ", shape.n, "]");
+    require(count > 0, "cuBLASLt has no matrix product of [", shape.m, ", ", shape.k, "] and [", shape.k, ", ", shape.n,
+            "]");
     own.algorithm = found.algo;
   }
 
