@@ -152,7 +152,8 @@ inline std::vector<std::string> learned_losses(const safetensors_file& file) {
     for (const auto& name : *heads)
       if (name.is_string()) names.push_back(name.get<std::string>());
   } else {
-    for (const auto& [name, options] : losses_in(metadata, file.source()).items())
+    const nlohmann::json losses = losses_in(metadata, file.source());
+    for (const auto& [name, options] : losses.items())
       if (options.is_object()) names.push_back(name);
   }
   return names;
