@@ -54,7 +54,11 @@ std::string with_deviation(const statistics& own, int digits) {
   const std::string text = fixed(own.mean, digits);
   return own.count > 1 ? text + " &plusmn; " + fixed(own.deviation, digits) : text;
 }
-std::string difference(const statistics& own) { return (std::signbit(own.mean) ? "" : "+") + with_deviation(own, 4); }
+std::string difference(const statistics& own) {
+  std::string text = std::signbit(own.mean) ? "" : "+";
+  text += with_deviation(own, 4);
+  return text;
+}
 
 /// Bytes as text for a page. Visible signs replace bytes that are not text.
 std::string readable(std::string_view bytes) {
