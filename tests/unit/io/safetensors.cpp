@@ -131,7 +131,7 @@ TEST_CASE("every dtype is read into every type") {
     CHECK(strata::name_of(row.type) == row.name);
     const std::uint64_t one = ones.contains(row.type) ? ones.at(row.type) : 1;
     std::string file = file_with(
-        header_entry("x", "[0," + std::to_string(2 * row.bytes) + "]", "[2]", "\"" + std::string(row.name) + "\""),
+        header_entry("x", strata::to_text("[0,", 2 * row.bytes, "]"), "[2]", strata::to_text('"', row.name, '"')),
         2 * row.bytes);
     std::memset(file.data() + file.size() - 2 * row.bytes, 0, 2 * row.bytes);
     std::memcpy(file.data() + file.size() - row.bytes, &one, row.bytes);
