@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 #include <strata/core/platform.hpp>
 
@@ -25,6 +26,12 @@ struct float8_e5m2 {
 struct float8_e4m3 {
   std::uint8_t bits = 0;
 };
+
+/// Whether `number` as a float is neither infinite nor, unless it is 0, 0.
+constexpr bool fits_float(double number) {
+  constexpr double most = std::numeric_limits<float>::max();
+  return !(number > most || number < -most) && (number == 0 || static_cast<float>(number) != 0);
+}
 
 constexpr float to_float(bfloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <strata/core/error.hpp>
+#include <strata/core/small_floats.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -74,10 +75,8 @@ inline nlohmann::json parse_json(std::string_view text, const std::string& sourc
 
 /// Fails if `value` is too large for a float, or is not 0 but becomes 0 as a float.
 inline void require_float(double value, std::string_view name, const std::string& source) {
-  const bool too_large = std::abs(value) > static_cast<double>(std::numeric_limits<float>::max());
-  const bool becomes_0 = !too_large && value != 0 && static_cast<float>(value) == 0;
-  require(!too_large && !becomes_0, source, ": ", detail::printable(name), " is ", detail::digits(value),
-          ", which as a float is ", too_large ? "too large" : "0");
+  require(fits_float(value), source, ": ", detail::printable(name), " is ", detail::digits(value),
+          ", which as a float is ", std::abs(value) < 1 ? "0" : "too large");
 }
 
 /// Returns the number in `value`, a whole one if `Number` is an integer. Fails with `source`, `name`, the value and the

@@ -127,12 +127,15 @@ inline nlohmann::json read_metadata(const safetensors_file& file) {
   return object;
 }
 
-/// The description in a file, as JSON; null where it has none.
-inline nlohmann::json description_in(const safetensors_file& file) {
-  nlohmann::json found = read_metadata(file).value("description", nlohmann::json());
-  require(found.is_object() || found.is_null(), file.source(), ": description: must be a JSON object, but is ",
+/// The description in metadata, as JSON; null where there is none.
+inline nlohmann::json description_in(const nlohmann::json& metadata, const std::string& source) {
+  nlohmann::json found = metadata.value("description", nlohmann::json());
+  require(found.is_object() || found.is_null(), source, ": description: must be a JSON object, but is ",
           detail::value_text(found));
   return found;
+}
+inline nlohmann::json description_in(const safetensors_file& file) {
+  return description_in(read_metadata(file), file.source());
 }
 
 /// The losses in metadata, as JSON; an empty object where there are none.
@@ -142,17 +145,16 @@ inline nlohmann::json losses_in(const nlohmann::json& metadata, const std::strin
   return found;
 }
 
-/// The losses that a file's weights learned from, by name. Empty if the file does not say.
-inline std::vector<std::string> learned_losses(const safetensors_file& file) {
-  const nlohmann::json metadata = read_metadata(file);
+/// The losses that a file's weights learned from, by name. Empty if its metadata does not say.
+inline std::vector<std::string> learned_losses(const nlohmann::json& metadata, const std::string& source) {
   std::vector<std::string> names;
   // A resumed run keeps the options of losses that it lacks: `losses` may name more than `heads`.
   if (const auto heads = metadata.find("heads"); heads != metadata.end()) {
-    require(heads->is_array(), file.source(), ": \"heads\" must be an array, but is ", detail::value_text(*heads));
+    require(heads->is_array(), source, ": \"heads\" must be an array, but is ", detail::value_text(*heads));
     for (const auto& name : *heads)
       if (name.is_string()) names.push_back(name.get<std::string>());
   } else {
-    const nlohmann::json losses = losses_in(metadata, file.source());
+    const nlohmann::json losses = losses_in(metadata, source);
     for (const auto& [name, options] : losses.items())
       if (options.is_object()) names.push_back(name);
   }
@@ -162,10 +164,10 @@ inline std::vector<std::string> learned_losses(const safetensors_file& file) {
 /// The name that each of the model's parameters has in the file; empty for heads of a loss that the file was made
 /// without. The name of a head may depend on the other losses: those of the file count.
 template <const auto& D, class Parameters>
-std::vector<std::string> names_in(const safetensors_file& file) {
+std::vector<std::string> names_in(const nlohmann::json& metadata, const std::string& source) {
   std::vector<std::string> names;
   for (const parameter_entry& entry : Parameters::entries()) names.push_back(entry.name);
-  const std::vector<std::string> learned = learned_losses(file);
+  const std::vector<std::string> learned = learned_losses(metadata, source);
   if (learned.empty()) return names;
   const std::vector<std::string_view> losses(learned.begin(), learned.end());
   auto next = names.begin() + static_cast<std::ptrdiff_t>(Parameters::network_entries());
@@ -182,8 +184,7 @@ std::vector<std::string> names_in(const safetensors_file& file) {
 /// How the file's description differs from that of the model `D`, as a sentence. Empty if they agree, or the file has
 /// none.
 template <const auto& D>
-std::string difference_to(const safetensors_file& file) {
-  const nlohmann::json stored = description_in(file);
+std::string difference_to(const safetensors_file& file, const nlohmann::json& stored) {
   if (stored.is_null()) return "";
   if (facts<D>::merges && merge_name(stored) != merge_of<D>::name)
     return to_text("merge is '", merge_name(stored), "' in the file, but '", merge_of<D>::name, "' in the model");
@@ -195,6 +196,10 @@ std::string difference_to(const safetensors_file& file) {
     for (int l = 0; l < own.levels.size(); ++l)
       own.levels[l].routing.capacity = as_version_0_1_wrote(own.levels[l].routing.capacity);
   return difference(description_from_json<described>(comparable, file.source()), own);
+}
+template <const auto& D>
+std::string difference_to(const safetensors_file& file) {
+  return difference_to<D>(file, description_in(file));
 }
 
 /// A flat buffer in the layout of the parameters, on the host.
@@ -234,10 +239,12 @@ struct file_match {
 /// losses.
 template <const auto& D, class Parameters>
 file_match compare_with(const safetensors_file& file, load_mode mode) {
-  file_match match{{}, names_in<D, Parameters>(file)};
+  const nlohmann::json metadata = read_metadata(file);
+  file_match match{{}, names_in<D, Parameters>(metadata, file.source())};
   load_report& report = match.report;
-  const bool strict = mode == load_mode::strict, described = !description_in(file).is_null();
-  report.difference = difference_to<D>(file);
+  const nlohmann::json stored = description_in(metadata, file.source());
+  const bool strict = mode == load_mode::strict, described = !stored.is_null();
+  report.difference = difference_to<D>(file, stored);
   require(!strict || report.difference.empty(), file.source(), ": the file is of another model: ", report.difference);
   std::set<std::string, std::less<>> known(match.names.begin(), match.names.end());
   auto name = match.names.begin();

@@ -8,7 +8,6 @@
 #include <array>
 #include <cmath>
 #include <concepts>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -18,6 +17,7 @@
 #include <strata/config/parts.hpp>
 #include <strata/core/error.hpp>
 #include <strata/core/rule.hpp>
+#include <strata/core/small_floats.hpp>
 #include <strata/losses/level_autoregressive.hpp>
 #include <strata/losses/next_latent.hpp>
 #include <strata/losses/next_token.hpp>
@@ -93,9 +93,7 @@ class losses {
     for_each([](const auto& loss) {
       require(std::isfinite(loss.weight) && loss.weight >= 0, "the weight of loss '", loss.name,
               "' must not be negative, but is ", loss.weight);
-      require(
-          loss.weight <= std::numeric_limits<float>::max() && (loss.weight == 0 || static_cast<float>(loss.weight) > 0),
-          "the weight of loss '", loss.name, "' must fit a float, but is ", loss.weight);
+      require(fits_float(loss.weight), "the weight of loss '", loss.name, "' must fit a float, but is ", loss.weight);
       if constexpr (requires { loss.check(); }) loss.check();
     });
   }
