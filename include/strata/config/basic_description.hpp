@@ -5,7 +5,7 @@
 #include <array>
 #include <string_view>
 
-#include <strata/config/level_list.hpp>
+#include <strata/config/level.hpp>
 #include <strata/core/short_list.hpp>
 
 namespace strata::inline STRATA_ABI {

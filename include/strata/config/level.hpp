@@ -4,13 +4,12 @@
 #pragma once
 
 #include <array>
+#include <limits>
 #include <string_view>
 
-#include <strata/core/platform.hpp>
+#include <strata/core/aggregate_list.hpp>
 
 namespace strata::inline STRATA_ABI {
-
-inline constexpr int most_levels = 8;  ///< in one model
 
 // Products of two such numbers stay below the largest int, in a program as in a file.
 inline constexpr int largest_length = 1 << 30;
@@ -45,6 +44,7 @@ struct level {
   feed_forward_routing routing = {};
   compressor_kind compressor = compressor_kind::convolution;
 
+  static constexpr level absent() { return {.compression = std::numeric_limits<int>::min()}; }
   constexpr bool operator==(const level&) const = default;
   /// Whether attention is full: by choice, or because the window is longer than an interleaved sequence.
   constexpr bool attends_to_all(int max_length) const {
@@ -57,5 +57,8 @@ struct level {
   /// Positions in an interleaved sequence of `max_length` tokens.
   constexpr int reach(int max_length) const { return (max_length + compression - 1) / compression; }
 };
+
+using level_list = aggregate_list<level>;
+inline constexpr int most_levels = level_list::most;  ///< in one model
 
 }  // namespace strata

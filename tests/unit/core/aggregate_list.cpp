@@ -1,5 +1,5 @@
-// The list of levels that a description holds.
-#include <strata/config/level_list.hpp>
+// The list that holds the levels of a description.
+#include <strata/config/level.hpp>
 
 #include "support/catch.hpp"
 
