@@ -23,4 +23,5 @@
 #include <strata/backend/cuda/resample.hpp>
 #include <strata/backend/cuda/routing.hpp>
 #include <strata/backend/cuda/sampling.hpp>
+#include <strata/backend/cuda/token_shift.hpp>
 #include <strata/strata.hpp>

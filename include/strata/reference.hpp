@@ -20,4 +20,5 @@
 #include <strata/backend/reference/resample.hpp>
 #include <strata/backend/reference/routing.hpp>
 #include <strata/backend/reference/sampling.hpp>
+#include <strata/backend/reference/token_shift.hpp>
 #include <strata/strata.hpp>

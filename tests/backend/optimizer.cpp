@@ -1,4 +1,4 @@
-// squared_norm, adam.
+// squared_norm, adam, adam_rows.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -93,6 +93,57 @@ TEST_CASE("a gradient with a number that is not finite has a norm that is not fi
         squared_norm(bench.backend, bench.of(values, {9002}), norm);
         CHECK_FALSE(std::isfinite(bench.read(norm)[0]));
       });
+}
+
+TEST_CASE("adam_rows equals the reference") {
+  for (const index_type dim : {1, 16, 37})
+    for (const index_type count : {1, 5, 700}) {
+      CAPTURE(dim, count);
+      check_against_reference(2e-6, [&](auto& bench) {
+        const auto weight = bench.normal({1000, dim}), first = bench.all(0, {1000, dim}),
+                   second = bench.all(0, {1000, dim}), norm = bench.unset({1});
+        adam_settings settings{.learning_rate = 0.1, .max_norm = 0.5};
+        for (settings.step = 1; settings.step <= 3; ++settings.step) {
+          std::vector<token> rows;
+          for (index_type r = 0; r < count; ++r)
+            rows.push_back(r % 4 == 3 ? -1 : static_cast<token>((r * 7 + settings.step) % 1000));
+          const auto gradient = bench.normal({count, dim});
+          squared_norm(bench.backend, gradient.flat(), norm);
+          adam_rows(bench.backend, settings, bench.tokens_of(rows, {count}), gradient, norm, weight, first, second);
+        }
+        bench.result("weight", weight);
+        bench.result("first moment", first);
+        bench.result("second moment", second);
+      });
+    }
+}
+
+TEST_CASE("adam_rows does to its rows what adam does to all, without weight decay, and leaves the others alone") {
+  on_every_bench([](auto& bench) {
+    const auto gradient = bench.normal({2, 3}), norm = bench.of({4}, {1});
+    const auto weight = bench.normal({5, 3}), first = bench.normal({5, 3}), second = bench.all(1, {5, 3});
+    const auto before = std::vector{bench.read(weight), bench.read(first), bench.read(second)};
+    const auto row_of = [&](const auto& table, index_type row) { return bench.read(table.slice(row, 1).flat()); };
+    const auto own_weight = bench.of(row_of(weight, 3), {3}), own_first = bench.of(row_of(first, 3), {3}),
+               own_second = bench.of(row_of(second, 3), {3});
+    const adam_settings settings{.weight_decay = 0.5, .step = 2};
+    adam(bench.backend, settings, gradient.slice(1, 1).flat(), norm, own_weight, own_first, own_second);
+    adam_rows(bench.backend, settings, bench.tokens_of({-1, 3}, {2}), gradient, norm, weight, first, second);
+    CHECK(row_of(weight, 3) == bench.read(own_weight));
+    CHECK(row_of(first, 3) == bench.read(own_first));
+    CHECK(row_of(second, 3) == bench.read(own_second));
+    auto expected = before;
+    for (std::size_t d = 9; d < 12; ++d) {
+      expected[0][d] = bench.read(weight)[d];
+      expected[1][d] = bench.read(first)[d];
+      expected[2][d] = bench.read(second)[d];
+    }
+    CHECK(std::vector{bench.read(weight), bench.read(first), bench.read(second)} == expected);
+    CHECK(expected[0] != before[0]);
+    fill(bench.backend, std::numeric_limits<float>::infinity(), norm);
+    adam_rows(bench.backend, settings, bench.tokens_of({-1, 2}, {2}), gradient, norm, weight, first, second);
+    CHECK(bench.read(weight) == expected[0]);
+  });
 }
 
 }  // namespace strata

@@ -204,7 +204,7 @@ TEST_CASE("embeddings are gathered and their gradients scattered once, 16 bytes 
     for (std::size_t r = 0; r < host.size(); ++r) host[r] = static_cast<token>(r % V);
     upload_tokens(b, {host.data(), {rows}}, ids.view());
     const auto table = own.make<2>({V, D}), y = own.make<2>({rows, D}), dtable = own.make<2>({V, D});
-    CHECK(own.passes(y, [&] { embed(b, ids.view(), table, y); }) == once);
+    CHECK(own.passes(y, [&] { embed(b, ids.view(), table, y, update::replace); }) == once);
     const auto backward = [&] { embed_backward(b, ids.view(), y, dtable); };
     CHECK(own.passes(y, backward) == once);
     CHECK(own.passes(dtable, backward) == read_and_written);

@@ -60,7 +60,7 @@ void check(Backend& backend) {
   std::vector<S> weights(static_cast<std::size_t>(parameters::buffer_size));
   for (const auto& entry : parameters::entries())
     file.copy_to(
-        (entry.frozen ? "buffer." : "param.") + entry.name,
+        (entry.kind == strata::parameter_kind::constant ? "buffer." : "param.") + entry.name,
         std::span<S>(weights).subspan(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.size)),
         std::span<const strata::index_type>(entry.shape));
   strata::set_weights(model, weights);
@@ -94,7 +94,7 @@ void check(Backend& backend) {
   std::size_t gradients = 0;
   for (const auto& entry : file.entries()) gradients += entry.name.starts_with("grad.");
   for (const auto& entry : parameters::entries()) {
-    if (entry.frozen) continue;
+    if (entry.kind == strata::parameter_kind::constant) continue;
     --gradients;
     INFO("gradient of " << entry.name);
     CHECK(relative_error(bench.read(model.gradients().slice(entry.offset, entry.size)),

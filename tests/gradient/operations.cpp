@@ -19,9 +19,24 @@ TEST_CASE_METHOD(fixture, "gradient of embed") {
   const auto dtable = bench.all(0, {7, 3});
   embed_backward(backend, ids, dy, dtable);
   CHECK(difference_error(table, dtable, [&] {
-          embed(backend, ids, table, y);
+          embed(backend, ids, table, y, update::replace);
           return projection(y, dy);
         }) < difference_tolerance);
+}
+
+TEST_CASE_METHOD(fixture, "gradients of the learned token shift") {
+  for (const int shift : {1, 2}) {
+    const auto x = bench.normal({2, 5, 3}), y = bench.unset({2, 5, 3});
+    const auto dy = bench.normal({2, 5, 3}), dx = bench.unset({2, 5, 3});
+    const auto share = bench.normal({3}), dshare = bench.all(0, {3});
+    const auto loss = [&] {
+      add_previous(backend, x, share, shift, y);
+      return projection(y, dy);
+    };
+    add_previous_backward(backend, x, share, shift, dy, dx, dshare);
+    CHECK(difference_error(x, dx, loss) < difference_tolerance);
+    CHECK(difference_error(share, dshare, loss) < difference_tolerance);
+  }
 }
 
 TEST_CASE_METHOD(fixture, "gradients of linear") {

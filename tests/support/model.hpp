@@ -2,7 +2,9 @@
 // are named after these structs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 #include <strata/strata.hpp>
@@ -31,8 +33,26 @@ using parameters = strata::parameters<Model::description, losses_of<Model>>;
 template <class Model>
 using cost = strata::cost<Model::description, losses_of<Model>>;
 
+/// Gives random values to what is zero at first, n-gram tables and learned token shifts: zeros would hide mistakes.
+template <class Model>
+void fill_zeros(Model& model) {
+  auto values = strata::weights_of(model);
+  std::uint64_t counter = 0;
+  for (const strata::parameter_entry& entry : Model::parameters_type::entries())
+    if (entry.kind == strata::parameter_kind::table || entry.name.ends_with(".shift"))
+      for (strata::index_type n = 0; n < entry.size; ++n)
+        values[static_cast<std::size_t>(entry.offset + n)] =
+            static_cast<typename Model::scalar>(strata::random_source(1).normal(9, counter++));
+  if (counter > 0) strata::set_weights(model, values);
+}
+
 template <class Model, class Backend>
-using inference_model = strata::transformer<Model::description, Backend, strata::inference>;
+struct inference_model : strata::transformer<Model::description, Backend, strata::inference> {
+  explicit inference_model(Backend& backend, std::optional<std::uint64_t> seed = {})
+      : inference_model::transformer(backend, seed) {
+    if (seed) fill_zeros(*this);
+  }
+};
 template <class Model, class Backend>
 using generator = strata::generator<Model::description, Backend>;
 
@@ -42,6 +62,7 @@ struct training_model : strata::transformer<Model::description, Backend, losses_
   explicit training_model(Backend& backend, std::uint64_t seed = 0)
       : training_model::transformer(backend, seed, Model::losses) {
     this->set_dropout(Model::dropout);
+    fill_zeros(*this);
   }
 };
 

@@ -202,6 +202,37 @@ struct shifts_levels : defaults {
       });
 };
 
+/// Tables of the token embedding that a convolution reads too, and tables of levels, exact and hashed. The learned token
+/// shift meets interleaved sequences.
+struct ngram_tables : defaults {
+  static constexpr strata::description description{
+      .vocabulary = 5,
+      .max_length = 32,
+      .depth = 2,
+      .levels =
+          {{.dim = 6, .heads = 1, .head_dim = 2, .window = 3, .feed_forward_multiple = 1, .ngrams = {{.rows = 7}}},
+           {.compression = 4,
+            .stride = 2,
+            .dim = 5,
+            .heads = 1,
+            .head_dim = 4,
+            .window = 2,
+            .feed_forward_multiple = 1,
+            .ngrams = {{.length = 3, .rows = 16}, {.length = 2}}}},
+      .ngrams = {{.length = 2}, {.length = 3, .rows = 11}},
+      .token_shift = strata::token_shift_kind::learned};
+};
+
+/// Tables of both levels of an hourglass.
+struct hourglass_with_ngrams : defaults {
+  static constexpr auto description = strata::with(hourglass::description, [](auto& d) {
+    d.vocabulary = 7;
+    d.ngrams = {{.length = 4, .rows = 9}};
+    d.levels[0].ngrams = {{.length = 2}};
+    d.token_shift = strata::token_shift_kind::learned;
+  });
+};
+
 /// The loss and the merge of a program outside the library: tests/package/consumer.
 struct own_parts : defaults {
   static constexpr auto description =
@@ -224,9 +255,10 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 }  // namespace models
 
 /// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
-#define STRATA_VARIANTS                                                                                    \
-  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,            \
-      models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels, \
-      models::attends_to_finer_levels, models::shifts_levels, models::own_parts
+#define STRATA_VARIANTS                                                                                            \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                    \
+      models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels,         \
+      models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, \
+      models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -139,7 +139,7 @@ struct sampling_options {
 ///   copy                 y[N] = x[N]
 ///   add                  y[N] += x[N]
 /// embedding
-///   embed                y[R,D] = table[V,D] at ids[R]; a negative id gives a row of zeros
+///   embed                y[R,D] = or += table[V,D] at ids[R]; a negative id gives a row of zeros
 ///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]
 /// matrix products
 ///   linear               y[R,N] = or += x[R,K] weight[N,K]^T + bias[N] (an empty bias is none)
@@ -161,6 +161,11 @@ struct sampling_options {
 ///   rms_norm_backward    dx[B,n,D] +=, dgain[D] +=
 ///   layer_norm           y = (x - mean) f gain + bias, factor[R]: f = 1 / sqrt(variance + 1e-5), mean[R]
 ///   layer_norm_backward  dx[B,n,D] +=, dgain[D] +=, dbias[D] +=
+/// learned token shift
+///   add_previous         y[B,n,D] = x[B,n,D] + share[D] x at the position `shift` before, zeros before the first
+///   add_previous_backward   dx[B,n,D] = dy + share[D] dy at the position `shift` after; dx may be x;
+///                        dshare[D] += sum of dy times x at the position `shift` before
+///   add_previous_step    y[B,D] = x[B,D] + share[D] previous[B,D]; then previous = x
 /// attention
 ///   attention            y[R,HE], log_sum_exp[B,H,n] from qkv[R,3HE]; rotates queries and keys by
 ///                        table[4,n,E/2]: cos, sin for queries, for keys; an empty table rotates nothing
@@ -227,11 +232,13 @@ struct sampling_options {
 ///   squared_norm         result[1] = sum of x[N]^2
 ///   adam                 one step if all measures[N] are finite, else nothing; the first is the squared norm of the
 ///                        gradient
+///   adam_rows            the same for the rows[R] of weight and moments [V,D], from gradient[R,D], without weight
+///                        decay; the rows are distinct, negative ones are skipped, and no other row changes
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
   STRATA_OP(download, (b, in1, out1)) STRATA_OP(download_tokens, (b, ids1, tokens1))                           \
   STRATA_OP(fill, (b, S{}, out1)) STRATA_OP(copy, (b, in1, out1)) STRATA_OP(add, (b, in1, out1))                \
-  STRATA_OP(embed, (b, ids1, in2, out2)) STRATA_OP(embed_backward, (b, ids1, in2, out2))                        \
+  STRATA_OP(embed, (b, ids1, in2, out2, update::add)) STRATA_OP(embed_backward, (b, ids1, in2, out2))                        \
   STRATA_OP(linear, (b, in2, in2, in1, out2, update::add))                                                      \
   STRATA_OP(linear_backward_input, (b, in2, in2, out2, update::add))                                            \
   STRATA_OP(linear_backward_weight, (b, in2, in2, out2, out1))                                                  \
@@ -245,6 +252,8 @@ struct sampling_options {
   STRATA_OP(rms_norm_backward, (b, in3, in1, 0, in1, in3, out3, out1))                                          \
   STRATA_OP(layer_norm, (b, in3, in1, in1, 0, out3, out1, out1))                                                \
   STRATA_OP(layer_norm_backward, (b, in3, in1, 0, in1, in1, in3, out3, out1, out1))                             \
+  STRATA_OP(add_previous, (b, in3, in1, 1, out3)) STRATA_OP(add_previous_backward, (b, in3, in1, 1, in3, out3, out1)) \
+  STRATA_OP(add_previous_step, (b, in2, in1, out2, out2))                                                       \
   STRATA_OP(attention, (b, attention_shape{}, in3, in2, out2, out3))                                            \
   STRATA_OP(attention_backward, (b, attention_shape{}, in3, in2, in2, in3, in2, out2))                          \
   STRATA_OP(attention_step, (b, attention_shape{}, index_type{}, in2, in3, out3, out3, out2))                        \
@@ -272,7 +281,8 @@ struct sampling_options {
             (b, distance_settings{}, in3, in3, index_type{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
   STRATA_OP(sigmoid_pairs, (b, out2, index_type{}, in1, in1, S{}, out1, out1, out1))                                 \
   STRATA_OP(sample, (b, sampling_options{}, std::uint64_t{}, in2, tokens1))                                     \
-  STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))
+  STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1)) \
+  STRATA_OP(adam_rows, (b, adam_settings{}, ids1, in2, in1, out2, out2, out2))
 // clang-format on
 
 /// Tells whether a backend has an operation: `operations<B>::has_linear`, and so on.

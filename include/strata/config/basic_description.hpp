@@ -22,6 +22,12 @@ constexpr std::array<std::string_view, 2> names_of(logits_source) { return {"pre
 enum class upsampling_kind { linear, attention };
 constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
 
+/// What a position takes from the position before it, in front of each half of a block. With `half_channels`, half of
+/// its channels are those of the earlier position, as in the reference package. With `learned`, the normed earlier
+/// position is added, each channel times a learned number that is 0 at first.
+enum class token_shift_kind { half_channels, learned };
+constexpr std::array<std::string_view, 2> names_of(token_shift_kind) { return {"half_channels", "learned"}; }
+
 /// The layers of an hourglass that run on its fine level: the first `before`, and the last `after`. The layers between
 /// them run on the coarse level.
 struct hourglass_layers {
@@ -52,6 +58,8 @@ struct basic_description {
   int depth = 6;          ///< layers
   Merge merge = {};       ///< combines the levels after every layer
   level_list levels = {};
+  ngram_list ngrams = {};  ///< tables whose rows are added to the token embedding, so that every level sees them
+  token_shift_kind token_shift = token_shift_kind::half_channels;
   int predicting_level = least_compressed;                  ///< index into `levels`
   level_indices receiving_levels = {the_predicting_level};  ///< levels that the merge adds to
   logits_source logits = logits_source::predicting_level;
@@ -78,6 +86,8 @@ constexpr basic_description<Merge> with_merge(const basic_description<Other>& fr
           .depth = from.depth,
           .merge = merge,
           .levels = from.levels,
+          .ngrams = from.ngrams,
+          .token_shift = from.token_shift,
           .predicting_level = from.predicting_level,
           .receiving_levels = from.receiving_levels,
           .logits = from.logits,

@@ -63,6 +63,11 @@ struct cost {
       fail("a cost needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
            ", ", tokens, "]");
   }
+  static constexpr index_type ngram_places(index_type batch, index_type tokens) {
+    index_type places = 0;
+    for (const ngram_facts& table : F::ngrams) places += batch * table.positions(tokens);
+    return places;
+  }
   /// `bytes` and those of `count` elements.
   static constexpr std::size_t added(std::size_t bytes, index_type count, std::size_t element) {
     if (element > 0 && static_cast<std::size_t>(count) > (PTRDIFF_MAX - bytes) / element)
@@ -73,6 +78,8 @@ struct cost {
  public:
   /// Numbers that training learns.
   static constexpr index_type parameters = strata::parameters<D, Learns>::count;
+  /// Of these, the numbers in n-gram tables: a token adds one row of each and multiplies none.
+  static constexpr index_type table_parameters = strata::parameters<D, Learns>::in_tables;
 
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, without the heads of the losses. `merge` is as in
   /// `forward_options`.
@@ -120,7 +127,7 @@ struct cost {
     return flops;
   }();
 
-  /// Bytes of activations, scratch memory and token ids for this batch and length.
+  /// Bytes of activations, scratch memory and token ids for this batch and length, and of the gradients of n-gram rows.
   static constexpr std::size_t activation_bytes(index_type batch, index_type tokens,
                                                 activation_use use = activation_use::training,
                                                 std::size_t scalar_bytes = sizeof(float),
@@ -130,7 +137,17 @@ struct cost {
     std::size_t bytes = added(0, plan.memory_size, scalar_bytes);
     bytes = added(bytes, plan.scratch_size, scalar_bytes);
     bytes = added(bytes, plan.targets_size, sizeof(token));
-    return added(bytes, 2 * batch * tokens, sizeof(token));  // inputs and labels
+    bytes = added(bytes, 2 * batch * tokens, sizeof(token));  // inputs and labels
+    const bool training = use != activation_use::inference;
+    bytes = added(bytes, (training ? 2 : 1) * ngram_places(batch, tokens), sizeof(token));
+    if (!training) return bytes;
+    memory_plan gradients;
+    for (const ngram_facts& table : F::ngrams) {
+      const index_type slots = std::min(table.rows, batch * table.positions(tokens));
+      gradients.add<2>({slots, table.dim});
+      bytes = added(bytes, slots, sizeof(token));
+    }
+    return added(bytes, gradients.size(), scalar_bytes);
   }
 
   /// Bytes of the cache for incremental generation of `batch` texts, at any length.

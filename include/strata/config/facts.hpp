@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -36,6 +37,8 @@ struct level_facts {
   double capacity = 0;              ///< the share of positions that may be selected
   int first_channel = 0;            ///< offset of this level in the concatenation of all levels
   bool receives = false;            ///< whether the merge after every layer adds to this level
+  bool learned_shift = false;       ///< a learned token shift after the norms, not one of half of the channels before
+  bool has_ngrams = false;          ///< rows of n-gram tables are added to this level's positions
   int attention_of = 0;             ///< the level whose attention weights this level uses; itself without sharing
 
   constexpr int attention_dim() const { return heads * head_dim; }
@@ -154,10 +157,32 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
         .capacity = given.routing.capacity,
         .first_channel = channel,
         .receives = receives(d, l),
+        .learned_shift = d.token_shift == token_shift_kind::learned,
+        .has_ngrams = given.ngrams.size() > 0,
         .attention_of = attention_of(d, l)};
     channel += given.dim;
   }
   return result;
+}
+
+/// How many n-gram tables the model has.
+template <class Merge>
+constexpr int ngram_tables(const basic_description<Merge>& d) {
+  int count = d.ngrams.size();
+  for (int l = 0; l < level_count(d); ++l) count += d.levels[l].ngrams.size();
+  return count;
+}
+constexpr ngram_facts facts_of(const ngram& given, int vocabulary, int level, int stride, int dim) {
+  const std::int64_t all = ngram_count(vocabulary, given.length), rows = given.rows == 0 ? all : given.rows;
+  return {given.length, std::min(rows, all), rows >= all, level, stride, dim};
+}
+/// Calls visit(facts) for every n-gram table: those of the token embedding, then those of each level.
+template <class Merge, class Visit>
+constexpr void for_each_ngram_table(const basic_description<Merge>& d, Visit visit) {
+  for (const ngram& each : d.ngrams) visit(facts_of(each, d.vocabulary, -1, 1, embedding_dim(d)));
+  for (int l = 0; l < level_count(d); ++l)
+    for (const ngram& each : d.levels[l].ngrams)
+      visit(facts_of(each, d.vocabulary, l, std::max(1, d.levels[l].stride), d.levels[l].dim));
 }
 
 }  // namespace derived
@@ -201,6 +226,17 @@ struct facts {
     std::array<level_facts, level_count> own;
     for (std::size_t l = 0; l < own.size(); ++l) own[l] = all[l];
     return own;
+  }();
+  static constexpr std::array<ngram_facts, static_cast<std::size_t>(derived::ngram_tables(D))> ngrams = [] {
+    std::array<ngram_facts, static_cast<std::size_t>(derived::ngram_tables(D))> own{};
+    std::size_t k = 0;
+    derived::for_each_ngram_table(D, [&](const ngram_facts& table) { own[k++] = table; });
+    return own;
+  }();
+  static constexpr int longest_ngram = [] {
+    int longest = 1;
+    derived::for_each_ngram_table(D, [&](const ngram_facts& table) { longest = std::max(longest, table.length); });
+    return longest;
   }();
   static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim, max_length};
   static constexpr level_facts predicting = levels[predicting_level];

@@ -7,6 +7,7 @@
 #include <limits>
 #include <string_view>
 
+#include <strata/config/ngram.hpp>
 #include <strata/core/aggregate_list.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -43,6 +44,8 @@ struct level {
   int feed_forward_multiple = 4;  ///< hidden width of the feed-forward divided by `dim`
   feed_forward_routing routing = {};
   compressor_kind compressor = compressor_kind::convolution;
+  /// Tables whose rows are added to the positions of this level. Their n-grams end at a position's token.
+  ngram_list ngrams = {};
 
   static constexpr level absent() { return {.compression = std::numeric_limits<int>::min()}; }
   constexpr bool operator==(const level&) const = default;

@@ -116,7 +116,10 @@ struct check_sizes {
   STRATA_RULE(some_levels, D.levels.size() >= 1, "a description needs at least one level: .levels = {{.dim = 128}}");
   STRATA_RULE(not_too_many, D.levels.fits(), "a model has at most 8 levels");
   STRATA_RULE(receivers, D.receiving_levels.fits(), "receiving_levels has at most 8 entries");
-  static constexpr bool passed = some_levels && not_too_many && receivers;
+  STRATA_RULE(tables, D.ngrams.fits(), "ngrams has at most 8 tables");
+  STRATA_LEVEL_RULE(
+      tables_of_levels, [](const level& l) { return l.ngrams.fits(); }, "ngrams has at most 8 tables");
+  static constexpr bool passed = some_levels && not_too_many && receivers && tables && tables_of_levels;
 };
 
 /// Instantiating this checks every rule that concerns one level alone.
@@ -166,10 +169,36 @@ struct check_levels {
                                  window && feed_forward && capacity && light && compressor && fits && reach;
 };
 
+/// Whether `rule` holds for every n-gram table, those of levels included.
+template <const auto& D, class Rule>
+constexpr bool all_ngrams_hold(Rule rule) {
+  for (const ngram& each : D.ngrams)
+    if (!rule(each)) return false;
+  return all_hold<D>([&](const level& l) {
+    for (const ngram& each : l.ngrams)
+      if (!rule(each)) return false;
+    return true;
+  });
+}
+
+/// Instantiating this checks the n-gram tables.
+template <const auto& D>
+struct check_ngrams {
+  STRATA_RULE(vocabulary, D.vocabulary >= 2, "vocabulary must be at least 2");
+  STRATA_RULE(length, all_ngrams_hold<D>([](const ngram& n) { return n.length >= 2 && n.length <= longest_ngram; }),
+              "the length of an n-gram must be from 2 to 16");
+  STRATA_RULE(rows, all_ngrams_hold<D>([](const ngram& n) { return n.rows >= 0 && n.rows <= most_ngram_rows; }),
+              "the rows of an n-gram table must be 0 (one for each n-gram) or positive, at most 67108864");
+  STRATA_RULE(exact, all_ngrams_hold<D>([](const ngram& n) {
+                return n.rows > 0 || ngram_count(D.vocabulary, n.length) <= most_ngram_rows;
+              }),
+              "an n-gram table needs .rows where there are more than 67108864 n-grams: a hash then chooses the row");
+  static constexpr bool passed = vocabulary && length && rows && exact;
+};
+
 /// Instantiating this checks the rules between levels. It relies on the rules of single levels.
 template <const auto& D>
 struct check_model {
-  STRATA_RULE(vocabulary, D.vocabulary >= 2, "vocabulary must be at least 2");
   STRATA_RULE(depth, D.depth >= 1, "depth must be positive");
   STRATA_RULE(compressions, compressions_differ<D>(), "two levels have the same compression");
   STRATA_RULE(levels_of_hourglass, has_levels_of_hourglass<D>(),
@@ -187,7 +216,7 @@ struct check_model {
   STRATA_RULE(receivers_exist, receiving_levels_exist<D>(),
               "receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
   STRATA_RULE(receivers_differ, receiving_levels_differ<D>(), "receiving_levels names a level twice");
-  static constexpr bool passed = vocabulary && depth && compressions && levels_of_hourglass && layers_of_hourglass &&
+  static constexpr bool passed = depth && compressions && levels_of_hourglass && layers_of_hourglass &&
                                  hourglass_without_merge && hourglass_without_sharing && shares_attention_if_asked &&
                                  predicting && receivers_exist && receivers_differ;
 };
@@ -203,8 +232,8 @@ struct check_predicting_level {
 /// Whether `D` breaks no rule; if it does, a static_assert names level and rule. The rules are checked in stages, so the
 /// first broken one is the only error.
 template <const auto& D>
-concept check = passes<check_form<D>> && passes<check_sizes<D>> && passes<check_levels<D>> && passes<check_model<D>> &&
-    passes<check_predicting_level<D>>;
+concept check = passes<check_form<D>> && passes<check_sizes<D>> && passes<check_levels<D>> && passes<check_ngrams<D>> &&
+    passes<check_model<D>> && passes<check_predicting_level<D>>;
 
 }  // namespace rules
 }  // namespace strata

@@ -57,11 +57,12 @@ struct initialisation {
 
 /// Offsets of the parts of a parameter buffer. Matrices come first, at 0.
 struct parameter_regions {
-  index_type first_vector = 0, first_constant = 0;
+  index_type first_vector = 0, first_constant = 0, first_table = 0;
 };
 
-/// Offsets of all parameters: matrices, then vectors (gains, biases), then constants. Weight decay acts on matrices
-/// alone, so it is one range. Training never changes constants: their gradient is zero.
+/// Offsets of all parameters: matrices, then vectors (gains, biases), then constants, then tables. Weight decay acts on
+/// matrices alone, so it is one range. Training never changes constants: their gradient is zero. A step changes only
+/// the rows of a table that it looked up, so tables have no gradient in this layout.
 class parameter_plan {
  public:
   /// Takes the role of a name and stores nothing: names are not built at compile time.
@@ -73,7 +74,7 @@ class parameter_plan {
   };
 
   constexpr explicit parameter_plan(parameter_regions regions = {})
-      : vectors_(regions.first_vector), constants_(regions.first_constant) {}
+      : vectors_(regions.first_vector), constants_(regions.first_constant), tables_(regions.first_table) {}
 
   template <int Rank>
   constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initialisation) {
@@ -87,6 +88,20 @@ class parameter_plan {
   constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
     return add<2>(own, shape, initial);
   }
+  /// A matrix whose products are the logits.
+  constexpr tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return add<2>(own, shape, initial);
+  }
+  /// `parts` matrices of equal shape, one below the other.
+  constexpr tensor<2> add_stacked(const name& own, int /*parts*/, std::array<index_type, 2> shape,
+                                  initialisation initial) {
+    return add<2>(own, shape, initial);
+  }
+  /// A table of n-grams.
+  constexpr tensor<2> add_table(const name&, std::array<index_type, 2> shape, initialisation) {
+    table_parameters_ += shape[0] * shape[1];
+    return tables_.add<2>(shape);
+  }
   /// A matrix that has rank 3 in files: the weights of a convolution.
   constexpr tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3>,
                           initialisation initial) {
@@ -99,22 +114,31 @@ class parameter_plan {
   }
 
   /// The offsets that the regions need. Call it on a plan whose regions all start at 0.
-  constexpr parameter_regions regions() const { return {matrices_.size(), matrices_.size() + vectors_.size()}; }
-  constexpr index_type buffer_size() const { return constants_.size(); }  ///< elements, gaps for alignment included
-  constexpr index_type parameters() const { return parameters_; }         ///< elements that training learns
+  constexpr parameter_regions regions() const {
+    const index_type constants = matrices_.size() + vectors_.size();
+    return {matrices_.size(), constants, constants + constants_.size()};
+  }
+  constexpr index_type buffer_size() const { return tables_.size(); }  ///< elements, gaps for alignment included
+  /// Elements that training learns, those of tables included.
+  constexpr index_type parameters() const { return parameters_ + table_parameters_; }
+  constexpr index_type table_parameters() const { return table_parameters_; }
 
  private:
-  memory_plan matrices_, vectors_, constants_;
-  index_type parameters_ = 0;
+  memory_plan matrices_, vectors_, constants_, tables_;
+  index_type parameters_ = 0, table_parameters_ = 0;
 };
 
-/// One named parameter: its offset, its shape in files, its initialisation, and whether it is a constant.
+/// What a parameter is for. Optimizers may treat each kind in its own way.
+enum class parameter_kind { hidden_matrix, other_matrix, vector, constant, table };
+
+/// One named parameter: its offset, its shape in files, its initialisation and its kind.
 struct parameter_entry {
   std::string name;
   std::vector<index_type> shape;
   index_type offset = 0, size = 0;
   initialisation initial;
-  bool frozen = false;
+  parameter_kind kind = parameter_kind::vector;
+  int parts = 1;  ///< matrices of equal shape that lie one below the other in it
 };
 
 /// The list of all parameters under the names of the reference package.
@@ -134,31 +158,54 @@ class parameter_table {
 
   template <int Rank>
   tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
-    return enter(own, plan_.add<Rank>("", shape, initial), {shape.begin(), shape.end()}, initial);
+    return enter(plan_.add<Rank>("", shape, initial),
+                 {.name = own,
+                  .shape = {shape.begin(), shape.end()},
+                  .initial = initial,
+                  .kind = Rank == 1 ? parameter_kind::vector : parameter_kind::hidden_matrix});
   }
   tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return add<2>(own, shape, initial);
+    return enter(
+        plan_.add<2>("", shape, initial),
+        {.name = own, .shape = {shape.begin(), shape.end()}, .initial = initial, .kind = parameter_kind::other_matrix});
+  }
+  tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return add_rows(own, shape, initial);
+  }
+  tensor<2> add_stacked(const name& own, int parts, std::array<index_type, 2> shape, initialisation initial) {
+    const tensor<2> added = add<2>(own, shape, initial);
+    entries_.back().parts = parts;
+    return added;
+  }
+  tensor<2> add_table(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return enter(
+        plan_.add_table("", shape, initial),
+        {.name = own, .shape = {shape.begin(), shape.end()}, .initial = initial, .kind = parameter_kind::table});
   }
   tensor<2> add(const name& own, std::array<index_type, 2> shape, std::array<index_type, 3> in_files,
                 initialisation initial) {
-    return enter(own, plan_.add<2>("", shape, initial), {in_files.begin(), in_files.end()}, initial);
+    const tensor<2> added = add<2>(own, shape, initial);
+    entries_.back().shape.assign(in_files.begin(), in_files.end());
+    return added;
   }
   template <int Rank>
   tensor<Rank> add_constant(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
-    return enter(own, plan_.add_constant<Rank>("", shape, initial), {shape.begin(), shape.end()}, initial, true);
+    return enter(
+        plan_.add_constant<Rank>("", shape, initial),
+        {.name = own, .shape = {shape.begin(), shape.end()}, .initial = initial, .kind = parameter_kind::constant});
   }
   const std::vector<parameter_entry>& entries() const { return entries_; }
 
  private:
   template <int Rank>
-  tensor<Rank> enter(const name& own, tensor<Rank> added, std::vector<index_type> in_files, initialisation initial,
-                     bool frozen = false) {
+  tensor<Rank> enter(tensor<Rank> added, parameter_entry entry) {
     for (const parameter_entry& other : entries_)
-      require(other.name != own, "two parameters are called '", own,
+      require(other.name != entry.name, "two parameters are called '", entry.name,
               "': losses and merges give their parameters names of their own");
-    index_type size = 1;
-    for (index_type extent : added.shape) size *= extent;
-    entries_.push_back({own, std::move(in_files), added.offset, size, initial, frozen});
+    entry.offset = added.offset;
+    entry.size = 1;
+    for (index_type extent : added.shape) entry.size *= extent;
+    entries_.push_back(std::move(entry));
     return added;
   }
   parameter_plan plan_;

@@ -137,6 +137,7 @@ void for_each_field_of_description(Description& own, Visit visit) {
   visit("max_length", own.max_length);
   visit("depth", own.depth);
   visit("logits", own.logits);
+  visit("token_shift", own.token_shift);
   visit("share_attention", own.share_attention);
 }
 template <class Object, class Fields, class Visit>
@@ -151,11 +152,40 @@ void read_fields(const nlohmann::json& object, const std::string& source, Object
   });
 }
 
+inline nlohmann::json ngrams_to_json(const ngram_list& own) {
+  nlohmann::json array = nlohmann::json::array();
+  for (const ngram& each : own) array.push_back({{"length", each.length}, {"rows", each.rows}});
+  return array;
+}
+inline ngram_list ngrams_from_json(const nlohmann::json& array, const std::string& source) {
+  require(array.is_array() && array.size() <= static_cast<std::size_t>(ngram_list::most), source,
+          ": \"ngrams\" must be an array of at most ", ngram_list::most, " tables");
+  ngram_list all;
+  for (std::size_t k = 0; k < array.size(); ++k) {
+    ngram own;
+    const std::string where = to_text(source, ": ngrams: table ", k);
+    read_fields(
+        array[k], where, own,
+        [](auto& table, auto visit) {
+          visit("length", table.length);
+          visit("rows", table.rows);
+        },
+        [](auto) {});
+    require(own.length >= 2 && own.length <= longest_ngram, where, ": \"length\" is ", own.length,
+            ", but must be from 2 to ", longest_ngram);
+    require(own.rows >= 0 && own.rows <= most_ngram_rows, where, ": \"rows\" is ", own.rows, ", but must be from 0 to ",
+            most_ngram_rows);
+    all.push_back(own);
+  }
+  return all;
+}
+
 inline nlohmann::json level_to_json(const level& own) {
   nlohmann::json object = nlohmann::json::object();
   for_each_field_of_level(own, [&](const char* key, const auto& field) { object[key] = field_to_json(field); });
   object["window"] = number_to_json(own.window, windows);
   object["routing"] = {{"light_multiple", own.routing.light_multiple}, {"capacity", own.routing.capacity}};
+  object["ngrams"] = ngrams_to_json(own.ngrams);
   return object;
 }
 inline level level_from_json(const nlohmann::json& object, const std::string& source) {
@@ -164,6 +194,7 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
       object, source, own, [](auto& level, auto visit) { for_each_field_of_level(level, visit); },
       [&](auto found) {
         found("window", [&](const auto& value) { own.window = number_from_json(value, "window", source, windows); });
+        found("ngrams", [&](const auto& value) { own.ngrams = ngrams_from_json(value, source); });
         found("routing", [&](const auto& value) {
           read_fields(
               value, source + ": routing", own.routing,
@@ -236,6 +267,7 @@ nlohmann::json to_json(const basic_description<Merge>& own) {
       own, [&](const char* key, const auto& field) { object[key] = field_to_json(field); });
   object["merge"] = options_to_json(own.merge);
   object["merge"]["name"] = std::string(Merge::name);
+  object["ngrams"] = detail::ngrams_to_json(own.ngrams);
   object["levels"] = nlohmann::json::array();
   for (const level& each : own.levels) object["levels"].push_back(detail::level_to_json(each));
   object["predicting_level"] = detail::number_to_json(own.predicting_level, detail::predictors);
@@ -291,6 +323,7 @@ Description description_from_json(const nlohmann::json& object, const std::strin
           for (std::size_t l = 0; l < value.size(); ++l)
             own.levels.push_back(level_from_json(value[l], to_text(source, ": level ", l)));
         });
+        found("ngrams", [&](const auto& value) { own.ngrams = ngrams_from_json(value, source); });
         found("predicting_level", [&](const auto& value) {
           own.predicting_level = number_from_json(value, "predicting_level", source, predictors);
         });
@@ -339,6 +372,15 @@ inline std::string to_cpp(const nlohmann::json& object) {
   if (const auto found = object.find("merge"); found != object.end() && found->is_object())
     if (const std::string options = options_to_cpp(*found); !options.empty())
       add("merge", "strata::with(" + merge_type + "{}, [](auto& m) {" + options + " })");
+  const auto ngrams_to_cpp = [](const ngram_list& all) {
+    std::string text;
+    for (const ngram& each : all) {
+      text += to_text(text.empty() ? "{" : ", {", ".length = ", each.length);
+      if (each.rows != 0) text += to_text(", .rows = ", each.rows);
+      text += '}';
+    }
+    return to_text('{', text, '}');
+  };
   std::string levels;
   for (const level& each : own.levels) {
     const level plain_level;
@@ -359,9 +401,13 @@ inline std::string to_cpp(const nlohmann::json& object) {
                                ", .capacity = ", digits(each.routing.capacity), "}"));
     if (each.compressor != plain_level.compressor)
       field("compressor", to_text("strata::compressor_kind::", name_of(each.compressor)));
+    if (each.ngrams.size() > 0) field("ngrams", ngrams_to_cpp(each.ngrams));
     levels.append(levels.empty() ? "" : ",\n               ").append("{").append(inside).append("}");
   }
   add("levels", "{" + levels + "}");
+  if (own.ngrams.size() > 0) add("ngrams", ngrams_to_cpp(own.ngrams));
+  if (own.token_shift != defaults.token_shift)
+    add("token_shift", to_text("strata::token_shift_kind::", name_of(own.token_shift)));
   if (own.predicting_level != defaults.predicting_level)
     add("predicting_level", number_to_cpp(own.predicting_level, predictors));
   if (own.receiving_levels != defaults.receiving_levels) {
@@ -424,6 +470,16 @@ std::string difference(const basic_description<Merge>& file, const basic_descrip
     compare(level + "routing.capacity", there[l].capacity, here[l].capacity);
     compare(level + "compressor", compressor(there[l]), compressor(here[l]));
   }
+  const auto tables = [](const auto& own) {
+    std::string text;
+    derived::for_each_ngram_table(own, [&](const ngram_facts& each) {
+      text += to_text(text.empty() ? "" : ", ", each.rows, " rows of length ", each.length);
+      if (each.level >= 0) text += to_text(" at level ", each.level);
+    });
+    return text.empty() ? std::string("none") : text;
+  };
+  compare("the list of n-gram tables", tables(file), tables(program));
+  compare("token_shift", name_of(file.token_shift), name_of(program.token_shift));
   compare("predicting_level", derived::predicting_level(file), derived::predicting_level(program));
   compare("logits", name_of(file.logits), name_of(program.logits));
   compare("share_attention", file.share_attention, program.share_attention);

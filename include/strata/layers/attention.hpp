@@ -6,17 +6,17 @@
 #include <strata/backend/backend.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/layers/dropout.hpp>
-#include <strata/layers/norm.hpp>
+#include <strata/layers/token_shift.hpp>
 
 namespace strata::inline STRATA_ABI {
 
 struct attention_parameters {
-  norm_parameters norm;
+  token_shift_parameters input;
   tensor<2> to_qkv;  // [3 H E, d]
   tensor<2> to_out;  // [d, H E]
 };
 struct attention_activations {
-  norm_activations norm;
+  token_shift_activations input;
   tensor<2> qkv;           // [B n, 3 H E], before rotation
   tensor<2> mixed;         // [B n, H E]
   tensor<3> log_sum_exp;   // [B,H,n]
@@ -34,13 +34,14 @@ template <class Table, class Name>
 constexpr attention_parameters declare_attention(Table& table, const Name& prefix, const level_facts& level,
                                                  const attention_parameters& shared) {
   attention_parameters own;
-  own.norm = level.full ? declare_rms_norm(table, prefix + ".norm", level.dim)
-                        : declare_layer_norm(table, prefix + ".norm", level.dim);
+  own.input = declare_token_shift(table, prefix, level,
+                                  level.full ? declare_rms_norm(table, prefix + ".norm", level.dim)
+                                             : declare_layer_norm(table, prefix + ".norm", level.dim));
   own.to_qkv = shared.to_qkv;
   own.to_out = shared.to_out;
   if (own.to_qkv) return own;
-  own.to_qkv = table.template add<2>(prefix + ".to_qkv.weight", {3 * level.attention_dim(), level.dim},
-                                     linear_initialisation(level.dim));
+  own.to_qkv = table.add_stacked(prefix + ".to_qkv.weight", 3, {3 * level.attention_dim(), level.dim},
+                                 linear_initialisation(level.dim));
   own.to_out = table.template add<2>(prefix + ".to_out.weight", {level.dim, level.attention_dim()},
                                      linear_initialisation(level.attention_dim()));
   return own;
@@ -50,11 +51,11 @@ constexpr attention_activations plan_attention(activation_plan& plan, const leve
                                                index_type positions) {
   const index_type rows = batch * positions, dim = level.attention_dim();
   attention_activations own;
-  own.norm = plan_norm(plan.memory, rows);
   own.qkv = plan.memory.add<2>({rows, 3 * dim});
   own.mixed = plan.memory.add<2>({rows, dim});
   own.log_sum_exp = plan.memory.add<3>({batch, level.heads, positions});
   memory_plan scratch;
+  own.input = plan_token_shift(plan.memory, scratch, level, batch, positions);
   own.normed = scratch.add<3>({batch, positions, level.dim});
   if (plan.training) {
     own.dqkv = scratch.add<2>(own.qkv.shape);
@@ -70,7 +71,7 @@ void attention_forward(const pass<Backend>& p, const level_facts& level, const a
                        const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   const auto normed = p.scratch[acts.normed];
-  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  token_shift_forward(p, level, own.input, acts.input, x, normed);
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
   add_branch(p, acts.dropout, x.flat(), y.flat(),
@@ -85,9 +86,8 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
                     const attention_activations& acts, input<S, 3> table, index_type count, output<S, 3> keys,
                     output<S, 3> values, output<S, 2> previous, output<S, 3> shifted, input<S, 3> x, output<S, 3> y) {
   const attention_shape shape = shape_of_attention(level, x.shape[0], 1);
-  shift_step(p.backend, x.rows(), previous, shifted.rows());
   const auto normed = p.scratch[acts.normed];
-  norm_forward(p, own.norm, acts.norm, shifted, 0, normed);
+  token_shift_step(p, own.input, acts.input, previous, shifted, x, normed);
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
   attention_step(p.backend, shape, count, p.memory[acts.qkv], table, keys, values, p.memory[acts.mixed]);
   copy(p.backend, x.flat(), y.flat());
@@ -107,10 +107,10 @@ void attention_backward(const pass<Backend>& p, const level_facts& level, const 
   linear_backward_input(p.backend, dbranch.rows(), p.weights[own.to_out], dmixed, update::replace);
   attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
                      dmixed, dqkv);
-  norm_forward(p, own.norm, acts.norm, x, level.dilation, normed);
+  token_shift_forward(p, level, own.input, acts.input, x, normed);
   linear_backward_weight(p.backend, dqkv, normed.rows(), p.gradients[own.to_qkv], {});
   linear_backward_input(p.backend, dqkv, p.weights[own.to_qkv], dnormed.rows(), update::replace);
-  norm_backward(p, own.norm, acts.norm, x, level.dilation, dnormed, dx);
+  token_shift_backward(p, level, own.input, acts.input, x, dnormed, dx);
 }
 
 }  // namespace strata

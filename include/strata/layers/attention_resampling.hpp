@@ -37,7 +37,7 @@ constexpr attention_resampling_parameters declare_attention_resampling(Table& ta
   own.to_query =
       table.template add<2>(prefix + ".to_q.weight", {inner, widths.query}, linear_initialisation(widths.query));
   own.to_key_value =
-      table.template add<2>(prefix + ".to_kv.weight", {2 * inner, widths.source}, linear_initialisation(widths.source));
+      table.add_stacked(prefix + ".to_kv.weight", 2, {2 * inner, widths.source}, linear_initialisation(widths.source));
   own.bias = table.add_rows(prefix + ".distance_bias", {shape.heads, shape.span}, zeros);
   own.to_out = table.template add<2>(prefix + ".to_out.weight", {widths.out, inner}, linear_initialisation(inner));
   own.out_bias = table.template add<1>(prefix + ".to_out.bias", {widths.out}, linear_initialisation(inner));

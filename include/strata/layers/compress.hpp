@@ -18,7 +18,7 @@ struct compress_parameters {
   attention_resampling_parameters pooling;
 };
 struct compress_activations {
-  tensor<3> y;          // [B,n,d]; the token embeddings themselves if c = 1 and d = D
+  tensor<3> y;          // [B,n,d]; the token embeddings themselves if c = 1, d = D and no n-grams are added
   tensor<2> hidden;     // [B n, 4D]
   tensor<3> patches;    // scratch [B,n,D c], in backward also its gradient
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
@@ -53,7 +53,7 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
                                              index_type positions, const tensor<3>& tokens) {
   const index_type dim = tokens.shape[2];
   compress_activations own;
-  if (!level.compressed() && level.dim == dim) {
+  if (!level.compressed() && level.dim == dim && !level.has_ngrams) {
     own.y = tokens;
     return own;
   }
@@ -88,7 +88,10 @@ template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
                       const compress_activations& acts, input<S, 3> tokens, index_type first = 0) {
   if (level.pools) return attention_pooling_forward(p, level, own.pooling, acts.pooling, tokens, p.memory[acts.y]);
-  if (!level.compressed() && !own.projection) return;
+  if (!level.compressed() && !own.projection) {
+    if (level.has_ngrams) copy(p.backend, tokens.flat(), p.memory[acts.y].flat());
+    return;
+  }
   const auto x = compress_input(p, level, acts, tokens, first);
   if (own.projection) return linear(p, x, own.projection, {}, p.memory[acts.y].rows(), update::replace);
   const auto activated = p.scratch[acts.activated];

@@ -20,7 +20,7 @@ constexpr embedding_parameters declare_embedding(Table& table, index_type vocabu
 template <class Backend, class S = typename Backend::scalar>
 void embedding_forward(const pass<Backend>& p, const embedding_parameters& own, view<const token, 1> ids,
                        output<S, 2> y) {
-  embed(p.backend, ids, p.weights[own.table], y);
+  embed(p.backend, ids, p.weights[own.table], y, update::replace);
 }
 
 template <class Backend, class S = typename Backend::scalar>

@@ -21,7 +21,7 @@ struct head_activations {
 template <class Table>
 constexpr head_parameters declare_head(Table& table, index_type vocabulary, index_type dim) {
   using name = typename Table::name;
-  return {table.template add<2>(name("to_logits.weight"), {vocabulary, dim}, linear_initialisation(dim))};
+  return {table.add_output(name("to_logits.weight"), {vocabulary, dim}, linear_initialisation(dim))};
 }
 
 /// `concatenated_dim` is 0 if the predicting level alone makes the logits.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include <strata/backend/backend.hpp>
 #include <strata/backend/recording.hpp>
@@ -11,6 +12,14 @@
 #include <strata/core/tensor_table.hpp>
 
 namespace strata::inline STRATA_ABI {
+
+/// The rows of one n-gram table that a pass looks up.
+template <class S>
+struct ngram_lookup {
+  view<const token, 1> rows;   ///< [B n] in the table; negative: none
+  view<const token, 1> slots;  ///< [B n] the same rows, by their number in `gradient`
+  view<S, 2> gradient;         ///< [slots, d] of the rows that were looked up since gradients were cleared
+};
 
 /// One forward pass, or forward and backward pass. In inference `gradients` is empty. Backward recomputes norms,
 /// activation functions and copies in the scratch memory: they are cheap beside matrix products. Their gradients
@@ -22,11 +31,12 @@ struct pass {
   index_type batch = 0, tokens = 0;
   tensor_memory<const scalar> weights;
   tensor_memory<scalar> gradients;
-  tensor_memory<scalar> memory;                    ///< activations that backward reads
-  tensor_memory<scalar> scratch;                   ///< shared: each layer may overwrite it
-  tensor_memory<token> targets;                    ///< rows that routing selects, and targets of the losses
-  weight_format format = weight_format::float32;   ///< of the matrices in `weights`
-  std::optional<std::uint64_t> dropout_seed = {};  ///< empty: no dropout
+  tensor_memory<scalar> memory;                        ///< activations that backward reads
+  tensor_memory<scalar> scratch;                       ///< shared: each layer may overwrite it
+  tensor_memory<token> targets;                        ///< rows that routing selects, and targets of the losses
+  weight_format format = weight_format::float32;       ///< of the matrices in `weights`
+  std::optional<std::uint64_t> dropout_seed = {};      ///< empty: no dropout
+  std::span<const ngram_lookup<scalar>> lookups = {};  ///< one for each n-gram table
 };
 
 /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the model may lack the bias.

@@ -73,7 +73,7 @@ void routed_add(const pass<Backend>& p, const routed_parameters& own, const rout
                 input<S, 3> normed, output<S, 3> y) {
   const auto rows = p.targets[acts.rows].flat();
   const auto selected = p.scratch[acts.selected], heavy_y = p.memory[acts.heavy_y];
-  embed(p.backend, rows, normed.rows(), selected);
+  embed(p.backend, rows, normed.rows(), selected, update::replace);
   perceptron_forward(p, own.heavy, acts.heavy, selected, heavy_y, update::replace);
   add_routed(p.backend, rows, p.memory[acts.gate].flat(), heavy_y, y.rows());
 }
@@ -112,7 +112,7 @@ void routed_backward_weights(const pass<Backend>& p, const routed_parameters& ow
   const auto dscores = p.scratch[acts.scores];
   const auto selected = p.scratch[acts.selected], dselected = selected;
   add_routed_backward(p.backend, rows, p.memory[acts.gate].flat(), heavy_y, dy.rows(), dheavy_y, dscores.flat());
-  embed(p.backend, rows, normed.rows(), selected);
+  embed(p.backend, rows, normed.rows(), selected, update::replace);
   perceptron_backward(p, own.heavy, acts.heavy, selected, dheavy_y, dselected);
   linear_backward_weight(p.backend, dscores.template reshape<2>({dscores.size(), 1}), normed.rows(),
                          p.gradients[own.score], p.gradients[own.score_bias]);

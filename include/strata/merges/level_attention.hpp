@@ -95,7 +95,7 @@ struct level_attention {
       if (attended(l) || model.levels[l].receives) own.norm[l] = declare_rms_norm(table, prefix + ".norms." + n, width);
       if (attended(l))
         own.to_kv[l] =
-            table.template add<2>(prefix + ".to_kv." + n + ".weight", {2 * dim(), width}, linear_initialisation(width));
+            table.add_stacked(prefix + ".to_kv." + n + ".weight", 2, {2 * dim(), width}, linear_initialisation(width));
       if (!model.levels[l].receives) continue;
       own.to_q[l] =
           table.template add<2>(prefix + ".to_q." + n + ".weight", {dim(), width}, linear_initialisation(width));

@@ -91,11 +91,13 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
       fill(p.backend, S{0}, dcompressed.flat());
       norm_backward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0, dstream[l],
                     dcompressed);
+      ngrams_backward(p, F::ngrams, l, dcompressed.rows());
       compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]], dcompressed,
                         F::hourglass && l == F::coarse ? dstream[F::fine] : dtokens);
     }
   }
   dropout_in_place(p, acts.embedding_dropout, dtokens.flat());
+  ngrams_backward(p, F::ngrams, -1, dtokens.rows());
   embedding_backward(p, own.embedding, ids.flat(), dtokens.rows());
 }
 

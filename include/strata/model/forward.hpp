@@ -23,6 +23,7 @@ level_views<D, S> final_embeddings(const pass<Backend>& p, const activation_layo
 template <const auto& D, class Backend>
 void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l, const parameter_layout<D>& own) {
   compress_forward(p, facts<D>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
+  ngrams_forward(p, facts<D>::ngrams, l, own.ngrams, p.lookups, p.memory[acts.compress[l].y].rows());
   norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
                p.memory[acts.token_embedding[l]]);
 }
@@ -61,6 +62,7 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
   const auto tokens = p.memory[acts.tokens];
 
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
+  ngrams_forward(p, F::ngrams, -1, own.ngrams, p.lookups, tokens.rows());
   dropout_in_place(p, acts.embedding_dropout, tokens.flat());
   for (int i = 0; i < F::depth; ++i) {
     for (int l = 0; l < F::level_count; ++l)

@@ -13,6 +13,7 @@
 
 #include <strata/layers/rotary.hpp>
 #include <strata/model/cache.hpp>
+#include <strata/model/ngrams.hpp>
 #include <strata/model/packed_weights.hpp>
 #include <strata/model/transformer.hpp>
 
@@ -72,7 +73,7 @@ class generator {
     require_batch(batch_);
     exclusively(*backend_, "a generator", [&] {
       position_ = 0;
-      host_recent_.assign(static_cast<std::size_t>(batch_ * F::largest_compression), -1);
+      host_recent_.assign(static_cast<std::size_t>(batch_ * recent_tokens), -1);
       fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
       whole_ = true;
     });
@@ -170,6 +171,8 @@ class generator {
   static constexpr index_type most_texts = most_routed_rows / F::max_length;
   /// Whether convolutions read the embeddings of the last tokens.
   static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
+  /// Tokens of a text that later steps need: of convolutions, and of the n-grams that end at those.
+  static constexpr index_type recent_tokens = F::largest_compression + F::longest_ngram - 1;
   /// Strides are powers of two: after `period` positions the same levels are active again.
   static constexpr int period = [] {
     int longest = 1;
@@ -181,7 +184,45 @@ class generator {
   /// Whether level `l` has a position at the current token.
   bool active(int l) const { return position_ % F::levels[l].stride == 0; }
 
+  /// Places the rows of n-grams in `ngram_rows_`: for each table [B] of the newest tokens, then, for tables of the token
+  /// embedding, [B,largest c] of the tokens that convolutions read.
+  void plan_ngrams() {
+    if constexpr (F::ngrams.empty()) return;
+    index_type size = 0;
+    const auto place = [&](std::array<index_type, F::ngrams.size()>& first, index_type count, bool all) {
+      for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
+        first[k] = size;
+        if (all || F::ngrams[k].level < 0) size += count;
+      }
+    };
+    place(newest_rows_, batch_, true);
+    if (reads_recent) place(recent_rows_, batch_ * F::largest_compression, false);
+    host_rows_.resize(static_cast<std::size_t>(size));
+    ngram_rows_ = storage<token>(size);
+    for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
+      newest_lookups_[k].rows = {ngram_rows_.data() + newest_rows_[k], {batch_}};
+      if (reads_recent && F::ngrams[k].level < 0)
+        recent_lookups_[k].rows = {ngram_rows_.data() + recent_rows_[k], {batch_ * F::largest_compression}};
+    }
+  }
+  void find_ngrams() {
+    if constexpr (F::ngrams.empty()) return;
+    for (std::size_t k = 0; k < F::ngrams.size(); ++k)
+      for (index_type b = 0; b < batch_; ++b) {
+        const std::span<const token> recent(host_recent_.data() + b * recent_tokens, recent_tokens);
+        const auto find = [&](index_type first, token* rows, index_type count) {
+          find_ngram_rows(F::ngrams[k], F::vocabulary, recent, first, {rows, static_cast<std::size_t>(count)});
+        };
+        constexpr index_type width = F::largest_compression;
+        find(recent_tokens - 1, host_rows_.data() + newest_rows_[k] + b, 1);
+        if (reads_recent && F::ngrams[k].level < 0)
+          find(recent_tokens - width, host_rows_.data() + recent_rows_[k] + b * width, width);
+      }
+    upload_tokens(*backend_, {host_rows_.data(), {ngram_rows_.size()}}, ngram_rows_.view());
+  }
+
   void allocate() {
+    plan_ngrams();
     acts_ = plan_inference<D>(batch_, 1);
     cached_ = plan_cache<D>(batch_);
     memory_ = storage<scalar>(acts_.memory_size);
@@ -208,9 +249,9 @@ class generator {
   }
   /// Appends a token to the recent tokens of text `b`.
   void remember(index_type b, token id) {
-    const auto row = host_recent_.begin() + b * F::largest_compression;
-    std::copy(row + 1, row + F::largest_compression, row);
-    row[F::largest_compression - 1] = id;
+    const auto row = host_recent_.begin() + b * recent_tokens;
+    std::copy(row + 1, row + recent_tokens, row);
+    row[recent_tokens - 1] = id;
   }
   /// Logits of the next token, [B,1,V].
   view<scalar, 3> logits() { return tensor_memory<scalar>{memory_.data()}[acts_.head.logits]; }
@@ -223,21 +264,43 @@ class generator {
   void advance(view<const token, 1> ids) {
     whole_ = false;
     for (index_type b = 0; b < batch_; ++b) remember(b, ids(b));
-    if (reads_recent)
-      upload_tokens(*backend_, {host_recent_.data(), {static_cast<index_type>(host_recent_.size())}}, recent_.view());
+    if (reads_recent) {
+      constexpr index_type width = F::largest_compression;
+      host_window_.resize(static_cast<std::size_t>(batch_ * width));
+      for (index_type b = 0; b < batch_; ++b)
+        std::copy_n(host_recent_.begin() + (b + 1) * recent_tokens - width, width, host_window_.begin() + b * width);
+      upload_tokens(*backend_, {host_window_.data(), {batch_ * width}}, recent_.view());
+    }
+    find_ngrams();
     const phase<Backend> named(*backend_, "decoding step");
     steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;
     whole_ = true;
   }
+  /// A pass over one token of every text.
+  pass<Backend> step_pass() {
+    return {*backend_,
+            batch_,
+            1,
+            weights_.memory(),
+            {},
+            {memory_.data()},
+            {scratch_.data()},
+            {rows_.data()},
+            weights_.format(),
+            {},
+            newest_lookups_};
+  }
   /// The operations of one step, from the tokens in `newest_` and `recent_` to the logits.
   void enqueue_step() {
-    const pass<Backend> p{
-        *backend_,      batch_,           1, weights_.memory(), {}, {memory_.data()}, {scratch_.data()},
-        {rows_.data()}, weights_.format()};
+    const pass<Backend> p = step_pass();
     const parameter_layout<D>& own = weights_.layout();
     embedding_forward(p, own.embedding, newest_.view(), p.memory[acts_.tokens].rows());
-    if (reads_recent) embedding_forward(p, own.embedding, recent_.view(), cache()[cached_.window].rows());
+    ngrams_forward(p, F::ngrams, -1, own.ngrams, newest_lookups_, p.memory[acts_.tokens].rows());
+    if (reads_recent) {
+      embedding_forward(p, own.embedding, recent_.view(), cache()[cached_.window].rows());
+      ngrams_forward(p, F::ngrams, -1, own.ngrams, recent_lookups_, cache()[cached_.window].rows());
+    }
     for (int i = 0; i < F::depth; ++i) {
       for (int l = 0; l < F::level_count; ++l)
         if (F::first_layer(l) == i) enter_level_step(p, l);
@@ -281,8 +344,12 @@ class generator {
     const activation_layout<D> acts = plan_inference<D>(batch_, tokens);
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
+    ngram_lookups<D, Backend> ngrams;
+    ngrams.reserve(*backend_, batch_, tokens, false);
+    ngrams.find(*backend_, ids, false);
     const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
-                          {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format()};
+                          {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
+                          ngrams.views()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     whole_ = false;
@@ -303,8 +370,7 @@ class generator {
     }
     keep_last(*backend_, p.memory[acts.head.logits], 0, 1, 0, logits());
     for (index_type b = 0; b < batch_; ++b)
-      for (index_type t = std::max<index_type>(0, tokens - F::largest_compression); t < tokens; ++t)
-        remember(b, ids(b, t));
+      for (index_type t = std::max<index_type>(0, tokens - recent_tokens); t < tokens; ++t) remember(b, ids(b, t));
     position_ = tokens;
     whole_ = true;
   }
@@ -329,14 +395,21 @@ class generator {
     const level_facts& level = F::levels[l];
     const auto& cached = cached_.layers[i];
     const index_type positions = acts.x.shape[1], dim = level.attention_dim();
-    const auto keep_rows = [&](const tensor<3>& rows, int sequence, view<scalar, 2> last) {
-      keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0,
-                last.template reshape<3>({batch_, 1, index_type{level.dim}}));
+    const block_parameters& own = weights_.layout().layers[i].blocks[l];
+    const block_activations& of_step = acts_.layers[i].blocks[l];
+    const auto keep_shift = [&](const token_shift_parameters& shift, const token_shift_activations& shift_acts,
+                                const tensor<3>& rows, int sequence, view<scalar, 2> previous) {
+      if (sequence >= positions) return;  // the sequence has no position yet
+      const auto last = cache()[cached_.shifted[l]];
+      keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0, last);
+      token_shift_keep(step_pass(), shift, shift_acts, last, previous);
     };
     for (int sequence = 0; sequence < level.dilation; ++sequence) {
-      keep_rows(acts.middle, sequence, cache()[cached.before_feed_forward[l]][sequence]);
+      keep_shift(own.feed_forward.input, of_step.feed_forward.input, acts.middle, sequence,
+                 cache()[cached.before_feed_forward[l]][sequence]);
       if (level.span == 0) continue;
-      keep_rows(acts.x, sequence, cache()[cached.before_attention[l]][sequence]);
+      keep_shift(own.attention.input, of_step.attention.input, acts.x, sequence,
+                 cache()[cached.before_attention[l]][sequence]);
       const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({batch_, positions, 3 * dim});
       keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[cached.keys[l]][sequence]);
       keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[cached.values[l]][sequence]);
@@ -364,6 +437,7 @@ class generator {
     if (!level.pools)
       compress_forward(p, level, own.compress[l], acts_.compress[l],
                        level.compressed() ? window : p.memory[acts_.tokens], width - 1);
+    ngrams_forward(p, F::ngrams, l, own.ngrams, newest_lookups_, p.memory[acts_.compress[l].y].rows());
     norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
                  p.memory[acts_.token_embedding[l]]);
   }
@@ -407,7 +481,11 @@ class generator {
   cache_layout<D> cached_;
   storage<scalar> memory_, scratch_, cache_;
   storage<token> rows_, newest_, recent_;
-  std::vector<token> host_recent_;
+  std::vector<token> host_recent_, host_window_;  // [B,recent tokens]; of these the last [B,largest c]
+  storage<token> ngram_rows_;
+  std::vector<token> host_rows_;
+  std::array<index_type, F::ngrams.size()> newest_rows_{}, recent_rows_{};
+  std::array<ngram_lookup<scalar>, F::ngrams.size()> newest_lookups_{}, recent_lookups_{};
   std::vector<scalar> host_logits_;
   std::array<recording<Backend, index_type>, period> steps_;  // by position % period; the key is the position
 };

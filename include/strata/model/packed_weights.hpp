@@ -26,6 +26,15 @@ class packed_table {
   tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
     return {add_packed(plain_.add<2>(own, shape, initial).offset, shape, weight_format::float32), shape};
   }
+  tensor<2> add_table(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return {add_packed(plain_.add_table(own, shape, initial).offset, shape, weight_format::float32), shape};
+  }
+  tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
+    return add<2>(own, shape, initial);
+  }
+  tensor<2> add_stacked(const name& own, int, std::array<index_type, 2> shape, initialisation initial) {
+    return add<2>(own, shape, initial);
+  }
   template <int Rank>
   tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
     const index_type from = plain_.add<Rank>(own, shape, initial).offset;

@@ -13,6 +13,7 @@
 #include <strata/layers/compress.hpp>
 #include <strata/layers/embedding.hpp>
 #include <strata/layers/head.hpp>
+#include <strata/layers/ngrams.hpp>
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
@@ -28,6 +29,7 @@ struct parameter_layout {
     typename merge_of<D>::parameters merge;
   };
   embedding_parameters embedding;
+  ngram_parameters<F::ngrams.size()> ngrams;
   std::array<compress_parameters, F::level_count> compress;
   std::array<norm_parameters, F::level_count> embedding_norm;
   std::array<layer, F::depth> layers;
@@ -43,6 +45,7 @@ constexpr parameter_layout<D> declare_network(Table& table) {
   using name = typename Table::name;
   parameter_layout<D> own;
   own.embedding = declare_embedding(table, F::vocabulary, F::embedding_dim);
+  own.ngrams = declare_ngrams(table, F::ngrams);
   for (int l = 0; l < F::level_count; ++l) {
     own.compress[l] = declare_compress(table, F::levels[l], l, F::embedding_dim);
     own.embedding_norm[l] = declare_layer_norm(table, name("post_token_emb_norms.") + l, F::levels[l].dim);
@@ -117,7 +120,10 @@ struct parameters {
     return declare(discarded);
   }();
   static constexpr index_type count = plan.parameters();
+  static constexpr index_type in_tables = plan.table_parameters();  ///< of these, in n-gram tables
   static constexpr index_type buffer_size = plan.buffer_size();
+  /// Elements of all but the n-gram tables, which lie behind them.
+  static constexpr index_type dense_size = regions.first_table;
 
   /// Number of entries of the network; they come first.
   static index_type network_entries() {

@@ -3,6 +3,7 @@
 // Source: docs/model.md.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include <strata/core/random.hpp>
 #include <strata/layers/rotary.hpp>
 #include <strata/model/backward.hpp>
+#include <strata/model/ngrams.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -68,7 +70,7 @@ class transformer {
   explicit transformer(Backend& backend, std::optional<std::uint64_t> seed = default_seed, losses_type losses = {})
       : backend_(&backend),
         weights_(parameters_type::buffer_size),
-        gradients_(trains ? parameters_type::buffer_size : 0),
+        gradients_(trains ? parameters_type::dense_size : 0),
         losses_(losses.of_model(F::model)) {
     losses_.check(F::vocabulary);
     if (seed) initialise(*seed);
@@ -86,12 +88,40 @@ class transformer {
     require(has_weights_, "the model has no weights yet: load them, or draw them with initialise(seed)");
     return weights_.view();
   }
+  /// Of all but the n-gram tables: the first elements of the layout of `weights`.
   view<scalar, 1> gradients() requires trains {
     require_here();
     return gradients_.view();
   }
+  /// Of the rows of n-gram tables that passes looked up since `clear_gradients`.
+  const ngram_lookups<D, Backend>& ngram_gradients() const requires trains { return ngrams_; }
+  /// The gradient of one parameter on the host, in its layout.
+  std::vector<scalar> gradient_of(const parameter_entry& entry) requires trains {
+    return exclusively(*backend_, "reading a gradient", [&] {
+      std::vector<scalar> whole(static_cast<std::size_t>(entry.size));
+      if (entry.kind != parameter_kind::table) {
+        download(*backend_, gradients().slice(entry.offset, entry.size), {whole.data(), {entry.size}});
+        return whole;
+      }
+      for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
+        if (layout.network.ngrams[k].offset != entry.offset) continue;
+        const std::vector<token>& rows = ngrams_.touched_on_host(k);
+        const index_type dim = F::ngrams[k].dim, used = static_cast<index_type>(rows.size()) * dim;
+        std::vector<scalar> own(static_cast<std::size_t>(used));
+        download(*backend_, ngrams_.touched_rows(k).gradient.flat().slice(0, used), {own.data(), {used}});
+        for (std::size_t slot = 0; slot < rows.size(); ++slot)
+          std::copy_n(own.begin() + static_cast<std::ptrdiff_t>(slot) * dim, dim, whole.begin() + rows[slot] * dim);
+      }
+      return whole;
+    });
+  }
   bool has_weights() const { return has_weights_; }
-  void clear_gradients() requires trains { fill(*backend_, scalar{0}, gradients()); }
+  void clear_gradients() requires trains {
+    exclusively(*backend_, "clearing gradients", [&] {
+      fill(*backend_, scalar{0}, gradients());
+      ngrams_.clear_gradients(*backend_);
+    });
+  }
 
   /// With `true`, passes keep only the streams between layers, and the backward pass computes the rest again: less
   /// memory, more time, the same bits. Frees the memory of earlier passes.
@@ -135,6 +165,7 @@ class transformer {
     return exclusively(*backend_, "a forward pass", [&] {
       allocate(ids.shape[0], ids.shape[1]);
       take(ids, 0, inputs_);
+      find_ngrams(ids, false);
       strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
       return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
     });
@@ -151,7 +182,7 @@ class transformer {
   loss_report<losses_type> losses(view<const token, 2> ids, const loss_values<losses_type>& weights,
                                   forward_options options = {}) {
     return exclusively(*backend_, "a pass with losses", [&] {
-      take_both(ids);
+      take_both(ids, false);
       evaluate(weights, options, 1, false);
       return report(weights);
     });
@@ -172,7 +203,7 @@ class transformer {
   void add_gradients(view<const token, 2> ids, const loss_values<losses_type>& weights, forward_options options,
                      double scale) requires trains {
     exclusively(*backend_, "a pass with gradients", [&] {
-      take_both(ids);
+      take_both(ids, true);
       // Without dropout, the seed does not change the pass.
       const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
                          dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
@@ -253,6 +284,7 @@ class transformer {
       ensure(targets_, acts_.targets_size);
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
+      ngrams_.reserve(*backend_, batch, tokens, trains);
     } catch (const error& problem) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ", acts_.memory_size, " + ", acts_.scratch_size,
            " numbers of ", sizeof(scalar), " bytes for activations: ", problem.what());
@@ -278,7 +310,8 @@ class transformer {
             {scratch_.data()},
             {targets_.data()},
             weight_format::float32,
-            options.dropout_seed};
+            options.dropout_seed,
+            ngrams_.views()};
   }
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
@@ -304,13 +337,21 @@ class transformer {
   }
 
   /// Prepares for losses of ids [B,T+1].
-  void take_both(view<const token, 2> ids) {
+  void take_both(view<const token, 2> ids, bool gradients) {
     const phase<Backend> named(*backend_, "batch");
     require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
             ids.shape[1], "]");
     allocate(ids.shape[0], ids.shape[1] - 1);
     take(ids, 0, inputs_);
     take(ids, 1, labels_);
+    find_ngrams(ids, gradients);
+  }
+  /// Finds the n-grams of the first T columns of ids.
+  void find_ngrams(view<const token, 2> ids, bool gradients) {
+    if (F::ngrams.empty()) return;
+    for (index_type b = 0; b < batch_; ++b)
+      std::copy_n(&ids(b, 0), tokens_, host_ids_.begin() + static_cast<std::ptrdiff_t>(b * tokens_));
+    if (ngrams_.find(*backend_, {host_ids_.data(), {batch_, tokens_}}, gradients)) recorded_.clear();
   }
   /// Calls operations only: see `recording`.
   void evaluate(const loss_values<losses_type>& weights, const forward_options& options, double scale, bool gradients) {
@@ -353,6 +394,7 @@ class transformer {
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;
   std::vector<token> host_ids_;
+  ngram_lookups<D, Backend> ngrams_;
   losses_type losses_;
   dropout_rates dropout_;
   training_layout<D, losses_type> acts_;

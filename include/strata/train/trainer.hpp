@@ -31,6 +31,7 @@ struct training_options {
   bool decoupled = true;  ///< AdamW, else Adam
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
+  double table_rate = 1;   ///< learning rate of n-gram tables, divided by that of the other weights
   std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
   dropout_rates dropout = {};
   bool merge = true;  ///< as in `forward_options`
@@ -52,6 +53,7 @@ void for_each_option(Options& options, Visit visit) {
   visit("epsilon", options.epsilon);
   visit("weight_decay", options.weight_decay);
   visit("max_norm", options.max_norm);
+  visit("table_rate", options.table_rate);
   visit("seed", options.seed);
   visit("embedding_dropout", options.dropout.embedding);
   visit("attention_dropout", options.dropout.attention);
@@ -97,6 +99,7 @@ inline void check(const training_options& options) {
   not_negative("final_fraction", options.schedule.final_fraction);
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
+  not_negative("table_rate", options.table_rate);
   share_below_1("beta1", options.beta1);
   share_below_1("beta2", options.beta2);
   check(options.dropout);
@@ -137,7 +140,7 @@ class trainer {
         model_(backend, options.seed, losses),
         first_moment_(parameters_type::buffer_size),
         second_moment_(parameters_type::buffer_size),
-        measures_(1 + losses_size) {
+        measures_(1 + losses_size + 1) {
     model_.set_dropout(options_.dropout);
   }
 
@@ -267,6 +270,7 @@ class trainer {
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
   static constexpr index_type losses_size = 16 * index_type{Losses::count};
+  static constexpr std::size_t tables = facts<D>::ngrams.size();
 
   static void read_losses(const nlohmann::json& object, const std::string& source, Losses& chosen) {
     if (const auto found = object.find("ignore_index"); found != object.end())
@@ -334,16 +338,33 @@ class trainer {
     }
     const phase<Backend> update(backend, "optimizer");
     const adam_settings own = settings();
-    update_.run(backend, own, [&] {
+    update_.run(backend, update_key{own, model_.ngram_gradients().gradients().data}, [&] {
       squared_norm(backend, model_.gradients(), norm);
-      adam(backend, own, model_.gradients(), measures_.view(), model_.weights(), first_moment_.view(),
-           second_moment_.view());
+      if constexpr (tables > 0) {
+        const view<scalar, 1> of_tables = measures_.view().slice(1 + losses_size, 1);
+        squared_norm(backend, model_.ngram_gradients().gradients(), of_tables);
+        add(backend, of_tables, norm);
+      }
+      const auto dense = [](const view<scalar, 1>& all) { return all.slice(0, parameters_type::dense_size); };
+      adam(backend, own, model_.gradients(), measures_.view(), dense(model_.weights()), dense(first_moment_.view()),
+           dense(second_moment_.view()));
+      for (std::size_t k = 0; k < tables; ++k) update_table(k, own);
     });
+  }
+  /// Changes the rows of table `k` that the step looked up, and their moments. All other rows keep both.
+  void update_table(std::size_t k, adam_settings own) {
+    own.learning_rate *= options_.table_rate;
+    const auto touched = model_.ngram_gradients().touched_rows(k);
+    const tensor<2>& table = parameters_type::layout.network.ngrams[k];
+    const auto of = [&](const view<scalar, 1>& all) { return tensor_memory<scalar>{all.data}[table]; };
+    adam_rows(model_.backend(), own, touched.rows, touched.gradient, measures_.view(), of(model_.weights()),
+              of(first_moment_.view()), of(second_moment_.view()));
   }
   /// Waits for the step's losses and norm. If one is not finite, `adam` has changed nothing.
   step_report<Losses> finish_step() {
     std::array<scalar, 1 + losses_size> measures;
-    download(model_.backend(), measures_.view(), view<scalar, 1>{measures.data(), {1 + losses_size}});
+    download(model_.backend(), measures_.view().slice(0, 1 + losses_size),
+             view<scalar, 1>{measures.data(), {1 + losses_size}});
     const double share = 1.0 / static_cast<double>(options_.accumulation);
     const loss_report<Losses> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, values_type(losses()),
                                    share);
@@ -386,8 +407,15 @@ class trainer {
   training_options options_;
   model_type model_;
   storage<scalar> first_moment_, second_moment_;
-  storage<scalar> measures_;  // squared norm of the gradient, then the summed losses of a step's passes
-  recording<Backend, adam_settings> update_;
+  // Squared norm of the gradient, then the summed losses of a step's passes, then the squared norm of the tables' part.
+  storage<scalar> measures_;
+  /// This decides which operations an update calls: settings, and the gradients of tables, whose memory may move.
+  struct update_key {
+    adam_settings settings;
+    const scalar* tables;
+    bool operator==(const update_key&) const = default;
+  };
+  recording<Backend, update_key> update_;
   std::vector<token> ids_;
   index_type step_ = 0;
   // Of the resumed checkpoint, whose unknown keys are kept: our metadata, and those of other programs.

@@ -111,7 +111,7 @@ void check_cost() {
   counting backend;
   strata::index_type elements = 0;
   for (const auto& entry : models::parameters<Model>::entries())
-    if (!entry.frozen) elements += entry.size;
+    if (entry.kind != strata::parameter_kind::constant) elements += entry.size;
   CHECK(cost::parameters == elements);
 
   const auto activation_bytes = [](strata::index_type batch, strata::index_type tokens, strata::activation_use use) {

@@ -116,7 +116,8 @@ TEST_CASE("parameter table: the places of the plan, with names, shapes and start
   CHECK(entries[1].size == 24);
   CHECK(entries[2].size == 7);
   CHECK(entries[4].size == 24);
-  for (const auto& entry : entries) CHECK(entry.frozen == (entry.name == "constant"));
+  for (const auto& entry : entries)
+    CHECK((entry.kind == strata::parameter_kind::constant) == (entry.name == "constant"));
   CHECK(entries[0].initial.distribution == initialisation::kind::uniform);
   CHECK(entries[0].initial.scale == 0.5);
   CHECK(entries[1].initial.distribution == initialisation::kind::directions);

@@ -18,7 +18,8 @@ struct outcome {
     models::training_model<Model, Backend> model(backend, 9);
     const auto report = model.accumulate_gradients({ids.data(), {batch, length}});
     for (std::size_t j = 0; j < report.values.count; ++j) losses.push_back(report.values[j]);
-    gradient.assign(model.gradients().data, model.gradients().data + model.gradients().size());
+    for (const auto& entry : models::parameters<Model>::entries())
+      for (const auto value : model.gradient_of(entry)) gradient.push_back(static_cast<double>(value));
   }
 };
 

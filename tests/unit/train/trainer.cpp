@@ -89,7 +89,8 @@ TEST_CASE("training changes everything but constants") {
   for (const auto& entry : parameters::entries()) {
     INFO(entry.name);
     const auto first = before.begin() + entry.offset;
-    CHECK(std::equal(first, first + entry.size, after.begin() + entry.offset) == entry.frozen);
+    CHECK(std::equal(first, first + entry.size, after.begin() + entry.offset) ==
+          (entry.kind == strata::parameter_kind::constant));
   }
 }
 
@@ -180,7 +181,7 @@ TEST_CASE("a run without the merge neither uses nor trains its weights, and goes
 
   const auto start = strata::weights_of(started.model()), trained = weights_after(unmerged, 3);
   for (const strata::parameter_entry& entry : parameters::entries()) {
-    if (entry.frozen) continue;
+    if (entry.kind == strata::parameter_kind::constant) continue;
     INFO(entry.name);
     const bool same = std::equal(trained.begin() + entry.offset, trained.begin() + entry.offset + entry.size,
                                  start.begin() + entry.offset);

@@ -28,8 +28,8 @@ namespace strata::inline STRATA_ABI {
 // memory
 inline void add(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(add(backend, x, y)); }
 // embedding
-inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
-  STRATA_CALL_KERNEL(embed(backend, ids, table, y));
+inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y, update mode) {
+  STRATA_CALL_KERNEL(embed(backend, ids, table, y, mode));
 }
 inline void embed_backward(cpu& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {
   STRATA_CALL_KERNEL(embed_backward(backend, ids, dy, dtable));
@@ -84,6 +84,18 @@ inline void layer_norm_backward(cpu& backend, input<float, 3> x, input<float, 1>
                                 input<float, 1> factor, input<float, 1> mean, input<float, 3> dy, output<float, 3> dx,
                                 output<float, 1> dgain, output<float, 1> dbias) {
   STRATA_CALL_KERNEL(layer_norm_backward(backend, x, gain, shift, factor, mean, dy, dx, dgain, dbias));
+}
+// learned token shift
+inline void add_previous(cpu& backend, input<float, 3> x, input<float, 1> share, int shift, output<float, 3> y) {
+  STRATA_CALL_KERNEL(add_previous(backend, x, share, shift, y));
+}
+inline void add_previous_backward(cpu& backend, input<float, 3> x, input<float, 1> share, int shift, input<float, 3> dy,
+                                  output<float, 3> dx, output<float, 1> dshare) {
+  STRATA_CALL_KERNEL(add_previous_backward(backend, x, share, shift, dy, dx, dshare));
+}
+inline void add_previous_step(cpu& backend, input<float, 2> x, input<float, 1> share, output<float, 2> previous,
+                              output<float, 2> y) {
+  STRATA_CALL_KERNEL(add_previous_step(backend, x, share, previous, y));
 }
 // attention
 inline void attention(cpu& backend, const attention_shape& shape, input<float, 3> table, input<float, 2> qkv,
@@ -209,6 +221,11 @@ inline void squared_norm(cpu& backend, input<float, 1> x, output<float, 1> resul
 inline void adam(cpu& backend, const adam_settings& settings, input<float, 1> gradient, input<float, 1> measures,
                  output<float, 1> weight, output<float, 1> first_moment, output<float, 1> second_moment) {
   STRATA_CALL_KERNEL(adam(backend, settings, gradient, measures, weight, first_moment, second_moment));
+}
+inline void adam_rows(cpu& backend, const adam_settings& settings, view<const token, 1> rows, input<float, 2> gradient,
+                      input<float, 1> measures, output<float, 2> weight, output<float, 2> first_moment,
+                      output<float, 2> second_moment) {
+  STRATA_CALL_KERNEL(adam_rows(backend, settings, rows, gradient, measures, weight, first_moment, second_moment));
 }
 
 #undef STRATA_CALL_KERNEL

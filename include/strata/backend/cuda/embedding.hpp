@@ -15,10 +15,11 @@ struct embed_fours {
   const token* ids;
   const float* table;
   float* y;
+  bool add;
   fours memory;
   __device__ __forceinline__ void operator()(index_type r, index_type d) const {
     const index_type id = ids[r], dim = memory.columns;
-    memory.store(y + r * dim, d, id < 0 ? make_float4(0, 0, 0, 0) : memory.load(table + id * dim, d));
+    memory.put(y + r * dim, d, id < 0 ? make_float4(0, 0, 0, 0) : memory.load(table + id * dim, d), add);
   }
 };
 
@@ -94,10 +95,10 @@ struct add_groups_fours {
 
 }  // namespace device
 
-inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y) {
+inline void embed(cuda& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y, update mode) {
   const device::fours memory(y.shape[1], {}, {table.data, y.data});
   device::for_each_four_in_rows(backend, y.shape[0], y.shape[1],
-                                device::embed_fours{ids.data, table.data, y.data, memory});
+                                device::embed_fours{ids.data, table.data, y.data, mode == update::add, memory});
 }
 
 inline void embed_backward(cuda& backend, view<const token, 1> ids, input<float, 2> dy, output<float, 2> dtable) {

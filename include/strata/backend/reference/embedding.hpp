@@ -8,9 +8,12 @@
 namespace strata::inline STRATA_ABI {
 
 template <class S>
-void embed(reference<S>&, view<const token, 1> ids, input<S, 2> table, output<S, 2> y) {
+void embed(reference<S>&, view<const token, 1> ids, input<S, 2> table, output<S, 2> y, update mode) {
   for (index_type r = 0; r < y.shape[0]; ++r)
-    for (index_type d = 0; d < y.shape[1]; ++d) y(r, d) = ids(r) < 0 ? S{0} : table(ids(r), d);
+    for (index_type d = 0; d < y.shape[1]; ++d) {
+      const S own = ids(r) < 0 ? S{0} : table(ids(r), d);
+      y(r, d) = mode == update::add ? y(r, d) + own : own;
+    }
 }
 
 template <class S>

@@ -13,6 +13,7 @@
 #include <strata/backend/cpu/kernels/activations.hpp>
 #include <strata/backend/cpu/kernels/dropout.hpp>
 #include <strata/backend/cpu/kernels/norms.hpp>
+#include <strata/backend/cpu/kernels/token_shift.hpp>
 #include <strata/backend/cpu/kernels/attention.hpp>
 #include <strata/backend/cpu/kernels/resample.hpp>
 #include <strata/backend/cpu/kernels/cross_attention.hpp>

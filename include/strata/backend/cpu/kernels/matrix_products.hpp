@@ -118,13 +118,6 @@ inline void pack_last_rows(strided a, index_type rows, index_type depth, float* 
       to[k * tile_rows + i] = i < rows ? a.data[i * a.row + k * a.column] : 0.f;
 }
 
-/// to[columns] = or += from[columns]
-inline void write_row(const float* from, index_type columns, float* to, update mode) {
-  vector::for_each(columns, [&](index_type n, auto load, auto store) {
-    store(to + n, mode == update::add ? load(to + n) + load(from + n) : load(from + n));
-  });
-}
-
 /// c[M,N] = or += a[M,K] b[K,N] for M up to block_rows and K up to block_depth; rows of c are `c_row` apart. A
 /// row-major a is read in place. A column-major a and all of b are packed into this thread's memory.
 inline void product_block(cpu& backend, int thread, index_type rows, index_type width, index_type depth, strided a,
