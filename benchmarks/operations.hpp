@@ -414,6 +414,32 @@ void register_others() {
   }
 }
 
+/// The matrices of a small model of width 64, and those of `base`, half of whose wide ones are transposed.
+template <class Device>
+void register_muon() {
+  const auto measured = [](const char* name, index_type dim, int square, int wide) {
+    measure<Device>(std::string("muon"), {name, 0, 0, dim, 0, 0, 0}, [=](auto& bench, const size& z) {
+      std::vector<strata::matrix_place> places;
+      const strata::muon_settings settings;
+      index_type count = 0;
+      double flops = 0;
+      const auto add = [&](index_type rows, index_type columns) {
+        places.push_back({count, rows, columns});
+        count += rows * columns;
+        flops += settings.flops(places.back());
+      };
+      for (int n = 0; n < square; ++n) add(z.dim, z.dim);
+      for (int n = 0; n < wide; ++n) add(n % 2 == 0 ? z.dim : 4 * z.dim, n % 2 == 0 ? 4 * z.dim : z.dim);
+      const auto g = bench.floats({count}), w = bench.floats({count}), m = bench.floats({count}),
+                 v = bench.floats({count}), norm = bench.floats({1});
+      fill(bench.backend, 1.f, norm);
+      bench.against_peak(flops, [&] { muon(bench.backend, settings, places, g, norm, w, m, v); });
+    });
+  };
+  measured("small", 64, 12, 6);
+  measured("base", 512, 24, 12);
+}
+
 /// A quarter of the positions is routed.
 template <class Device>
 void register_routing() {
@@ -506,6 +532,7 @@ void register_operations() {
   register_cross_attention<Device>();
   register_elementwise<Device>();
   register_others<Device>();
+  register_muon<Device>();
   register_routing<Device>();
   register_writing<Device>();
 }

@@ -15,6 +15,7 @@
 #include <strata/backend/reference/losses.hpp>
 #include <strata/backend/reference/matrix_products.hpp>
 #include <strata/backend/reference/memory.hpp>
+#include <strata/backend/reference/muon.hpp>
 #include <strata/backend/reference/norms.hpp>
 #include <strata/backend/reference/optimizer.hpp>
 #include <strata/backend/reference/resample.hpp>

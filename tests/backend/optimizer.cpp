@@ -1,7 +1,39 @@
-// squared_norm, adam, adam_rows.
+// squared_norm, adam, adam_rows, muon.
+#include <strata/io/safetensors.hpp>
+
 #include "backend/setups.hpp"
 
 namespace strata {
+namespace {
+
+/// Places for matrices of these shapes, one after the other, with gaps before, between and behind them.
+struct some_matrices {
+  std::vector<matrix_place> places;
+  index_type size = 5;  ///< of the flat buffers
+  some_matrices(const std::vector<std::pair<index_type, index_type>>& shapes) {
+    for (const auto& [rows, columns] : shapes) {
+      places.push_back({size, rows, columns});
+      size += rows * columns + 3;
+    }
+  }
+};
+
+/// Steps of muon with random gradients on random weights.
+template <class Bench>
+void take_steps(Bench& bench, const some_matrices& matrices, const muon_settings& settings, int steps = 2) {
+  const auto weight = bench.normal({matrices.size}), norm = bench.unset({1});
+  const auto first = bench.normal({matrices.size}), second = bench.all(2, {matrices.size});
+  for (int step = 0; step < steps; ++step) {
+    const auto gradient = bench.normal({matrices.size});
+    squared_norm(bench.backend, gradient, norm);
+    muon(bench.backend, settings, matrices.places, gradient, norm, weight, first, second);
+  }
+  bench.result("weight", weight);
+  bench.result("first moment", first);
+  bench.result("second moment", second);
+}
+
+}  // namespace
 
 TEST_CASE("squared_norm equals the reference") {
   for (const index_type size : {1, 17, 4095, 4097, 40003}) {
@@ -81,6 +113,175 @@ TEST_CASE("adam changes nothing when the norm of the gradient or another measure
       adam(bench.backend, {.decayed = 100}, gradient, norm, weight, first, second);
       CHECK(everything() != before);
     });
+}
+
+TEST_CASE("muon equals the reference") {
+  const auto check = [](const some_matrices& matrices, const muon_settings& settings) {
+    CAPTURE(matrices.size, settings.normalised, settings.max_norm);
+    check_against_reference(1e-5, [&](auto& bench) { take_steps(bench, matrices, settings); });
+  };
+  for (const bool normalised : {false, true}) {
+    const muon_settings settings{.learning_rate = 0.5, .normalised = normalised};
+    for (const auto& [rows, columns] :
+         {std::pair{1, 1}, {1, 7}, {7, 1}, {65, 33}, {33, 65}, {16, 16}, {130, 70}, {70, 130}, {20, 300}, {300, 20}}) {
+      CAPTURE(rows, columns);
+      check({{{rows, columns}}}, settings);
+    }
+    const std::vector<std::pair<index_type, index_type>> several{{16, 16}, {9, 20}, {20, 9}, {0, 3}, {16, 16}, {3, 0}};
+    for (const double max_norm : {0.0, 0.5, 1e6}) {
+      muon_settings own = settings;
+      own.max_norm = max_norm;
+      check(several, own);
+    }
+    check({{}}, settings);
+    // Large enough for several threads, alone and beside others.
+    check({{{150, 160}}}, settings);
+    check({{{9, 20}, {160, 150}, {16, 16}}}, settings);
+  }
+  check({{{12, 18}}}, {.learning_rate = 0.5, .momentum = 0.5, .weight_decay = 0, .iterations = 0});
+  check({{{12, 18}}}, {.momentum = 0, .weight_decay = 3, .normalised = true, .beta2 = 0.5, .iterations = 2});
+}
+
+TEST_CASE("muon equals the golden file") {
+  const safetensors_file file = safetensors_file::read(STRATA_GOLDEN_DATA "/muon.safetensors");
+  const auto setting = [&](const char* name) { return std::stod(file.metadata(name)); };
+  const auto check = [&](auto& backend, double tolerance) {
+    for (const bool normalised : {false, true})
+      for (const auto& [rows, columns] : {std::pair{8, 12}, {12, 8}, {10, 10}}) {
+        const std::string shape = to_text(rows, "x", columns), kind = normalised ? "normuon" : "muon";
+        CAPTURE(shape, kind);
+        const index_type size = index_type{rows} * columns;
+        const auto values = [&](const std::string& name) { return file.values<double>(shape + "." + name); };
+        workbench bench(backend);
+        const auto gradients = bench.unset({3, size}), weight = bench.unset({1, size});
+        bench.write(gradients, values("gradients"));  // in double, which the file has
+        bench.write(weight, values("w"));
+        const auto norm = bench.all(1, {1}), first = bench.all(0, {size}), second = bench.all(0, {size});
+        const matrix_place place{0, rows, columns};
+        for (index_type step = 0; step < 3; ++step)
+          muon(backend,
+               {.learning_rate = setting("learning_rate"),
+                .momentum = setting("momentum"),
+                .weight_decay = setting("weight_decay"),
+                .normalised = normalised,
+                .beta2 = setting("beta2"),
+                .max_norm = 0},
+               {&place, 1}, gradients[step], norm, weight.flat(), first, second);
+        CHECK(relative_error(bench.read(weight), values(kind)) < tolerance);
+      }
+  };
+  reference<double> exact;
+  check(exact, 1e-14);
+  on_every_setup(setups::of_most, [&](tested& backend, const std::string& setup) {
+    INFO(setup);
+    check(backend, 1e-6);
+  });
+}
+
+TEST_CASE("muon: known values") {
+  on_every_bench([](auto& bench) {
+    // A row over its norm stays a row of its direction; five iterations make of the norm 1 what they make of 1.
+    double length = 1;
+    for (int n = 0; n < 5; ++n) length *= 3.4445 - 4.7750 * length * length + 2.0315 * std::pow(length, 4);
+    const matrix_place place{1, 1, 2};
+    const auto gradient = bench.of({7, 3, -4, 7}, {4}), norm = bench.of({100}, {1}), weight = bench.all(10, {4});
+    const auto first = bench.all(0, {4}), second = bench.all(2, {4});
+    const muon_settings settings{.learning_rate = 0.5, .momentum = 0.9, .weight_decay = 0.2};
+    muon(bench.backend, settings, {&place, 1}, gradient, norm, weight, first, second);
+    CHECK(relative_error(bench.read(first), {0, 0.03, -0.04, 0}) < 1e-6);  // clipped from norm 10 to 1
+    CHECK(relative_error(bench.read(weight), {10, 9 - 0.5 * length * 0.6, 9 + 0.5 * length * 0.8, 10}) < 1e-6);
+    CHECK(bench.read(second) == std::vector<double>{2, 2, 2, 2});
+  });
+  on_every_bench([](auto& bench) {
+    // Two orthogonal rows; the second has lately been large. A column more and the shape's factor were sqrt(3 / 2).
+    const matrix_place place{0, 2, 2};
+    const auto gradient = bench.of({3, 0, 0, 3}, {4}), norm = bench.of({18}, {1}), weight = bench.all(0, {4});
+    const auto first = bench.all(0, {4}), second = bench.of({0, 8, 5, 5}, {4});
+    const muon_settings settings{.learning_rate = 1, .normalised = true, .beta2 = 0.75, .iterations = 0};
+    muon(bench.backend, settings, {&place, 1}, gradient, norm, weight, first, second);
+    // Without iterations the update is the unit matrix over sqrt 2, but for 1e-7 in its norm: rows with the mean square
+    // 1/4.
+    const double upper = 1 / std::sqrt(0.25 * 0.25), lower = 1 / std::sqrt(0.75 * 8 + 0.25 * 0.25);
+    const double restored = 1 / std::sqrt(upper * upper + lower * lower);
+    CHECK(relative_error(bench.read(weight), {-upper * restored, 0, 0, -lower * restored}) < 2e-6);
+    CHECK(relative_error(bench.read(second), {0.0625, 6.0625, 5, 5}) < 1e-6);
+  });
+}
+
+TEST_CASE("muon makes a matrix nearly orthogonal") {
+  on_every_bench([](auto& bench) {
+    for (const auto& [rows, columns] : {std::pair{12, 40}, {40, 12}}) {
+      const matrix_place place{0, rows, columns};
+      const index_type size = place.size();
+      const auto gradient = bench.normal({size}), norm = bench.all(1, {1}), weight = bench.all(0, {size});
+      const auto first = bench.all(0, {size}), second = bench.all(0, {size});
+      muon(bench.backend, {.learning_rate = 1}, {&place, 1}, gradient, norm, weight, first, second);
+      const std::vector<double> update = bench.read(weight);
+      double squares = 0;  // of m singular values, each in about 0.7 .. 1.2
+      for (const double value : update) squares += value * value / (rows > columns ? 40. / 12 : 1);
+      CHECK(squares == Approx(12).epsilon(0.3));
+    }
+  });
+}
+
+TEST_CASE("muon changes nothing outside of its matrices") {
+  for (const bool normalised : {false, true})
+    on_every_bench([&](auto& bench) {
+      const some_matrices matrices({{17, 9}, {9, 17}, {1, 1}, {0, 4}});
+      take_steps(bench, matrices, {.normalised = normalised});
+      std::vector<bool> inside(static_cast<std::size_t>(matrices.size)), of_rows(inside);
+      for (const matrix_place& place : matrices.places) {
+        std::fill_n(inside.begin() + place.offset, place.size(), true);
+        if (normalised && place.size() > 0) std::fill_n(of_rows.begin() + place.offset, place.rows, true);
+      }
+      // What the bench was given at first.
+      workbench same(bench.backend);
+      const std::vector<double> weight = same.read(same.normal({matrices.size})), unset = same.read(same.unset({1}));
+      const std::vector<double> first = same.read(same.normal({matrices.size}));
+      for (std::size_t n = 0; n < inside.size(); ++n) {
+        CAPTURE(n);
+        CHECK((bench.results[0].second[n] == weight[n]) != inside[n]);
+        CHECK((bench.results[1].second[n] == first[n]) != inside[n]);
+        CHECK((bench.results[2].second[n] == 2) != of_rows[n]);
+      }
+    });
+}
+
+TEST_CASE("muon without a gradient only decays the weights") {
+  for (const bool normalised : {false, true})
+    on_every_bench([&](auto& bench) {
+      const matrix_place place{0, 3, 5};
+      const auto gradient = bench.all(0, {15}), norm = bench.all(0, {1}), weight = bench.all(10, {15});
+      const auto first = bench.all(0, {15}), second = bench.all(0, {15});
+      const muon_settings settings{.learning_rate = 0.5, .weight_decay = 0.5, .normalised = normalised};
+      muon(bench.backend, settings, {&place, 1}, gradient, norm, weight, first, second);
+      CHECK(bench.read(weight) == std::vector<double>(15, 7.5));
+      CHECK(bench.read(first) == std::vector<double>(15, 0));
+      CHECK(bench.read(second) == std::vector<double>(15, 0));
+    });
+}
+
+TEST_CASE("muon changes nothing when the norm of the gradient or another measure is not finite") {
+  constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  for (const bool normalised : {false, true})
+    for (const std::vector<double>& measures : {std::vector{infinity}, {nan}, {4., infinity, 2.}, {4., 3., nan}})
+      on_every_bench([&](auto& bench) {
+        const some_matrices matrices({{9, 20}, {20, 9}});
+        const auto gradient = bench.normal({matrices.size}),
+                   norm = bench.of(measures, {static_cast<strata::index_type>(measures.size())});
+        const auto weight = bench.normal({matrices.size}), first = bench.normal({matrices.size}),
+                   second = bench.all(1, {matrices.size});
+        const auto everything = [&] { return std::vector{bench.read(weight), bench.read(first), bench.read(second)}; };
+        const auto before = everything();
+        const auto step = [&] {
+          muon(bench.backend, {.normalised = normalised}, matrices.places, gradient, norm, weight, first, second);
+        };
+        step();
+        CHECK(everything() == before);
+        fill(bench.backend, 4.f, norm);
+        step();
+        CHECK(everything() != before);
+      });
 }
 
 TEST_CASE("a gradient with a number that is not finite has a norm that is not finite") {

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <span>
 
 #include <strata/core/view.hpp>
 #include <strata/core/weight_format.hpp>
@@ -84,16 +85,58 @@ struct adam_settings {
   bool operator==(const adam_settings&) const = default;
 };
 
+/// What scales a gradient down to `max_norm`, if that is not 0 and its norm is larger.
+inline double clip_factor(double max_norm, double squared_norm) {
+  return max_norm > 0 && squared_norm > max_norm * max_norm ? max_norm / std::sqrt(squared_norm) : 1.0;
+}
+
 /// Constants of one step of Adam, computed once a step.
 struct adam_constants {
   double clip, correction1, correction2;
   adam_constants(const adam_settings& settings, double squared_norm)
-      : clip(settings.max_norm > 0 && squared_norm > settings.max_norm * settings.max_norm
-                 ? settings.max_norm / std::sqrt(squared_norm)
-                 : 1.0),
+      : clip(clip_factor(settings.max_norm, squared_norm)),
         correction1(1 / (1 - std::pow(settings.beta1, static_cast<double>(settings.step)))),
         correction2(1 / (1 - std::pow(settings.beta2, static_cast<double>(settings.step)))) {}
 };
+
+/// A matrix [rows, columns] at `offset` of the flat buffers of parameters.
+struct matrix_place {
+  index_type offset = 0, rows = 0, columns = 0;
+  constexpr index_type size() const { return rows * columns; }
+  constexpr index_type smaller() const { return rows < columns ? rows : columns; }
+  constexpr index_type larger() const { return rows < columns ? columns : rows; }
+  bool operator==(const matrix_place&) const = default;
+};
+
+/// One step of Muon, for matrices: the momentum becomes nearly orthogonal, so all its directions count alike. With
+/// `normalised` it is NorMuon: rows that were large lately count less. It has no bias correction, which cancels.
+struct muon_settings {
+  double learning_rate = 0.02, momentum = 0.95, weight_decay = 0.1;
+  bool normalised = false;
+  double beta2 = 0.95;  ///< of the rows' mean squares
+  int iterations = 5;   ///< of Newton and Schulz
+  double max_norm = 1;  ///< the gradient is scaled down to this norm; 0: never
+  bool operator==(const muon_settings&) const = default;
+
+  /// Of the matrix products for one matrix, if every product is computed as a whole.
+  constexpr double flops(const matrix_place& place) const {
+    const double m = static_cast<double>(place.smaller()), n = static_cast<double>(place.larger());
+    return iterations * (4 * m * m * n + 2 * m * m * m);
+  }
+};
+
+/// An iteration of Newton and Schulz is X <- a X + b A X + c A A X with A = X X^T, where X has no more rows than columns.
+/// At first X is the matrix over its norm plus `epsilon`.
+struct newton_schulz {
+  static constexpr double a = 3.4445, b = -4.7750, c = 2.0315, epsilon = 1e-7;
+};
+/// NorMuon adds this to the root of a row's mean square.
+inline constexpr double normuon_epsilon = 1e-10;
+/// The factor of an orthogonal update of this shape.
+inline double muon_scale(const matrix_place& place) {
+  return place.rows > place.columns ? std::sqrt(static_cast<double>(place.rows) / static_cast<double>(place.columns))
+                                    : 1.0;
+}
 
 /// Which elements dropout keeps: n, if word n % 64 / 16 of random block n / 64 * 16 + n % 16 is at least `threshold()`.
 /// One block serves four elements; a vector of up to 16 neighbours takes one word from each of as many blocks.
@@ -234,6 +277,9 @@ struct sampling_options {
 ///                        gradient
 ///   adam_rows            the same for the rows[R] of weight and moments [V,D], from gradient[R,D], without weight
 ///                        decay; the rows are distinct, negative ones are skipped, and no other row changes
+///   muon                 one step for each matrix if all measures[N] are finite, else nothing; the first is the squared
+///                        norm of the whole gradient. NorMuon keeps its mean squares [rows] at the start of the matrix's
+///                        place in the second moment, which is not touched otherwise
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
   STRATA_OP(download, (b, in1, out1)) STRATA_OP(download_tokens, (b, ids1, tokens1))                           \
@@ -281,8 +327,9 @@ struct sampling_options {
             (b, distance_settings{}, in3, in3, index_type{}, ids1, token{}, S{}, out1, out1, out3, out3))            \
   STRATA_OP(sigmoid_pairs, (b, out2, index_type{}, in1, in1, S{}, out1, out1, out1))                                 \
   STRATA_OP(sample, (b, sampling_options{}, std::uint64_t{}, in2, tokens1))                                     \
-  STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1)) \
-  STRATA_OP(adam_rows, (b, adam_settings{}, ids1, in2, in1, out2, out2, out2))
+  STRATA_OP(squared_norm, (b, in1, out1)) STRATA_OP(adam, (b, adam_settings{}, in1, in1, out1, out1, out1))     \
+  STRATA_OP(adam_rows, (b, adam_settings{}, ids1, in2, in1, out2, out2, out2))                                  \
+  STRATA_OP(muon, (b, muon_settings{}, std::span<const matrix_place>{}, in1, in1, out1, out1, out1))
 // clang-format on
 
 /// Tells whether a backend has an operation: `operations<B>::has_linear`, and so on.

@@ -227,6 +227,11 @@ inline void adam_rows(cpu& backend, const adam_settings& settings, view<const to
                       output<float, 2> second_moment) {
   STRATA_CALL_KERNEL(adam_rows(backend, settings, rows, gradient, measures, weight, first_moment, second_moment));
 }
+inline void muon(cpu& backend, const muon_settings& settings, std::span<const matrix_place> matrices,
+                 input<float, 1> gradient, input<float, 1> measures, output<float, 1> weight,
+                 output<float, 1> first_moment, output<float, 1> second_moment) {
+  STRATA_CALL_KERNEL(muon(backend, settings, matrices, gradient, measures, weight, first_moment, second_moment));
+}
 
 #undef STRATA_CALL_KERNEL
 #undef STRATA_IF_AVX2

@@ -20,4 +20,5 @@
 #include <strata/backend/cpu/kernels/routing.hpp>
 #include <strata/backend/cpu/kernels/losses.hpp>
 #include <strata/backend/cpu/kernels/optimizer.hpp>
+#include <strata/backend/cpu/kernels/muon.hpp>
 // clang-format on

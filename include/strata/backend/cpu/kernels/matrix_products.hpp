@@ -119,9 +119,10 @@ inline void pack_last_rows(strided a, index_type rows, index_type depth, float* 
 }
 
 /// c[M,N] = or += a[M,K] b[K,N] for M up to block_rows and K up to block_depth; rows of c are `c_row` apart. A
-/// row-major a is read in place. A column-major a and all of b are packed into this thread's memory.
+/// row-major a is read in place. A column-major a and all of b are packed into this thread's memory. With `lower`, c
+/// ends with a square whose upper triangle may be left out.
 inline void product_block(cpu& backend, int thread, index_type rows, index_type width, index_type depth, strided a,
-                          strided b, float* c, index_type c_row, update mode) {
+                          strided b, float* c, index_type c_row, update mode, bool lower = false) {
   const auto [panel, packed, last_rows, tile] = backend.thread_pieces<4>(
       thread, {block_depth * panel_width, block_depth * block_rows, block_depth * tile_rows, tile_rows * panel_width});
   const index_type whole_rows = rows / tile_rows * tile_rows;
@@ -132,7 +133,8 @@ inline void product_block(cpu& backend, int thread, index_type rows, index_type 
     vectors = next_vectors((width - first + vector::lanes - 1) / vector::lanes);
     const index_type columns = std::min(vectors * vector::lanes, width - first);
     pack_columns(b.from(0, first), depth, columns, panel);
-    for (index_type i = 0; i < rows; i += tile_rows) {
+    const index_type above = lower ? std::max<index_type>(0, first - (width - rows)) : 0;  // rows that are left out
+    for (index_type i = above / tile_rows * tile_rows; i < rows; i += tile_rows) {
       strided own{packed + i * depth, 1, tile_rows};
       if (i == whole_rows)
         own.data = last_rows;
@@ -150,7 +152,22 @@ inline void product_block(cpu& backend, int thread, index_type rows, index_type 
   }
 }
 
-/// c[M,N] = or += a[M,K] b[K,N] + bias[N]. Threads share the longer side of c; the order of a sum depends on K alone.
+/// c[M,N] = or += a[M,K] b[K,N] + bias[N] by one thread; rows of c are `c_row` apart. The order of a sum depends on K
+/// alone.
+inline void product(cpu& backend, int thread, index_type rows, index_type width, index_type depth, strided a, strided b,
+                    const float* bias, float* c, index_type c_row, update mode) {
+  for (index_type i = 0; i < rows; i += block_rows)
+    for (index_type k = 0; k == 0 || k < depth; k += block_depth) {
+      const index_type count = std::min(block_rows, rows - i);
+      float* const to = c + i * c_row;
+      if (bias != nullptr && k == 0)
+        for (index_type r = 0; r < count; ++r) write_row(bias, width, to + r * c_row, mode);
+      product_block(backend, thread, count, width, std::min(block_depth, depth - k), a.from(i, k), b.from(k, 0), to,
+                    c_row, bias != nullptr || k > 0 ? update::add : mode);
+    }
+}
+
+/// c[M,N] = or += a[M,K] b[K,N] + bias[N]. Threads share the longer side of c.
 inline void multiply(cpu& backend, index_type depth, strided a, strided b, view<const float, 1> bias, view<float, 2> c,
                      update mode) {
   const auto [rows, width] = c.shape;
@@ -158,17 +175,9 @@ inline void multiply(cpu& backend, index_type depth, strided a, strided b, view<
   backend.parallel_numbered(
       std::max(rows, width), std::min(rows, width) * depth,
       [&, rows = rows, width = width](int thread, index_type begin, index_type end) {
-        const index_type first_column = by_columns ? begin : 0, columns = by_columns ? end - begin : width;
-        const index_type first_row = by_columns ? 0 : begin, last_row = by_columns ? rows : end;
-        for (index_type i = first_row; i < last_row; i += block_rows)
-          for (index_type k = 0; k == 0 || k < depth; k += block_depth) {
-            const index_type count = std::min(block_rows, last_row - i);
-            float* const to = c.data + i * width + first_column;
-            if (bias && k == 0)
-              for (index_type r = 0; r < count; ++r) write_row(bias.data + first_column, columns, to + r * width, mode);
-            product_block(backend, thread, count, columns, std::min(block_depth, depth - k), a.from(i, k),
-                          b.from(k, first_column), to, width, bias || k > 0 ? update::add : mode);
-          }
+        const index_type row = by_columns ? 0 : begin, column = by_columns ? begin : 0, count = end - begin;
+        product(backend, thread, by_columns ? rows : count, by_columns ? count : width, depth, a.from(row, 0),
+                b.from(0, column), bias ? bias.data + column : nullptr, c.data + row * width + column, width, mode);
       },
       by_columns ? index_type{vector::lanes} : index_type{tile_rows});
 }
