@@ -18,6 +18,7 @@
 #include <strata/backend/cuda/losses.hpp>
 #include <strata/backend/cuda/matrix_products.hpp>
 #include <strata/backend/cuda/memory.hpp>
+#include <strata/backend/cuda/muon.hpp>
 #include <strata/backend/cuda/norms.hpp>
 #include <strata/backend/cuda/optimizer.hpp>
 #include <strata/backend/cuda/resample.hpp>

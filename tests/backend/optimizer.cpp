@@ -142,6 +142,19 @@ TEST_CASE("muon equals the reference") {
   check({{{12, 18}}}, {.momentum = 0, .weight_decay = 3, .normalised = true, .beta2 = 0.5, .iterations = 2});
 }
 
+TEST_CASE("muon with products of bfloat16 is near the reference") {
+  for (const auto& [rows, columns] : {std::pair{65, 33}, {33, 65}, {16, 16}})
+    for (const bool normalised : {false, true}) {
+      CAPTURE(rows, columns, normalised);
+      check_against_reference(
+          0.01,
+          [&](auto& bench) {
+            take_steps(bench, {{{rows, columns}}}, {.learning_rate = 0.5, .normalised = normalised});
+          },
+          setups::of_bfloat16);
+    }
+}
+
 TEST_CASE("muon equals the golden file") {
   const safetensors_file file = safetensors_file::read(STRATA_GOLDEN_DATA "/muon.safetensors");
   const auto setting = [&](const char* name) { return std::stod(file.metadata(name)); };

@@ -100,6 +100,18 @@ inline void wide_rows(strata::cuda& backend, index_type C) {
   backend.synchronize();
 }
 
+/// Muon and NorMuon, for a matrix with more rows than columns and its transpose.
+inline void orthogonalise(strata::cuda& backend) {
+  constexpr index_type size = 2 * 6 * 10;
+  strata::device_buffer<float> memory(4 * size + 1);
+  const auto vector = [&](index_type number) { return memory.view().slice(number * size, size); };
+  const std::array<strata::matrix_place, 2> places{{{0, 6, 10}, {60, 10, 6}}};
+  for (const bool normalised : {false, true})
+    muon(backend, {.normalised = normalised}, places, vector(0), memory.view().slice(4 * size, 1), vector(1), vector(2),
+         vector(3));
+  backend.synchronize();
+}
+
 /// Of `steps` of training, the first launches kernels directly, the second is captured, the others launch graphs.
 inline void execute_every_kernel(index_type steps) {
   strata::cuda backend;
@@ -108,6 +120,7 @@ inline void execute_every_kernel(index_type steps) {
   train_and_write<device_models::separable>(backend, steps);
   train_and_write<device_models::shifts_levels>(backend, steps);
   add_up(backend);
+  orthogonalise(backend);
   for (const index_type C : {300, 600}) wide_rows(backend, C);
   strata::cuda rounding({.precision = strata::cuda_precision::bfloat16});
   for (const int head_dim : {16, 32, 64, 128}) {
@@ -116,6 +129,7 @@ inline void execute_every_kernel(index_type steps) {
   }
   for (strata::cuda* own : {&backend, &rounding}) attend(*own, 16, 72);  // a tile meets several blocks of keys
   add_up(rounding);
+  orthogonalise(rounding);
 }
 
 }  // namespace kernels

@@ -51,6 +51,30 @@ TEST_CASE("a step of decoding is launched as a graph, and allocates nothing") {
   }
 }
 
+TEST_CASE("muon is launched as a graph, and neither allocates nor waits") {
+  for (const auto precision : {strata::cuda_precision::float32, strata::cuda_precision::bfloat16}) {
+    strata::cuda device({.precision = precision});
+    const std::vector<strata::matrix_place> places{{0, 5, 9}, {45, 12, 12}, {189, 9, 5}};
+    strata::device_buffer<float> gradient(234), norm(1), weight(234), first(234), second(234);
+    strata::recording<strata::cuda, int> recorded;
+    const auto step = [&] {
+      recorded.run(device, 0, [&] {
+        muon(device, {.normalised = true}, places, gradient.view(), norm.view(), weight.view(), first.view(),
+             second.view());
+      });
+    };
+    step();  // products find their algorithms and scratch memory
+    step();  // the operation is captured
+    const auto before = cuda_on_cpu::counted_calls();
+    step();
+    const auto after = cuda_on_cpu::counted_calls();
+    CHECK(after.allocations == before.allocations);
+    CHECK(after.waits == before.waits);
+    CHECK(after.launches == before.launches);
+    CHECK(after.graph_launches == before.graph_launches + 1);
+  }
+}
+
 TEST_CASE("what a training and a generator had on the device is freed") {
   const std::size_t memory = cuda_on_cpu::live_allocations(), handles = cuda_on_cpu::live_handles();
   {

@@ -20,6 +20,8 @@ using strata::cross_attention_shape;
 using strata::distance_settings;
 using strata::dropout_mask;
 using strata::index_type;
+using strata::matrix_place;
+using strata::muon_settings;
 using strata::sampling_options;
 using strata::token;
 using strata::update;
@@ -58,7 +60,7 @@ bool asks_to_add(update mode) { return mode == update::add; }
 bool always_adds(const std::string& name) {
   for (const char* other :
        {"add", "linear_backward_weight", "rms_norm_backward", "layer_norm_backward", "cross_attention_backward",
-        "unfold_backward", "window_mean_backward", "depthwise_backward", "add_routed", "sigmoid_pairs", "adam"})
+        "unfold_backward", "window_mean_backward", "depthwise_backward", "add_routed", "sigmoid_pairs", "adam", "muon"})
     if (name == other) return true;
   return false;
 }

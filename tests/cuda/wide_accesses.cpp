@@ -226,6 +226,22 @@ TEST_CASE("the optimizer reads and writes its vectors once, 16 bytes at a time")
   CHECK(own.passes(second, step) == read_and_written);
 }
 
+TEST_CASE("muon reads and writes its vectors once, 16 bytes at a time") {
+  bench own;
+  cuda& b = own.backend;
+  const std::array<matrix_place, 2> places{{{0, 24, 40}, {960, 40, 24}}};
+  const index_type size = 2 * 960;
+  const auto gradient = own.vector(size), weight = own.vector(size), first = own.vector(size),
+             second = own.vector(size), norm = own.vector(1);
+  for (const bool normalised : {false, true}) {
+    CAPTURE(normalised);
+    const auto step = [&] { muon(b, {.normalised = normalised}, places, gradient, norm, weight, first, second); };
+    CHECK(own.passes(gradient, step) == once);
+    CHECK(own.passes(weight, step) == read_and_written);
+    CHECK(own.passes(first, step) == read_and_written);
+  }
+}
+
 TEST_CASE("the sums over columns read their rows once, 16 bytes at a time") {
   bench own;
   cuda& b = own.backend;

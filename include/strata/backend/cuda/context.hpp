@@ -52,18 +52,30 @@ class cuda {
   pinned_uploads& uploads() { return uploads_; }
 
   /// Device memory of at least `count` floats for partial results of one operation, valid until the next call.
-  float* scratch(index_type count);
-  /// How often the scratch memory has moved: a recorded graph holds its old address.
+  float* scratch(index_type count) { return grown(scratch_, count); }
+  /// The same for rounded factors of a matrix product, which may lie in `scratch` themselves.
+  float* product_scratch(index_type count) { return grown(product_scratch_, count); }
+  /// How often scratch memory has moved: a recorded graph holds its old address.
   index_type scratch_changes() const { return scratch_changes_; }
 
   /// Waits for the device, and throws its errors.
   void synchronize() { STRATA_CUDA(cudaStreamSynchronize(stream_)); }
 
  private:
+  float* grown(device_buffer<float>& memory, index_type count) {
+    if (memory.size() < count) {
+      synchronize();  // kernels may still use the old memory
+      memory = device_buffer<float>();
+      ++scratch_changes_;
+      memory = device_buffer<float>(count);
+    }
+    return memory.data();
+  }
+
   sole_user user_;
   cudaStream_t stream_ = nullptr;
   pinned_uploads uploads_;
-  device_buffer<float> scratch_;
+  device_buffer<float> scratch_, product_scratch_;
   index_type scratch_changes_ = 0;
   std::unique_ptr<cuda_products> products_;
 };

@@ -191,16 +191,6 @@ inline cuda::~cuda() {
   cudaStreamDestroy(stream_);
 }
 
-inline float* cuda::scratch(index_type count) {
-  if (scratch_.size() < count) {
-    synchronize();  // kernels may still use the old memory
-    scratch_ = device_buffer<float>();
-    ++scratch_changes_;
-    scratch_ = device_buffer<float>(count);
-  }
-  return scratch_.data();
-}
-
 namespace device {
 
 /// rounded[R,stride] in bfloat16 = x[R,C]; a thread has two neighbours of a row. The padding after a row is not read.
@@ -240,7 +230,7 @@ inline void multiply(cuda& backend, const cuda_product& shape, const float* a, c
     return products.multiply(shape, a, b, bias, c, backend.stream());
   const index_type stride_of_a = products.stride(shape.width_of_a()), stride_of_b = products.stride(shape.width_of_b());
   const index_type floats_of_a = shape.rows_of_a() * stride_of_a / 2, floats_of_b = shape.rows_of_b() * stride_of_b / 2;
-  auto* const rounded_a = reinterpret_cast<unsigned*>(backend.scratch(floats_of_a + floats_of_b));
+  auto* const rounded_a = reinterpret_cast<unsigned*>(backend.product_scratch(floats_of_a + floats_of_b));
   unsigned* const rounded_b = rounded_a + floats_of_a;
   const auto round = [&](const float* from, unsigned* to, index_type rows, index_type width, index_type stride) {
     for_each_in_rows(backend, rows, (width + 1) / 2, round_row_pairs{from, to, width, stride});
