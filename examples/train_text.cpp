@@ -49,9 +49,15 @@ int main(int argc, char** argv) {
   add_kept("final_fraction", "--final-fraction", training.schedule.final_fraction,
            "learning rate at the end, over --learning-rate")
       ->check(number_to_1());
-  add_kept("decoupled", "--optimizer", options.optimizer,
-           "adamw: weight decay apart from the gradient; adam: added to it")
-      ->check(CLI::IsMember({"adamw", "adam"}));
+  std::string optimizer(strata::name_of(training.optimizer));
+  add_kept(
+      "optimizer", "--optimizer", optimizer,
+      "adamw: weight decay apart from the gradient; adam: added to it; muon: for hidden matrices, adamw for the rest")
+      ->check(CLI::IsMember({"adamw", "adam", "muon"}));
+  add_kept("muon_learning_rate", "--muon-learning-rate", training.muon.learning_rate, "of Muon, after the warm-up")
+      ->check(positive_number());
+  add_kept("table_rate", "--table-rate", training.table_rate, "learning rate of n-gram tables, over --learning-rate")
+      ->check(number_from_0());
   add_kept("weight_decay", "--weight-decay", training.weight_decay, "of the matrices; vectors have none")
       ->check(number_from_0());
   add_kept("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")
@@ -104,7 +110,7 @@ int main(int argc, char** argv) {
       ->group("Device");
 
   return examples::run_program(app, argc, argv, [&] {
-    training.decoupled = options.optimizer == "adamw";
+    strata::field_from_json(optimizer, "--optimizer", "train_text", training.optimizer);
     for (const std::string& loss : losses) {
       const auto equals = loss.find('=');
       double weight = 0;

@@ -27,7 +27,7 @@ using examples::fingerprint, examples::metrics_file, examples::run_folder, examp
 using examples::interrupted;
 
 struct program_options {
-  std::string text, out = "runs/train_text", model = "demo", optimizer = "adamw";
+  std::string text, out = "runs/train_text", model = "demo";
   std::string prompt = "\n";
   double seconds = 0, validation_fraction = 0.1;
   strata::index_type evaluate_every = 100, sample_every = 500, sample_length = 400, checkpoint_every = 100;
@@ -135,19 +135,20 @@ class training_run {
     const examples::run_note note = examples::run_note_from_json(found.note, strata::to_text(checkpoint_, ": note"));
     saved_step_ = trainer_.step();
     std::map<std::string, nlohmann::json> before;
-    strata::for_each_option(trainer_.options(), [&](const char* name, auto value) { before[name] = value; });
+    strata::for_each_option(trainer_.options(),
+                            [&](const char* name, auto value) { before[name] = strata::field_to_json(value); });
     before["validation_fraction"] = note.validation_fraction;
     const auto check = [&](const std::string& name, const nlohmann::json& value) {
       const auto flag = given.find(name);
       if (name == "steps" || flag == given.end() || value == before[name]) return;
       const auto shown = [&](const nlohmann::json& number) {
-        if (name == "decoupled") return std::string(number == true ? "adamw" : "adam");
+        if (number.is_string()) return number.get<std::string>();
         return number.is_number_float() ? examples::shortest(number) : number.dump();
       };
       strata::fail(flag->second, " is ", shown(value), ", but the run in ", checkpoint_, " has ", shown(before[name]),
                    "; a resumed run keeps its options");
     };
-    strata::for_each_option(asked, [&](const char* name, auto value) { check(name, value); });
+    strata::for_each_option(asked, [&](const char* name, auto value) { check(name, strata::field_to_json(value)); });
     check("validation_fraction", options_.validation_fraction);
     options_.validation_fraction = note.validation_fraction;
     text_ = strata::text::load(options_.text, options_.validation_fraction);

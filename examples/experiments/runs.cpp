@@ -47,14 +47,21 @@ std::string run_name(const std::string& configuration, std::uint64_t seed) {
 
 nlohmann::json to_json(const settings& own) {
   nlohmann::json value;
-  for_each_setting(own, [&](std::string_view name, const auto& field) { value[std::string(name)] = field; });
+  for_each_setting(
+      own, [&](std::string_view name, const auto& field) { value[std::string(name)] = strata::field_to_json(field); });
   return value;
 }
 
 settings read_settings(const fs::path& folder) try {
   const auto stored = read_json(settings_path(folder));
   settings own;
-  for_each_setting(own, [&](std::string_view name, auto& field) { stored.at(std::string(name)).get_to(field); });
+  for_each_setting(own, [&](std::string_view name, auto& field) {
+    const auto& value = stored.at(std::string(name));
+    if constexpr (strata::named_kind<std::remove_cvref_t<decltype(field)>>)
+      strata::field_from_json(value, name, strata::to_text(settings_path(folder)), field);
+    else
+      value.get_to(field);
+  });
   return own;
 } catch (const nlohmann::json::exception& problem) {
   strata::fail(settings_path(folder), " holds no settings of an experiment: ", problem.what());

@@ -57,12 +57,13 @@ struct initialisation {
 
 /// Offsets of the parts of a parameter buffer. Matrices come first, at 0.
 struct parameter_regions {
-  index_type first_vector = 0, first_constant = 0, first_table = 0;
+  index_type first_other_matrix = 0, first_vector = 0, first_constant = 0, first_table = 0;
 };
 
-/// Offsets of all parameters: matrices, then vectors (gains, biases), then constants, then tables. Weight decay acts on
-/// matrices alone, so it is one range. Training never changes constants: their gradient is zero. A step changes only
-/// the rows of a table that it looked up, so tables have no gradient in this layout.
+/// Offsets of all parameters: hidden matrices, other matrices, vectors (gains, biases), constants, tables. So Muon
+/// updates one range, and weight decay acts on one. Other matrices are looked up, give logits or scores, or belong to
+/// losses. Training never changes constants: their gradient is zero. A step changes only the rows of a table that it
+/// looked up, so tables have no gradient in this layout.
 class parameter_plan {
  public:
   /// Takes the role of a name and stores nothing: names are not built at compile time.
@@ -74,23 +75,25 @@ class parameter_plan {
   };
 
   constexpr explicit parameter_plan(parameter_regions regions = {})
-      : vectors_(regions.first_vector), constants_(regions.first_constant), tables_(regions.first_table) {}
+      : others_(regions.first_other_matrix),
+        vectors_(regions.first_vector),
+        constants_(regions.first_constant),
+        tables_(regions.first_table) {}
+
+  /// From now on, matrices belong to losses.
+  constexpr void begin_losses() { of_losses_ = true; }
 
   template <int Rank>
   constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initialisation) {
-    const tensor<Rank> own = (Rank == 1 ? vectors_ : matrices_).template add<Rank>(shape);
-    index_type count = 1;
-    for (index_type extent : shape) count *= extent;
-    parameters_ += count;
-    return own;
+    return learned<Rank>(Rank == 1 ? vectors_ : of_losses_ ? others_ : hidden_, shape);
   }
   /// A matrix whose rows are looked up, never multiplied.
-  constexpr tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return add<2>(own, shape, initial);
+  constexpr tensor<2> add_rows(const name&, std::array<index_type, 2> shape, initialisation) {
+    return learned<2>(others_, shape);
   }
-  /// A matrix whose products are the logits.
-  constexpr tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return add<2>(own, shape, initial);
+  /// A matrix whose products are logits or scores.
+  constexpr tensor<2> add_output(const name&, std::array<index_type, 2> shape, initialisation) {
+    return learned<2>(others_, shape);
   }
   /// `parts` matrices of equal shape, one below the other.
   constexpr tensor<2> add_stacked(const name& own, int /*parts*/, std::array<index_type, 2> shape,
@@ -115,8 +118,8 @@ class parameter_plan {
 
   /// The offsets that the regions need. Call it on a plan whose regions all start at 0.
   constexpr parameter_regions regions() const {
-    const index_type constants = matrices_.size() + vectors_.size();
-    return {matrices_.size(), constants, constants + constants_.size()};
+    const index_type vectors = hidden_.size() + others_.size(), constants = vectors + vectors_.size();
+    return {hidden_.size(), vectors, constants, constants + constants_.size()};
   }
   constexpr index_type buffer_size() const { return tables_.size(); }  ///< elements, gaps for alignment included
   /// Elements that training learns, those of tables included.
@@ -124,7 +127,16 @@ class parameter_plan {
   constexpr index_type table_parameters() const { return table_parameters_; }
 
  private:
-  memory_plan matrices_, vectors_, constants_, tables_;
+  template <int Rank>
+  constexpr tensor<Rank> learned(memory_plan& region, std::array<index_type, Rank> shape) {
+    index_type count = 1;
+    for (index_type extent : shape) count *= extent;
+    parameters_ += count;
+    return region.template add<Rank>(shape);
+  }
+
+  memory_plan hidden_, others_, vectors_, constants_, tables_;
+  bool of_losses_ = false;
   index_type parameters_ = 0, table_parameters_ = 0;
 };
 
@@ -156,17 +168,21 @@ class parameter_table {
 
   explicit parameter_table(parameter_regions regions) : plan_(regions) {}
 
+  void begin_losses() {
+    plan_.begin_losses();
+    of_matrices_ = parameter_kind::other_matrix;
+  }
+
   template <int Rank>
   tensor<Rank> add(const name& own, std::array<index_type, Rank> shape, initialisation initial) {
-    return enter(plan_.add<Rank>("", shape, initial),
-                 {.name = own,
-                  .shape = {shape.begin(), shape.end()},
-                  .initial = initial,
-                  .kind = Rank == 1 ? parameter_kind::vector : parameter_kind::hidden_matrix});
+    return enter(plan_.add<Rank>("", shape, initial), {.name = own,
+                                                       .shape = {shape.begin(), shape.end()},
+                                                       .initial = initial,
+                                                       .kind = Rank == 1 ? parameter_kind::vector : of_matrices_});
   }
   tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
     return enter(
-        plan_.add<2>("", shape, initial),
+        plan_.add_rows("", shape, initial),
         {.name = own, .shape = {shape.begin(), shape.end()}, .initial = initial, .kind = parameter_kind::other_matrix});
   }
   tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
@@ -209,6 +225,7 @@ class parameter_table {
     return added;
   }
   parameter_plan plan_;
+  parameter_kind of_matrices_ = parameter_kind::hidden_matrix;
   std::vector<parameter_entry> entries_;
 };
 

@@ -36,7 +36,7 @@ constexpr index_type routed_rows(const level_facts& level, index_type positions)
 template <class Table, class Name>
 constexpr routed_parameters declare_routed(Table& table, const Name& prefix, const level_facts& level) {
   routed_parameters own;
-  own.score = table.template add<2>(prefix + ".route.weight", {1, level.dim}, linear_initialisation(level.dim));
+  own.score = table.add_output(prefix + ".route.weight", {1, level.dim}, linear_initialisation(level.dim));
   own.score_bias = table.template add<1>(prefix + ".route.bias", {1}, linear_initialisation(level.dim));
   own.heavy = declare_perceptron(table, prefix + ".heavy.0", prefix + ".heavy.2", level.dim, level.heavy_hidden);
   return own;

@@ -24,13 +24,13 @@ class packed_table {
   packed_table(parameter_regions regions, weight_format format) : format_(format), plain_(regions) {}
 
   tensor<2> add_rows(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return {add_packed(plain_.add<2>(own, shape, initial).offset, shape, weight_format::float32), shape};
+    return {add_packed(plain_.add_rows(own, shape, initial).offset, shape, weight_format::float32), shape};
   }
   tensor<2> add_table(const name& own, std::array<index_type, 2> shape, initialisation initial) {
     return {add_packed(plain_.add_table(own, shape, initial).offset, shape, weight_format::float32), shape};
   }
   tensor<2> add_output(const name& own, std::array<index_type, 2> shape, initialisation initial) {
-    return add<2>(own, shape, initial);
+    return {add_packed(plain_.add_output(own, shape, initial).offset, shape, format_), shape};
   }
   tensor<2> add_stacked(const name& own, int, std::array<index_type, 2> shape, initialisation initial) {
     return add<2>(own, shape, initial);

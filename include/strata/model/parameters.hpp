@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <strata/backend/backend.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/layers/block.hpp>
 #include <strata/layers/compress.hpp>
@@ -78,6 +79,7 @@ using loss_parameters = typename loss_parameters_of<typename Losses::all>::type;
 template <const auto& D, class Losses, class Table>
 constexpr loss_parameters<Losses> declare_losses(Table& table) {
   loss_parameters<Losses> own;
+  table.begin_losses();
   const Losses losses = Losses().of_model(facts<D>::model);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((std::get<I>(own) = losses.template at<I>().declare(table)), ...);
@@ -133,6 +135,20 @@ struct parameters {
       return static_cast<index_type>(network.entries().size());
     }();
     return count;
+  }
+  /// The hidden matrices, which Muon updates.
+  static const std::vector<matrix_place>& hidden_matrices() {
+    static const std::vector<matrix_place> all = [] {
+      std::vector<matrix_place> result;
+      for (const parameter_entry& entry : entries()) {
+        if (entry.kind != parameter_kind::hidden_matrix) continue;
+        const index_type rows = entry.shape[0] / entry.parts, columns = entry.size / entry.shape[0];
+        for (int part = 0; part < entry.parts; ++part)
+          result.push_back({entry.offset + part * rows * columns, rows, columns});
+      }
+      return result;
+    }();
+    return all;
   }
   /// Names, shapes in files, offsets and initialisation, in data-flow order.
   static const std::vector<parameter_entry>& entries() {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -22,13 +23,28 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// What changes the weights. `adam` adds weight decay to the gradient, `adamw` applies it to the weights. `muon` is for
+/// hidden matrices; AdamW then updates all else.
+enum class optimizer_kind { adamw, adam, muon };
+constexpr std::array<std::string_view, 3> names_of(optimizer_kind) { return {"adamw", "adam", "muon"}; }
+
+/// Of the matrices that Muon updates. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
+struct muon_options {
+  double learning_rate = 0.02;  ///< when the schedule is at its peak
+  double momentum = 0.95, weight_decay = 0.1;
+  bool normalised = false;  ///< NorMuon, arXiv 2510.05491: each row has its own mean square, with the decay `beta2`
+  double beta2 = 0.95;
+  int iterations = 5;  ///< of Newton and Schulz
+};
+
 /// Everything that decides the final weights of a run, except the text and the number of threads.
 struct training_options {
   index_type batch = 8;         ///< texts a pass
   index_type length = 0;        ///< tokens a text; 0: the model's max_length
   index_type accumulation = 1;  ///< passes a step
   schedule_options schedule = {};
-  bool decoupled = true;  ///< AdamW, else Adam
+  optimizer_kind optimizer = optimizer_kind::adamw;
+  muon_options muon = {};
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
   double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
   double table_rate = 1;   ///< learning rate of n-gram tables, divided by that of the other weights
@@ -47,13 +63,19 @@ void for_each_option(Options& options, Visit visit) {
   visit("final_fraction", options.schedule.final_fraction);
   visit("warmup", options.schedule.warmup);
   visit("steps", options.schedule.steps);
-  visit("decoupled", options.decoupled);
+  visit("optimizer", options.optimizer);
   visit("beta1", options.beta1);
   visit("beta2", options.beta2);
   visit("epsilon", options.epsilon);
   visit("weight_decay", options.weight_decay);
   visit("max_norm", options.max_norm);
   visit("table_rate", options.table_rate);
+  visit("muon_learning_rate", options.muon.learning_rate);
+  visit("muon_momentum", options.muon.momentum);
+  visit("muon_weight_decay", options.muon.weight_decay);
+  visit("muon_normalised", options.muon.normalised);
+  visit("muon_beta2", options.muon.beta2);
+  visit("muon_iterations", options.muon.iterations);
   visit("seed", options.seed);
   visit("embedding_dropout", options.dropout.embedding);
   visit("attention_dropout", options.dropout.attention);
@@ -65,6 +87,8 @@ void for_each_option(Options& options, Visit visit) {
 inline constexpr index_type most_steps = index_type{1} << 50;
 /// The random numbers of a step count its pieces of text in 32 bits.
 inline constexpr index_type most_crops = index_type{1} << 32;
+
+inline constexpr int most_muon_iterations = 100;
 
 inline void check(const training_options& options) {
   // The operations compute with floats.
@@ -100,6 +124,12 @@ inline void check(const training_options& options) {
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
   not_negative("table_rate", options.table_rate);
+  not_negative("muon_learning_rate", options.muon.learning_rate);
+  not_negative("muon_weight_decay", options.muon.weight_decay);
+  share_below_1("muon_momentum", options.muon.momentum);
+  share_below_1("muon_beta2", options.muon.beta2);
+  require(options.muon.iterations >= 0 && options.muon.iterations <= most_muon_iterations,
+          "muon_iterations must be from 0 to ", most_muon_iterations, ", not ", options.muon.iterations);
   share_below_1("beta1", options.beta1);
   share_below_1("beta2", options.beta2);
   check(options.dropout);
@@ -185,7 +215,9 @@ class trainer {
       if (described.is_object() && merge_name(described) != merge_of<D>::name) described.erase("merge");
       described = with_other_keys(to_json(D), described);
       object["step"] = step_;
-      for_each_option(options_, [&](const char* name, const auto& value) { object["options"][name] = value; });
+      for_each_option(options_,
+                      [&](const char* name, const auto& value) { object["options"][name] = field_to_json(value); });
+      object["options"].erase(name_before_optimizer);
       object["heads"] = Losses::names;
       object["losses"]["ignore_index"] = losses().ignore_index;
       losses().for_each([&](const auto& loss) {
@@ -229,6 +261,11 @@ class trainer {
       if (const auto found = object.find("options"); found != object.end()) {
         require(found->is_object(), file.source(), ": \"options\" must be a JSON object, but is ",
                 detail::value_text(*found));
+        if (const auto stored = found->find(name_before_optimizer); stored != found->end()) {
+          bool decoupled = true;
+          field_from_json(*stored, name_before_optimizer, file.source() + ": options", decoupled);
+          options.optimizer = decoupled ? optimizer_kind::adamw : optimizer_kind::adam;
+        }
         for_each_option(options, [&](const char* name, auto& value) {
           if (const auto stored = found->find(name); stored != found->end())
             field_from_json(*stored, name, file.source() + ": options", value);
@@ -267,6 +304,8 @@ class trainer {
  private:
   template <class T>
   using storage = typename Backend::template storage<T>;
+  /// Older files say with true or false whether the optimizer is AdamW.
+  static constexpr const char* name_before_optimizer = "decoupled";
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
   static constexpr index_type losses_size = 16 * index_type{Losses::count};
@@ -338,16 +377,23 @@ class trainer {
     }
     const phase<Backend> update(backend, "optimizer");
     const adam_settings own = settings();
-    update_.run(backend, update_key{own, model_.ngram_gradients().gradients().data}, [&] {
+    const muon_settings of_muon = settings_of_muon();
+    update_.run(backend, update_key{own, of_muon, model_.ngram_gradients().gradients().data}, [&] {
       squared_norm(backend, model_.gradients(), norm);
       if constexpr (tables > 0) {
         const view<scalar, 1> of_tables = measures_.view().slice(1 + losses_size, 1);
         squared_norm(backend, model_.ngram_gradients().gradients(), of_tables);
         add(backend, of_tables, norm);
       }
-      const auto dense = [](const view<scalar, 1>& all) { return all.slice(0, parameters_type::dense_size); };
-      adam(backend, own, model_.gradients(), measures_.view(), dense(model_.weights()), dense(first_moment_.view()),
-           dense(second_moment_.view()));
+      if (options_.optimizer == optimizer_kind::muon)
+        muon(backend, of_muon, parameters_type::hidden_matrices(), model_.gradients(), measures_.view(),
+             model_.weights(), first_moment_.view(), second_moment_.view());
+      const index_type first = first_of_adam();
+      const auto part = [&](const view<scalar, 1>& all) {
+        return all.slice(first, parameters_type::dense_size - first);
+      };
+      adam(backend, own, part(model_.gradients()), measures_.view(), part(model_.weights()), part(first_moment_.view()),
+           part(second_moment_.view()));
       for (std::size_t k = 0; k < tables; ++k) update_table(k, own);
     });
   }
@@ -383,10 +429,24 @@ class trainer {
             .beta2 = options_.beta2,
             .epsilon = options_.epsilon,
             .weight_decay = options_.weight_decay,
-            .decoupled = options_.decoupled,
+            .decoupled = options_.optimizer != optimizer_kind::adam,
             .max_norm = options_.max_norm,
             .step = step_ + 1,
-            .decayed = parameters_type::regions.first_vector};
+            .decayed = parameters_type::regions.first_vector - first_of_adam()};
+  }
+  muon_settings settings_of_muon() const {
+    const muon_options& own = options_.muon;
+    return {.learning_rate = own.learning_rate * (learning_rate(options_.schedule, step_) / options_.schedule.peak),
+            .momentum = own.momentum,
+            .weight_decay = own.weight_decay,
+            .normalised = own.normalised,
+            .beta2 = own.beta2,
+            .iterations = own.iterations,
+            .max_norm = options_.max_norm};
+  }
+  /// Muon's matrices come before all that Adam updates.
+  index_type first_of_adam() const {
+    return options_.optimizer == optimizer_kind::muon ? parameters_type::regions.first_other_matrix : 0;
   }
 
   std::span<token> row(index_type b) {
@@ -412,6 +472,7 @@ class trainer {
   /// This decides which operations an update calls: settings, and the gradients of tables, whose memory may move.
   struct update_key {
     adam_settings settings;
+    muon_settings of_muon;
     const scalar* tables;
     bool operator==(const update_key&) const = default;
   };

@@ -93,8 +93,10 @@ TEST_CASE("parameter plan: matrices come before vectors, and these before consta
 }
 
 TEST_CASE("parameter table: the places of the plan, with names, shapes and starts") {
-  parameter_plan plan({64, 80});
-  parameter_table table({64, 80});
+  constexpr strata::parameter_regions regions{
+      .first_other_matrix = 64, .first_vector = 64, .first_constant = 80, .first_table = 112};
+  parameter_plan plan(regions);
+  parameter_table table(regions);
   const places planned = declare(plan), named = declare(table);
   CHECK(named.gain.offset == planned.gain.offset);
   CHECK(named.convolution.offset == planned.convolution.offset);
@@ -138,4 +140,47 @@ TEST_CASE("tensor memory: a place becomes a view") {
   const strata::tensor_memory<float> own{memory.data()};
   const tensor<2> place{16, {2, 5}};
   CHECK(own[place](1, 2) == 3);
+}
+
+TEST_CASE("parameter plan: hidden matrices come first, tables last, and matrices of losses are not hidden") {
+  const auto declare_kinds = [](auto& table) {
+    using name = typename std::remove_cvref_t<decltype(table)>::name;
+    const initialisation initial{};
+    std::array<strata::index_type, 7> offsets{};
+    offsets[0] = table.add_table(name("table"), {3, 16}, initial).offset;
+    offsets[1] = table.add_rows(name("rows"), {1, 16}, initial).offset;
+    offsets[2] = table.add_stacked(name("stacked"), 3, {6, 16}, initial).offset;
+    offsets[3] = table.add_output(name("output"), {2, 16}, initial).offset;
+    offsets[4] = table.template add<2>(name("hidden"), {1, 16}, initial).offset;
+    table.begin_losses();
+    offsets[5] = table.template add<2>(name("head"), {5, 16}, initial).offset;
+    offsets[6] = table.template add<1>(name("vector"), {16}, initial).offset;
+    return offsets;
+  };
+  parameter_plan sizes;
+  declare_kinds(sizes);
+  const auto regions = sizes.regions();
+  CHECK(regions.first_other_matrix == 7 * 16);
+  CHECK(regions.first_vector == (7 + 8) * 16);
+  CHECK(regions.first_constant == (7 + 8 + 1) * 16);
+  CHECK(regions.first_table == regions.first_constant);
+  parameter_plan plan(regions);
+  parameter_table table(regions);
+  const auto offsets = declare_kinds(plan);
+  CHECK(offsets == std::array<strata::index_type, 7>{256, 112, 0, 128, 96, 160, 240});
+  CHECK(declare_kinds(table) == offsets);
+  CHECK(plan.buffer_size() == 256 + 48);
+  CHECK(plan.parameters() == 304);
+  CHECK(plan.table_parameters() == 48);
+  using kind_type = strata::parameter_kind;
+  const auto kinds = {kind_type::table,        kind_type::other_matrix,  kind_type::hidden_matrix,
+                      kind_type::other_matrix, kind_type::hidden_matrix, kind_type::other_matrix,
+                      kind_type::vector};
+  auto entry = table.entries().begin();
+  for (const auto kind : kinds) {
+    CAPTURE(entry->name);
+    CHECK(entry->kind == kind);
+    CHECK(entry->parts == (entry->name == "stacked" ? 3 : 1));
+    ++entry;
+  }
 }

@@ -196,9 +196,10 @@ TEST_CASE("a run without the merge neither uses nor trains its weights, and goes
 TEST_CASE("a checkpoint continues as if the run had never stopped") {
   const folder temporary;
   const auto path = temporary.path / "checkpoint.safetensors";
-  for (const bool decoupled : {true, false}) {
+  for (const auto optimizer :
+       {strata::optimizer_kind::adamw, strata::optimizer_kind::adam, strata::optimizer_kind::muon}) {
     auto chosen = options();
-    chosen.decoupled = decoupled;
+    chosen.optimizer = optimizer;
     losses_type losses;
     losses.ignore_index = 'e';
     losses.weight("reconstruction") = 0.3;
@@ -207,8 +208,9 @@ TEST_CASE("a checkpoint continues as if the run had never stopped") {
     trainer_type<strata::cpu> whole(backend, chosen, losses), first_half(backend, chosen, losses);
     weights_after(first_half, 9);
     first_half.save(path, {{"anything", 5}});
-    trainer_type<strata::cpu> second_half(backend);        // all options come from the file
-    second_half.model().recompute_activations(decoupled);  // no option of the run: it changes no bit
+    trainer_type<strata::cpu> second_half(backend);  // all options come from the file
+    second_half.model().recompute_activations(
+        optimizer == strata::optimizer_kind::adamw);  // no option of the run: it changes no bit
     CHECK(second_half.resume(path).note.at("anything") == 5);
     CHECK(second_half.step() == 9);
     CHECK(second_half.options().dropout == options().dropout);
@@ -328,4 +330,59 @@ TEST_CASE("nonsense options are refused by name") {
              ContainsSubstring("dropout.attention must be in [0, 1), not -0.1"));
   CHECK_THAT(refused([](auto& o) { o.dropout.feed_forward = std::nan(""); }),
              ContainsSubstring("dropout.feed_forward must be in [0, 1), not nan"));
+}
+
+TEST_CASE("muon updates the hidden matrices, query, key and value apart, and AdamW all else") {
+  using backend_type = strata::reference<double>;
+  backend_type backend;
+  auto chosen = options();
+  chosen.optimizer = strata::optimizer_kind::muon;
+  chosen.muon = {.learning_rate = 0.03, .momentum = 0.9, .weight_decay = 0.2};
+  chosen.schedule = {.peak = 0.004, .warmup = 4, .steps = 20};
+  trainer_type<backend_type> trainer(backend, chosen);
+  const auto before = strata::weights_of(trainer.model());
+  const auto report = trainer.train_step(some_text());
+  const auto after = strata::weights_of(trainer.model());
+  CHECK(report.learning_rate == Approx(0.001));
+
+  const auto same = [&](strata::index_type offset, const std::vector<double>& expected) {
+    double worst = 0;
+    for (std::size_t n = 0; n < expected.size(); ++n)
+      worst = std::max(worst, std::abs(after[static_cast<std::size_t>(offset) + n] - expected[n]));
+    return worst < 1e-12;
+  };
+  const double squares = report.gradient_norm * report.gradient_norm;
+  const strata::view<const double, 1> measures{&squares, {1}};
+  std::set<std::string> hidden;
+  for (const auto& entry : parameters::entries()) {
+    INFO(entry.name);
+    const auto gradient = trainer.model().gradient_of(entry);
+    std::vector<double> weight(before.begin() + entry.offset, before.begin() + entry.offset + entry.size);
+    std::vector<double> first(weight.size()), second(weight.size());
+    const auto whole = [&](auto& values) { return strata::view<double, 1>{values.data(), {entry.size}}; };
+    const strata::view<const double, 1> slope{gradient.data(), {entry.size}};
+    if (entry.kind == strata::parameter_kind::hidden_matrix) {
+      hidden.insert(entry.name);
+      CHECK(entry.parts == (entry.name.ends_with(".to_qkv.weight") ? 3 : 1));
+      const strata::index_type rows = entry.shape[0] / entry.parts, columns = entry.size / entry.shape[0];
+      std::vector<strata::matrix_place> places;
+      for (int part = 0; part < entry.parts; ++part) places.push_back({part * rows * columns, rows, columns});
+      muon(backend, {.learning_rate = 0.03 / 4, .momentum = 0.9, .weight_decay = 0.2}, places, slope, measures,
+           whole(weight), whole(first), whole(second));
+    } else if (entry.kind != strata::parameter_kind::constant) {
+      const bool decays = entry.kind == strata::parameter_kind::other_matrix;
+      adam(backend, {.learning_rate = 0.001, .decayed = decays ? entry.size : 0}, slope, measures, whole(weight),
+           whole(first), whole(second));
+    }
+    CHECK(same(entry.offset, weight));
+  }
+  CHECK(hidden.contains("layers.0.0.attn.to_qkv.weight"));
+  CHECK(hidden.contains("layers.1.1.ff.net.3.weight"));
+  CHECK(hidden.contains("compressors.1.compress_fn.1.conv.weight"));
+  CHECK(hidden.contains("hierarchical_merges.0.net.1.weight"));
+  CHECK(!hidden.contains("token_emb.weight"));
+  CHECK(!hidden.contains("to_logits.weight"));
+  CHECK(std::none_of(hidden.begin(), hidden.end(), [](const auto& name) {
+    return name.find("to_recon") != name.npos || name.find("to_hierarchical_preds") != name.npos;
+  }));
 }
