@@ -1,4 +1,5 @@
-// Training, forward passes, reading a prompt and decoding of `small` and `base` on one and on two threads.
+// Training, forward passes, reading a prompt and decoding of `small` and `base` on one and on two threads; training of
+// sizes for a few minutes, on one text a step, with and without n-gram tables and Muon.
 #include "models.hpp"
 
 #include <benchmark/benchmark.h>
@@ -10,21 +11,49 @@ namespace {
 
 using measuring::cpu_device, strata::index_type;
 
+template <int Width>
+constexpr strata::description flat{
+    .max_length = 512, .depth = 3, .levels = {{.dim = Width, .heads = Width / 32, .head_dim = 32, .window = 64}}};
+template <int Width>
+constexpr strata::description with_tables = strata::with(flat<Width>, [](auto& d) {
+  d.ngrams = {{.length = 2}, {.length = 3, .rows = 131072}};
+});
+
+template <class Body>
+void add(const std::string& title, const strata::cpu_options& options, Body body) {
+  benchmark::RegisterBenchmark(title.c_str(),
+                               [=](benchmark::State& state) {
+                                 strata::cpu backend(options);
+                                 if (backend.message().empty())
+                                   body(state, backend);
+                                 else
+                                   state.SkipWithError(backend.message().c_str());
+                               })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->MinTime(1);
+}
+
+template <int Width>
+void register_size() {
+  const std::string name = "/flat" + std::to_string(Width);
+  for (const int threads : {1, 2}) {
+    const std::string suffix = "/threads:" + std::to_string(threads);
+    using strata::optimizer_kind;
+    for (const auto optimizer : {optimizer_kind::adamw, optimizer_kind::muon}) {
+      const std::string with = optimizer == optimizer_kind::muon ? "/muon" : "";
+      add("training" + name + with + suffix, {.threads = threads}, [=](auto& state, auto& backend) {
+        measuring::training<cpu_device, flat<Width>>(state, backend, 1, optimizer);
+      });
+      add("training" + name + "/tables" + with + suffix, {.threads = threads}, [=](auto& state, auto& backend) {
+        measuring::training<cpu_device, with_tables<Width>>(state, backend, 1, optimizer);
+      });
+    }
+  }
+}
+
 template <const auto& D>
 void register_model(const std::string& name, index_type batch) {
-  const auto add = [](const std::string& title, const strata::cpu_options& options, auto body) {
-    benchmark::RegisterBenchmark(title.c_str(),
-                                 [=](benchmark::State& state) {
-                                   strata::cpu backend(options);
-                                   if (backend.message().empty())
-                                     body(state, backend);
-                                   else
-                                     state.SkipWithError(backend.message().c_str());
-                                 })
-        ->Unit(benchmark::kMillisecond)
-        ->UseRealTime()
-        ->MinTime(1);
-  };
   const auto training = [=](auto& state, auto& backend) { measuring::training<cpu_device, D>(state, backend, batch); };
   const auto prefill = [](strata::weight_format format) {
     return [=](auto& state, auto& backend) { measuring::prefill<cpu_device, D>(state, backend, format); };
@@ -37,6 +66,9 @@ void register_model(const std::string& name, index_type batch) {
     const std::string suffix = "/" + name + "/threads:" + std::to_string(threads);
     const strata::cpu_options standard{.threads = threads};
     add("training" + suffix, standard, training);
+    add("training/muon" + suffix, standard, [=](auto& state, auto& backend) {
+      measuring::training<cpu_device, D>(state, backend, batch, strata::optimizer_kind::muon);
+    });
     add("training/own" + suffix, {.threads = threads, .products = strata::matrix_products::own}, training);
     add("training/bfloat16" + suffix, {.threads = threads, .precision = strata::product_precision::bfloat16}, training);
     add("forward" + suffix, standard,
@@ -57,6 +89,8 @@ int main(int argc, char** argv) {
   strata::keep_freed_memory();
   register_model<strata::presets::small>("small", 8);
   register_model<strata::presets::base>("base", 2);
+  register_size<64>();
+  register_size<128>();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

@@ -24,10 +24,12 @@ inline std::vector<std::uint8_t> some_bytes() {
 }
 
 template <class Device, const auto& D>
-void training(benchmark::State& state, typename Device::backend_type& backend, index_type batch) {
+void training(benchmark::State& state, typename Device::backend_type& backend, index_type batch,
+              strata::optimizer_kind optimizer = strata::optimizer_kind::adamw) {
   using backend_type = typename Device::backend_type;
   strata::training_options options;
   options.batch = batch;
+  options.optimizer = optimizer;
   strata::trainer<D, backend_type> trainer(backend, options);
   const auto bytes = some_bytes();
   trainer.train_step(bytes);  // the first step touches all memory; on a device the second is recorded

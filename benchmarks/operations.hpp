@@ -307,7 +307,7 @@ void register_others() {
       const auto ids = bench.tokens({z.rows()});
       const auto table = bench.floats({256, z.dim}), y = bench.floats({z.rows(), z.dim});
       bench.against_bandwidth(8.0 * static_cast<double>(y.size()),
-                              [&] { embed(bench.backend, ids, table, y, update::replace); });
+                              [&] { embed(bench.backend, ids, table, y, strata::update::replace); });
     });
     measure<Device>("embed_backward", s, [=](auto& bench, const size& z) {
       const auto ids = bench.tokens({z.rows()});

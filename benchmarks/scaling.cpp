@@ -1,5 +1,6 @@
-// The cost of a training step by length of the texts, with the same number of tokens in a step, and by width of the
-// model. With windows, length should cost nothing. A flat model with full attention shows the difference.
+// The cost of a training step by length of the texts, with the same number of tokens in a step, by width of the model,
+// and by rows of an n-gram table. With windows, length should cost nothing; a flat model with full attention shows the
+// difference. Rows should cost no more than cache misses.
 #include <benchmark/benchmark.h>
 #include <memory>
 #include <string>
@@ -27,6 +28,10 @@ constexpr strata::description of_width{
     .depth = 2,
     .levels = {{.dim = Width, .heads = Width / 32, .head_dim = 32, .window = 32},
                {.compression = 2, .dim = Width, .heads = Width / 32, .head_dim = 32, .window = 64}}};
+
+template <int Rows>
+constexpr strata::description with_rows = strata::with(of_width<64>,
+                                                       [](auto& d) { d.ngrams = {{.length = 4, .rows = Rows}}; });
 
 /// One training step on `tokens` tokens in texts of `length`.
 template <const auto& D>
@@ -62,6 +67,20 @@ void growth(benchmark::State& state) {
       state, [&] { short_texts->train_step(bytes); }, [&] { one_text->train_step(bytes); });
 }
 
+/// Compares a step of a model with a small table with a step of one whose table has 1024 times as many rows. The bytes
+/// are random, so that nearly every token looks up a row of its own.
+void growth_of_table(benchmark::State& state) {
+  strata::cpu backend;
+  strata::training_options options;
+  options.batch = 1;
+  strata::trainer<with_rows<4096>, strata::cpu> few(backend, options);
+  strata::trainer<with_rows<4096 * 1024>, strata::cpu> many(backend, options);
+  std::vector<std::uint8_t> bytes(1 << 20);
+  for (std::size_t n = 0; n < bytes.size(); ++n) bytes[n] = static_cast<std::uint8_t>(strata::mixed_bits(n));
+  measuring::compare_in_turn(
+      state, [&] { few.train_step(bytes); }, [&] { many.train_step(bytes); });
+}
+
 template <const auto& D>
 void add(const std::string& name, index_type length, index_type tokens, int iterations) {
   benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { training_step<D>(state, length, tokens); })
@@ -78,6 +97,10 @@ int main(int argc, char** argv) {
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
       ->Iterations(9);
+  benchmark::RegisterBenchmark("growth/table_4096_to_4194304", growth_of_table)
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->Iterations(99);
   for (const strata::index_type length : {512, 1024, 2048, 4096, 8192, 16384})
     add<local_levels>("length/windows/" + std::to_string(length), length, longest, 3);
   for (const strata::index_type length : {512, 2048, 8192})
