@@ -146,12 +146,10 @@ TEST_CASE("muon with products of bfloat16 is near the reference") {
   for (const auto& [rows, columns] : {std::pair{65, 33}, {33, 65}, {16, 16}})
     for (const bool normalised : {false, true}) {
       CAPTURE(rows, columns, normalised);
+      const some_matrices matrices({{rows, columns}});
+      const muon_settings settings{.learning_rate = 0.5, .normalised = normalised};
       check_against_reference(
-          0.01,
-          [&](auto& bench) {
-            take_steps(bench, {{{rows, columns}}}, {.learning_rate = 0.5, .normalised = normalised});
-          },
-          setups::of_bfloat16);
+          0.01, [&](auto& bench) { take_steps(bench, matrices, settings); }, setups::of_bfloat16);
     }
 }
 

@@ -39,9 +39,9 @@ TEST_CASE("muon gives the same bits with every number of threads") {
 
 TEST_CASE("muon shares out its matrices") {
   const auto owners = [](const std::vector<matrix_place>& places, int threads) {
-    std::vector<float> found(places.size()), loads(static_cast<std::size_t>(threads));
-    strata::kernels::baseline::share_out({}, places, threads, found.data(), loads.data());
-    return found;
+    std::vector<float> own(places.size()), loads(static_cast<std::size_t>(threads));
+    strata::kernels::baseline::share_out({}, places, threads, own.data(), loads.data());
+    return own;
   };
   const matrix_place small{0, 64, 64}, medium{0, 256, 256}, large{0, 512, 512};
   CHECK(owners({}, 2).empty());
