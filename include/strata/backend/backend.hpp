@@ -108,8 +108,12 @@ struct matrix_place {
   bool operator==(const matrix_place&) const = default;
 };
 
-/// One step of Muon, for matrices: the momentum becomes nearly orthogonal, so all its directions count alike. With
-/// `normalised` it is NorMuon: rows that were large lately count less. It has no bias correction, which cancels.
+/// One step of Muon, for matrices: the momentum is made nearly orthogonal, so that all its directions count alike.
+/// The first moment is mean = momentum mean + (1 - momentum) g. U, made orthogonal by `newton_schulz`, starts as
+/// (1 - momentum) g + momentum mean. Then weight = (1 - learning_rate weight_decay) weight -
+/// learning_rate muon_scale U. With `normalised` it is NorMuon, where rows that were large lately count less:
+/// v[row] = beta2 v[row] + (1 - beta2) mean of the row's U^2, the row is divided by sqrt(v[row]) + normuon_epsilon, then
+/// U gets back the norm it had. A bias correction of v would change nothing.
 struct muon_settings {
   double learning_rate = 0.02, momentum = 0.95, weight_decay = 0.1;
   bool normalised = false;
@@ -125,8 +129,8 @@ struct muon_settings {
   }
 };
 
-/// An iteration of Newton and Schulz is X <- a X + b A X + c A A X with A = X X^T, where X has no more rows than columns.
-/// At first X is the matrix over its norm plus `epsilon`.
+/// An iteration of Newton and Schulz is X <- a X + b A X + c A A X with A = X X^T, where X has no more rows than
+/// columns: it is transposed if it has. At first X is the matrix over its norm plus `epsilon`.
 struct newton_schulz {
   static constexpr double a = 3.4445, b = -4.7750, c = 2.0315, epsilon = 1e-7;
 };
@@ -277,8 +281,8 @@ struct sampling_options {
 ///                        gradient
 ///   adam_rows            the same for the rows[R] of weight and moments [V,D], from gradient[R,D], without weight
 ///                        decay; the rows are distinct, negative ones are skipped, and no other row changes
-///   muon                 one step for each matrix if all measures[N] are finite, else nothing; the first is the squared
-///                        norm of the whole gradient. NorMuon keeps its mean squares [rows] at the start of the matrix's
+///   muon                 one step for each matrix if all measures[N] are finite, else nothing; the first is the
+///                        squared norm of the whole gradient. NorMuon keeps its v[rows] at the start of the matrix's
 ///                        place in the second moment, which is not touched otherwise
 #define STRATA_FOR_EACH_OPERATION(STRATA_OP)                                                                    \
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \

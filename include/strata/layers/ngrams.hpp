@@ -21,8 +21,8 @@ template <class Table, std::size_t Count>
 constexpr ngram_parameters<Count> declare_ngrams(Table& table, const std::array<ngram_facts, Count>& tables) {
   using name = typename Table::name;
   ngram_parameters<Count> own;
-  std::size_t of_place = 0;  // number among the tables of one level, or of the token embedding
-  for (std::size_t k = 0; k < Count; ++k) {
+  int of_place = 0;  // number among the tables of one level, or of the token embedding
+  for (int k = 0; k < static_cast<int>(Count); ++k) {
     of_place = k > 0 && tables[k].level == tables[k - 1].level ? of_place + 1 : 0;
     const name prefix = tables[k].level < 0 ? name("ngram_embs.") : name("compressors.") + tables[k].level + ".ngrams.";
     own[k] = table.add_table(prefix + of_place + ".weight", {tables[k].rows, tables[k].dim}, zeros);
@@ -52,14 +52,14 @@ template <class Backend, std::size_t Count, class S = typename Backend::scalar>
 void ngrams_forward(const pass<Backend>& p, const std::array<ngram_facts, Count>& tables, int level,
                     const ngram_parameters<Count>& own, std::span<const std::type_identity_t<ngram_lookup<S>>> lookups,
                     output<S, 2> y) {
-  for (std::size_t k = 0; k < Count; ++k)
+  for (int k = 0; k < static_cast<int>(Count); ++k)
     if (tables[k].level == level) embed(p.backend, lookups[k].rows, p.weights[own[k]], y, update::add);
 }
 
 /// Adds to the gradients of the rows that `lookups` names.
 template <class Backend, std::size_t Count, class S = typename Backend::scalar>
 void ngrams_backward(const pass<Backend>& p, const std::array<ngram_facts, Count>& tables, int level, input<S, 2> dy) {
-  for (std::size_t k = 0; k < Count; ++k)
+  for (int k = 0; k < static_cast<int>(Count); ++k)
     if (tables[k].level == level) embed_backward(p.backend, p.lookups[k].slots, dy, p.lookups[k].gradient);
 }
 

@@ -171,6 +171,8 @@ class generator {
   static constexpr index_type most_texts = most_routed_rows / F::max_length;
   /// Whether convolutions read the embeddings of the last tokens.
   static constexpr bool reads_recent = !F::hourglass && F::largest_compression > 1;
+  static constexpr bool has_ngrams = !F::ngrams.empty();
+  static constexpr int tables = static_cast<int>(F::ngrams.size());
   /// Tokens of a text that later steps need: of convolutions, and of the n-grams that end at those.
   static constexpr index_type recent_tokens = F::largest_compression + F::longest_ngram - 1;
   /// Strides are powers of two: after `period` positions the same levels are active again.
@@ -187,10 +189,9 @@ class generator {
   /// Places the rows of n-grams in `ngram_rows_`: for each table [B] of the newest tokens, then, for tables of the token
   /// embedding, [B,largest c] of the tokens that convolutions read.
   void plan_ngrams() {
-    if constexpr (F::ngrams.empty()) return;
     index_type size = 0;
     const auto place = [&](std::array<index_type, F::ngrams.size()>& first, index_type count, bool all) {
-      for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
+      for (int k = 0; k < tables; ++k) {
         first[k] = size;
         if (all || F::ngrams[k].level < 0) size += count;
       }
@@ -199,15 +200,14 @@ class generator {
     if (reads_recent) place(recent_rows_, batch_ * F::largest_compression, false);
     host_rows_.resize(static_cast<std::size_t>(size));
     ngram_rows_ = storage<token>(size);
-    for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
+    for (int k = 0; k < tables; ++k) {
       newest_lookups_[k].rows = {ngram_rows_.data() + newest_rows_[k], {batch_}};
       if (reads_recent && F::ngrams[k].level < 0)
         recent_lookups_[k].rows = {ngram_rows_.data() + recent_rows_[k], {batch_ * F::largest_compression}};
     }
   }
   void find_ngrams() {
-    if constexpr (F::ngrams.empty()) return;
-    for (std::size_t k = 0; k < F::ngrams.size(); ++k)
+    for (int k = 0; k < tables; ++k)
       for (index_type b = 0; b < batch_; ++b) {
         const std::span<const token> recent(host_recent_.data() + b * recent_tokens, recent_tokens);
         const auto find = [&](index_type first, token* rows, index_type count) {
@@ -222,7 +222,7 @@ class generator {
   }
 
   void allocate() {
-    plan_ngrams();
+    if constexpr (has_ngrams) plan_ngrams();
     acts_ = plan_inference<D>(batch_, 1);
     cached_ = plan_cache<D>(batch_);
     memory_ = storage<scalar>(acts_.memory_size);
@@ -271,7 +271,7 @@ class generator {
         std::copy_n(host_recent_.begin() + (b + 1) * recent_tokens - width, width, host_window_.begin() + b * width);
       upload_tokens(*backend_, {host_window_.data(), {batch_ * width}}, recent_.view());
     }
-    find_ngrams();
+    if constexpr (has_ngrams) find_ngrams();
     const phase<Backend> named(*backend_, "decoding step");
     steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;

@@ -20,7 +20,9 @@ class ngram_lookups {
  public:
   using scalar = typename Backend::scalar;
   using F = facts<D>;
-  static constexpr std::size_t count = F::ngrams.size();
+  static constexpr int count = static_cast<int>(F::ngrams.size());
+  template <class T>
+  using each_table = std::array<T, F::ngrams.size()>;
 
   /// Positions that look up a row, of all tables together.
   static constexpr index_type places(index_type batch, index_type tokens) {
@@ -29,7 +31,7 @@ class ngram_lookups {
     return all;
   }
   /// Slots that one pass may need of table `k`.
-  static constexpr index_type slots(std::size_t k, index_type batch, index_type tokens) {
+  static constexpr index_type slots(int k, index_type batch, index_type tokens) {
     return std::min(F::ngrams[k].rows, batch * F::ngrams[k].positions(tokens));
   }
 
@@ -41,7 +43,34 @@ class ngram_lookups {
 
   /// Makes room for passes over [batch, tokens]. Throws before anything changes.
   void reserve(Backend& backend, index_type batch, index_type tokens, bool gradients) {
-    if constexpr (count == 0) return;
+    if constexpr (count > 0) make_room(backend, batch, tokens, gradients);
+  }
+  /// Finds the rows of ids [B,T]. With `gradients` it also gives each a slot. Returns whether memory has moved.
+  bool find(Backend& backend, view<const token, 2> ids, bool gradients) {
+    if constexpr (count > 0) return find_rows(backend, ids, gradients);
+    return false;
+  }
+  /// What the last `find` found.
+  std::span<const ngram_lookup<scalar>> views() const { return views_; }
+
+  void clear_gradients(Backend& backend) {
+    if constexpr (count > 0) forget_rows(backend);
+  }
+  /// The gradients of all tables [N], with zeros between them.
+  view<const scalar, 1> gradients() const { return gradient_.view(); }
+  touched touched_rows(int k) const {
+    return {{touched_rows_.data() + first_slot(k), {capacity_[k]}},
+            tensor_memory<const scalar>{gradient_.data()}[gradients_of_[k]]};
+  }
+  /// The same rows on the host, in the order of their slots.
+  const std::vector<token>& touched_on_host(int k) const { return touched_[k]; }
+
+ private:
+  template <class T>
+  using storage = typename Backend::template storage<T>;
+
+  // Models without tables instantiate none of these.
+  void make_room(Backend& backend, index_type batch, index_type tokens, bool gradients) {
     const index_type needed = places(batch, tokens);
     host_.resize(static_cast<std::size_t>(gradients ? 2 * needed : needed));
     if (tokens_.size() < static_cast<index_type>(host_.size())) {
@@ -49,21 +78,19 @@ class ngram_lookups {
       tokens_ = storage<token>(static_cast<index_type>(host_.size()));
     }
     if (!gradients) return;
-    std::array<index_type, count> capacity = capacity_;
-    for (std::size_t k = 0; k < count; ++k) {
+    each_table<index_type> capacity = capacity_;
+    for (int k = 0; k < count; ++k) {
       capacity[k] = std::max(capacity[k], slots(k, batch, tokens));
       slot_of_[k].resize(static_cast<std::size_t>(F::ngrams[k].rows), -1);
     }
     grow(backend, capacity);
   }
 
-  /// Finds the rows of ids [B,T]. With `gradients` it also gives each a slot. Returns whether memory has moved.
-  bool find(Backend& backend, view<const token, 2> ids, bool gradients) {
-    if constexpr (count == 0) return false;
+  bool find_rows(Backend& backend, view<const token, 2> ids, bool gradients) {
     const auto [batch, tokens] = ids.shape;
     const std::span<token> rows(host_.data(), static_cast<std::size_t>(places(batch, tokens)));
     auto next = rows.begin();
-    for (std::size_t k = 0; k < count; ++k)
+    for (int k = 0; k < count; ++k)
       for (index_type b = 0; b < batch; ++b) {
         const auto positions = static_cast<std::ptrdiff_t>(F::ngrams[k].positions(tokens));
         find_ngram_rows(F::ngrams[k], F::vocabulary, {&ids(b, 0), static_cast<std::size_t>(tokens)}, 0,
@@ -74,7 +101,7 @@ class ngram_lookups {
     const index_type used = static_cast<index_type>(gradients ? 2 * rows.size() : rows.size());
     upload_tokens(backend, {host_.data(), {used}}, tokens_.view().slice(0, used));
     index_type at = 0;
-    for (std::size_t k = 0; k < count; ++k) {
+    for (int k = 0; k < count; ++k) {
       const index_type own = batch * F::ngrams[k].positions(tokens);
       const token* const first = tokens_.data() + at;
       views_[k] = {{first, {own}}, {}, {}};
@@ -83,42 +110,26 @@ class ngram_lookups {
     }
     return moved;
   }
-  /// What the last `find` found.
-  std::span<const ngram_lookup<scalar>> views() const { return views_; }
-
-  void clear_gradients(Backend& backend) {
-    if constexpr (count == 0) return;
-    for (std::size_t k = 0; k < count; ++k) {
+  void forget_rows(Backend& backend) {
+    for (int k = 0; k < count; ++k) {
       for (const token row : touched_[k]) slot_of_[k][static_cast<std::size_t>(row)] = -1;
       touched_[k].clear();
     }
     fill(backend, scalar{0}, gradient_.view());
     upload_touched(backend);
   }
-  /// The gradients of all tables [N], with zeros between them.
-  view<const scalar, 1> gradients() const { return gradient_.view(); }
-  touched touched_rows(std::size_t k) const {
-    return {{touched_rows_.data() + first_slot(k), {capacity_[k]}},
-            tensor_memory<const scalar>{gradient_.data()}[gradients_of_[k]]};
-  }
-  /// The same rows on the host, in the order of their slots.
-  const std::vector<token>& touched_on_host(std::size_t k) const { return touched_[k]; }
-
- private:
-  template <class T>
-  using storage = typename Backend::template storage<T>;
 
   tensor_memory<scalar> gradient_memory() { return {gradient_.data()}; }
-  index_type first_slot(std::size_t k) const {
+  index_type first_slot(int k) const {
     index_type first = 0;
-    for (std::size_t n = 0; n < k; ++n) first += capacity_[n];
+    for (int n = 0; n < k; ++n) first += capacity_[n];
     return first;
   }
 
   bool assign_slots(Backend& backend, index_type batch, index_type tokens, std::span<const token> rows) {
     std::size_t at = 0;
-    std::array<index_type, count> capacity = capacity_;
-    for (std::size_t k = 0; k < count; ++k) {
+    each_table<index_type> capacity = capacity_;
+    for (int k = 0; k < count; ++k) {
       const std::size_t end = at + static_cast<std::size_t>(batch * F::ngrams[k].positions(tokens));
       for (; at < end; ++at) {
         token& slot = host_[rows.size() + at] = -1;
@@ -139,12 +150,12 @@ class ngram_lookups {
   }
 
   /// Keeps all gradients. Returns whether memory has moved.
-  bool grow(Backend& backend, const std::array<index_type, count>& capacity) {
+  bool grow(Backend& backend, const each_table<index_type>& capacity) {
     if (capacity == capacity_) return false;
     memory_plan plan;
-    std::array<tensor<2>, count> planned;
+    each_table<tensor<2>> planned;
     index_type all = 0;
-    for (std::size_t k = 0; k < count; ++k) {
+    for (int k = 0; k < count; ++k) {
       planned[k] = plan.add<2>({capacity[k], F::ngrams[k].dim});
       touched_[k].reserve(static_cast<std::size_t>(capacity[k]));
       all += capacity[k];
@@ -152,7 +163,7 @@ class ngram_lookups {
     storage<scalar> larger(plan.size());
     storage<token> rows(all);
     host_touched_.resize(static_cast<std::size_t>(all));
-    for (std::size_t k = 0; k < count; ++k)
+    for (int k = 0; k < count; ++k)
       if (capacity_[k] > 0)
         copy(backend, gradient_memory()[gradients_of_[k]].flat(),
              view<scalar, 1>{larger.data() + planned[k].offset, {capacity_[k] * F::ngrams[k].dim}});
@@ -166,20 +177,20 @@ class ngram_lookups {
 
   void upload_touched(Backend& backend) {
     std::ranges::fill(host_touched_, -1);
-    for (std::size_t k = 0; k < count; ++k) std::ranges::copy(touched_[k], host_touched_.begin() + first_slot(k));
+    for (int k = 0; k < count; ++k) std::ranges::copy(touched_[k], host_touched_.begin() + first_slot(k));
     upload_tokens(backend, {host_touched_.data(), {touched_rows_.size()}}, touched_rows_.view());
   }
 
-  std::vector<token> host_;                        // rows of all tables, then slots
-  storage<token> tokens_;                          // the same on the backend
-  std::array<std::vector<token>, count> slot_of_;  // [rows of the table]; -1: none
-  std::array<std::vector<token>, count> touched_;  // the row of each slot
+  std::vector<token> host_;                 // rows of all tables, then slots
+  storage<token> tokens_;                   // the same on the backend
+  each_table<std::vector<token>> slot_of_;  // [rows of the table]; -1: none
+  each_table<std::vector<token>> touched_;  // the row of each slot
   std::vector<token> host_touched_;
   storage<token> touched_rows_;  // [slots of all tables]
-  std::array<index_type, count> capacity_{};
-  std::array<tensor<2>, count> gradients_of_{};
+  each_table<index_type> capacity_{};
+  each_table<tensor<2>> gradients_of_{};
   storage<scalar> gradient_;
-  std::array<ngram_lookup<scalar>, count> views_{};
+  each_table<ngram_lookup<scalar>> views_{};
 };
 
 }  // namespace strata

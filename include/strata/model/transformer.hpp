@@ -103,14 +103,16 @@ class transformer {
         download(*backend_, gradients().slice(entry.offset, entry.size), {whole.data(), {entry.size}});
         return whole;
       }
-      for (std::size_t k = 0; k < F::ngrams.size(); ++k) {
-        if (layout.network.ngrams[k].offset != entry.offset) continue;
-        const std::vector<token>& rows = ngrams_.touched_on_host(k);
-        const index_type dim = F::ngrams[k].dim, used = static_cast<index_type>(rows.size()) * dim;
-        std::vector<scalar> own(static_cast<std::size_t>(used));
-        download(*backend_, ngrams_.touched_rows(k).gradient.flat().slice(0, used), {own.data(), {used}});
-        for (std::size_t slot = 0; slot < rows.size(); ++slot)
-          std::copy_n(own.begin() + static_cast<std::ptrdiff_t>(slot) * dim, dim, whole.begin() + rows[slot] * dim);
+      if constexpr (!F::ngrams.empty()) {
+        for (int k = 0; k < ngram_lookups<D, Backend>::count; ++k) {
+          if (layout.network.ngrams[k].offset != entry.offset) continue;
+          const std::vector<token>& rows = ngrams_.touched_on_host(k);
+          const index_type dim = F::ngrams[k].dim, used = static_cast<index_type>(rows.size()) * dim;
+          std::vector<scalar> own(static_cast<std::size_t>(used));
+          download(*backend_, ngrams_.touched_rows(k).gradient.flat().slice(0, used), {own.data(), {used}});
+          for (std::size_t slot = 0; slot < rows.size(); ++slot)
+            std::copy_n(own.begin() + static_cast<std::ptrdiff_t>(slot) * dim, dim, whole.begin() + rows[slot] * dim);
+        }
       }
       return whole;
     });
@@ -348,10 +350,11 @@ class transformer {
   }
   /// Finds the n-grams of the first T columns of ids.
   void find_ngrams(view<const token, 2> ids, bool gradients) {
-    if (F::ngrams.empty()) return;
-    for (index_type b = 0; b < batch_; ++b)
-      std::copy_n(&ids(b, 0), tokens_, host_ids_.begin() + static_cast<std::ptrdiff_t>(b * tokens_));
-    if (ngrams_.find(*backend_, {host_ids_.data(), {batch_, tokens_}}, gradients)) recorded_.clear();
+    if constexpr (!F::ngrams.empty()) {
+      for (index_type b = 0; b < batch_; ++b)
+        std::copy_n(&ids(b, 0), tokens_, host_ids_.begin() + static_cast<std::ptrdiff_t>(b * tokens_));
+      if (ngrams_.find(*backend_, {host_ids_.data(), {batch_, tokens_}}, gradients)) recorded_.clear();
+    }
   }
   /// Calls operations only: see `recording`.
   void evaluate(const loss_values<losses_type>& weights, const forward_options& options, double scale, bool gradients) {

@@ -309,7 +309,7 @@ class trainer {
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
   static constexpr index_type losses_size = 16 * index_type{Losses::count};
-  static constexpr std::size_t tables = facts<D>::ngrams.size();
+  static constexpr int tables = static_cast<int>(facts<D>::ngrams.size());
 
   static void read_losses(const nlohmann::json& object, const std::string& source, Losses& chosen) {
     if (const auto found = object.find("ignore_index"); found != object.end())
@@ -394,11 +394,12 @@ class trainer {
       };
       adam(backend, own, part(model_.gradients()), measures_.view(), part(model_.weights()), part(first_moment_.view()),
            part(second_moment_.view()));
-      for (std::size_t k = 0; k < tables; ++k) update_table(k, own);
+      if constexpr (tables > 0)
+        for (int k = 0; k < tables; ++k) update_table(k, own);
     });
   }
   /// Changes the rows of table `k` that the step looked up, and their moments. All other rows keep both.
-  void update_table(std::size_t k, adam_settings own) {
+  void update_table(int k, adam_settings own) {
     own.learning_rate *= options_.table_rate;
     const auto touched = model_.ngram_gradients().touched_rows(k);
     const tensor<2>& table = parameters_type::layout.network.ngrams[k];

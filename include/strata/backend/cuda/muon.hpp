@@ -14,8 +14,8 @@
 namespace strata::inline STRATA_ABI {
 namespace device {
 
-/// The momentum, its Nesterov form x[R,C] and the sums squares[R] of its squares; nothing where clip[1] is NaN. One warp
-/// per row.
+/// The momentum, its Nesterov form x[R,C] and the sums of squares of x, squares[R]; nothing where clip[1] is NaN. One
+/// warp per row.
 template <class = void>
 __global__ void muon_momentum_kernel(const float* gradient, const float* clip, float momentum, float rest, float* mean,
                                      float* x, double* squares, index_type rows, fours memory) {
@@ -67,8 +67,8 @@ struct newton_schulz_fours {
   }
 };
 
-/// From x[R,C] the new mean squares[R] of NorMuon, the factor[R] of each row, and the sums of squares of rows before it,
-/// partial[R], and behind it, partial[R] further on; nothing where clip[1] is NaN. One warp per row.
+/// From x[R,C] the new mean_square[R] of NorMuon, the factor[R] of each row, and the rows' sums of squares: before the
+/// factors partial[R], and behind them the next R. Nothing where clip[1] is NaN. One warp per row.
 template <class = void>
 __global__ void muon_rows_kernel(const float* x, const float* clip, float beta2, float rest, float* mean_square,
                                  float* factor, double* partial, index_type rows, fours memory) {

@@ -1,9 +1,10 @@
 // muon.
 // Shapes: matrices [R,C] at their places in flat buffers [N]; m = min(R, C), n = max(R, C).
-// Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks"; Li et al., arXiv 2510.05491 (NorMuon).
+// Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks"; NorMuon, arXiv 2510.05491.
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,7 @@ void orthogonalise(std::vector<S>& x, const matrix_place& place, int iterations)
 
   const S a = S(newton_schulz::a), b = S(newton_schulz::b), c = S(newton_schulz::c);
   const auto number = [](index_type position) { return static_cast<std::size_t>(position); };
-  /// Where element (i, k) of X[m,n] lies: the smaller side comes first.
+  // Where element (i, k) of X[m,n] lies: the smaller side comes first.
   const auto at = [&](index_type i, index_type k) {
     return number(place.rows > place.columns ? k * place.columns + i : i * place.columns + k);
   };

@@ -1,4 +1,5 @@
 // muon. Threads share out whole matrices; where that would leave threads idle, they compute a matrix together.
+// Products are in float32, whatever the precision of the backend.
 // Shapes: matrices [R,C] at their places in flat buffers [N]; m = min(R, C).
 // Source: backend/backend.hpp.
 
@@ -14,8 +15,8 @@ inline index_type cut_triangle(index_type count, index_type grain, int part, int
   return part == of ? count : std::min(count, round_up(static_cast<index_type>(rows), grain));
 }
 
-/// Elements from row to row of a matrix with whole vectors. Rows a multiple of 512 bytes apart would share few sets of a
-/// cache.
+/// Elements from row to row of a matrix with whole vectors. Rows a multiple of 512 bytes apart would share few sets of
+/// a cache.
 inline index_type row_distance(index_type columns) {
   const index_type whole = round_up(columns, vector::lanes);
   return whole % 128 == 0 ? whole + vector::lanes : whole;
