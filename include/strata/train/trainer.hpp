@@ -191,7 +191,21 @@ class trainer {
   step_report<Losses> train_step(std::span<const std::uint8_t> bytes) {
     return exclusively(model_.backend(), "a training step", [&] {
       enqueue_step(bytes);
-      return finish_step();
+      return finish_step(options_.accumulation);
+    });
+  }
+
+  /// One step on given rows of tokens, ids [B,T+1], in one pass: the first T are the input, the last T the labels. The
+  /// options' batch, length and accumulation do not matter here. Errors are as those of `train_step`.
+  step_report<Losses> train_on(view<const token, 2> ids) {
+    return exclusively(model_.backend(), "a training step", [&] {
+      {
+        const phase<Backend> named(model_.backend(), "training step");
+        start_step();
+        add_pass(ids, 0, 1);
+        enqueue_update();
+      }
+      return finish_step(1);
     });
   }
 
@@ -359,23 +373,34 @@ class trainer {
 
   /// Calls the operations of a step. A device may still work on them when this returns.
   void enqueue_step(std::span<const std::uint8_t> bytes) {
-    Backend& backend = model_.backend();
-    const phase<Backend> named(backend, "training step");
-    const double share = 1.0 / static_cast<double>(options_.accumulation);
+    const phase<Backend> named(model_.backend(), "training step");
     const random_source random(options_.seed);
-    model_.clear_gradients();
+    start_step();
     make_room_for(options_.batch);
-    const view<scalar, 1> norm = measures_.view().slice(0, 1), of_losses = measures_.view().slice(1, losses_size);
-    fill(backend, scalar{0}, measures_.view());
     for (index_type pass = 0; pass < options_.accumulation; ++pass) {
       for (index_type b = 0; b < options_.batch; ++b)
         crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
              row(b));
-      model_.add_gradients(ids(options_.batch), values_type(losses()),
-                           {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)}, share);
-      add(backend, model_.losses_of_pass(), of_losses);
+      add_pass(ids(options_.batch), pass, options_.accumulation);
     }
+    enqueue_update();
+  }
+  void start_step() {
+    model_.clear_gradients();
+    fill(model_.backend(), scalar{0}, measures_.view());
+  }
+  /// Adds the gradients and losses of one of `passes` passes.
+  void add_pass(view<const token, 2> ids, index_type pass, index_type passes) {
+    const random_source random(options_.seed);
+    model_.add_gradients(ids, values_type(losses()),
+                         {.merge = options_.merge, .dropout_seed = dropout_seed(random, step_, pass)},
+                         1.0 / static_cast<double>(passes));
+    add(model_.backend(), model_.losses_of_pass(), measures_.view().slice(1, losses_size));
+  }
+  void enqueue_update() {
+    Backend& backend = model_.backend();
     const phase<Backend> update(backend, "optimizer");
+    const view<scalar, 1> norm = measures_.view().slice(0, 1);
     const adam_settings own = settings();
     const muon_settings of_muon = settings_of_muon();
     update_.run(backend, update_key{own, of_muon, model_.ngram_gradients().gradients().data}, [&] {
@@ -407,12 +432,12 @@ class trainer {
     adam_rows(model_.backend(), own, touched.rows, touched.gradient, measures_.view(), of(model_.weights()),
               of(first_moment_.view()), of(second_moment_.view()));
   }
-  /// Waits for the step's losses and norm. If one is not finite, `adam` has changed nothing.
-  step_report<Losses> finish_step() {
+  /// Waits for the losses and norm of a step of `passes` passes. If one is not finite, the step has changed nothing.
+  step_report<Losses> finish_step(index_type passes) {
     std::array<scalar, 1 + losses_size> measures;
     download(model_.backend(), measures_.view().slice(0, 1 + losses_size),
              view<scalar, 1>{measures.data(), {1 + losses_size}});
-    const double share = 1.0 / static_cast<double>(options_.accumulation);
+    const double share = 1.0 / static_cast<double>(passes);
     const loss_report<Losses> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, values_type(losses()),
                                    share);
     const step_report<Losses> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),

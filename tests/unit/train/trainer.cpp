@@ -123,6 +123,61 @@ TEST_CASE("training draws new dropout masks in every step and pass") {
   CHECK(seeds.size() == 9);
 }
 
+TEST_CASE("a step on given rows is the step that draws the same rows") {
+  strata::cpu backend;
+  auto chosen = options();
+  chosen.accumulation = 1;
+  trainer_type<strata::cpu> drawn(backend, chosen), given(backend, chosen);
+  const strata::random_source random(chosen.seed);
+  const auto bytes = some_text();
+  std::vector<strata::token> ids(4 * 33);
+  for (strata::index_type step = 0; step < 3; ++step) {
+    for (strata::index_type b = 0; b < 4; ++b)
+      strata::crop(bytes, random, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(b),
+                   std::span(ids).subspan(static_cast<std::size_t>(33 * b), 33));
+    const auto expected = drawn.train_step(bytes), report = given.train_on({ids.data(), {4, 33}});
+    CHECK(report.step == step + 1);
+    CHECK(report.loss.total == expected.loss.total);
+    CHECK(report.gradient_norm == expected.gradient_norm);
+    CHECK(report.learning_rate == expected.learning_rate);
+  }
+  CHECK(same_bits(strata::weights_of(given.model()), strata::weights_of(drawn.model())));
+}
+
+TEST_CASE("rows of any shape can be trained on, and the loss falls") {
+  strata::cpu backend;
+  trainer_type<strata::cpu> trainer(backend, options());
+  const auto bytes = some_text();
+  const std::vector<strata::token> ids(bytes.begin(), bytes.begin() + 6 * 50);
+  const double before = trainer.train_on({ids.data(), {6, 50}}).loss.total;
+  for (int n = 0; n < 10; ++n) {
+    trainer.train_on({ids.data(), {1, 2}});
+    trainer.train_on({ids.data(), {3, 100}});  // longer than the model's max_length
+  }
+  CHECK(trainer.train_on({ids.data(), {6, 50}}).loss.total < before);
+  CHECK(trainer.step() == 22);
+}
+
+TEST_CASE("rows that cannot be trained on change nothing") {
+  strata::cpu backend;
+  trainer_type<strata::cpu> trainer(backend, options());
+  weights_after(trainer, 2);
+  const auto before = strata::weights_of(trainer.model());
+  std::vector<strata::token> ids(10, 7);
+  CHECK_THAT(message_of([&] {
+               trainer.train_on({ids.data(), {10, 1}});
+             }),
+             ContainsSubstring("a loss needs at least 2 tokens a row, but was given [10, 1]"));
+  CHECK_THAT(message_of([&] { trainer.train_on({ids.data(), {0, 5}}); }), ContainsSubstring("[0, 4]"));
+  ids[7] = 256;
+  CHECK_THAT(message_of([&] {
+               trainer.train_on({ids.data(), {2, 5}});
+             }),
+             ContainsSubstring("token id 256 at row 1, position 2 is outside the vocabulary of 256"));
+  CHECK(trainer.step() == 2);
+  CHECK(same_bits(before, strata::weights_of(trainer.model())));
+}
+
 TEST_CASE("an evaluation on a few windows spreads them over the text") {
   strata::cpu backend;
   trainer_type<strata::cpu> trainer(backend, options());
