@@ -81,10 +81,10 @@ class progress_bar {
   void draw(double fraction, double seconds, const std::string& text) {
     if (seconds - last_ < (terminal_ ? 0.1 : 10) && fraction < 1) return;
     last_ = seconds;
-    constexpr int width = 24;
-    const int full = static_cast<int>(fraction * width);
-    std::string bar = "[" + std::string(static_cast<std::size_t>(full), '#') +
-                      std::string(static_cast<std::size_t>(width - full), '.') + "] " + text;
+    constexpr std::size_t width = 24;
+    const auto full = static_cast<std::size_t>(fraction * width);
+    std::string bar(1, '[');
+    bar.append(full, '#').append(width - full, '.').append("] ").append(text);
     if (terminal_)
       std::cerr << '\r' << bar << "\x1b[K" << std::flush;
     else
