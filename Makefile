@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 TEXT ?=
 DEMO_TEXT := build/demo/text.txt
 
-.PHONY: demo test bench bench-cuda compare format check-format clean
+.PHONY: demo test bench bench-cuda compare compress format check-format clean
 .DEFAULT_GOAL := test
 
 # Trains a small model on TEXT, or on the C++ headers, and generates text.
@@ -52,6 +52,13 @@ compare:
 	cmake --build --preset cpu-release -j $(JOBS) --target strata_side
 	$(MAKE) build/compare/venv/installed
 	build/compare/venv/bin/python benchmarks/compare/compare.py
+
+# Bits per byte and seconds of compress_text beside Debian's compressors; TEXT is one more file.
+compress:
+	bash cmake/install_packages.sh compress
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF -DSTRATA_EXPERIMENTS=OFF
+	cmake --build --preset cpu-release -j $(JOBS) --target compress_text
+	bash benchmarks/compare/compress.sh build/cpu-release/examples/compress_text '$(TEXT)'
 
 build/compare/venv/installed: benchmarks/compare/requirements.txt
 	python3 -m venv build/compare/venv

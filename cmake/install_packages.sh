@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install_packages.sh demo|test|bench|compare: installs the Debian packages that it lacks, if any.
+# install_packages.sh demo|test|bench|compare|compress: installs the Debian packages that it lacks, if any.
 set -eu
 
 packages="g++ cmake ninja-build libdnnl-dev nlohmann-json3-dev libcli11-dev"
@@ -7,8 +7,9 @@ case "${1:-}" in
   demo) ;;
   bench) packages="$packages libbenchmark-dev" ;;
   compare) packages="$packages libbenchmark-dev python3-venv" ;;
-  test) packages="$packages libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format" ;;
-  *) echo "usage: $0 demo|test|bench|compare" >&2; exit 2 ;;
+  compress) packages="$packages libxxhash-dev xz-utils zstd bzip2 p7zip-full" ;;
+  test) packages="$packages libxxhash-dev libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format" ;;
+  *) echo "usage: $0 demo|test|bench|compare|compress" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

@@ -14,7 +14,7 @@ namespace compress_text {
 
 /// How a model learns. All of it changes the compressed file, which holds a copy.
 struct learning {
-  strata::index_type streams = 16;      ///< most texts that advance together
+  strata::index_type streams = 8;       ///< most texts that advance together
   strata::index_type step_bytes = 256;  ///< bytes between two training steps, in all streams; fewer at the start
   strata::index_type window = 64;       ///< bytes of each stream that a training step is given, new and known ones
   strata::index_type replays = 0;       ///< further training steps, each on windows that were read before
