@@ -63,7 +63,7 @@ byte_mixer::byte_mixer(int streams, mixer_options options) : options_(options) {
   input_list start;
   start.fill(0.15f);
   start[2 * orders] = 0.4f;  // the network
-  weights_[0].assign(64 * 4, start);
+  weights_[0].assign(8 * (orders + 1) * 4, start);
   weights_[1].assign(256, start);
   weights_[2].assign(256, start);
   final_weights_.assign(256, {1.0f / sets, 1.0f / sets, 1.0f / sets});
@@ -141,7 +141,7 @@ std::uint32_t byte_mixer::frequency() {
       match_set = own.match_length < 16 ? 1 : own.match_length < 32 ? 2 : 3;
     }
   }
-  chosen_weights_ = {&weights_[0][static_cast<std::size_t>((network_bucket_ * 8 + known) * 4 + match_set)],
+  chosen_weights_ = {&weights_[0][static_cast<std::size_t>((network_bucket_ * (orders + 1) + known) * 4 + match_set)],
                      &weights_[1][node], &weights_[2][own.recent & 255]};
   chosen_final_ = &final_weights_[node];
   mixed_odds_ = 0;
@@ -215,12 +215,15 @@ void byte_mixer::end_byte() {
   own.position = (own.position + 1) % part_;
 
   const bool letter = (byte | 32) >= 'a' && (byte | 32) <= 'z';
+  if (!letter && byte < 128 && own.word != 0) own.word_before = own.word;
   own.word = letter || byte >= 128 ? hashed(std::uint64_t{own.word} * 0x2f0b4c47 + (byte | 32u) + 1) : 0;
   for (std::size_t order = 0; order < 6; ++order) {
     const std::uint64_t bytes = own.recent & ((std::uint64_t{1} << 8 * (order + 1)) - 1);
     own.contexts[order] = hashed(bytes * 8 + order);
   }
   own.contexts[6] = hashed(own.word * std::uint64_t{0x3c6ef35f} + (own.word == 0 ? own.recent & 0xffff : 0));
+  own.contexts[7] = hashed(own.contexts[6] + std::uint64_t{0x51ed2701} * own.word_before + 7);
+  own.contexts[8] = hashed((own.recent & 0xffffff00) + 8);
   find_match(own);
   node_ = 1;
 }

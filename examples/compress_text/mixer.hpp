@@ -34,7 +34,7 @@ class byte_mixer {
   void learn(bool bit);
 
  private:
-  static constexpr int orders = 7;  // contexts of 1 to 6 bytes, and of a word
+  static constexpr int orders = 9;  // contexts: 1 to 6 bytes, a word, two words, the bytes before the last
   static constexpr int inputs = 2 * orders + 5;
   static constexpr int sets = 3;  // of weights
   using input_list = std::array<float, inputs>;
@@ -44,8 +44,8 @@ class byte_mixer {
     std::uint8_t seen = 0, check = 0;
   };
   struct stream {
-    std::uint64_t recent = 0;  // the last 8 bytes, the newest lowest
-    std::uint32_t word = 0;    // hash of the letters since the last other byte
+    std::uint64_t recent = 0;                 // the last 8 bytes, the newest lowest
+    std::uint32_t word = 0, word_before = 0;  // hashes of the letters since the last other byte, and of the word before
     std::array<std::uint32_t, orders> contexts{};
     std::uint32_t position = 0;  // in the stream's part of the history
     std::uint32_t match = 0;     // place in the history that repeats the last bytes
