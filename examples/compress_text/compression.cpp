@@ -20,6 +20,7 @@ class display {
 
   void at(std::uint64_t done, std::uint64_t coded) {
     const double seconds = examples::seconds_since(started_), bytes = static_cast<double>(done);
+    if (seconds < 0.5) return;
     const double rate = bytes / std::max(seconds, 1e-3);
     std::string text = strata::to_text(done, total_ ? strata::to_text("/", *total_) : "", " bytes, ",
                                        examples::fixed(8 * static_cast<double>(coded) / std::max(bytes, 1.0), 3),
@@ -50,10 +51,15 @@ class display {
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
-constexpr std::pair<strata::instruction_set, const char*> instruction_names[] = {
-    {strata::instruction_set::baseline, "baseline"},
-    {strata::instruction_set::avx2, "avx2"},
-    {strata::instruction_set::avx512, "avx512"}};
+constexpr strata::instruction_set instruction_sets[] = {strata::instruction_set::baseline,
+                                                        strata::instruction_set::avx2, strata::instruction_set::avx512};
+
+/// `baseline` is what this file was compiled for.
+std::string name_of(strata::instruction_set set) {
+  if (set == strata::instruction_set::avx2) return "avx2";
+  if (set == strata::instruction_set::avx512) return "avx512";
+  return strata::to_text("vectors of ", STRATA_BASELINE_VECTOR_BYTES, " bytes");
+}
 
 strata::cpu_options computing(int threads, strata::instruction_set instructions) {
   // The results of oneDNN depend on its version.
@@ -67,9 +73,8 @@ nlohmann::json header_of(strata::cpu& backend, const size_of_model& size) {
                         {"size", size.name},
                         {"description", size.description()},
                         {"learning", to_json(size.how)},
+                        {"instructions", name_of(backend.instructions())},
                         {"threads", backend.threads()}};
-  for (const auto& [set, name] : instruction_names)
-    if (set == backend.instructions()) header["instructions"] = name;
   header["arithmetic"] = arithmetic_of(backend, size);
   return header;
 }
@@ -177,19 +182,18 @@ std::unique_ptr<strata::cpu> backend_for(const nlohmann::json& header, const rec
   if (!threads.is_number_unsigned() || threads.get<std::uint64_t>() < 1 || threads.get<std::uint64_t>() > 1024)
     records.fail("its header has no threads");
   const std::string instructions = text_at("instructions");
-  for (const auto& [set, name] : instruction_names) {
-    if (name != instructions) continue;
-    strata::require(strata::processor_has(set), input.name(), ": it was compressed with the instructions ",
-                    instructions, ", which this processor or this build does not have");
+  for (const strata::instruction_set set : instruction_sets) {
+    if (name_of(set) != instructions || !strata::processor_has(set)) continue;
     auto backend = std::make_unique<strata::cpu>(computing(threads.get<int>(), set));
-    strata::require(arithmetic_of(*backend, *size) == text_at("arithmetic"), input.name(),
-                    ": it was compressed by strata ", text_at("library"), " with the instructions ", instructions,
-                    " of another processor or build, whose sums this one does not round in the same way; restore it "
-                    "where it was compressed");
+    strata::require(
+        arithmetic_of(*backend, *size) == text_at("arithmetic"), input.name(), ": it was compressed by strata ",
+        text_at("library"), " with ", instructions,
+        " on another processor or by another build, whose sums this one does not round in the same way; restore it "
+        "where it was compressed");
     return backend;
   }
-  other(strata::to_text("the instructions '", instructions, "'"));
-  return nullptr;  // not reached
+  strata::fail(input.name(), ": it was compressed with the instructions '", instructions,
+               "', which this processor or this build does not have");
 }
 
 }  // namespace
