@@ -18,7 +18,7 @@ struct decision {
   std::uint32_t frequency;
 };
 
-std::vector<std::uint8_t> coded(const std::vector<decision>& decisions) {
+std::vector<std::uint8_t> bytes_of_decisions(const std::vector<decision>& decisions) {
   std::vector<std::uint8_t> bytes;
   compress_text::range_encoder encoder(bytes);
   for (const decision& each : decisions) encoder.encode(each.value, each.frequency);
@@ -26,15 +26,15 @@ std::vector<std::uint8_t> coded(const std::vector<decision>& decisions) {
   return bytes;
 }
 
-void check_round_trip(const std::vector<decision>& decisions) {
-  const std::vector<std::uint8_t> bytes = coded(decisions);
+void check_that_it_comes_back(const std::vector<decision>& decisions) {
+  const std::vector<std::uint8_t> bytes = bytes_of_decisions(decisions);
   compress_text::range_decoder decoder(bytes);
   std::size_t wrong = 0;
   for (const decision& each : decisions) wrong += decoder.decode(each.frequency) != each.value;
   CHECK(wrong == 0);
 }
 
-double entropy(const std::vector<decision>& decisions) {
+double least_bits(const std::vector<decision>& decisions) {
   double bits = 0;
   for (const decision& each : decisions)
     bits -= std::log2(static_cast<double>(each.value ? each.frequency : frequency_sum - each.frequency) /
@@ -43,7 +43,7 @@ double entropy(const std::vector<decision>& decisions) {
 }
 
 /// Decisions that are as likely as their frequencies say.
-std::vector<decision> drawn(std::uint64_t seed, std::size_t count, double power) {
+std::vector<decision> likely_decisions(std::uint64_t seed, std::size_t count, double power) {
   const strata::random_source random(seed);
   std::vector<decision> decisions;
   for (std::size_t n = 0; n < count; ++n) {
@@ -58,12 +58,12 @@ std::vector<decision> drawn(std::uint64_t seed, std::size_t count, double power)
 
 }  // namespace
 
-TEST_CASE("nothing is coded in a few bytes") { CHECK(coded({}).size() <= 5); }
+TEST_CASE("nothing is coded in a few bytes") { CHECK(bytes_of_decisions({}).size() <= 5); }
 
 TEST_CASE("both values can be coded at the least and the largest frequency") {
   for (const std::uint32_t frequency : {1u, 2u, frequency_sum / 2, frequency_sum - 2, frequency_sum - 1}) {
-    for (const bool value : {false, true}) check_round_trip(std::vector<decision>(1000, {value, frequency}));
-    check_round_trip({{true, frequency}, {false, frequency}, {false, frequency}, {true, frequency}});
+    for (const bool value : {false, true}) check_that_it_comes_back(std::vector<decision>(1000, {value, frequency}));
+    check_that_it_comes_back({{true, frequency}, {false, frequency}, {false, frequency}, {true, frequency}});
   }
 }
 
@@ -74,15 +74,15 @@ TEST_CASE("carries pass through bytes of 255") {
     for (int n = 0; n < run; ++n) decisions.push_back({false, 1});
     for (int n = 0; n < 60; ++n) decisions.push_back({n % 3 == 0, frequency_sum / 2});
     for (int n = 0; n < run; ++n) decisions.push_back({n % 7 != 0, frequency_sum - 3});
-    check_round_trip(decisions);
+    check_that_it_comes_back(decisions);
   }
 }
 
 TEST_CASE("coded decisions are longer than their entropy by less than a thousandth") {
   for (const double power : {1.0, 3.0, 8.0, 20.0}) {
-    const std::vector<decision> decisions = drawn(static_cast<std::uint64_t>(power), 1'000'000, power);
-    check_round_trip(decisions);
-    const double bits = 8 * static_cast<double>(coded(decisions).size()), least = entropy(decisions);
+    const std::vector<decision> decisions = likely_decisions(static_cast<std::uint64_t>(power), 1'000'000, power);
+    check_that_it_comes_back(decisions);
+    const double bits = 8 * static_cast<double>(bytes_of_decisions(decisions).size()), least = least_bits(decisions);
     INFO("power " << power << ": " << bits << " bits, entropy " << least);
     CHECK(bits >= least);
     CHECK(bits < 1.001 * least);
@@ -90,12 +90,12 @@ TEST_CASE("coded decisions are longer than their entropy by less than a thousand
 }
 
 TEST_CASE("a likely decision costs almost nothing") {
-  CHECK(coded(std::vector<decision>(1'000'000, {true, frequency_sum - 1})).size() <= 6);
+  CHECK(bytes_of_decisions(std::vector<decision>(1'000'000, {true, frequency_sum - 1})).size() <= 6);
 }
 
 TEST_CASE("missing and altered bytes give other decisions, and no more") {
-  const std::vector<decision> decisions = drawn(3, 10'000, 2);
-  std::vector<std::uint8_t> bytes = coded(decisions);
+  const std::vector<decision> decisions = likely_decisions(3, 10'000, 2);
+  std::vector<std::uint8_t> bytes = bytes_of_decisions(decisions);
   for (std::size_t n = 0; n < bytes.size(); n += 37) bytes[n] ^= 0x55;
   bytes.resize(bytes.size() / 2);
   compress_text::range_decoder decoder(bytes);
