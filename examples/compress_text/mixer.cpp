@@ -101,6 +101,9 @@ void byte_mixer::begin_byte(int number, std::span<const float> logits) {
   const float largest = *std::max_element(logits.begin(), logits.end());
   for (std::size_t v = 0; v < 256; ++v) shares_[256 + v] = std::exp(logits[v] - largest) + 1e-7f;
   for (std::size_t n = 255; n > 0; --n) shares_[n] = shares_[2 * n] + shares_[2 * n + 1];
+  // A network that computes no numbers predicts nothing.
+  if (!std::isfinite(shares_[1]))
+    for (std::size_t n = 511; n > 0; --n) shares_[n] = n >= 256 ? 1 : shares_[2 * n] + shares_[2 * n + 1];
   // How sure the network is: the largest share is 1.
   network_bucket_ = std::clamp(static_cast<int>(4 * std::log2(shares_[1]) / 2), 0, 7);
 }

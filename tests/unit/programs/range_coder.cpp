@@ -1,6 +1,7 @@
 // The range coder of compress_text: what was coded comes back, whatever the frequencies, and costs what it must.
 #include "../examples/compress_text/range_coder.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
