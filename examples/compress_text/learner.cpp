@@ -19,6 +19,9 @@ constexpr strata::token before_the_first = '\n';
 constexpr std::size_t least_stream = 8192;
 constexpr std::size_t first_block = std::size_t{1} << 16, largest_block = std::size_t{1} << 20;
 
+/// What was read before and can be replayed: so many bytes.
+constexpr std::size_t longest_past = std::size_t{1} << 23;
+
 /// At the start, the model learns after a few bytes already.
 constexpr index_type first_step_bytes = 16, growth = 8;
 
@@ -63,31 +66,53 @@ bool learner::visit(std::span<std::uint8_t> block, const byte_coder& code, const
     }
     if (!go_on(visited)) return false;
   }
+  keep(block);
   return true;
 }
 
 void learner::train(std::span<const std::uint8_t> block, index_type streams, index_type length, index_type end) {
-  // A stream that has ended is given its last bytes again.
-  const auto token_at = [&](index_type stream, index_type t) -> strata::token {
-    const index_type place = std::min<index_type>(stream * length + t, static_cast<index_type>(block.size()) - 1);
-    return t < 0 ? before_the_first : block[static_cast<std::size_t>(place)];
-  };
-  const auto train_to = [&](auto end_of) {
-    const index_type window = std::min(how_.window, end);
-    rows_.clear();
-    for (index_type stream = 0; stream < streams; ++stream) {
-      const index_type last = end_of(stream);
-      for (index_type t = last - window - 1; t < last; ++t) rows_.push_back(token_at(stream, t));
+  const index_type window = std::min(how_.window, end);
+  rows_.clear();
+  for (index_type stream = 0; stream < streams; ++stream)
+    for (index_type t = end - window - 1; t < end; ++t) {
+      // A stream that has ended is given its last byte again.
+      const index_type place = std::min<index_type>(stream * length + t, static_cast<index_type>(block.size()) - 1);
+      rows_.push_back(t < 0 ? before_the_first : block[static_cast<std::size_t>(place)]);
     }
-    network_->train({rows_.data(), {streams, window + 1}});
-  };
-  train_to([&](index_type) { return end; });
+  network_->train({rows_.data(), {streams, window + 1}});
+  for (index_type n = 0; n < how_.replays; ++n) replay(block, streams, length, end);
+}
+
+void learner::replay(std::span<const std::uint8_t> block, index_type streams, index_type length, index_type end) {
+  const auto window = static_cast<std::uint64_t>(how_.window + 1);
+  // The last stream may be shorter than the others.
+  const auto full = static_cast<std::uint64_t>(streams > 1 ? streams - 1 : 1);
+  const auto known = static_cast<std::uint64_t>(std::min<index_type>(end, static_cast<index_type>(block.size())));
+  const std::uint64_t of_past = past_.size() < window ? 0 : past_.size() - window + 1;
+  const std::uint64_t of_block = known < 2 * window ? 0 : full * (known - window + 1);
+  if (of_past + of_block == 0) return;
   const strata::random_source random(1);
-  for (index_type n = 0; n < how_.replays && end > 2 * how_.window; ++n)
-    train_to([&](index_type) {
-      const std::uint64_t drawn = random.bits(0, draws_++);
-      return how_.window + static_cast<index_type>(drawn % static_cast<std::uint64_t>(end - how_.window));
-    });
+  rows_.clear();
+  for (index_type row = 0; row < streams; ++row) {
+    const std::uint64_t drawn = random.bits(0, draws_++) % (of_past + of_block);
+    const std::uint64_t in_block = drawn < of_past ? 0 : drawn - of_past;
+    const std::uint8_t* const from =
+        drawn < of_past ? &past_[drawn]
+                        : &block[in_block % full * static_cast<std::uint64_t>(length) + in_block / full];
+    rows_.insert(rows_.end(), from, from + window);
+  }
+  network_->train({rows_.data(), {streams, how_.window + 1}});
+}
+
+void learner::keep(std::span<const std::uint8_t> block) {
+  if (how_.replays == 0) return;
+  for (const std::uint8_t byte : block) {
+    if (past_.size() < longest_past)
+      past_.push_back(byte);
+    else
+      past_[oldest_] = byte;
+    oldest_ = (oldest_ + 1) % longest_past;
+  }
 }
 
 std::string arithmetic_of(strata::cpu& backend, const size_of_model& size) {

@@ -33,11 +33,16 @@ class learner {
   strata::index_type streams_of(std::size_t bytes) const;
   void train(std::span<const std::uint8_t> block, strata::index_type streams, strata::index_type length,
              strata::index_type end);
+  void replay(std::span<const std::uint8_t> block, strata::index_type streams, strata::index_type length,
+              strata::index_type end);
+  void keep(std::span<const std::uint8_t> block);
 
   learning how_;
   std::unique_ptr<network> network_;
   byte_mixer mixer_;
   std::vector<strata::token> rows_;
+  std::vector<std::uint8_t> past_;  // of earlier blocks, to replay
+  std::size_t oldest_ = 0;          // in it, once it is full
   std::uint64_t done_ = 0, draws_ = 0;
 };
 

@@ -9,19 +9,19 @@ namespace {
 /// For tests of the program: quick, and worse.
 constexpr strata::description tiny_model{
     .max_length = 64, .depth = 1, .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 16}}};
-constexpr learning tiny{.streams = 16, .window = 32, .mixer = {.counter_bits = 16, .history_bits = 18}};
+constexpr learning tiny{.window = 32, .replays = 1, .mixer = {.counter_bits = 16, .history_bits = 18}};
 
 constexpr strata::description fast_model{
     .max_length = 256, .depth = 4, .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 64}}};
-constexpr learning fast{};
+constexpr learning fast{.replays = 1};
 
 constexpr strata::description normal_model{
-    .max_length = 256, .depth = 4, .levels = {{.dim = 256, .heads = 8, .head_dim = 32, .window = 64}}};
-constexpr learning normal{};
+    .max_length = 256, .depth = 4, .levels = {{.dim = 192, .heads = 6, .head_dim = 32, .window = 64}}};
+constexpr learning normal{.replays = 1};
 
 constexpr strata::description best_model{
-    .max_length = 256, .depth = 6, .levels = {{.dim = 384, .heads = 12, .head_dim = 32, .window = 64}}};
-constexpr learning best{.replays = 1, .learning_rate = 1e-3, .mixer = {.counter_bits = 24, .history_bits = 26}};
+    .max_length = 256, .depth = 6, .levels = {{.dim = 256, .heads = 8, .head_dim = 32, .window = 64}}};
+constexpr learning best{.replays = 2, .learning_rate = 1e-3, .mixer = {.counter_bits = 24, .history_bits = 26}};
 
 template <const auto& D>
 class network_of final : public network {

@@ -17,7 +17,8 @@ struct learning {
   strata::index_type streams = 8;       ///< most texts that advance together
   strata::index_type step_bytes = 256;  ///< bytes between two training steps, in all streams; fewer at the start
   strata::index_type window = 64;       ///< bytes of each stream that a training step is given, new and known ones
-  strata::index_type replays = 0;       ///< further training steps, each on windows that were read before
+  strata::index_type replays =
+      0;  ///< further training steps, each on random windows that were read before: this helps more than a larger model
   double learning_rate = 2e-3;
   double beta2 = 0.99;
   double weight_decay = 0.01;
