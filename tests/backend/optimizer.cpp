@@ -313,7 +313,8 @@ TEST_CASE("adam_rows equals the reference") {
       CAPTURE(dim, count);
       check_against_reference(2e-6, [&](auto& bench) {
         const auto weight = bench.normal({1000, dim}), first = bench.all(0, {1000, dim}),
-                   second = bench.all(0, {1000, dim}), norm = bench.unset({1});
+                   second = bench.all(0, {1000, dim});
+        const auto norm = bench.unset({1});
         adam_settings settings{.learning_rate = 0.1, .max_norm = 0.5};
         for (settings.step = 1; settings.step <= 3; ++settings.step) {
           std::vector<token> rows;
@@ -332,8 +333,9 @@ TEST_CASE("adam_rows equals the reference") {
 
 TEST_CASE("adam_rows does to its rows what adam does to all, without weight decay, and leaves the others alone") {
   on_every_bench([](auto& bench) {
-    const auto gradient = bench.normal({2, 3}), norm = bench.of({4}, {1});
-    const auto weight = bench.normal({5, 3}), first = bench.normal({5, 3}), second = bench.all(1, {5, 3});
+    const auto norm = bench.of({4}, {1});
+    const auto gradient = bench.normal({2, 3}), weight = bench.normal({5, 3}), first = bench.normal({5, 3}),
+               second = bench.all(1, {5, 3});
     const auto before = std::vector{bench.read(weight), bench.read(first), bench.read(second)};
     const auto row_of = [&](const auto& table, index_type row) { return bench.read(table.slice(row, 1).flat()); };
     const auto own_weight = bench.of(row_of(weight, 3), {3}), own_first = bench.of(row_of(first, 3), {3}),

@@ -31,7 +31,8 @@ TEST_CASE("the learned token shift equals the reference") {
 TEST_CASE("steps of the learned token shift equal the reference") {
   for (const index_type batch : {1, 3, 500})
     check_against_reference(1e-6, [&](auto& bench) {
-      const auto share = bench.normal({70}), previous = bench.all(0, {batch, 70}), y = bench.unset({batch, 70});
+      const auto share = bench.normal({70});
+      const auto previous = bench.all(0, {batch, 70}), y = bench.unset({batch, 70});
       for (int t = 0; t < 3; ++t) {
         const auto x = bench.normal({batch, 70});
         add_previous_step(bench.backend, x, share, previous, y);
@@ -43,13 +44,13 @@ TEST_CASE("steps of the learned token shift equal the reference") {
 
 TEST_CASE("learned token shift: known values") {
   on_every_bench([](auto& bench) {
-    const auto x = bench.of({1, 2, 3, 4, 5, 6}, {1, 3, 2}), share = bench.of({10, 0.5}, {2}),
-               y = bench.unset({1, 3, 2});
+    const auto x = bench.of({1, 2, 3, 4, 5, 6}, {1, 3, 2}), y = bench.unset({1, 3, 2});
+    const auto share = bench.of({10, 0.5}, {2}), dshare = bench.all(100, {2});
     add_previous(bench.backend, x, share, 1, y);
     CHECK(bench.read(y) == std::vector<double>{1, 2, 13, 5, 35, 8});
     add_previous(bench.backend, x, share, 2, y);
     CHECK(bench.read(y) == std::vector<double>{1, 2, 3, 4, 15, 7});
-    const auto dy = bench.of({1, 1, 2, 2, 3, 3}, {1, 3, 2}), dx = bench.unset({1, 3, 2}), dshare = bench.all(100, {2});
+    const auto dy = bench.of({1, 1, 2, 2, 3, 3}, {1, 3, 2}), dx = bench.unset({1, 3, 2});
     add_previous_backward(bench.backend, x, share, 1, dy, dx, dshare);
     CHECK(bench.read(dx) == std::vector<double>{21, 2, 32, 3.5, 3, 3});
     CHECK(bench.read(dshare) == std::vector<double>{100 + 2 * 1 + 3 * 3, 100 + 2 * 2 + 3 * 4});
