@@ -25,10 +25,11 @@ double worst_relative_difference(const std::vector<double>& got, const std::vect
 }
 
 template <class Model>
-void check_against_cpu(index_type steps, weight_format format) {
+void check_against_cpu(index_type steps, weight_format format,
+                       strata::optimizer_kind optimizer = strata::optimizer_kind::adamw) {
   strata::cuda device;
-  const outcome expected = train_and_write_on_cpu<Model>(steps, format);
-  const outcome got = train_and_write<Model>(device, steps, format);
+  const outcome expected = train_and_write_on_cpu<Model>(steps, format, optimizer);
+  const outcome got = train_and_write<Model>(device, steps, format, optimizer);
   CHECK(worst_relative_difference(got.losses, expected.losses) < 1e-4);
   CHECK(worst_relative_difference(got.norms, expected.norms) < 1e-4);
   CHECK(got.written == expected.written);
@@ -45,7 +46,9 @@ TEST_CASE("models with every merge train and write as on cpu, with weights in ev
   check_against_cpu<shifts_levels>(2, weight_format::int8);
 }
 
-TEST_CASE("an hourglass trains and writes as on cpu") { check_against_cpu<shortens>(2, weight_format::float32); }
+TEST_CASE("an hourglass trains and writes as on cpu, with Muon") {
+  check_against_cpu<shortens>(4, weight_format::float32, strata::optimizer_kind::muon);
+}
 
 TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
   strata::cuda in_float;

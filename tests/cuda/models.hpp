@@ -19,7 +19,9 @@ struct many_things : models::defaults {
                   .heads = 2,
                   .head_dim = 16,
                   .window = strata::full_attention,
-                  .compressor = strata::compressor_kind::attention}}};
+                  .compressor = strata::compressor_kind::attention,
+                  .ngrams = {{.length = 2, .rows = 300}}}},
+      .ngrams = {{.length = 2}, {.length = 3, .rows = 500}}};
   static constexpr strata::losses<strata::reconstruction, strata::level_autoregressive, strata::prophet_tokens,
                                   strata::prophet_quantized, strata::sigmoid_contrastive, strata::next_latent>
       losses{};
@@ -36,7 +38,8 @@ struct separable : many_things {
   static constexpr auto description = strata::with_merge(many_things::description, strata::separable{});
 };
 struct shifts_levels : many_things {
-  static constexpr auto description = strata::with_merge(many_things::description, strata::level_shift{});
+  static constexpr auto description = strata::with(strata::with_merge(many_things::description, strata::level_shift{}),
+                                                   [](auto& d) { d.token_shift = strata::token_shift_kind::learned; });
 };
 /// An hourglass that lengthens by attention.
 struct shortens : models::defaults {

@@ -25,8 +25,10 @@ struct outcome {
 
 /// Some steps of training on `backend`, and the text that the model then generates with weights in `format`.
 template <class Model, class Backend>
-outcome train_and_write(Backend& backend, index_type steps, strata::weight_format format) {
+outcome train_and_write(Backend& backend, index_type steps, strata::weight_format format,
+                        strata::optimizer_kind optimizer = strata::optimizer_kind::adamw) {
   strata::training_options options;
+  options.optimizer = optimizer;
   options.batch = 2;
   options.length = 19;
   options.schedule = {.peak = 3e-3, .warmup = 2, .steps = steps};
@@ -73,7 +75,7 @@ std::vector<double> losses_between_changes(Backend& backend) {
 
 // The same on the backend cpu. nvcc does not take its headers: on_cpu.cpp.
 template <class Model>
-outcome train_and_write_on_cpu(index_type steps, strata::weight_format format);
+outcome train_and_write_on_cpu(index_type steps, strata::weight_format format, strata::optimizer_kind optimizer);
 std::vector<double> losses_between_changes_on_cpu();
 
 }  // namespace device_models

@@ -22,8 +22,10 @@ using losses_type = strata::losses<strata::reconstruction, strata::level_autoreg
 constexpr strata::description narrow{
     .max_length = 32,
     .depth = 2,
-    .levels = {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
-               {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8}}};
+    .levels =
+        {{.compression = 1, .dim = 24, .heads = 2, .head_dim = 12, .window = 8},
+         {.compression = 2, .dim = 32, .heads = 2, .head_dim = 16, .window = 8, .ngrams = {{.length = 2, .rows = 99}}}},
+    .ngrams = {{.length = 3, .rows = 200}}};
 constexpr auto wider = strata::with(narrow, [](auto& d) { d.levels[1].dim = 40; });
 constexpr auto another_window = strata::with(narrow, [](auto& d) { d.levels[0].window = 7; });
 
