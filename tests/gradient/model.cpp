@@ -62,8 +62,10 @@ std::string tensors_without_gradient(forward_options options = {}) {
   workbench<exact> bench(backend, 3);
   models::training_model<Model, exact> model(backend, 1);
   // Gains of exactly one and biases of exactly zero could hide a mistake.
-  for (index_type n = 0; n < model.weights().size(); ++n)
-    model.weights()(n) += 0.1 * random_source(8).normal(0, static_cast<std::uint64_t>(n));
+  std::uint64_t counter = 0;  // in the order of the parameters, whatever their places
+  for (const parameter_entry& entry : models::parameters<Model>::entries())
+    for (index_type n = 0; n < entry.size; ++n)
+      model.weights()(entry.offset + n) += 0.1 * random_source(8).normal(0, counter++);
   loss_values weights(Model::losses);
   for (std::size_t j = 1; j < weights.count; ++j)
     weights[j] = 0.5 + 0.1 * static_cast<double>(j);  // the defaults are small
