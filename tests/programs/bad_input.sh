@@ -92,7 +92,7 @@ option 'a batch of 1000000000000 texts of 64 tokens is more than 68719476736 tok
 option 'a batch of 1000000000 texts of 64 bytes needs' --batch 1000000000
 option "a sequence of length 100000 needs 100001" --length 100000
 option '--steps excludes --seconds' --steps 5 --seconds 5
-option '--optimizer: sgd not in {adamw,adam}' --optimizer sgd
+option '--optimizer: sgd not in {adamw,adam,muon}' --optimizer sgd
 option '--products: blas not in' --products blas
 option "this model has no loss called 'accuracy'; it has: cross_entropy" --loss accuracy=1
 option "--loss expects NAME=WEIGHT, not 'reconstruction'" --loss reconstruction

@@ -5,7 +5,7 @@ set -euo pipefail
 
 text 12000 1 > text.txt
 tiny="train_text --text text.txt --model tiny"
-for optimizer in adamw adam; do
+for optimizer in adamw muon adam; do
   if [ $optimizer = adamw ]; then
     train="$tiny --threads 1" signals="INT TERM KILL"
   else

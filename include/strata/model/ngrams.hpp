@@ -114,6 +114,7 @@ class ngram_lookups {
     for (int k = 0; k < count; ++k) {
       for (const token row : touched_[k]) slot_of_[k][static_cast<std::size_t>(row)] = -1;
       touched_[k].clear();
+      needed_[k] = 0;
     }
     fill(backend, scalar{0}, gradient_.view());
     upload_touched(backend);
@@ -141,8 +142,8 @@ class ngram_lookups {
         }
         slot = known;
       }
-      const auto used = static_cast<index_type>(touched_[k].size());
-      if (used > capacity[k]) capacity[k] = std::min(F::ngrams[k].rows, std::max(used, 2 * capacity[k]));
+      needed_[k] = std::min(F::ngrams[k].rows, needed_[k] + slots(k, batch, tokens));
+      capacity[k] = std::max(capacity[k], needed_[k]);
     }
     const bool moved = grow(backend, capacity);
     upload_touched(backend);
@@ -187,6 +188,9 @@ class ngram_lookups {
   each_table<std::vector<token>> touched_;  // the row of each slot
   std::vector<token> host_touched_;
   storage<token> touched_rows_;  // [slots of all tables]
+  // Slots that the passes since the last clearing may need at most, whatever their tokens: so memory moves in the first
+  // step alone.
+  each_table<index_type> needed_{};
   each_table<index_type> capacity_{};
   each_table<tensor<2>> gradients_of_{};
   storage<scalar> gradient_;
