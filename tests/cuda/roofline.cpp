@@ -70,13 +70,21 @@ double moved(const std::string& name, const Arguments&... arguments) {
   const bool adds = always_adds(name) || (asks_to_add(arguments) || ...);
   return (0.0 + ... + (bytes(arguments) * (is_output<Arguments> && adds ? 2 : 1)));
 }
-/// embed and its gradient: no more rows of the table than there are ids.
-double moved(const std::string& name, const view<const token, 1>& ids, const view<const float, 2>& from,
-             const view<float, 2>& to) {
-  const bool forward = name == "embed";
-  const double rows = bytes(forward ? view<const float, 2>(to) : from);
-  const double table = forward ? bytes(from) : 2 * bytes(to);
-  return bytes(ids) + rows + std::min(table, forward ? rows : 2 * rows);
+/// embed: no more rows of the table than there are ids.
+double moved(const std::string&, const view<const token, 1>& ids, const view<const float, 2>& table,
+             const view<float, 2>& y, update mode) {
+  return bytes(ids) + bytes(y) * (mode == update::add ? 2 : 1) + std::min(bytes(table), bytes(y));
+}
+/// embed_backward: the same.
+double moved(const std::string&, const view<const token, 1>& ids, const view<const float, 2>& dy,
+             const view<float, 2>& dtable) {
+  return bytes(ids) + bytes(dy) + 2 * std::min(bytes(dtable), bytes(dy));
+}
+/// adam_rows: weights and moments of as many rows as there are gradients.
+double moved(const std::string&, const adam_settings&, const view<const token, 1>& rows,
+             const view<const float, 2>& gradient, const view<const float, 1>& measures, const view<float, 2>&,
+             const view<float, 2>&, const view<float, 2>&) {
+  return bytes(rows) + bytes(measures) + 7 * bytes(gradient);
 }
 /// repeat, subsample and their gradients: as many columns of the wider tensor as the other has.
 double moved(const std::string& name, const view<const float, 3>& from, int, index_type, const view<float, 3>& to) {
