@@ -83,6 +83,17 @@ class parameter_plan {
   /// From now on, matrices belong to losses.
   constexpr void begin_losses() { of_losses_ = true; }
 
+ private:
+  // Before its first use: clang 14 would not find it in a constant expression.
+  template <int Rank>
+  constexpr tensor<Rank> learned(memory_plan& region, std::array<index_type, Rank> shape) {
+    index_type count = 1;
+    for (index_type extent : shape) count *= extent;
+    parameters_ += count;
+    return region.template add<Rank>(shape);
+  }
+
+ public:
   template <int Rank>
   constexpr tensor<Rank> add(const name&, std::array<index_type, Rank> shape, initialisation) {
     return learned<Rank>(Rank == 1 ? vectors_ : of_losses_ ? others_ : hidden_, shape);
@@ -127,14 +138,6 @@ class parameter_plan {
   constexpr index_type table_parameters() const { return table_parameters_; }
 
  private:
-  template <int Rank>
-  constexpr tensor<Rank> learned(memory_plan& region, std::array<index_type, Rank> shape) {
-    index_type count = 1;
-    for (index_type extent : shape) count *= extent;
-    parameters_ += count;
-    return region.template add<Rank>(shape);
-  }
-
   memory_plan hidden_, others_, vectors_, constants_, tables_;
   bool of_losses_ = false;
   index_type parameters_ = 0, table_parameters_ = 0;
