@@ -50,10 +50,11 @@ int main(int argc, char** argv) {
            "learning rate at the end, over --learning-rate")
       ->check(number_to_1());
   std::string optimizer(strata::name_of(training.optimizer));
+  const auto optimizers = names_of(training.optimizer);
   add_kept(
       "optimizer", "--optimizer", optimizer,
       "adamw: weight decay apart from the gradient; adam: added to it; muon: for hidden matrices, adamw for the rest")
-      ->check(CLI::IsMember({"adamw", "adam", "muon"}));
+      ->check(CLI::IsMember(std::vector<std::string>(optimizers.begin(), optimizers.end())));
   add_kept("muon_learning_rate", "--muon-learning-rate", training.muon.learning_rate, "of Muon, after the warm-up")
       ->check(positive_number());
   add_kept("table_rate", "--table-rate", training.table_rate, "learning rate of n-gram tables, over --learning-rate")

@@ -21,7 +21,7 @@ class display {
   void at(std::uint64_t done, std::uint64_t coded) {
     const double seconds = examples::seconds_since(started_), bytes = static_cast<double>(done);
     if (seconds < 0.5) return;
-    const double rate = bytes / std::max(seconds, 1e-3);
+    const double rate = bytes / seconds;
     std::string text = strata::to_text(done, total_ ? strata::to_text("/", *total_) : "", " bytes, ",
                                        examples::fixed(8 * static_cast<double>(coded) / std::max(bytes, 1.0), 3),
                                        " bits per byte, ", examples::fixed(rate, 0), " bytes/s");

@@ -98,21 +98,18 @@ void record_writer::header(const nlohmann::json& header) {
   put(std::as_bytes(std::span(text)));
   put(bytes_of(check_));
 }
-void record_writer::put_record(const block_record& record, std::span<const std::uint8_t> content) {
-  check_ = check_after(check_, record, std::as_bytes(content));
+void record_writer::block(const block_record& record, std::span<const std::uint8_t> coded) {
+  check_ = check_after(check_, record, std::as_bytes(coded));
   put(bytes_of(record.bytes));
   put(bytes_of(record.coded_bytes));
   put(bytes_of(record.sum));
-  put(std::as_bytes(content));
+  put(std::as_bytes(coded));
   put(bytes_of(check_));
-}
-void record_writer::block(const block_record& record, std::span<const std::uint8_t> coded) {
-  put_record(record, coded);
 }
 void record_writer::end(std::uint64_t bytes, std::uint64_t sum) {
   std::array<std::uint8_t, sizeof bytes> content{};
   std::memcpy(content.data(), &bytes, sizeof bytes);
-  put_record({.sum = sum}, content);
+  block({.sum = sum}, content);
 }
 
 void record_reader::fail(const std::string& what) const {

@@ -63,7 +63,6 @@ class record_writer {
 
  private:
   void put(std::span<const std::byte> bytes);
-  void put_record(const block_record& record, std::span<const std::uint8_t> content);
 
   strata::file_output* output_;
   std::uint64_t position_ = 0, check_ = 0;

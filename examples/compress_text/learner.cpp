@@ -6,7 +6,6 @@
 #include <strata/core/random.hpp>
 
 #include "checksum.hpp"
-#include "range_coder.hpp"
 
 namespace compress_text {
 namespace {
@@ -28,7 +27,7 @@ constexpr index_type first_step_bytes = 16, growth = 8;
 }  // namespace
 
 learner::learner(strata::cpu& backend, const size_of_model& size)
-    : how_(size.how), network_(size.make(backend, size.how)), mixer_(static_cast<int>(1), size.how.mixer) {}
+    : how_(size.how), network_(size.make(backend, size.how)), mixer_(1, size.how.mixer) {}
 
 std::size_t learner::block_size(std::uint64_t block) { return block < 4 ? first_block << block : largest_block; }
 

@@ -170,7 +170,7 @@ std::uint32_t byte_mixer::frequency() {
     chosen_refined_[n] = low;
     refined += 0.25f * (low[0] * (1 - share) + low[1] * share);
   }
-  refined_share_[0] = share;
+  refined_share_ = share;
   const float probability = 0.5f * mixed_ + refined;
   const float scaled = probability * static_cast<float>(frequency_sum);
   return static_cast<std::uint32_t>(std::clamp(scaled, 1.0f, static_cast<float>(frequency_sum - 1)));
@@ -201,8 +201,8 @@ void byte_mixer::learn(bool bit) {
     for (std::size_t n = 0; n < inputs; ++n) (*chosen_weights_[set])[n] += error * inputs_[n];
   }
   for (float* const low : chosen_refined_) {
-    low[0] += (target - low[0]) * (1 - refined_share_[0]) * 0.02f;
-    low[1] += (target - low[1]) * refined_share_[0] * 0.02f;
+    low[0] += (target - low[0]) * (1 - refined_share_) * 0.02f;
+    low[1] += (target - low[1]) * refined_share_ * 0.02f;
   }
   rate_ = std::max(0.002f, rate_ * 0.99995f);
   node_ = 2 * node_ + bit;

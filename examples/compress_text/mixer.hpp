@@ -86,7 +86,7 @@ class byte_mixer {
   float* chosen_match_ = nullptr;
   bool expected_bit_ = false;
   std::array<float*, 2> chosen_refined_{};
-  std::array<float, 2> refined_share_{};
+  float refined_share_ = 0;
   float rate_ = 0.02f;
 };
 

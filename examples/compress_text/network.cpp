@@ -72,8 +72,6 @@ nlohmann::json to_json(const learning& own) {
           {"history_bits", own.mixer.history_bits}};
 }
 
-std::span<const size_of_model> sizes() { return all_sizes; }
-
 const size_of_model* size_named(const std::string& name) {
   for (const size_of_model& each : all_sizes)
     if (name == each.name) return &each;

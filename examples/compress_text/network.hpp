@@ -1,4 +1,4 @@
-// The models that compress_text can learn with, and one of them at work. models.cpp holds their descriptions.
+// The models that compress_text can learn with, and one of them at work. network.cpp holds their descriptions.
 #pragma once
 
 #include <memory>
@@ -45,8 +45,6 @@ struct size_of_model {
   nlohmann::json (*description)();
   std::unique_ptr<network> (*make)(strata::cpu& backend, const learning& how);
 };
-/// All sizes, smallest first.
-std::span<const size_of_model> sizes();
 /// The size of this name; null if there is none.
 const size_of_model* size_named(const std::string& name);
 

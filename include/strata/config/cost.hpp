@@ -63,11 +63,6 @@ struct cost {
       fail("a cost needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
            ", ", tokens, "]");
   }
-  static constexpr index_type ngram_places(index_type batch, index_type tokens) {
-    index_type places = 0;
-    for (const ngram_facts& table : F::ngrams) places += batch * table.positions(tokens);
-    return places;
-  }
   /// `bytes` and those of `count` elements.
   static constexpr std::size_t added(std::size_t bytes, index_type count, std::size_t element) {
     if (element > 0 && static_cast<std::size_t>(count) > (PTRDIFF_MAX - bytes) / element)
@@ -139,11 +134,11 @@ struct cost {
     bytes = added(bytes, plan.targets_size, sizeof(token));
     bytes = added(bytes, 2 * batch * tokens, sizeof(token));  // inputs and labels
     const bool training = use != activation_use::inference;
-    bytes = added(bytes, (training ? 2 : 1) * ngram_places(batch, tokens), sizeof(token));
+    bytes = added(bytes, (training ? 2 : 1) * F::ngram_places(batch, tokens), sizeof(token));
     if (!training) return bytes;
     memory_plan gradients;
     for (const ngram_facts& table : F::ngrams) {
-      const index_type slots = std::min(table.rows, batch * table.positions(tokens));
+      const index_type slots = table.slots(batch, tokens);
       gradients.add<2>({slots, table.dim});
       bytes = added(bytes, slots, sizeof(token));
     }

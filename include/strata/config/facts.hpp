@@ -235,9 +235,15 @@ struct facts {
   }();
   static constexpr int longest_ngram = [] {
     int longest = 1;
-    derived::for_each_ngram_table(D, [&](const ngram_facts& table) { longest = std::max(longest, table.length); });
+    for (const ngram_facts& table : ngrams) longest = std::max(longest, table.length);
     return longest;
   }();
+  /// Positions of a pass over [batch, tokens] that look up a row, of all tables together.
+  static constexpr index_type ngram_places(index_type batch, index_type tokens) {
+    index_type places = 0;
+    for (const ngram_facts& table : ngrams) places += batch * table.positions(tokens);
+    return places;
+  }
   static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim, max_length};
   static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;

@@ -15,8 +15,8 @@ namespace strata::inline STRATA_ABI {
 inline constexpr int longest_ngram = 16;
 inline constexpr int most_ngram_rows = 1 << 26;  ///< of one table
 
-/// Describes one table. With as many rows as there are n-grams, or `all_ngrams`, each n-gram has its own row. With fewer
-/// rows a hash chooses the row, and some n-grams share one.
+/// Describes one table. With as many rows as there are n-grams, each n-gram has its own row. With fewer rows, a hash
+/// chooses the row, and some n-grams share one.
 struct ngram {
   int length = 2;  ///< tokens, the newest included
   int rows = 0;    ///< of the table; 0: one for each n-gram
@@ -43,6 +43,10 @@ struct ngram_facts {
   int dim = 0;        ///< width of a row
 
   constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
+  /// Rows that a pass over [batch, tokens] looks up at most.
+  constexpr index_type slots(index_type batch, index_type tokens) const {
+    return rows < batch * positions(tokens) ? rows : batch * positions(tokens);
+  }
 };
 
 /// One step of SplitMix64. The files of models rely on its numbers.

@@ -68,14 +68,14 @@ void token_shift_step(const pass<Backend>& p, const token_shift_parameters& own,
   norm_forward(p, own.norm, acts.norm, shifted, 0, y);
 }
 
-/// Makes `previous` [B,d] for later steps from the last position `x` [B,1,d] of a sequence.
+/// Turns the last position of a sequence, in `previous` [B,1,d], into what later steps need. `shifted` is as in
+/// `token_shift_step`.
 template <class Backend, class S = typename Backend::scalar>
 void token_shift_keep(const pass<Backend>& p, const token_shift_parameters& own, const token_shift_activations& acts,
-                      input<S, 3> x, output<S, 2> previous) {
-  if (own.share)
-    norm_forward(p, own.norm, acts.norm, x, 0, previous.template reshape<3>(x.shape));
-  else
-    copy(p.backend, x.flat(), previous.flat());
+                      output<S, 3> shifted, output<S, 3> previous) {
+  if (!own.share) return;
+  norm_forward(p, own.norm, acts.norm, previous, 0, shifted);
+  copy(p.backend, shifted.flat(), previous.flat());
 }
 
 }  // namespace strata

@@ -231,6 +231,7 @@ class generator {
     rows_ = storage<token>(acts_.rows_size);
     newest_ = storage<token>(batch_);
     recent_ = storage<token>(batch_ * F::largest_compression);
+    host_window_.resize(static_cast<std::size_t>(batch_ * F::largest_compression));
     host_logits_.resize(static_cast<std::size_t>(batch_ * F::vocabulary));
     for (int l = 0; l < F::level_count; ++l) {
       if (!cached_.distance[l]) continue;
@@ -266,7 +267,6 @@ class generator {
     for (index_type b = 0; b < batch_; ++b) remember(b, ids(b));
     if (reads_recent) {
       constexpr index_type width = F::largest_compression;
-      host_window_.resize(static_cast<std::size_t>(batch_ * width));
       for (index_type b = 0; b < batch_; ++b)
         std::copy_n(host_recent_.begin() + (b + 1) * recent_tokens - width, width, host_window_.begin() + b * width);
       upload_tokens(*backend_, {host_window_.data(), {batch_ * width}}, recent_.view());
@@ -346,7 +346,7 @@ class generator {
     storage<token> inputs(ids.size()), rows(acts.rows_size);
     ngram_lookups<D, Backend> ngrams;
     ngrams.reserve(*backend_, batch_, tokens, false);
-    ngrams.find(*backend_, ids, false);
+    ngrams.find(*backend_, ids, tokens, false);
     const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
                           ngrams.views()};
@@ -400,9 +400,9 @@ class generator {
     const auto keep_shift = [&](const token_shift_parameters& shift, const token_shift_activations& shift_acts,
                                 const tensor<3>& rows, int sequence, view<scalar, 2> previous) {
       if (sequence >= positions) return;  // the sequence has no position yet
-      const auto last = cache()[cached_.shifted[l]];
+      const auto last = previous.template reshape<3>({batch_, 1, index_type{level.dim}});
       keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0, last);
-      token_shift_keep(step_pass(), shift, shift_acts, last, previous);
+      token_shift_keep(step_pass(), shift, shift_acts, cache()[cached_.shifted[l]], last);
     };
     for (int sequence = 0; sequence < level.dilation; ++sequence) {
       keep_shift(own.feed_forward.input, of_step.feed_forward.input, acts.middle, sequence,

@@ -24,17 +24,6 @@ class ngram_lookups {
   template <class T>
   using each_table = std::array<T, F::ngrams.size()>;
 
-  /// Positions that look up a row, of all tables together.
-  static constexpr index_type places(index_type batch, index_type tokens) {
-    index_type all = 0;
-    for (const ngram_facts& table : F::ngrams) all += batch * table.positions(tokens);
-    return all;
-  }
-  /// Slots that one pass may need of table `k`.
-  static constexpr index_type slots(int k, index_type batch, index_type tokens) {
-    return std::min(F::ngrams[k].rows, batch * F::ngrams[k].positions(tokens));
-  }
-
   /// The rows of one table that have a gradient.
   struct touched {
     view<const token, 1> rows;       ///< [slots]; -1 for slots that are not used yet
@@ -45,9 +34,10 @@ class ngram_lookups {
   void reserve(Backend& backend, index_type batch, index_type tokens, bool gradients) {
     if constexpr (count > 0) make_room(backend, batch, tokens, gradients);
   }
-  /// Finds the rows of ids [B,T]. With `gradients` it also gives each a slot. Returns whether memory has moved.
-  bool find(Backend& backend, view<const token, 2> ids, bool gradients) {
-    if constexpr (count > 0) return find_rows(backend, ids, gradients);
+  /// Finds the rows of the first `tokens` columns of ids [B,T]. With `gradients` it also gives each a slot. Returns
+  /// whether memory has moved.
+  bool find(Backend& backend, view<const token, 2> ids, index_type tokens, bool gradients) {
+    if constexpr (count > 0) return find_rows(backend, ids, tokens, gradients);
     return false;
   }
   /// What the last `find` found.
@@ -71,7 +61,7 @@ class ngram_lookups {
 
   // Models without tables instantiate none of these.
   void make_room(Backend& backend, index_type batch, index_type tokens, bool gradients) {
-    const index_type needed = places(batch, tokens);
+    const index_type needed = F::ngram_places(batch, tokens);
     host_.resize(static_cast<std::size_t>(gradients ? 2 * needed : needed));
     if (tokens_.size() < static_cast<index_type>(host_.size())) {
       tokens_ = storage<token>();  // free the old memory first
@@ -80,15 +70,15 @@ class ngram_lookups {
     if (!gradients) return;
     each_table<index_type> capacity = capacity_;
     for (int k = 0; k < count; ++k) {
-      capacity[k] = std::max(capacity[k], slots(k, batch, tokens));
+      capacity[k] = std::max(capacity[k], F::ngrams[k].slots(batch, tokens));
       slot_of_[k].resize(static_cast<std::size_t>(F::ngrams[k].rows), -1);
     }
     grow(backend, capacity);
   }
 
-  bool find_rows(Backend& backend, view<const token, 2> ids, bool gradients) {
-    const auto [batch, tokens] = ids.shape;
-    const std::span<token> rows(host_.data(), static_cast<std::size_t>(places(batch, tokens)));
+  bool find_rows(Backend& backend, view<const token, 2> ids, index_type tokens, bool gradients) {
+    const index_type batch = ids.shape[0];
+    const std::span<token> rows(host_.data(), static_cast<std::size_t>(F::ngram_places(batch, tokens)));
     auto next = rows.begin();
     for (int k = 0; k < count; ++k)
       for (index_type b = 0; b < batch; ++b) {
@@ -142,7 +132,7 @@ class ngram_lookups {
         }
         slot = known;
       }
-      needed_[k] = std::min(F::ngrams[k].rows, needed_[k] + slots(k, batch, tokens));
+      needed_[k] = std::min(F::ngrams[k].rows, needed_[k] + F::ngrams[k].slots(batch, tokens));
       capacity[k] = std::max(capacity[k], needed_[k]);
     }
     const bool moved = grow(backend, capacity);

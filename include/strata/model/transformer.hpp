@@ -350,11 +350,7 @@ class transformer {
   }
   /// Finds the n-grams of the first T columns of ids.
   void find_ngrams(view<const token, 2> ids, bool gradients) {
-    if constexpr (!F::ngrams.empty()) {
-      for (index_type b = 0; b < batch_; ++b)
-        std::copy_n(&ids(b, 0), tokens_, host_ids_.begin() + static_cast<std::ptrdiff_t>(b * tokens_));
-      if (ngrams_.find(*backend_, {host_ids_.data(), {batch_, tokens_}}, gradients)) recorded_.clear();
-    }
+    if (ngrams_.find(*backend_, ids, tokens_, gradients)) recorded_.clear();
   }
   /// Calls operations only: see `recording`.
   void evaluate(const loss_values<losses_type>& weights, const forward_options& options, double scale, bool gradients) {

@@ -77,6 +77,11 @@ class cpu {
       body(thread, begin, end);
     });
   }
+  /// Piece number `thread` of [0, count), cut into `of` pieces at multiples of `grain`: its begin and its end.
+  static std::pair<index_type, index_type> piece(index_type count, index_type grain, int thread, int of) {
+    const index_type grains = (count + grain - 1) / grain;
+    return {std::min(count, grains * thread / of * grain), std::min(count, grains * (thread + 1) / of * grain)};
+  }
   /// The number of pieces of `parallel` and `parallel_numbered`.
   int pieces(index_type count, index_type cost) const {
     // Their product may be too large for a number.
@@ -124,10 +129,6 @@ class cpu {
     } catch (const std::bad_alloc&) {
       fail("the cpu backend needs more memory for an operation than there is");
     }
-  }
-  static std::pair<index_type, index_type> piece(index_type count, index_type grain, int thread, int of) {
-    const index_type grains = (count + grain - 1) / grain;
-    return {std::min(count, grains * thread / of * grain), std::min(count, grains * (thread + 1) / of * grain)};
   }
   static float* grown(buffer<float>& memory, index_type count) {
     if (memory.size() < count) memory = buffer<float>(count);

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <strata/backend/reference/context.hpp>
+#include <strata/backend/reference/optimizer.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -76,8 +76,7 @@ void normalise_rows(std::vector<S>& x, const matrix_place& place, double beta2, 
 template <class S>
 void muon(reference<S>&, const muon_settings& settings, std::span<const matrix_place> matrices, input<S, 1> gradient,
           input<S, 1> measures, output<S, 1> weight, output<S, 1> first_moment, output<S, 1> second_moment) {
-  for (index_type n = 0; n < measures.size(); ++n)
-    if (!std::isfinite(measures(n))) return;
+  if (!reference_detail::all_finite<S>(measures)) return;
   const S clip = S(clip_factor(settings.max_norm, static_cast<double>(measures(0))));
   const S momentum = S(settings.momentum), rest = S(1 - settings.momentum);
   const S kept = S(1 - settings.learning_rate * settings.weight_decay);

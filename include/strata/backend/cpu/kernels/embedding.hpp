@@ -9,14 +9,10 @@ inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table,
   backend.parallel(y.shape[0], dim, [&](index_type begin, index_type end) {
     for (index_type r = begin; r < end; ++r) {
       float* row = y.data + r * dim;
-      if (mode == update::add && ids(r) >= 0)
+      if (ids(r) >= 0)
         write_row(table.data + ids(r) * dim, dim, row, mode);
-      else if (mode == update::add)
-        continue;
-      else if (ids(r) < 0)
+      else if (mode == update::replace)
         std::fill(row, row + dim, 0.f);
-      else
-        std::copy_n(table.data + ids(r) * dim, dim, row);
     }
   });
 }

@@ -5,11 +5,8 @@
 
 namespace strata::inline STRATA_ABI::kernels::STRATA_INSTRUCTIONS {
 
-/// Where part `part` of [0, count), cut into `of` parts at multiples of `grain`, begins.
-inline index_type cut(index_type count, index_type grain, int part, int of) {
-  return std::min(count, round_up(count, grain) / grain * part / of * grain);
-}
-/// The same for the rows of a lower triangle, whose parts then have about as many elements each.
+/// Where part `part` of the rows of a lower triangle begins, cut into `of` parts at multiples of `grain` that have about
+/// as many elements each.
 inline index_type cut_triangle(index_type count, index_type grain, int part, int of) {
   const double rows = static_cast<double>(count) * std::sqrt(static_cast<double>(part) / of);
   return part == of ? count : std::min(count, round_up(static_cast<index_type>(rows), grain));
@@ -104,7 +101,7 @@ class muon_matrix {
  private:
   static index_type square_size(index_type m) { return round_up(m, vector::lanes) * row_distance(m); }
   bool tall() const { return place_.rows > place_.columns; }
-  index_type first_row(int part, int of) const { return cut(place_.rows, 1, part, of); }
+  index_type first_row(int part, int of) const { return cpu::piece(place_.rows, 1, part, of).first; }
   double sum_of_squares() const {
     double sum = 0;
     for (index_type row = 0; row < place_.rows; ++row) sum += static_cast<double>(squares_[row]);
@@ -161,11 +158,11 @@ class muon_matrix {
     const strided factor{factor_, m_row_, 1}, x{x_, x_row_, 1};
     const auto [offset, rows, columns] = place_;
     if (tall()) {
-      const index_type first = cut(rows, tile_rows, part, of), last = cut(rows, tile_rows, part + 1, of);
+      const auto [first, last] = cpu::piece(rows, tile_rows, part, of);
       product(backend_, thread, last - first, columns, columns, x.from(first, 0), factor, nullptr,
               next_ + first * x_row_, x_row_, update::replace);
     } else {
-      const index_type first = cut(columns, vector::lanes, part, of), last = cut(columns, vector::lanes, part + 1, of);
+      const auto [first, last] = cpu::piece(columns, vector::lanes, part, of);
       product(backend_, thread, rows, last - first, rows, factor, x.from(0, first), nullptr, next_ + first, x_row_,
               update::replace);
     }
@@ -246,8 +243,7 @@ inline void share_out(const muon_settings& settings, std::span<const matrix_plac
 inline void muon(cpu& backend, const muon_settings& settings, std::span<const matrix_place> matrices,
                  input<float, 1> gradient, input<float, 1> measures, output<float, 1> weight,
                  output<float, 1> first_moment, output<float, 1> second_moment) {
-  for (index_type n = 0; n < measures.size(); ++n)
-    if (!std::isfinite(measures(n))) return;
+  if (!all_finite(measures)) return;
   const float clip = static_cast<float>(clip_factor(settings.max_norm, static_cast<double>(measures(0))));
   const auto count = static_cast<index_type>(matrices.size());
   const int threads = backend.threads();
