@@ -2,9 +2,10 @@
 PRESETS ?= cpu-release cpu-release-clang cpu-asan cpu-tsan
 JOBS ?= $(shell nproc)
 TEXT ?=
+BEFORE ?=
 DEMO_TEXT := build/demo/text.txt
 
-.PHONY: demo test bench bench-cuda compare compress format check-format clean
+.PHONY: demo test bench bench-cuda compare time-to-loss compress format check-format clean
 .DEFAULT_GOAL := test
 
 # Trains a small model on TEXT, or on the C++ headers, and generates text.
@@ -52,6 +53,17 @@ compare:
 	cmake --build --preset cpu-release -j $(JOBS) --target strata_side
 	$(MAKE) build/compare/venv/installed
 	build/compare/venv/bin/python benchmarks/compare/compare.py
+
+# Seconds of training until a loss, beside a plain GPT in PyTorch. TEXT is required; BEFORE is another train_text.
+time-to-loss:
+	@[ -n '$(TEXT)' ] || { echo 'TEXT is missing: make time-to-loss TEXT=book.txt' >&2; exit 1; }
+	bash cmake/install_packages.sh compare
+	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF -DSTRATA_EXPERIMENTS=OFF
+	cmake --build --preset cpu-release -j $(JOBS) --target train_text
+	$(MAKE) build/compare/venv/installed
+	build/compare/venv/bin/python benchmarks/compare/time_to_loss.py --text '$(TEXT)' --out build/time-to-loss \
+	  --program now=build/cpu-release/examples/train_text $(if $(BEFORE),--program 'before=$(BEFORE)') \
+	  --plain-gpt build/compare/venv/bin/python
 
 # Bits per byte and seconds of compress_text beside Debian's compressors; TEXT is one more file.
 compress:

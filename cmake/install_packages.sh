@@ -8,7 +8,9 @@ case "${1:-}" in
   bench) packages="$packages libbenchmark-dev" ;;
   compare) packages="$packages libbenchmark-dev python3-venv" ;;
   compress) packages="$packages libxxhash-dev xz-utils zstd bzip2 p7zip-full" ;;
-  test) packages="$packages libxxhash-dev libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format" ;;
+  test)
+    packages="$packages libxxhash-dev libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format python3"
+    ;;
   *) echo "usage: $0 demo|test|bench|compare|compress" >&2; exit 2 ;;
 esac
 
