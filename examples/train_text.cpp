@@ -3,13 +3,11 @@
 #include "train_text.hpp"
 
 #include <limits>
-#include <map>
 #include <vector>
 
-#include "program.hpp"
+#include "training_options.hpp"
 
-using examples::whole_number, examples::positive_number, examples::number_from_0, examples::number_to_1,
-    examples::number_below_1;
+using examples::whole_number, examples::positive_number, examples::number_below_1;
 
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
@@ -18,7 +16,7 @@ int main(int argc, char** argv) {
   training.batch = 4;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
   // Options that a resumed run keeps, by their names in for_each_option and in a checkpoint's note.
-  std::map<std::string, CLI::Option*> kept;
+  examples::option_map kept;
   const auto add_kept = [&](const char* name, const char* flag, auto& value, const char* text) {
     return kept[name] = app.add_option(flag, value, text)->capture_default_str()->group("Training");
   };
@@ -39,41 +37,7 @@ int main(int argc, char** argv) {
                         ->excludes(kept["steps"])
                         ->check(positive_number())
                         ->group("Training");
-  add_kept("batch", "--batch", training.batch, "texts in a batch")->check(whole_number(1));
-  kept["length"] = app.add_option("--length", training.length, "bytes in a text (default: the model's max_length)")
-                       ->check(whole_number(1))
-                       ->group("Training");
-  add_kept("accumulation", "--accumulation", training.accumulation, "batches in a step")->check(whole_number(1));
-  add_kept("learning_rate", "--learning-rate", training.schedule.peak, "after the warm-up")->check(positive_number());
-  add_kept("warmup", "--warmup", training.schedule.warmup, "steps of warm-up")->check(whole_number(0));
-  add_kept("final_fraction", "--final-fraction", training.schedule.final_fraction,
-           "learning rate at the end, over --learning-rate")
-      ->check(number_to_1());
-  std::string optimizer(strata::name_of(training.optimizer));
-  const auto optimizers = names_of(training.optimizer);
-  add_kept(
-      "optimizer", "--optimizer", optimizer,
-      "adamw: weight decay apart from the gradient; adam: added to it; muon: for hidden matrices, adamw for the rest")
-      ->check(CLI::IsMember(std::vector<std::string>(optimizers.begin(), optimizers.end())));
-  add_kept("muon_learning_rate", "--muon-learning-rate", training.muon.learning_rate, "of Muon, after the warm-up")
-      ->check(positive_number());
-  add_kept("table_rate", "--table-rate", training.table_rate, "learning rate of n-gram tables, over --learning-rate")
-      ->check(number_from_0());
-  add_kept("weight_decay", "--weight-decay", training.weight_decay, "of the matrices; vectors have none")
-      ->check(number_from_0());
-  add_kept("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")
-      ->check(number_from_0());
-  add_kept("beta1", "--beta1", training.beta1, "decay of the mean of the gradients")->check(number_below_1());
-  add_kept("beta2", "--beta2", training.beta2, "decay of the mean of their squares")->check(number_below_1());
-  add_kept("epsilon", "--epsilon", training.epsilon, "added to the root of that mean")->check(positive_number());
-  add_kept("embedding_dropout", "--embedding-dropout", training.dropout.embedding,
-           "probability that training drops an element of the token embeddings")
-      ->check(number_below_1());
-  add_kept("attention_dropout", "--attention-dropout", training.dropout.attention, "the same for the attention outputs")
-      ->check(number_below_1());
-  add_kept("feed_forward_dropout", "--feed-forward-dropout", training.dropout.feed_forward,
-           "the same for the feed-forward outputs")
-      ->check(number_below_1());
+  kept.merge(examples::add_training_options(app, training));
   std::vector<std::string> losses;
   auto* loss_option = app.add_option("--loss", losses, "weight of a loss, as in reconstruction=0; may be repeated")
                           ->allow_extra_args(false)
@@ -111,7 +75,6 @@ int main(int argc, char** argv) {
       ->group("Device");
 
   return examples::run_program(app, argc, argv, [&] {
-    strata::field_from_json(optimizer, "--optimizer", "train_text", training.optimizer);
     for (const std::string& loss : losses) {
       const auto equals = loss.find('=');
       double weight = 0;

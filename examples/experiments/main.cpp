@@ -6,8 +6,8 @@
 #include <memory>
 #include <poll.h>
 
-#include "../program.hpp"
 #include "../run_files.hpp"
+#include "../training_options.hpp"
 #include "process.hpp"
 #include "report.hpp"
 
@@ -219,6 +219,7 @@ void complete(program_options& options) {
   } catch (const nlohmann::json::exception&) {
     strata::fail("--prompt must be text in UTF-8");
   }
+  check(own.training);
   const comparison& among = find_comparison(own.table);
   for (const std::string& name : options.only) find_configuration(among, name);
   const auto cores = static_cast<int>(allowed_cores().size());
@@ -265,18 +266,7 @@ int main(int argc, char** argv) {
   app.add_option("--flops", own.flops, "or train each run for this many FLOPs, such as 1e14")
       ->check(positive_number(most_flops))
       ->excludes(seconds);
-  app.add_option("--batch", own.training.batch, "texts in a step")
-      ->check(whole_number(1, 100'000))
-      ->capture_default_str();
-  app.add_option("--length", own.training.length, "bytes in a text")
-      ->check(whole_number(1, 100'000))
-      ->capture_default_str();
-  app.add_option("--learning-rate", own.training.schedule.peak, "after the warm-up")
-      ->check(positive_number())
-      ->capture_default_str();
-  app.add_option("--warmup", own.training.schedule.warmup, "steps of warm-up")
-      ->check(whole_number(0))
-      ->capture_default_str();
+  examples::add_training_options(app, own.training);
   app.add_option("--validation-fraction", own.validation_fraction,
                  "part of the text, at its end, that is not trained on")
       ->check(examples::number("a number between 0 and 1", [](double value) { return value > 0 && value < 1; }))

@@ -63,6 +63,8 @@ void for_each_option(Options& options, Visit visit) {
   visit("final_fraction", options.schedule.final_fraction);
   visit("warmup", options.schedule.warmup);
   visit("steps", options.schedule.steps);
+  visit("decay", options.schedule.decay);
+  visit("decay_fraction", options.schedule.decay_fraction);
   visit("optimizer", options.optimizer);
   visit("beta1", options.beta1);
   visit("beta2", options.beta2);
@@ -121,6 +123,8 @@ inline void check(const training_options& options) {
   require(options.schedule.warmup <= most_steps, "warmup must be at most ", most_steps, " steps, not ",
           options.schedule.warmup);
   not_negative("final_fraction", options.schedule.final_fraction);
+  require(options.schedule.decay_fraction >= 0 && options.schedule.decay_fraction <= 1,
+          "decay_fraction must be from 0 to 1, not ", options.schedule.decay_fraction);
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
   not_negative("table_rate", options.table_rate);
@@ -280,6 +284,9 @@ class trainer {
           field_from_json(*stored, name_before_optimizer, file.source() + ": options", decoupled);
           options.optimizer = decoupled ? optimizer_kind::adamw : optimizer_kind::adam;
         }
+        // Runs of older versions had no other decay.
+        options.schedule.decay = decay_kind::cosine;
+        options.schedule.decay_fraction = 1;
         for_each_option(options, [&](const char* name, auto& value) {
           if (const auto stored = found->find(name); stored != found->end())
             field_from_json(*stored, name, file.source() + ": options", value);

@@ -87,7 +87,9 @@ TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
   backend_type backend;
   old_losses chosen;
   chosen.ignore_index = 3;  // was in the program, not in the file
-  trainer<old, backend_type, old_losses> run(backend, {}, chosen);
+  // Version 0.1 had the cosine alone.
+  const training_options other{.schedule = {.decay = decay_kind::linear, .decay_fraction = 0.5}};
+  trainer<old, backend_type, old_losses> run(backend, other, chosen);
   const resume_report report = run.resume(old_checkpoint);
   CHECK(report.note == json{{"mine", 7}});
   CHECK(report.weights.missing.empty());
@@ -95,6 +97,8 @@ TEST_CASE("a checkpoint of version 0.1 goes on as it would have then") {
   CHECK(run.step() == 3);
   CHECK(run.options().batch == 2);
   CHECK(run.options().schedule.steps == 20);
+  CHECK(run.options().schedule.decay == decay_kind::cosine);
+  CHECK(run.options().schedule.decay_fraction == 1);
   CHECK(run.options().dropout == dropout_rates{.attention = 0.1});
   CHECK(run.losses().get<next_latent>().distance == latent_distance::smooth_l1);
   CHECK(run.losses().get<next_latent>().rollouts == 2);

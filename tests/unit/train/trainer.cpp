@@ -369,6 +369,25 @@ TEST_CASE("the schedule warms up, peaks and ends at its fraction") {
   CHECK(strata::learning_rate({.peak = 1, .warmup = 0, .steps = 1}, 0) == Approx(1));
 }
 
+TEST_CASE("the rate can stay at its peak and fall in the last part of a run") {
+  strata::schedule_options schedule{.peak = 1,
+                                    .final_fraction = 0.1,
+                                    .warmup = 10,
+                                    .steps = 110,
+                                    .decay = strata::decay_kind::linear,
+                                    .decay_fraction = 0.4};
+  CHECK(strata::learning_rate(schedule, 9) == Approx(1));
+  CHECK(strata::learning_rate(schedule, 70) == Approx(1));
+  CHECK(strata::learning_rate(schedule, 80) == Approx(0.1 + 0.9 * 0.75));
+  CHECK(strata::learning_rate(schedule, 110) == Approx(0.1));
+  CHECK(strata::learning_rate(schedule, 5000) == Approx(0.1));
+  schedule.decay = strata::decay_kind::cosine;
+  CHECK(strata::learning_rate(schedule, 70) == Approx(1));
+  CHECK(strata::learning_rate(schedule, 90) == Approx(0.55));
+  schedule.decay_fraction = 0;
+  CHECK(strata::learning_rate(schedule, 109) == 1);
+}
+
 TEST_CASE("nonsense options are refused by name") {
   strata::cpu backend;
   const auto refused = [&](auto change) {
@@ -379,6 +398,8 @@ TEST_CASE("nonsense options are refused by name") {
   CHECK_THAT(refused([](auto& o) { o.batch = 0; }), ContainsSubstring("batch must be positive, not 0"));
   CHECK_THAT(refused([](auto& o) { o.length = -3; }), ContainsSubstring("length must be positive, not -3"));
   CHECK_THAT(refused([](auto& o) { o.schedule.peak = std::nan(""); }), ContainsSubstring("learning_rate"));
+  CHECK_THAT(refused([](auto& o) { o.schedule.decay_fraction = 1.5; }),
+             ContainsSubstring("decay_fraction must be from 0 to 1, not 1.5"));
   CHECK_THAT(refused([](auto& o) { o.beta2 = 1; }), ContainsSubstring("beta2 must be in [0, 1), not 1"));
   CHECK_THAT(refused([](auto& o) { o.max_norm = -1; }), ContainsSubstring("max_norm must not be negative"));
   CHECK_THAT(refused([](auto& o) { o.dropout.embedding = 1; }),
