@@ -14,7 +14,7 @@ demo:
 	cmake --preset cpu-release -DSTRATA_TESTS=OFF -DSTRATA_BENCHMARKS=OFF -DSTRATA_EXPERIMENTS=OFF
 	cmake --build --preset cpu-release -j $(JOBS)
 	$(if $(TEXT),,bash cmake/make_demo_text.sh $(DEMO_TEXT))
-	build/cpu-release/examples/train_text --text '$(or $(TEXT),$(DEMO_TEXT))' --out build/demo --overwrite --seconds 120
+	build/cpu-release/examples/train_text --text '$(or $(TEXT),$(DEMO_TEXT))' --model demo --out build/demo --overwrite --seconds 120
 
 # Every test, in every preset of PRESETS.
 test:

@@ -1,5 +1,5 @@
 // Training, forward passes, reading a prompt and decoding of `small` and `base` on one and on two threads; training of
-// sizes for a few minutes, on one text a step, with and without n-gram tables and Muon.
+// sizes for a few minutes, with and without n-gram tables and Muon.
 #include "models.hpp"
 
 #include <benchmark/benchmark.h>
@@ -34,20 +34,15 @@ void add(const std::string& title, const strata::cpu_options& options, Body body
       ->MinTime(1);
 }
 
-template <int Width>
-void register_size() {
-  const std::string name = "/flat" + std::to_string(Width);
+/// Training with AdamW and with Muon.
+template <const auto& D>
+void register_size(const std::string& name, index_type batch) {
   for (const int threads : {1, 2}) {
-    const std::string suffix = "/threads:" + std::to_string(threads);
     using strata::optimizer_kind;
     for (const auto optimizer : {optimizer_kind::adamw, optimizer_kind::muon}) {
       const std::string with = optimizer == optimizer_kind::muon ? "/muon" : "";
-      add("training" + name + with + suffix, {.threads = threads}, [=](auto& state, auto& backend) {
-        measuring::training<cpu_device, flat<Width>>(state, backend, 1, optimizer);
-      });
-      add("training" + name + "/tables" + with + suffix, {.threads = threads}, [=](auto& state, auto& backend) {
-        measuring::training<cpu_device, with_tables<Width>>(state, backend, 1, optimizer);
-      });
+      add("training/" + name + with + "/threads:" + std::to_string(threads), {.threads = threads},
+          [=](auto& state, auto& backend) { measuring::training<cpu_device, D>(state, backend, batch, optimizer); });
     }
   }
 }
@@ -89,8 +84,12 @@ int main(int argc, char** argv) {
   strata::keep_freed_memory();
   register_model<strata::presets::small>("small", 8);
   register_model<strata::presets::base>("base", 2);
-  register_size<64>();
-  register_size<128>();
+  register_size<flat<64>>("flat64", 1);
+  register_size<with_tables<64>>("flat64/tables", 1);
+  register_size<flat<128>>("flat128", 1);
+  register_size<with_tables<128>>("flat128/tables", 1);
+  register_size<strata::presets::half_minute>("half_minute", 4);
+  register_size<strata::presets::two_minutes>("two_minutes", 4);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

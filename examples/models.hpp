@@ -15,21 +15,29 @@ inline constexpr strata::description tiny{
     .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 16},
                {.compression = 2, .dim = 48, .heads = 2, .head_dim = 16, .window = 16}}};
 
-/// The model of `make demo`: as large as two minutes on two cores can train.
+/// The model of `make demo`: a layer over bytes, one over groups of 4 bytes, two over bytes. As large as two minutes on
+/// two cores can train.
 inline constexpr strata::description demo{
-    .max_length = 256,
-    .depth = 3,
-    .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 32},
-               {.compression = 4, .dim = 128, .heads = 4, .head_dim = 32, .window = 32}}};
+    .max_length = 512,
+    .depth = 4,
+    .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 256},
+               {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}},
+    .fine_layers = {.before = 1, .after = 2}};
 
 template <const auto& D>
 struct named_model {
   const char* name;
 };
 
-inline constexpr std::tuple models{named_model<tiny>{"tiny"}, named_model<demo>{"demo"},
+inline constexpr std::tuple models{named_model<tiny>{"tiny"},
+                                   named_model<demo>{"demo"},
+                                   named_model<strata::presets::half_minute>{"half_minute"},
+                                   named_model<strata::presets::two_minutes>{"two_minutes"},
                                    named_model<strata::presets::small>{"small"},
                                    named_model<strata::presets::base>{"base"}};
+
+/// What train_text trains if neither a model nor a time is given.
+inline constexpr const char* model_without_seconds = "demo";
 
 inline std::string model_names() {
   return std::apply([](auto... model) { return ((std::string(" ") + model.name) + ...); }, models);

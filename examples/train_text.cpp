@@ -12,8 +12,7 @@ using examples::whole_number, examples::positive_number, examples::number_below_
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
   train_text::program_options options;
-  strata::training_options& training = options.training;
-  training.batch = 4;
+  strata::training_options& training = options.training = strata::quick_training;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
   // Options that a resumed run keeps, by their names in for_each_option and in a checkpoint's note.
   examples::option_map kept;
@@ -28,7 +27,10 @@ int main(int argc, char** argv) {
   app.add_option("--out", options.out, "for checkpoint, weights and metrics")
       ->type_name("FOLDER")
       ->capture_default_str();
-  app.add_option("--model", options.model, "one of:" + examples::model_names())->capture_default_str();
+  app.add_option("--model", options.model,
+                 "one of:" + examples::model_names() +
+                     "; without it, --resume takes the run's, --seconds a model and options that fit the time")
+      ->default_str(examples::model_without_seconds);
   app.add_flag("--resume", options.resume, "continue the run in --out; a larger --steps or --seconds lengthens it");
   app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
 

@@ -27,7 +27,8 @@ using examples::fingerprint, examples::metrics_file, examples::run_folder, examp
 using examples::interrupted;
 
 struct program_options {
-  std::string text, out = "runs/train_text", model = "demo";
+  std::string text, out = "runs/train_text";
+  std::string model;  // empty: the checkpoint's, or a suggestion
   std::string prompt = "\n";
   double seconds = 0, validation_fraction = 0.1;
   strata::index_type evaluate_every = 100, sample_every = 500, sample_length = 400, checkpoint_every = 100;
@@ -36,6 +37,7 @@ struct program_options {
   bool resume = false, overwrite = false, recompute = false;
   strata::training_options training;
   std::map<std::string, double> loss_weights;
+  std::string suggested;  // what for, if the model is a suggestion
 };
 
 /// The options on the command line: their names in the library, and the flags.
@@ -128,7 +130,6 @@ class training_run {
   }
 
   void resume(const given_options& given) {
-    strata::require(fs::exists(checkpoint_), "there is no run to resume: ", checkpoint_, " does not exist");
     const strata::training_options asked = options_.training;
     const strata::resume_report found = trainer_.resume(checkpoint_);
     strata::require(found.note.is_object(), checkpoint_, " is not a checkpoint of train_text: it has no note");
@@ -229,8 +230,9 @@ class training_run {
   void introduce() const {
     using cost = strata::cost<D, losses>;
     const auto& options = trainer_.options();
-    std::cerr << "model " << options_.model << ": " << fixed(static_cast<double>(cost::parameters) / 1e6, 2)
-              << " M parameters, " << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training\n"
+    std::cerr << "model " << options_.model << (options_.suggested.empty() ? "" : ", " + options_.suggested) << ": "
+              << fixed(static_cast<double>(cost::parameters) / 1e6, 2) << " M parameters, "
+              << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training\n"
               << "text " << options_.text << ": " << text_.training().size() << " bytes for training, "
               << text_.validation().size() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
@@ -424,8 +426,51 @@ class training_run {
   double trained_before_ = 0, shown_loss_ = 0;
 };
 
+/// The name of the model in a checkpoint.
+inline std::string model_of(const fs::path& checkpoint) {
+  const auto file = strata::safetensors_file::read(checkpoint);
+  std::string name;
+  const bool known = examples::with_model(
+      [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },
+      [&](auto model) { name = model.name; });
+  strata::require(known, file.source(), ": its model is none of", examples::model_names(),
+                  "; write_text --describe shows it");
+  return name;
+}
+
+/// Takes the model and the options that fit the time, except for those that were given.
+inline void take_suggestion(program_options& options, const given_options& given, int threads) {
+  const auto text = strata::text::load(options.text, options.validation_fraction);
+  const auto bytes = static_cast<strata::index_type>(text.training().size());
+  strata::suggestion found = strata::suggest(bytes, options.seconds, threads);
+  std::map<std::string, nlohmann::json> asked;
+  strata::for_each_option(options.training, [&](const char* name, const auto& value) {
+    if (given.contains(name)) asked[name] = strata::field_to_json(value);
+  });
+  strata::for_each_option(found.training, [&](const char* name, auto& value) {
+    if (const auto own = asked.find(name); own != asked.end())
+      strata::field_from_json(own->second, name, "train_text", value);
+  });
+  options.training = found.training;
+  options.model = strata::name_of(found.model);
+  options.suggested = strata::to_text("suggested for ", shortest(options.seconds), " s on ", counted(threads, "thread"),
+                                      " and ", bytes, " bytes");
+}
+
 template <class Device>
-int train(const program_options& options, const given_options& given) {
+int train(program_options options, const given_options& given) {
+  const fs::path checkpoint = fs::path(options.out) / "checkpoint.safetensors";
+  strata::require(!options.resume || fs::exists(checkpoint), "there is no run to resume: ", checkpoint,
+                  " does not exist");
+  if (options.model.empty()) {
+    const int processors = Device::processors(options.device);
+    if (options.resume)
+      options.model = model_of(checkpoint);
+    else if (options.seconds > 0 && processors > 0)
+      take_suggestion(options, given, processors);
+    else
+      options.model = examples::model_without_seconds;
+  }
   int status = 0;
   const bool known = examples::with_model([&](auto model) { return options.model == model.name; },
                                           [&]<const auto & D>(examples::named_model<D>) {

@@ -199,6 +199,64 @@ struct routed : best {
       strata::with(best::model, [](auto& d) { d.levels[0].routing = {.light_multiple = 1, .capacity = 0.25}; });
 };
 
+// Sizes and windows for minutes of training, with the loss of the next byte alone.
+
+struct two_minutes : next_byte_alone {
+  static constexpr const char* name = "two_minutes";
+  static constexpr const char* description = "The preset: 4 layers of 128 channels attend to the 256 bytes before.";
+  static constexpr strata::description model = strata::presets::two_minutes;
+};
+
+struct half_minute : next_byte_alone {
+  static constexpr const char* name = "half_minute";
+  static constexpr const char* description = "The preset: 4 layers of 96 channels attend to the 256 bytes before.";
+  static constexpr strata::description model = strata::presets::half_minute;
+};
+
+struct three_layers : next_byte_alone {
+  static constexpr const char* name = "three_layers";
+  static constexpr const char* description = "two_minutes with 3 layers.";
+  static constexpr strata::description model = strata::presets::local_bytes(128, 3);
+};
+
+struct six_layers : next_byte_alone {
+  static constexpr const char* name = "six_layers";
+  static constexpr const char* description = "two_minutes with 6 layers.";
+  static constexpr strata::description model = strata::presets::local_bytes(128, 6);
+};
+
+struct window_64 : next_byte_alone {
+  static constexpr const char* name = "window_64";
+  static constexpr const char* description = "two_minutes with a window of 64 bytes.";
+  static constexpr strata::description model =
+      strata::with(two_minutes::model, [](auto& d) { d.levels[0].window = 64; });
+};
+
+struct window_512 : next_byte_alone {
+  static constexpr const char* name = "window_512";
+  static constexpr const char* description = "two_minutes with a window of 512 bytes.";
+  static constexpr strata::description model =
+      strata::with(two_minutes::model, [](auto& d) { d.levels[0].window = 512; });
+};
+
+struct with_tables : next_byte_alone {
+  static constexpr const char* name = "with_tables";
+  static constexpr const char* description = "two_minutes with tables of pairs and of 131072 hashed triples.";
+  static constexpr strata::description model = strata::with(two_minutes::model, [](auto& d) {
+    d.ngrams = {{.length = 2}, {.length = 3, .rows = 131072}};
+  });
+};
+
+struct group_layer : next_byte_alone {
+  static constexpr const char* name = "group_layer";
+  static constexpr const char* description =
+      "The model of `make demo`: the second layer is on one position for every 4 bytes, with 192 channels.";
+  static constexpr strata::description model = strata::with(two_minutes::model, [](auto& d) {
+    d.levels = {d.levels[0], {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}};
+    d.fine_layers = {.before = 1, .after = 2};
+  });
+};
+
 template <class... Configurations>
 struct table {
   const char *name, *description;
@@ -214,7 +272,10 @@ inline constexpr table<best, merge_separable, merge_level_shift, merge_attention
                        merge_attention_finer, merge_to_both, merge_off, overlapping, compress_by_attention,
                        shared_attention, routed>
     variants{"variants", "two levels with other merges, compressors and blocks"};
-inline constexpr std::tuple every_table{levels, losses, variants};
+inline constexpr table<two_minutes, half_minute, three_layers, six_layers, window_64, window_512, with_tables,
+                       group_layer>
+    sizes{"sizes", "sizes and windows for minutes of training"};
+inline constexpr std::tuple every_table{levels, losses, variants, sizes};
 
 template <class Configuration>
 using cost_of = strata::cost<Configuration::model, typename Configuration::losses>;

@@ -27,5 +27,6 @@
 #include <strata/model/transformer.hpp>
 #include <strata/model/generator.hpp>
 #include <strata/train/trainer.hpp>
+#include <strata/train/suggest.hpp>
 #include <strata/io/weights.hpp>
 // clang-format on

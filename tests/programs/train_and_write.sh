@@ -90,9 +90,19 @@ interrupt_write err '\] [0-9]*/60001 bytes of the text' --prompt "$(head -c 6000
 quick() { works train_text --text text.txt --model tiny --batch 2 --sample-length 5 "$@"; }
 quick --steps 3 --validation-fraction 0 --evaluate-every 1 --out no_validation
 quick --steps 3 --loss reconstruction=0 --loss level_autoregressive=0.5 --length 33 --out losses
-grep -q '^note: the warm-up of 50 steps is longer than the run of 3: ' err || fail "$(cat err)"
+grep -q '^note: the warm-up of 100 steps is longer than the run of 3: ' err || fail "$(cat err)"
 quick --steps 3 --optimizer adam --clip 0 --warmup 0 --checkpoint-every 0 --threads 2 --products own --out adam
 quick --seconds 1 --out seconds
+
+# Without a model, --seconds takes a suggestion but for the options that are given, and --resume the model of the run.
+works train_text --text text.txt --threads 2 --seconds 1 --batch 1 --length 100 --sample-length 5 --out suggested
+grep -qE '^model half_minute, suggested for 1 s on 2 threads and [0-9]+ bytes: ' err && grep -q '^1 x 100 tokens' err ||
+  fail "$(cat err)"
+grep -aqE 'optimizer[\\":]+muon' suggested/checkpoint.safetensors || fail 'not the suggested options'
+works train_text --text text.txt --resume --out suggested
+grep -q '^model half_minute: ' err && grep -q '^the run is finished' out || fail "$(cat out err)"
+works train_text --text text.txt --resume --out run --steps 151 --threads 1
+grep -q '^model tiny: ' err && grep -q '^trained 151 steps' out || fail "$(cat out err)"
 
 # Dropout changes the weights, and each kind of dropout does so in its own way.
 quick --steps 3 --out plain

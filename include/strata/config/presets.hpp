@@ -1,10 +1,20 @@
-// The two model descriptions that the benchmarks use.
+// Model descriptions: sizes for a training of a given time, and the two that the benchmarks use.
 // Shapes: bytes in, 256 logits out.
+// Source: docs/experiments.md, "The right size".
 #pragma once
 
 #include <strata/config/description.hpp>
 
 namespace strata::inline STRATA_ABI::presets {
+
+/// One level that attends to the 256 bytes before its own.
+constexpr description local_bytes(int dim, int depth) {
+  return {
+      .max_length = 512, .depth = depth, .levels = {{.dim = dim, .heads = dim / 32, .head_dim = 32, .window = 256}}};
+}
+// Each is named by the time of its training on two cores. `suggest` chooses one, and options to train it with.
+inline constexpr description half_minute = local_bytes(96, 4);
+inline constexpr description two_minutes = local_bytes(128, 4);
 
 /// Two narrow levels; trains on a laptop in minutes.
 inline constexpr description small{

@@ -11,6 +11,8 @@ namespace presets = strata::presets;
 TEST_CASE("presets keep the rules") {
   STATIC_REQUIRE(strata::rules::check<presets::small>);
   STATIC_REQUIRE(strata::rules::check<presets::base>);
+  STATIC_REQUIRE(strata::rules::check<presets::half_minute>);
+  STATIC_REQUIRE(strata::rules::check<presets::two_minutes>);
 }
 
 TEST_CASE("presets attend within windows and predict bytes") {
@@ -32,4 +34,11 @@ TEST_CASE("presets: parameters, counted by hand") {
   constexpr strata::index_type losses = 2 * v * e + e * e + e;
   STATIC_REQUIRE(strata::parameters<presets::small>::count ==
                  v * e + compress + norms + 4 * (attention + feed_forward + merge) + v * d + losses);
+}
+
+TEST_CASE("presets named by a time grow with it") {
+  // Embedding, norm, 4 layers, norm and head.
+  constexpr strata::index_type d = 128, v = 256, layer = 4 * d * d + 8 * d * d + 3 * d;
+  STATIC_REQUIRE(strata::parameters<presets::two_minutes>::count == v * d + 2 * d + 4 * layer + 2 * d + v * d);
+  STATIC_REQUIRE(strata::parameters<presets::half_minute>::count < strata::parameters<presets::two_minutes>::count);
 }
