@@ -6,6 +6,8 @@
 
 #include <strata/strata.hpp>
 
+#include "../models.hpp"
+
 namespace experiments {
 
 /// A level that attends to the 64 positions before its own. With a compression of 4 these are 256 tokens.
@@ -251,10 +253,7 @@ struct group_layer : next_byte_alone {
   static constexpr const char* name = "group_layer";
   static constexpr const char* description =
       "The model of `make demo`: the second layer is on one position for every 4 bytes, with 192 channels.";
-  static constexpr strata::description model = strata::with(two_minutes::model, [](auto& d) {
-    d.levels = {d.levels[0], {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}};
-    d.fine_layers = {.before = 1, .after = 2};
-  });
+  static constexpr strata::description model = examples::demo;
 };
 
 template <class... Configurations>

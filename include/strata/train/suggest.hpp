@@ -2,7 +2,6 @@
 // Source: docs/experiments.md, "The right size".
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string_view>
