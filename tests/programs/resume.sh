@@ -48,7 +48,8 @@ refused '--attention-dropout is 0.5, but the run in "parts/checkpoint.safetensor
 refused '--batch is 3, but the run in "parts/checkpoint.safetensors" has 2' $train --batch 3
 refused '--length is 64, but the run in "parts/checkpoint.safetensors" has 32' $train --length 64
 refused '--accumulation is 1, but' $train --accumulation 1
-refused '--learning-rate is 0.1, but the run in "parts/checkpoint.safetensors" has 0.003' $train --learning-rate 0.1
+refused '--learning-rate is 0.1, but the run in "parts/checkpoint.safetensors" has 0.005' $train --learning-rate 0.1
+refused '--decay is cosine, but the run in "parts/checkpoint.safetensors" has linear;' $train --decay cosine
 refused '--optimizer is adamw, but the run in "parts/checkpoint.safetensors" has adam;' $train --optimizer adamw
 refused '--clip is 2, but the run in "parts/checkpoint.safetensors" has 1' $train --clip 2
 refused '--seed is 7, but the run in "parts/checkpoint.safetensors" has 1' $train --seed 7
