@@ -27,10 +27,6 @@ struct cpu_device {
                                                        {"bfloat16_emulated", precision::bfloat16_emulated}},
                                                       options.precision, "--precision", name)});
   }
-  /// For suggestions; 0: there are none for this device.
-  static int processors(const device_options& options) {
-    return options.threads > 0 ? options.threads : strata::available_processors();
-  }
   static int threads(const strata::cpu& backend) { return backend.threads(); }
   static std::string description(const strata::cpu& backend) { return counted(backend.threads(), "thread"); }
   static std::string message(const strata::cpu& backend) { return backend.message(); }

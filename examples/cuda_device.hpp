@@ -21,7 +21,6 @@ struct cuda_device {
              {{"float32", precision::float32}, {"tf32", precision::tf32}, {"bfloat16", precision::bfloat16}},
              options.precision, "--precision", name)});
   }
-  static int processors(const device_options&) { return 0; }
   static int threads(const strata::cuda&) { return 0; }
   static std::string description(const strata::cuda&) {
     int device = 0;

@@ -49,4 +49,9 @@ bool with_model(Wanted wanted, Visit visit) {
   return std::apply([&](auto... model) { return ((wanted(model) && (visit(model), true)) || ...); }, models);
 }
 
+/// For `with_model`: whether a model is the one that `file` describes.
+inline auto described_in(const strata::safetensors_file& file) {
+  return [&file]<const auto & D>(named_model<D>) { return strata::difference_to<D>(file).empty(); };
+}
+
 }  // namespace examples

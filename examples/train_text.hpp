@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <strata/strata.hpp>
@@ -46,10 +47,11 @@ using given_options = std::map<std::string, std::string>;
 template <const auto& D, class Device>
 class training_run {
  public:
-  training_run(const program_options& options, const given_options& given)
+  training_run(const program_options& options, const given_options& given, strata::text text,
+               typename Device::backend& backend)
       : options_(options),
-        text_(strata::text::load(options.text, options.validation_fraction)),
-        backend_(Device::open(options.device)),
+        text_(std::move(text)),
+        backend_(backend),
         trainer_(backend_, options.training, chosen_losses(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
@@ -413,7 +415,7 @@ class training_run {
 
   program_options options_;
   strata::text text_;
-  backend backend_;
+  backend& backend_;
   strata::trainer<D, backend, losses> trainer_;
   std::string text_fingerprint_ = fingerprint(text_.all());
   strata::index_type saved_step_ = -1;
@@ -430,18 +432,15 @@ class training_run {
 inline std::string model_of(const fs::path& checkpoint) {
   const auto file = strata::safetensors_file::read(checkpoint);
   std::string name;
-  const bool known = examples::with_model(
-      [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },
-      [&](auto model) { name = model.name; });
+  const bool known = examples::with_model(examples::described_in(file), [&](auto model) { name = model.name; });
   strata::require(known, file.source(), ": its model is none of", examples::model_names(),
                   "; write_text --describe shows it");
   return name;
 }
 
 /// Takes the model and the options that fit the time, except for those that were given.
-inline void take_suggestion(program_options& options, const given_options& given, int threads) {
-  const auto text = strata::text::load(options.text, options.validation_fraction);
-  const auto bytes = static_cast<strata::index_type>(text.training().size());
+inline void take_suggestion(program_options& options, const given_options& given, strata::index_type bytes,
+                            int threads) {
   strata::suggestion found = strata::suggest(bytes, options.seconds, threads);
   std::map<std::string, nlohmann::json> asked;
   strata::for_each_option(options.training, [&](const char* name, const auto& value) {
@@ -462,19 +461,21 @@ int train(program_options options, const given_options& given) {
   const fs::path checkpoint = fs::path(options.out) / "checkpoint.safetensors";
   strata::require(!options.resume || fs::exists(checkpoint), "there is no run to resume: ", checkpoint,
                   " does not exist");
+  auto text = strata::text::load(options.text, options.validation_fraction);
+  auto backend = Device::open(options.device);
   if (options.model.empty()) {
-    const int processors = Device::processors(options.device);
+    const int threads = Device::threads(backend);  // 0 on a device for which there are no suggestions
     if (options.resume)
       options.model = model_of(checkpoint);
-    else if (options.seconds > 0 && processors > 0)
-      take_suggestion(options, given, processors);
+    else if (options.seconds > 0 && threads > 0)
+      take_suggestion(options, given, std::ssize(text.training()), threads);
     else
       options.model = examples::model_without_seconds;
   }
   int status = 0;
   const bool known = examples::with_model([&](auto model) { return options.model == model.name; },
                                           [&]<const auto & D>(examples::named_model<D>) {
-                                            training_run<D, Device> run(options, given);
+                                            training_run<D, Device> run(options, given, std::move(text), backend);
                                             status = run.run();
                                           });
   strata::require(known, "no model is called '", options.model, "'; there are:", examples::model_names());

@@ -1,7 +1,6 @@
 // The options of a training on the command line, for every program that trains.
 #pragma once
 
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>

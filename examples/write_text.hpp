@@ -153,8 +153,9 @@ int write_with(const program_options& options) {
   const std::string description = description_of(file);
   int status = 0;
   const bool known = examples::with_model(
-      [&]<const auto & D>(examples::named_model<D>) { return strata::difference_to<D>(file).empty(); },
-      [&]<const auto & D>(examples::named_model<D>) { status = write<D, Device>(options); });
+      examples::described_in(file), [&]<const auto & D>(examples::named_model<D>) {
+        status = write<D, Device>(options);
+      });
   strata::require(known, file.source(),
                   ": write_text has no model with the description in this file; add it to examples/models.hpp:\n",
                   description);

@@ -99,6 +99,8 @@ works train_text --text text.txt --threads 2 --seconds 1 --batch 1 --length 100 
 grep -qE '^model half_minute, suggested for 1 s on 2 threads and [0-9]+ bytes: ' err && grep -q '^1 x 100 tokens' err ||
   fail "$(cat err)"
 grep -aqE 'optimizer[\\":]+muon' suggested/checkpoint.safetensors || fail 'not the suggested options'
+# A text from a pipe is read once.
+works train_text --text <(cat text.txt) --threads 2 --seconds 1 --batch 1 --length 100 --sample-length 5 --out piped
 works train_text --text text.txt --resume --out suggested
 grep -q '^model half_minute: ' err && grep -q '^the run is finished' out || fail "$(cat out err)"
 works train_text --text text.txt --resume --out run --steps 151 --threads 1
