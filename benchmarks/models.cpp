@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 #include <string>
 
+#include "../examples/models.hpp"
 #include "cpu_device.hpp"
 
 namespace {
@@ -90,6 +91,8 @@ int main(int argc, char** argv) {
   register_size<with_tables<128>>("flat128/tables", 1);
   register_size<strata::presets::half_minute>("half_minute", 4);
   register_size<strata::presets::two_minutes>("two_minutes", 4);
+  register_size<strata::presets::ten_minutes>("ten_minutes", 4);
+  register_size<examples::demo>("demo", 4);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

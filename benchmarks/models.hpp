@@ -37,6 +37,12 @@ void training(benchmark::State& state, typename Device::backend_type& backend, i
   for (auto _ : state) trainer.train_step(bytes);
   state.counters["tokens/s"] = rate(static_cast<double>(batch * D.max_length));
   state.counters["of_peak"] = rate(strata::cost<D>::training_flops(batch, D.max_length) / Device::peak_flops(backend));
+  if (optimizer == strata::optimizer_kind::muon) {
+    double flops = 0;
+    for (const strata::matrix_place& place : strata::parameters<D>::hidden_matrices())
+      flops += strata::muon_settings().flops(place);
+    state.counters["muon_of_model_flops"] = flops / strata::cost<D>::training_flops(batch, D.max_length);
+  }
 }
 
 template <class Device, const auto& D>

@@ -33,8 +33,9 @@ inline constexpr std::tuple models{named_model<tiny>{"tiny"},
                                    named_model<demo>{"demo"},
                                    named_model<strata::presets::half_minute>{"half_minute"},
                                    named_model<strata::presets::two_minutes>{"two_minutes"},
-                                   named_model<strata::presets::small>{"small"},
-                                   named_model<strata::presets::base>{"base"}};
+                                   named_model<strata::presets::ten_minutes>{"ten_minutes"},
+                                   named_model<strata::presets::one_hour>{"one_hour"},
+                                   named_model<strata::presets::ten_hours>{"ten_hours"}};
 
 /// What train_text trains if neither a model nor a time is given.
 inline constexpr const char* model_without_seconds = "demo";

@@ -199,7 +199,7 @@ done
 
 # A checkpoint of another model: what differs, and in write_text the description as C++.
 expect_error 'the file is of another model: depth is 2 in the file, but 4 in the model' \
-  train_text --text text.txt --model small --resume --out run
+  train_text --text text.txt --model two_minutes --resume --out run
 edited 's/\\"depth\\":2/\\"depth\\":7/'
 expect_error '"broken/checkpoint.safetensors": write_text has no model with the description in this file; add it to' \
   write_text --weights broken/checkpoint.safetensors --prompt he

@@ -1,4 +1,7 @@
 // The presets keep the rules and have the documented sizes.
+#include <algorithm>
+#include <array>
+
 #include <strata/config/facts.hpp>
 #include <strata/config/presets.hpp>
 #include <strata/config/rules.hpp>
@@ -13,6 +16,9 @@ TEST_CASE("presets keep the rules") {
   STATIC_REQUIRE(strata::rules::check<presets::base>);
   STATIC_REQUIRE(strata::rules::check<presets::half_minute>);
   STATIC_REQUIRE(strata::rules::check<presets::two_minutes>);
+  STATIC_REQUIRE(strata::rules::check<presets::ten_minutes>);
+  STATIC_REQUIRE(strata::rules::check<presets::one_hour>);
+  STATIC_REQUIRE(strata::rules::check<presets::ten_hours>);
 }
 
 TEST_CASE("presets attend within windows and predict bytes") {
@@ -40,5 +46,9 @@ TEST_CASE("presets named by a time grow with it") {
   // Embedding, norm, 4 layers, norm and head.
   constexpr strata::index_type d = 128, v = 256, layer = 4 * d * d + 8 * d * d + 3 * d;
   STATIC_REQUIRE(strata::parameters<presets::two_minutes>::count == v * d + 2 * d + 4 * layer + 2 * d + v * d);
-  STATIC_REQUIRE(strata::parameters<presets::half_minute>::count < strata::parameters<presets::two_minutes>::count);
+  constexpr std::array sizes{
+      strata::parameters<presets::half_minute>::count, strata::parameters<presets::two_minutes>::count,
+      strata::parameters<presets::ten_minutes>::count, strata::parameters<presets::one_hour>::count,
+      strata::parameters<presets::ten_hours>::count};
+  STATIC_REQUIRE(std::ranges::is_sorted(sizes));
 }

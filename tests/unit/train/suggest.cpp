@@ -14,7 +14,10 @@ TEST_CASE("a suggestion follows from the time on all processors") {
   CHECK(suggest(1'000'000, 61).model == budget::two_minutes);
   CHECK(suggest(1'000'000, 61, 1).model == budget::half_minute);
   CHECK(suggest(1'000'000, 10, 16).model == budget::two_minutes);
-  CHECK(suggest(1'000'000, 1e9).model == budget::two_minutes);
+  CHECK(suggest(1'000'000, 250).model == budget::two_minutes);
+  CHECK(suggest(1'000'000, 300).model == budget::ten_minutes);
+  CHECK(suggest(1'000'000, 3600).model == budget::one_hour);
+  CHECK(suggest(1'000'000, 1e9).model == budget::ten_hours);
 }
 
 TEST_CASE("many passes over a text get dropout") {
