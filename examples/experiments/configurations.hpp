@@ -217,14 +217,14 @@ struct half_minute : next_byte_alone {
 
 struct ten_minutes : next_byte_alone {
   static constexpr const char* name = "ten_minutes";
-  static constexpr const char* description = "The preset: 4 layers of 192 channels attend to the 256 bytes before.";
+  static constexpr const char* description = "The preset: 6 layers of 128 channels attend to the 256 bytes before.";
   static constexpr strata::description model = strata::presets::ten_minutes;
 };
 
-struct six_layers : next_byte_alone {
-  static constexpr const char* name = "six_layers";
-  static constexpr const char* description = "two_minutes with 6 layers.";
-  static constexpr strata::description model = strata::presets::local_bytes(128, 6);
+struct wide_layers : next_byte_alone {
+  static constexpr const char* name = "wide_layers";
+  static constexpr const char* description = "two_minutes with 192 channels.";
+  static constexpr strata::description model = strata::presets::local_bytes(192, 4);
 };
 
 struct window_64 : next_byte_alone {
@@ -271,7 +271,7 @@ inline constexpr table<best, merge_separable, merge_level_shift, merge_attention
                        merge_attention_finer, merge_to_both, merge_off, overlapping, compress_by_attention,
                        shared_attention, routed>
     variants{"variants", "two levels with other merges, compressors and blocks"};
-inline constexpr table<two_minutes, half_minute, six_layers, ten_minutes, window_64, window_512, with_tables,
+inline constexpr table<two_minutes, half_minute, ten_minutes, wide_layers, window_64, window_512, with_tables,
                        group_layer>
     sizes{"sizes", "sizes and windows for minutes of training"};
 inline constexpr std::tuple every_table{levels, losses, variants, sizes};

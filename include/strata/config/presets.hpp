@@ -15,9 +15,9 @@ constexpr description local_bytes(int dim, int depth) {
 // Each is named by the time of its training on two cores. `suggest` chooses one, and options to train it with.
 inline constexpr description half_minute = local_bytes(96, 4);
 inline constexpr description two_minutes = local_bytes(128, 4);
-inline constexpr description ten_minutes = local_bytes(192, 4);
-inline constexpr description one_hour = local_bytes(256, 6);
-inline constexpr description ten_hours = local_bytes(384, 8);
+inline constexpr description ten_minutes = local_bytes(128, 6);
+inline constexpr description one_hour = local_bytes(192, 6);
+inline constexpr description ten_hours = local_bytes(320, 8);
 
 /// Two narrow levels; trains on a laptop in minutes.
 inline constexpr description small{
