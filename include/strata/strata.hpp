@@ -13,6 +13,9 @@
 #include <strata/config/presets.hpp>
 #include <strata/config/cost.hpp>
 #include <strata/data/text.hpp>
+#include <strata/data/file_list.hpp>
+#include <strata/data/rows.hpp>
+#include <strata/data/text_notice.hpp>
 #include <strata/layers/embedding.hpp>
 #include <strata/layers/dropout.hpp>
 #include <strata/layers/compress.hpp>

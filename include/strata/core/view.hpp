@@ -15,6 +15,8 @@ namespace strata::inline STRATA_ABI {
 
 using index_type = std::ptrdiff_t;
 using token = std::int32_t;
+/// Ends a row of tokens before its last place: as a label it counts in no loss.
+inline constexpr token no_token = -1;
 
 template <class T, int Rank>
 struct view {

@@ -13,23 +13,13 @@
 #include <strata/config/description.hpp>
 #include <strata/config/facts.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/named_kind.hpp>
 #include <strata/io/json.hpp>
 #include <strata/merges/merges.hpp>
 
 namespace strata::inline STRATA_ABI {
 
 // Fields as JSON ----------------------------------------------------------------------------------------------------
-
-/// An enumeration whose names names_of(value) lists.
-template <class Kind>
-concept named_kind = std::is_enum_v<Kind> && requires(Kind kind) {
-  names_of(kind);
-};
-
-template <named_kind Kind>
-std::string_view name_of(Kind kind) {
-  return names_of(kind)[static_cast<std::size_t>(kind)];
-}
 
 /// The JSON of one field.
 template <class Field>

@@ -212,19 +212,19 @@ inline void remove_leftovers(const std::filesystem::path& path) {
 namespace detail {
 
 /// Memory for the content of a file.
-inline buffer<std::byte> memory_for(std::uint64_t bytes, const std::filesystem::path& path) {
+inline buffer<std::byte> memory_for(std::uint64_t bytes, const std::string& name) {
   try {
     return buffer<std::byte>(static_cast<index_type>(bytes));
   } catch (const error&) {
-    fail("cannot read ", path, ": its ", bytes, " bytes do not fit in memory");
+    fail("cannot read ", name, ": its ", bytes, " bytes do not fit in memory");
   }
 }
 
 /// Reads a pipe to its end. A pipe without a writer is an error: a writer may never come.
 inline buffer<std::byte> read_pipe(const file_descriptor& pipe, const std::filesystem::path& path) {
-  buffer<std::byte> bytes = memory_for(1 << 16, path);
+  buffer<std::byte> bytes = memory_for(1 << 16, to_text(path));
   const auto resize = [&](index_type size, index_type used) {
-    buffer<std::byte> other = memory_for(static_cast<std::uint64_t>(size), path);
+    buffer<std::byte> other = memory_for(static_cast<std::uint64_t>(size), to_text(path));
     if (used > 0) std::memcpy(other.data(), bytes.data(), static_cast<std::size_t>(used));
     bytes = std::move(other);
   };
@@ -364,13 +364,13 @@ class file_reader {
 };
 
 /// All bytes of a file or a pipe. Bytes appended to a file meanwhile are not read.
-inline buffer<std::byte> read_file(const std::filesystem::path& path) {
+inline buffer<std::byte> read_all(const file_reader& file) {
   return with_memory_for("reading a file", [&] {
-    const file_reader file(path);
-    buffer<std::byte> bytes = detail::memory_for(file.size(), path);
+    buffer<std::byte> bytes = detail::memory_for(file.size(), file.name());
     file.read(0, {bytes.data(), static_cast<std::size_t>(bytes.size())});
     return bytes;
   });
 }
+inline buffer<std::byte> read_file(const std::filesystem::path& path) { return read_all(file_reader(path)); }
 
 }  // namespace strata

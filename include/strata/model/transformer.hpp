@@ -166,8 +166,8 @@ class transformer {
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     return exclusively(*backend_, "a forward pass", [&] {
       allocate(ids.shape[0], ids.shape[1]);
-      take(ids, 0, inputs_);
-      find_ngrams(ids, false);
+      take(ids, 0, inputs_, no_padding);
+      find_ngrams(false);
       strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
       return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
     });
@@ -286,6 +286,7 @@ class transformer {
       ensure(targets_, acts_.targets_size);
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
+      ensure(seen_, batch * tokens);
       ngrams_.reserve(*backend_, batch, tokens, trains);
     } catch (const error& problem) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ", acts_.memory_size, " + ", acts_.scratch_size,
@@ -316,6 +317,7 @@ class transformer {
             ngrams_.views()};
   }
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
+  view<const token, 2> seen() const { return {seen_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
 
   view<const scalar, 3> kept(const std::array<tensor<3>, F::level_count>& of_levels, int l) const {
@@ -325,31 +327,43 @@ class transformer {
     return tensor_memory<const scalar>{memory_.data()}[of_levels[static_cast<std::size_t>(l)]];
   }
 
+  /// What stands for `no_token` in ids that are taken; `no_padding` refuses it.
+  static constexpr token no_padding = -2;
   /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
-  void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& target) {
+  void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& target,
+            token padding) {
     host_ids_.resize(static_cast<std::size_t>(batch_ * tokens_));
     for (index_type b = 0; b < batch_; ++b)
       for (index_type t = 0; t < tokens_; ++t) {
-        const token id = ids(b, first + t);
-        require_token(id, b, first + t, F::vocabulary);
+        token id = ids(b, first + t);
+        if (id == no_token && padding != no_padding)
+          id = padding;
+        else
+          require_token(id, b, first + t, F::vocabulary);
         host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
       }
     upload_tokens(*backend_, view<const token, 1>{host_ids_.data(), {batch_ * tokens_}},
                   view<token, 1>{target.data(), {batch_ * tokens_}});
   }
 
-  /// Prepares for losses of ids [B,T+1].
+  /// Prepares for losses of ids [B,T+1]. Any token may stand for a missing input: no label comes after it.
   void take_both(view<const token, 2> ids, bool gradients) {
     const phase<Backend> named(*backend_, "batch");
     require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
             ids.shape[1], "]");
+    for (index_type b = 0; b < ids.shape[0]; ++b)
+      for (index_type t = 1; t < ids.shape[1]; ++t)
+        require(ids(b, t) == no_token || ids(b, t - 1) != no_token, "row ", b, " goes on after its end: token ", t,
+                " follows no token");
     allocate(ids.shape[0], ids.shape[1] - 1);
-    take(ids, 0, inputs_);
-    take(ids, 1, labels_);
-    find_ngrams(ids, gradients);
+    take(ids, 1, labels_, no_token);
+    take(ids, 0, seen_, no_token);
+    take(ids, 0, inputs_, 0);
+    find_ngrams(gradients);
   }
-  /// Finds the n-grams of the first T columns of ids.
-  void find_ngrams(view<const token, 2> ids, bool gradients) {
+  /// Finds the n-grams of the inputs, which `take` was given last.
+  void find_ngrams(bool gradients) {
+    const view<const token, 2> ids{host_ids_.data(), {batch_, tokens_}};
     if (ngrams_.find(*backend_, ids, tokens_, gradients)) recorded_.clear();
   }
   /// Calls operations only: see `recording`.
@@ -361,7 +375,7 @@ class transformer {
     }
     {
       const phase<Backend> named(*backend_, "losses");
-      evaluate_losses(p, acts_, losses_, layout.losses, inputs(), labels(), weights, scale, gradients);
+      evaluate_losses(p, acts_, losses_, layout.losses, seen(), labels(), weights, scale, gradients);
     }
     if (!gradients) return;
     const phase<Backend> named(*backend_, "backward");
@@ -392,6 +406,7 @@ class transformer {
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;
+  storage<token> seen_;  // the inputs as the losses see them, with no_token
   std::vector<token> host_ids_;
   ngram_lookups<D, Backend> ngrams_;
   losses_type losses_;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <strata/data/row_source.hpp>
 #include <strata/data/text.hpp>
 #include <strata/io/weights.hpp>
 #include <strata/model/transformer.hpp>
@@ -145,6 +146,11 @@ inline std::uint64_t dropout_seed(const random_source& source, index_type step, 
   return source.bits(stream | static_cast<std::uint32_t>(pass), static_cast<std::uint64_t>(step));
 }
 
+/// For evaluations that nobody watches.
+struct no_progress {
+  void operator()(index_type, index_type) const {}
+};
+
 /// What one step did.
 template <class Losses>
 struct step_report {
@@ -193,10 +199,15 @@ class trainer {
 
   /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
   step_report<Losses> train_step(std::span<const std::uint8_t> bytes) {
-    return exclusively(model_.backend(), "a training step", [&] {
-      enqueue_step(bytes);
-      return finish_step(options_.accumulation);
+    const random_source random(options_.seed);
+    return step_on([&](index_type row, std::span<token> ids) {
+      crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(row), ids);
     });
+  }
+  /// One step on rows of `source`. Errors are as above.
+  template <row_source Source>
+  step_report<Losses> train_step(const Source& source) {
+    return step_on([&](index_type row, std::span<token> ids) { source.fill(step_, row, ids); });
   }
 
   /// One step on given rows of tokens, ids [B,T+1], in one pass: the first T are the input, the last T the labels. The
@@ -215,8 +226,13 @@ class trainer {
 
   /// Mean cross-entropy, nats a token, over at most `most` windows of `bytes`, spread evenly over it (0: all windows).
   double evaluate(std::span<const std::uint8_t> bytes, index_type most = 0) {
+    return evaluate(window_sequence(bytes, options_.length), most);
+  }
+  /// The same over windows of the options' length. Calls progress(windows done, windows in all) after each batch.
+  template <window_list Windows, class Progress = no_progress>
+  double evaluate(const Windows& windows, index_type most = 0, Progress progress = {}) {
     require(most >= 0, "the most windows to evaluate must be 0 (all) or positive, not ", most);
-    return exclusively(model_.backend(), "an evaluation", [&] { return mean_cross_entropy(bytes, most); });
+    return exclusively(model_.backend(), "an evaluation", [&] { return mean_cross_entropy(windows, most, progress); });
   }
 
   /// Writes everything that `resume` needs, replacing `path` as a whole. `resume` returns `note`.
@@ -352,24 +368,32 @@ class trainer {
     return options;
   }
 
-  double mean_cross_entropy(std::span<const std::uint8_t> bytes, index_type most) {
-    const window_sequence windows(bytes, options_.length);
-    const index_type count = most > 0 ? std::min(most, windows.count()) : windows.count();
-    // Window n of `count`, spread evenly: n * windows.count() / count without a large product.
-    const auto window = [&](index_type n) {
-      return n * (windows.count() / count) + n * (windows.count() % count) / count;
-    };
+  template <class Windows, class Progress>
+  double mean_cross_entropy(const Windows& windows, index_type most, Progress& progress) {
+    const index_type all = windows.count(), count = most > 0 ? std::min(most, all) : all;
+    // Window n of `count`, spread evenly: n * all / count without a large product.
+    const auto window = [&](index_type n) { return n * (all / count) + n * (all % count) / count; };
     values_type only_cross_entropy;
     only_cross_entropy[0] = 1;
-    double total = 0;
+    double total = 0, labels = 0;
     for (index_type first = 0; first < count; first += options_.batch) {
       const index_type batch = std::min(options_.batch, count - first);
       make_room_for(batch);
       for (index_type b = 0; b < batch; ++b) windows.copy(window(first + b), row(b));
-      total +=
-          static_cast<double>(batch) * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
+      const double own = counted_labels(batch);
+      total += own * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
+      labels += own;
+      progress(first + batch, count);
     }
-    return total / static_cast<double>(count);
+    return labels > 0 ? total / labels : 0;
+  }
+  /// Labels of a batch that count in the losses.
+  double counted_labels(index_type batch) const {
+    index_type counted = 0;
+    for (index_type b = 0; b < batch; ++b)
+      for (index_type t = 1; t <= options_.length; ++t)
+        counted += ids(batch)(b, t) != no_token && ids(batch)(b, t) != losses().ignore_index;
+    return static_cast<double>(counted);
   }
 
   /// The model names the size if it does not fit; the ids are the smaller part.
@@ -378,16 +402,22 @@ class trainer {
     ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
   }
 
+  /// A step on rows that fill_row(row, ids) fills.
+  template <class FillRow>
+  step_report<Losses> step_on(FillRow fill_row) {
+    return exclusively(model_.backend(), "a training step", [&] {
+      enqueue_step(fill_row);
+      return finish_step(options_.accumulation);
+    });
+  }
   /// Calls the operations of a step. A device may still work on them when this returns.
-  void enqueue_step(std::span<const std::uint8_t> bytes) {
+  template <class FillRow>
+  void enqueue_step(FillRow fill_row) {
     const phase<Backend> named(model_.backend(), "training step");
-    const random_source random(options_.seed);
     start_step();
     make_room_for(options_.batch);
     for (index_type pass = 0; pass < options_.accumulation; ++pass) {
-      for (index_type b = 0; b < options_.batch; ++b)
-        crop(bytes, random, static_cast<std::uint64_t>(step_), static_cast<std::uint32_t>(pass * options_.batch + b),
-             row(b));
+      for (index_type b = 0; b < options_.batch; ++b) fill_row(pass * options_.batch + b, row(b));
       add_pass(ids(options_.batch), pass, options_.accumulation);
     }
     enqueue_update();

@@ -77,6 +77,49 @@ TEST_CASE("a loss of weight 0 is neither computed nor learned from") {
   CHECK_THAT(message_of([&] { weights["reconstructoin"] = 1; }), ContainsSubstring("'reconstructoin'"));
 }
 
+TEST_CASE("what follows the end of a row counts in no prediction of tokens") {
+  models::on_every_backend([](auto& backend) {
+    using B = std::remove_reference_t<decltype(backend)>;
+    models::training_model<mixed, B> model(backend);
+    const auto tokens = models::random_ids(1, 25, 67, 1);
+    const auto gradient_of = [&](const char* loss, strata::index_type length, double& total) {
+      auto weights = strata::loss_values(mixed::losses);
+      for (std::size_t j = 0; j < weights.count; ++j) weights[j] = 0;
+      weights[loss] = 1;
+      auto ids = tokens;
+      ids.resize(static_cast<std::size_t>(length), strata::no_token);
+      model.clear_gradients();
+      total = model.accumulate_gradients({ids.data(), {1, length}}, weights).total;
+      const auto view = model.gradients();
+      return std::vector<float>(view.data, view.data + view.size());
+    };
+    const auto compare = [&](const char* loss, strata::index_type length, strata::index_type longer) {
+      CAPTURE(loss);
+      double total = 0, longer_total = 0;
+      const auto own = gradient_of(loss, length, total), of_longer = gradient_of(loss, longer, longer_total);
+      CHECK(total > 1);
+      CHECK(longer_total == Approx(total).epsilon(1e-5));
+      float largest = 0, off = 0;
+      for (std::size_t n = 0; n < own.size(); ++n) {
+        largest = std::max(largest, std::abs(own[n]));
+        off = std::max(off, std::abs(own[n] - of_longer[n]));
+      }
+      CHECK(off < 1e-5f * largest);
+    };
+    compare("cross_entropy", 25, 41);
+    // The last positions of coarse levels see tokens, and reach beyond the end.
+    for (const char* loss : {"prophet_tokens", "reconstruction"}) compare(loss, 41, 57);
+  });
+  backend_type backend;
+  models::training_model<mixed, backend_type> model(backend);
+  auto ids = models::random_ids(1, 9, 67, 1);
+  ids[4] = strata::no_token;
+  CHECK(message_of([&] {
+          model.losses({ids.data(), {1, 9}});
+        }) == "row 0 goes on after its end: token 5 follows no token");
+  CHECK_THAT(message_of([&] { model.forward({ids.data(), {1, 9}}); }), ContainsSubstring("token id -1"));
+}
+
 TEST_CASE("gradients add up, scale and are cleared") {
   backend_type backend;
   models::training_model<mixed, backend_type> model(backend);

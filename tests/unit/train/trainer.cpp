@@ -7,6 +7,7 @@
 #include <set>
 
 #include <strata/cpu.hpp>
+#include <strata/data/rows.hpp>
 #include <strata/reference.hpp>
 #include <strata/strata.hpp>
 
@@ -144,6 +145,44 @@ TEST_CASE("a step on given rows is the step that draws the same rows") {
     CHECK(report.learning_rate == expected.learning_rate);
   }
   CHECK(same_bits(strata::weights_of(given.model()), strata::weights_of(drawn.model())));
+}
+
+TEST_CASE("a step on the rows of a corpus of one text is the step on its bytes") {
+  strata::reference<float> backend;
+  trainer_type<strata::reference<float>> of_bytes(backend, options()), of_rows(backend, options());
+  const auto bytes = some_text();
+  strata::buffer<std::byte> copy(std::ssize(bytes));
+  std::memcpy(copy.data(), bytes.data(), bytes.size());
+  std::vector<strata::token_file> files;
+  files.emplace_back(strata::file_reader(std::move(copy), "text"), strata::token_format::bytes);
+  const strata::corpus all(std::move(files), {});
+  const strata::random_rows rows(strata::whole(all), of_rows.options().seed);
+  for (int n = 0; n < 3; ++n) CHECK(of_bytes.train_step(bytes).loss.total == of_rows.train_step(rows).loss.total);
+  CHECK(same_bits(strata::weights_of(of_bytes.model()), strata::weights_of(of_rows.model())));
+  CHECK(of_bytes.evaluate(bytes, 7) == of_rows.evaluate(strata::corpus_windows(strata::whole(all), 32), 7));
+}
+
+TEST_CASE("an evaluation counts labels, not windows") {
+  struct two_windows {
+    strata::index_type count() const { return 2; }
+    void copy(strata::index_type position, std::span<strata::token> ids) const {
+      for (std::size_t t = 0; t < ids.size(); ++t)
+        ids[t] = position == 1 && t > 4 ? strata::no_token : static_cast<strata::token>(7 * t % 50);
+    }
+  };
+  strata::reference<float> backend;
+  strata::training_options own = options();
+  for (const strata::index_type batch : {1, 2}) {
+    own.batch = batch;
+    trainer_type<strata::reference<float>> trainer(backend, own);
+    std::vector<strata::token> ids(33);
+    two_windows().copy(0, ids);
+    strata::loss_values<losses_type> weights;
+    weights["cross_entropy"] = 1;
+    const double long_one = trainer.model().losses({ids.data(), {1, 33}}, weights).total;
+    const double short_one = trainer.model().losses({ids.data(), {1, 5}}, weights).total;
+    CHECK(trainer.evaluate(two_windows()) == Approx((32 * long_one + 4 * short_one) / 36).epsilon(1e-6));
+  }
 }
 
 TEST_CASE("rows of any shape can be trained on, and the loss falls") {
