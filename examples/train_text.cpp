@@ -23,7 +23,43 @@ int main(int argc, char** argv) {
     return app.add_option(flag, value, text)->capture_default_str()->group("Reports");
   };
 
-  app.add_option("--text", options.text, "the file to learn")->required()->type_name("FILE");
+  const auto add_text = [&](const char* flag, auto& value, const char* text) {
+    return app.add_option(flag, value, text)->group("Texts");
+  };
+  add_text("--text", options.text.training,
+           "what to learn: a file, a folder, a pattern such as 'books/*.txt', @ and a file with such names, - for "
+           "standard input; may be repeated")
+      ->required()
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  add_text("--weight", options.text.weights, "how often rows are of each --text, relative to the others; one for each")
+      ->check(positive_number())
+      ->allow_extra_args(false);
+  const auto add_text_kind = [&]<class Kind>(const char* flag, const char* text, Kind kind, auto& value) {
+    const auto names = names_of(kind);
+    const auto read = [&value, flag](const std::string& given) {
+      Kind chosen{};
+      strata::field_from_json(given, flag, "train_text", chosen);
+      value = chosen;
+    };
+    return app.add_option_function<std::string>(flag, read, text)
+        ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
+        ->group("Texts");
+  };
+  add_text_kind("--tokens", "what the files hold; llm.c's header is recognised", options.text.format,
+                options.text.format)
+      ->default_str("bytes");
+  add_text_kind("--documents", "what ends a document, which no row crosses (default: files, if there are several)",
+                strata::document_ends(), options.text.documents);
+  auto* separator = add_text("--separator", options.text.separator, "token that ends a document")
+                        ->check(whole_number(0, std::numeric_limits<strata::token>::max()));
+  auto* own_validation = add_text("--validation", options.text.validation, "validate on these instead; as --text")
+                             ->type_name("NAME")
+                             ->allow_extra_args(false);
+  auto* whole_documents =
+      app.add_flag("--validation-documents", options.text.validation_documents,
+                   "--validation-fraction is of whole documents, chosen by a hash, instead of the end of the text")
+          ->group("Texts");
   app.add_option("--out", options.out, "for checkpoint, weights and metrics")
       ->type_name("FOLDER")
       ->capture_default_str();
@@ -47,7 +83,7 @@ int main(int argc, char** argv) {
                           ->group("Training");
   add_kept("seed", "--seed", training.seed, "of the weights, the batches and dropout")
       ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));
-  add_kept("validation_fraction", "--validation-fraction", options.validation_fraction,
+  add_kept("validation_fraction", "--validation-fraction", options.text.validation_fraction,
            "part of the text, at its end, that is not trained on")
       ->check(number_below_1());
   app.add_flag("--recompute", options.recompute, "use less memory and more time; the result is the same")
@@ -86,6 +122,14 @@ int main(int argc, char** argv) {
       strata::require(first, "--loss gives the weight of '", loss.substr(0, equals), "' twice");
     }
     strata::require(!options.out.empty(), "--out must not be empty");
+    const auto contradict = [](const CLI::Option* one, const CLI::Option* other) {
+      strata::require(one->count() == 0 || other->count() == 0, one->get_name(), " and ", other->get_name(),
+                      " contradict each other");
+    };
+    contradict(own_validation, kept.at("validation_fraction"));
+    contradict(own_validation, whole_documents);
+    const bool separated = options.text.documents == strata::document_ends::separators;
+    strata::require(separated == (separator->count() > 0), "--documents separators and --separator belong together");
     strata::require(!options.prompt.empty(), "--prompt must not be empty");
     strata::require(!(options.resume && options.overwrite), "--resume and --overwrite contradict each other");
     strata::require(!(options.resume && loss_option->count() > 0),

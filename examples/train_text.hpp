@@ -19,19 +19,21 @@
 #include "models.hpp"
 #include "run_files.hpp"
 #include "step_estimate.hpp"
+#include "texts.hpp"
 
 namespace train_text {
 
 namespace fs = std::filesystem;
 using examples::bits, examples::counted, examples::fixed, examples::seconds_since, examples::shortest;
-using examples::fingerprint, examples::metrics_file, examples::run_folder, examples::steps_unknown;
 using examples::interrupted;
+using examples::metrics_file, examples::run_folder, examples::steps_unknown;
 
 struct program_options {
-  std::string text, out = "runs/train_text";
+  examples::text_options text;
+  std::string out = "runs/train_text";
   std::string model;  // empty: the checkpoint's, or a suggestion
   std::string prompt = "\n";
-  double seconds = 0, validation_fraction = 0.1;
+  double seconds = 0;
   strata::index_type evaluate_every = 100, sample_every = 500, sample_length = 400, checkpoint_every = 100;
   std::optional<strata::index_type> evaluate_windows;
   examples::device_options device;
@@ -47,7 +49,7 @@ using given_options = std::map<std::string, std::string>;
 template <const auto& D, class Device>
 class training_run {
  public:
-  training_run(const program_options& options, const given_options& given, strata::text text,
+  training_run(const program_options& options, const given_options& given, examples::texts text,
                typename Device::backend& backend)
       : options_(options),
         text_(std::move(text)),
@@ -55,12 +57,12 @@ class training_run {
         trainer_(backend_, options.training, chosen_losses(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
-        metrics_(fs::path(options.out) / "metrics.jsonl") {
+        metrics_(fs::path(options.out) / "metrics.jsonl", fs::path(options.out) / examples::events_name) {
     if (options_.resume)
       resume(given);
     else if (options_.seconds > 0)
       trainer_.set_steps(steps_unknown);
-    text_.require_length(trainer_.options().length);
+    text_.prepare(trainer_.options().length, D.vocabulary, trainer_.options().seed);
     require_memory();
     trainer_.model().recompute_activations(options_.recompute);
   }
@@ -152,14 +154,14 @@ class training_run {
                    "; a resumed run keeps its options");
     };
     strata::for_each_option(asked, [&](const char* name, auto value) { check(name, strata::field_to_json(value)); });
-    check("validation_fraction", options_.validation_fraction);
-    options_.validation_fraction = note.validation_fraction;
-    text_ = strata::text::load(options_.text, options_.validation_fraction);
-
-    strata::require(note.text_bytes == text_.all().size(), "the run in ", checkpoint_, " is on a text of ",
-                    note.text_bytes, " bytes, but ", fs::path(options_.text), " has ", text_.all().size());
+    check("validation_fraction", options_.text.validation_fraction);
+    text_.split(note.validation_fraction);
+    strata::require(note.text_bytes == text_.tokens(), "the run in ", checkpoint_, " is on a text of ", note.text_bytes,
+                    " ", text_.unit(), ", but ", text_.name(), " has ", text_.tokens());
     strata::require(note.text_fingerprint == text_fingerprint_, "the run in ", checkpoint_, " is on another text of ",
-                    note.text_bytes, " bytes than ", fs::path(options_.text));
+                    note.text_bytes, " ", text_.unit(), " than ", text_.name());
+    strata::require(note.text_reading.empty() || note.text_reading == text_.reading(), "the run in ", checkpoint_,
+                    " reads its text as ", note.text_reading, ", not as ", text_.reading());
     if (note.device != Device::name)
       notes_.push_back("the run was on the device " + note.device + " and continues on " + Device::name +
                        ": it agrees to rounding only");
@@ -235,8 +237,9 @@ class training_run {
     std::cerr << "model " << options_.model << (options_.suggested.empty() ? "" : ", " + options_.suggested) << ": "
               << fixed(static_cast<double>(cost::parameters) / 1e6, 2) << " M parameters, "
               << fixed(cost::training_flops_per_token / 1e6, 1) << " MFLOP a token in training\n"
-              << "text " << options_.text << ": " << text_.training().size() << " bytes for training, "
-              << text_.validation().size() << " for validation\n"
+              << "text " << text_.name() << (text_.files() > 1 ? strata::to_text(", ", text_.files(), " files") : "")
+              << ": " << text_.training_tokens() << " " << text_.unit() << " for training, "
+              << text_.validation_tokens() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
               << Device::description(backend_) << '\n';
     if (const auto texts = options.batch * options.accumulation; texts >= texts_of_a_long_step)
@@ -247,12 +250,22 @@ class training_run {
                                            " is longer than the run of ", schedule.steps,
                                            ": the learning rate stays below its peak"));
     examples::print_note(Device::message(backend_));
+    print_notices();
     for (const std::string& note : notes_) examples::print_note(note);
     if (trainer_.step() > 0 && !finished()) std::cerr << "continuing after step " << trainer_.step() << '\n';
   }
 
+  /// What the texts look like, if not like text.
+  void print_notices() const {
+    constexpr std::size_t most = 5;
+    const auto all = text_.notices();
+    for (std::size_t n = 0; n < std::min(all.size(), most); ++n) examples::print_note(all[n]);
+    if (all.size() > most)
+      examples::print_note(strata::to_text(all.size() - most, " more files do not look like plain text"));
+  }
+
   strata::step_report<losses> train_one_step() {
-    return naming_last_checkpoint([&] { return trainer_.train_step(text_.training()); });
+    return naming_last_checkpoint([&] { return trainer_.train_step(text_); });
   }
 
   /// Adds the last checkpoint to an error.
@@ -288,9 +301,10 @@ class training_run {
                          {"seconds", trained_before_ + passed}};
     for (std::size_t j = 0; j < strata::loss_values<losses>::count; ++j)
       entry[std::string(strata::loss_values<losses>::names[j])] = report.loss.values[j];
+    const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
+    entry["tokens_per_second"] = speed;
     metrics_.write(entry);
 
-    const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
     std::string text = "step " + std::to_string(report.step);
     double fraction = (trained_before_ + passed) / std::max(1.0, options_.seconds);
     if (options.schedule.steps != steps_unknown) {
@@ -306,7 +320,7 @@ class training_run {
   void after_step(strata::index_type step) {
     const bool last = finished();
     const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
-    if (due(options_.evaluate_every) && !text_.validation().empty()) {
+    if (due(options_.evaluate_every) && text_.has_validation()) {
       const double loss = validation_loss(options_.evaluate_windows.value_or(64));
       metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
       std::cerr << "step " << step << ": validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4)
@@ -322,32 +336,23 @@ class training_run {
   }
 
   /// Windows of the validation text, and the number in an evaluation of at most `most` (0: all).
-  strata::index_type windows() const {
-    return strata::window_sequence(text_.validation(), trainer_.options().length).count();
-  }
+  strata::index_type windows() const { return text_.windows().count(); }
   strata::index_type windows(strata::index_type most) const { return most > 0 ? std::min(most, windows()) : windows(); }
 
-  /// The mean over windows that are spread evenly, a batch at a time so that the bar moves.
+  /// The mean over windows that are spread evenly.
   double validation_loss(strata::index_type most) {
-    const auto& options = trainer_.options();
-    const strata::index_type all = windows(), count = windows(most);
     const double before = seconds_since(started_);
-    double total = 0;
-    for (strata::index_type done = 0; done < count;) {
-      const strata::index_type some = std::min(options.batch, count - done);
-      const strata::index_type first = done * all / count, end = (done + some) * all / count;
-      const auto piece = text_.validation().subspan(static_cast<std::size_t>(first * options.length),
-                                                    static_cast<std::size_t>((end - first) * options.length + 1));
-      total += static_cast<double>(some) * trainer_.evaluate(piece, some);
-      done += some;
-      const double passed = seconds_since(started_), fraction = static_cast<double>(done) / static_cast<double>(count);
-      if (done < count)
-        bar_.draw(fraction, passed,
-                  strata::to_text("validation ", done, "/", count, "  ",
-                                  examples::clock_text((passed - before) * (1 - fraction) / fraction), " left"));
-    }
+    const double loss =
+        trainer_.evaluate(text_.windows(), most, [&](strata::index_type done, strata::index_type count) {
+          const double passed = seconds_since(started_);
+          const double fraction = static_cast<double>(done) / static_cast<double>(count);
+          if (done < count)
+            bar_.draw(fraction, passed,
+                      strata::to_text("validation ", done, "/", count, "  ",
+                                      examples::clock_text((passed - before) * (1 - fraction) / fraction), " left"));
+        });
     bar_.end_line();
-    return total / static_cast<double>(count);
+    return loss;
   }
 
   std::string sample(strata::index_type step) {
@@ -373,9 +378,10 @@ class training_run {
 
   void save() {
     naming_last_checkpoint([&] {
-      trainer_.save(checkpoint_, to_json(examples::run_note{.text_bytes = text_.all().size(),
+      trainer_.save(checkpoint_, to_json(examples::run_note{.text_bytes = text_.tokens(),
                                                             .text_fingerprint = text_fingerprint_,
-                                                            .validation_fraction = options_.validation_fraction,
+                                                            .text_reading = text_.reading(),
+                                                            .validation_fraction = text_.options().validation_fraction,
                                                             .device = Device::name,
                                                             .threads = Device::threads(backend_),
                                                             .seconds_asked = options_.seconds,
@@ -393,10 +399,10 @@ class training_run {
     else
       std::cout << "trained " << steps << " in " << examples::clock_text(trained_before_ + seconds_since(started_))
                 << std::endl;
-    if (!text_.validation().empty()) {
+    if (text_.has_validation()) {
       const strata::index_type most = options_.evaluate_windows.value_or(256);
       const double loss = validation_loss(most);
-      const double order0 = strata::order0_entropy(text_.all());
+      const double order0 = text_.order0_entropy();
       metrics_.write({{"step", trainer_.step()},
                       {"validation_loss", loss},
                       {"validation_bits_per_byte", bits(loss)},
@@ -414,10 +420,10 @@ class training_run {
   }
 
   program_options options_;
-  strata::text text_;
+  examples::texts text_;
   backend& backend_;
   strata::trainer<D, backend, losses> trainer_;
-  std::string text_fingerprint_ = fingerprint(text_.all());
+  std::string text_fingerprint_ = text_.fingerprint();
   strata::index_type saved_step_ = -1;
   bool out_of_time_ = false;
   fs::path checkpoint_, weights_;
@@ -461,14 +467,14 @@ int train(program_options options, const given_options& given) {
   const fs::path checkpoint = fs::path(options.out) / "checkpoint.safetensors";
   strata::require(!options.resume || fs::exists(checkpoint), "there is no run to resume: ", checkpoint,
                   " does not exist");
-  auto text = strata::text::load(options.text, options.validation_fraction);
+  examples::texts text(options.text);
   auto backend = Device::open(options.device);
   if (options.model.empty()) {
     const int threads = Device::threads(backend);  // 0 on a device for which there are no suggestions
     if (options.resume)
       options.model = model_of(checkpoint);
     else if (options.seconds > 0 && threads > 0)
-      take_suggestion(options, given, std::ssize(text.training()), threads);
+      take_suggestion(options, given, text.training_tokens(), threads);
     else
       options.model = examples::model_without_seconds;
   }

@@ -9,7 +9,7 @@ for device in cpu cuda; do works $train --device $device --out $device; done
 grep -q 'tokens a step, device ' err || fail "the device is not named: $(cat err)"
 
 # All numbers of the metrics except times, as key:value lines.
-numbers() { grep -av '"sample"' "$1/metrics.jsonl" | tr '{},' '\n' | grep -a : | grep -av '^"seconds"'; }
+numbers() { grep -av '"sample"' "$1/metrics.jsonl" | tr '{},' '\n' | grep -a : | grep -avE '^"(seconds|tokens_per_second)"'; }
 # Two files of key:value lines have the same keys and, to 1e-4 of each, the same values.
 close_to() {
   paste -d: "$1" "$2" | awk -F: -v OFS=: '

@@ -26,7 +26,7 @@ for optimizer in adamw muon adam; do
     works $train $options --resume --out parts --recompute
     same whole/weights.safetensors parts/weights.safetensors
     steps_are_whole parts 150
-    for folder in whole parts; do sed 's/"seconds":[^,}]*//' $folder/metrics.jsonl > $folder.metrics; done
+    for folder in whole parts; do sed -E 's/"(seconds|tokens_per_second)":[^,}]*//g' $folder/metrics.jsonl > $folder.metrics; done
     same whole.metrics parts.metrics
   done
   rm -r whole

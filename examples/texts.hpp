@@ -1,0 +1,258 @@
+// The texts of a training: files opened as the options name them, their parts, rows and windows.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <strata/data/file_list.hpp>
+#include <strata/data/rows.hpp>
+#include <strata/data/text.hpp>
+#include <strata/data/text_notice.hpp>
+
+#include "run_files.hpp"
+
+namespace examples {
+
+/// Which texts, in the words of the command line.
+struct text_options {
+  std::vector<std::string> training, validation;  ///< names of files, folders, patterns and lists
+  std::vector<double> weights;                    ///< of the names in `training`; empty: they are one text
+  strata::token_format format = strata::token_format::bytes;
+  std::optional<strata::document_ends> documents;  ///< default: of one file none, of several the ends of files
+  strata::token separator = 0;
+  double validation_fraction = 0.1;
+  bool validation_documents = false;  ///< the fraction is of whole documents, not the end of the text
+};
+
+/// Windows of several parts, one part after the other.
+class joined_windows {
+ public:
+  joined_windows(std::span<const strata::corpus_part> parts, strata::index_type length) {
+    for (const auto& part : parts) {
+      if (part.empty()) continue;
+      windows_.emplace_back(part, length);
+      counts_.push_back(counts_.back() + windows_.back().count());
+    }
+  }
+  strata::index_type count() const { return counts_.back(); }
+  void copy(strata::index_type position, std::span<strata::token> ids) const {
+    const auto at = static_cast<std::size_t>(std::ranges::upper_bound(counts_, position) - counts_.begin()) - 1;
+    windows_[at].copy(position - counts_[at], ids);
+  }
+
+ private:
+  std::vector<strata::corpus_windows> windows_;
+  std::vector<strata::index_type> counts_{0};
+};
+
+/// The opened texts, split into parts.
+class texts {
+ public:
+  explicit texts(const text_options& options) : options_(options) {
+    for (auto* names : {&options_.training, &options_.validation})
+      for (std::string& name : *names)
+        if (name == "-") name = "/dev/stdin";
+    const bool mixed = !options_.weights.empty();
+    strata::require(!mixed || options_.weights.size() == options_.training.size(), "there are ",
+                    options_.weights.size(), " weights for ", options_.training.size(), " texts");
+    // One list finds files that are given twice.
+    std::vector<std::string> all = options_.training;
+    all.insert(all.end(), options_.validation.begin(), options_.validation.end());
+    file_count_ = strata::list_files(all).size();
+    if (mixed)
+      for (const std::string& name : options_.training) sources_.push_back(open({name}));
+    else
+      sources_.push_back(open(options_.training));
+    if (!options_.validation.empty()) validation_source_ = open(options_.validation);
+    split(options_.validation_fraction);
+  }
+
+  /// Splits the texts into training and validation again.
+  void split(double validation_fraction) {
+    options_.validation_fraction = validation_fraction;
+    training_.clear();
+    validation_.clear();
+    for (const strata::corpus& source : sources_) {
+      const double fraction = validation_source_ ? 0 : validation_fraction;
+      auto parts = options_.validation_documents && fraction > 0 ? strata::split_by_document(source, fraction)
+                                                                 : strata::split_at_end(source, fraction);
+      training_.push_back(std::move(parts.training));
+      if (fraction > 0) validation_.push_back(std::move(parts.validation));
+    }
+    if (validation_source_) validation_.push_back(strata::whole(*validation_source_));
+  }
+
+  const text_options& options() const { return options_; }
+  std::string name() const {
+    std::string all;
+    for (const std::string& each : options_.training) all += (all.empty() ? "" : ", ") + each;
+    return all;
+  }
+  std::size_t files() const { return file_count_; }
+  const char* unit() const { return options_.format == strata::token_format::bytes ? "bytes" : "tokens"; }
+  strata::index_type training_tokens() const { return tokens_of(training_); }
+  strata::index_type validation_tokens() const { return tokens_of(validation_); }
+  bool has_validation() const { return !validation_.empty(); }
+  /// How the text is read, for comparison: what is not in the fingerprint.
+  std::string reading() const {
+    const auto ends = sources_.front().options().ends;
+    std::string text = strata::to_text(strata::name_of(options_.format), ", documents: ", strata::name_of(ends));
+    if (ends == strata::document_ends::separators) text += strata::to_text(" ", options_.separator);
+    if (!options_.weights.empty()) {
+      text += ", weights:";
+      for (const double weight : options_.weights) text += strata::to_text(" ", weight);
+    }
+    if (validation_source_)
+      text += strata::to_text(", validation: ", validation_source_->size(), " tokens of its own");
+    else if (options_.validation_documents)
+      text += ", validation: documents";
+    return text;
+  }
+  /// Tokens of all files.
+  std::uint64_t tokens() const {
+    std::uint64_t total = 0;
+    for (const strata::corpus& source : sources_) total += static_cast<std::uint64_t>(source.size());
+    return total;
+  }
+
+  /// Throws unless rows and windows of this length can be had, of tokens below `vocabulary`.
+  void prepare(strata::index_type length, int vocabulary, std::uint64_t seed) {
+    for (auto& part : training_) part = {part.of().with_vocabulary(vocabulary), part.ranges()};
+    for (auto& part : validation_) part = {part.of().with_vocabulary(vocabulary), part.ranges()};
+    if (bytes() <= small_text) check_tokens(vocabulary);
+    require_length("training", training_, length);
+    if (has_validation()) require_length("validation", validation_, length);
+    rows_.emplace(seed);
+    for (std::size_t n = 0; n < training_.size(); ++n)
+      rows_->add(options_.training[n], options_.weights.empty() ? 1 : options_.weights[n],
+                 strata::random_rows(training_[n], seed));
+    if (has_validation()) windows_.emplace(validation_, length);
+  }
+  void fill(strata::index_type step, strata::index_type row, std::span<strata::token> ids) const {
+    rows_->fill(step, row, ids);
+  }
+  const joined_windows& windows() const { return *windows_; }
+
+  /// What was noticed about files that do not look like text.
+  std::vector<std::string> notices() const {
+    std::vector<std::string> all;
+    if (options_.format != strata::token_format::bytes) return all;
+    for (const strata::corpus& source : sources_)
+      for (const strata::token_file& file : source.files())
+        if (auto notice = strata::notice_of(file.reader())) all.push_back(std::move(*notice));
+    return all;
+  }
+  /// A hash of what is learned from. Of large texts it is one of sizes and of the ends of files.
+  std::string fingerprint() const {
+    constexpr std::uint64_t end = std::uint64_t{1} << 20;
+    const bool whole = bytes() <= small_text;
+    examples::hash sum;
+    std::vector<std::byte> part;
+    const auto add = [&](const strata::file_reader& file, std::uint64_t first, std::uint64_t last) {
+      for (; first < last; first += part.size()) {
+        part.resize(static_cast<std::size_t>(std::min(last - first, end)));
+        file.read(first, part);
+        sum.add(part);
+      }
+    };
+    for (const strata::corpus& source : sources_)
+      for (const strata::token_file& each : source.files()) {
+        const strata::file_reader& file = each.reader();
+        if (whole) {
+          add(file, 0, file.size());
+        } else {
+          const std::uint64_t size = file.size();
+          sum.add(std::as_bytes(std::span(&size, 1)));
+          add(file, 0, std::min(size, end));
+          add(file, size - std::min(size, end), size);
+        }
+      }
+    return sum.text();
+  }
+  /// Bits per token of a model that knows only the frequencies of tokens, in up to the first 64 M of them.
+  double order0_entropy() const {
+    std::map<strata::token, std::uint64_t> counts;
+    std::uint64_t total = 0;
+    std::vector<strata::token> ids(std::size_t{1} << 16);
+    for (const strata::corpus& source : sources_)
+      for (strata::index_type first = 0; first < source.size() && total < (std::uint64_t{1} << 26);) {
+        const auto part = std::span(ids).first(
+            static_cast<std::size_t>(std::min<strata::index_type>(std::ssize(ids), source.size() - first)));
+        source.copy(first, part);
+        for (const strata::token id : part) ++counts[id];
+        total += part.size();
+        first += static_cast<strata::index_type>(part.size());
+      }
+    double bits = 0;
+    for (const auto& [id, count] : counts) {
+      const double share = static_cast<double>(count) / static_cast<double>(total);
+      bits -= share * std::log2(share);
+    }
+    return bits;
+  }
+
+ private:
+  /// Texts of so many bytes are read as a whole before training starts.
+  static constexpr std::uint64_t small_text = std::uint64_t{1} << 28;
+
+  std::uint64_t bytes() const {
+    std::uint64_t total = 0;
+    for (const strata::corpus& source : sources_)
+      for (const strata::token_file& file : source.files()) total += file.reader().size();
+    return total;
+  }
+  /// Throws unless every token is in the vocabulary. Of larger texts, each row is checked when it is read.
+  void check_tokens(int vocabulary) const {
+    if (options_.format == strata::token_format::bytes && vocabulary >= 256) return;
+    std::vector<strata::token> ids(std::size_t{1} << 16);
+    for (const strata::corpus& source : sources_)
+      for (strata::index_type first = 0; first < source.size(); first += std::ssize(ids))
+        source.with_vocabulary(vocabulary)
+            .copy(first, std::span(ids).first(static_cast<std::size_t>(
+                             std::min<strata::index_type>(std::ssize(ids), source.size() - first))));
+  }
+  strata::corpus open(const std::vector<std::string>& names) const {
+    const auto files = strata::list_files(names);
+    const auto ends =
+        options_.documents.value_or(files.size() > 1 ? strata::document_ends::files : strata::document_ends::none);
+    return {files,
+            {.format = options_.format,
+             .vocabulary = std::numeric_limits<int>::max(),
+             .ends = ends,
+             .separator = options_.separator}};
+  }
+  static strata::index_type tokens_of(const std::vector<strata::corpus_part>& parts) {
+    strata::index_type total = 0;
+    for (const auto& part : parts) total += part.size();
+    return total;
+  }
+  /// A text that is one document must fill a row.
+  void require_length(const char* use, const std::vector<strata::corpus_part>& parts, strata::index_type length) const {
+    for (std::size_t n = 0; n < parts.size(); ++n) {
+      const auto& part = parts[n];
+      const auto& files = part.of().files();
+      const std::string name = files.size() == 1 ? files.front().name() : strata::to_text(files.size(), " files");
+      const bool short_allowed =
+          part.of().options().ends == strata::document_ends::separators || part.ranges().size() > 1;
+      strata::require(part.size() > (short_allowed ? 0 : length), name, ": the ", use, " part has ", part.size(), " ",
+                      unit(), ", but a sequence of length ", length, " needs ", length + 1);
+    }
+  }
+
+  text_options options_;
+  std::size_t file_count_ = 0;
+  std::vector<strata::corpus> sources_;
+  std::optional<strata::corpus> validation_source_;
+  std::vector<strata::corpus_part> training_, validation_;
+  std::optional<strata::mixture> rows_;
+  std::optional<joined_windows> windows_;
+};
+
+}  // namespace examples
