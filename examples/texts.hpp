@@ -95,6 +95,7 @@ class texts {
     for (const std::string& each : options_.training) all += (all.empty() ? "" : ", ") + each;
     return all;
   }
+  std::string quoted_name() const { return strata::to_text(std::filesystem::path(name())); }
   std::size_t files() const { return file_count_; }
   const char* unit() const { return options_.format == strata::token_format::bytes ? "bytes" : "tokens"; }
   strata::index_type training_tokens() const { return tokens_of(training_); }

@@ -157,9 +157,9 @@ class training_run {
     check("validation_fraction", options_.text.validation_fraction);
     text_.split(note.validation_fraction);
     strata::require(note.text_bytes == text_.tokens(), "the run in ", checkpoint_, " is on a text of ", note.text_bytes,
-                    " ", text_.unit(), ", but ", text_.name(), " has ", text_.tokens());
+                    " ", text_.unit(), ", but ", text_.quoted_name(), " has ", text_.tokens());
     strata::require(note.text_fingerprint == text_fingerprint_, "the run in ", checkpoint_, " is on another text of ",
-                    note.text_bytes, " ", text_.unit(), " than ", text_.name());
+                    note.text_bytes, " ", text_.unit(), " than ", text_.quoted_name());
     strata::require(note.text_reading.empty() || note.text_reading == text_.reading(), "the run in ", checkpoint_,
                     " reads its text as ", note.text_reading, ", not as ", text_.reading());
     if (note.device != Device::name)

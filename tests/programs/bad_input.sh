@@ -17,7 +17,7 @@ no_text() {
 no_text 'cannot read "missing.txt": No such file or directory' missing.txt
 no_text '"empty.txt": the text is empty' empty.txt
 no_text '"short.txt": the training part has 8 bytes, but a sequence of length 64 needs 65' short.txt
-no_text 'cannot read "folder": it is a directory' folder
+no_text 'the folder "folder" has no files' folder
 no_text 'cannot read "/dev/zero": it is a device' /dev/zero
 no_text 'cannot read "pipe": it is a pipe' pipe
 expect_error '--text is required' $train
