@@ -1,4 +1,5 @@
 // `suggest` chooses the preset whose time is nearest, and options that a trainer takes.
+#include <array>
 #include <limits>
 
 #include <strata/train/suggest.hpp>
@@ -18,6 +19,17 @@ TEST_CASE("a suggestion follows from the time on all processors") {
   CHECK(suggest(1'000'000, 300).model == budget::ten_minutes);
   CHECK(suggest(1'000'000, 3600).model == budget::one_hour);
   CHECK(suggest(1'000'000, 1e9).model == budget::ten_hours);
+}
+
+TEST_CASE("wide models learn at lower rates") {
+  const auto rates = [](double seconds) {
+    const auto found = suggest(1'000'000'000, seconds).training;
+    return std::array{found.schedule.peak, found.muon.learning_rate};
+  };
+  CHECK(rates(30) == std::array{5e-3, 0.02});
+  CHECK(rates(600) == std::array{5e-3, 0.02});
+  CHECK(rates(3600)[0] == Approx(5e-3 * 128 / 192));
+  CHECK(rates(36000)[1] == Approx(0.02 * 128 / 320));
 }
 
 TEST_CASE("many passes over a text get dropout") {
