@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # compress.sh [PROGRAM] [TEXT]: bits per byte and seconds of compress_text and of Debian's compressors, on what every
 # Debian machine has. TEXT is one more file, such as tiny Shakespeare. SIZES, as in "--fast" or "--fast --best", are the
-# models to compare; BYTES cuts the inputs.
+# models to compare; BYTES cuts the inputs; RESTORE=0 leaves out that everything is restored and compared.
 set -euo pipefail
 program=${1:-build/cpu-release/examples/compress_text}
 text=${2:-}
 sizes=${SIZES:---fast --default}
 most=${BYTES:-10000000}
+restore=${RESTORE:-1}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 here=$(cd "$(dirname "$0")" && pwd)
@@ -75,6 +76,7 @@ for file in "$folder"/*; do
   measure '7z PPMd' "$file" ppmd
   for size in $sizes; do
     measure "compress_text $size" "$file" "$program" $([ "$size" = --default ] || echo "$size") --out - - 2> /dev/null
+    [ "$restore" = 0 ] && continue
     from=$(seconds)
     "$program" --restore "$folder/out.compressed" --out - 2> /dev/null | cmp - "$file"
     row '  restored' "$(stat -c %s "$file")" "$(stat -c %s "$folder/out.compressed")" "$from" "$(seconds)"

@@ -187,7 +187,7 @@ struct sampling_options {
 ///   add                  y[N] += x[N]
 /// embedding
 ///   embed                y[R,D] = or += table[V,D] at ids[R]; a negative id gives a row of zeros
-///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]
+///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]; negative ids are skipped
 /// matrix products
 ///   linear               y[R,N] = or += x[R,K] weight[N,K]^T + bias[N] (an empty bias is none)
 ///   linear_backward_input   dx[R,K] = or += dy[R,N] weight[N,K]

@@ -166,7 +166,7 @@ class transformer {
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     return exclusively(*backend_, "a forward pass", [&] {
       allocate(ids.shape[0], ids.shape[1]);
-      take(ids, 0, inputs_, no_padding);
+      take(ids, 0, inputs_, false);
       find_ngrams(false);
       strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
       return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
@@ -286,7 +286,6 @@ class transformer {
       ensure(targets_, acts_.targets_size);
       ensure(inputs_, batch * tokens);
       ensure(labels_, batch * tokens);
-      ensure(seen_, batch * tokens);
       ngrams_.reserve(*backend_, batch, tokens, trains);
     } catch (const error& problem) {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ", acts_.memory_size, " + ", acts_.scratch_size,
@@ -317,7 +316,6 @@ class transformer {
             ngrams_.views()};
   }
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
-  view<const token, 2> seen() const { return {seen_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
 
   view<const scalar, 3> kept(const std::array<tensor<3>, F::level_count>& of_levels, int l) const {
@@ -327,26 +325,21 @@ class transformer {
     return tensor_memory<const scalar>{memory_.data()}[of_levels[static_cast<std::size_t>(l)]];
   }
 
-  /// What stands for `no_token` in ids that are taken; `no_padding` refuses it.
-  static constexpr token no_padding = -2;
   /// Checks the ids of [B, first + T] and moves columns first .. first + T - 1 to the backend.
   void take(view<const token, 2> ids, index_type first, typename Backend::template storage<token>& target,
-            token padding) {
+            bool may_end) {
     host_ids_.resize(static_cast<std::size_t>(batch_ * tokens_));
     for (index_type b = 0; b < batch_; ++b)
       for (index_type t = 0; t < tokens_; ++t) {
-        token id = ids(b, first + t);
-        if (id == no_token && padding != no_padding)
-          id = padding;
-        else
-          require_token(id, b, first + t, F::vocabulary);
+        const token id = ids(b, first + t);
+        if (id != no_token || !may_end) require_token(id, b, first + t, F::vocabulary);
         host_ids_[static_cast<std::size_t>(b * tokens_ + t)] = id;
       }
     upload_tokens(*backend_, view<const token, 1>{host_ids_.data(), {batch_ * tokens_}},
                   view<token, 1>{target.data(), {batch_ * tokens_}});
   }
 
-  /// Prepares for losses of ids [B,T+1]. Any token may stand for a missing input: no label comes after it.
+  /// Prepares for losses of ids [B,T+1]. After the end of a row, embeddings are zero, and no label counts.
   void take_both(view<const token, 2> ids, bool gradients) {
     const phase<Backend> named(*backend_, "batch");
     require(ids.shape[1] >= 2, "a loss needs at least 2 tokens a row, but was given [", ids.shape[0], ", ",
@@ -356,13 +349,13 @@ class transformer {
         require(ids(b, t) == no_token || ids(b, t - 1) != no_token, "row ", b, " goes on after its end: token ", t,
                 " follows no token");
     allocate(ids.shape[0], ids.shape[1] - 1);
-    take(ids, 1, labels_, no_token);
-    take(ids, 0, seen_, no_token);
-    take(ids, 0, inputs_, 0);
+    take(ids, 1, labels_, true);
+    take(ids, 0, inputs_, true);
     find_ngrams(gradients);
   }
   /// Finds the n-grams of the inputs, which `take` was given last.
   void find_ngrams(bool gradients) {
+    if constexpr (!F::ngrams.empty()) std::ranges::replace(host_ids_, no_token, token{0});
     const view<const token, 2> ids{host_ids_.data(), {batch_, tokens_}};
     if (ngrams_.find(*backend_, ids, tokens_, gradients)) recorded_.clear();
   }
@@ -375,7 +368,7 @@ class transformer {
     }
     {
       const phase<Backend> named(*backend_, "losses");
-      evaluate_losses(p, acts_, losses_, layout.losses, seen(), labels(), weights, scale, gradients);
+      evaluate_losses(p, acts_, losses_, layout.losses, inputs(), labels(), weights, scale, gradients);
     }
     if (!gradients) return;
     const phase<Backend> named(*backend_, "backward");
@@ -406,7 +399,6 @@ class transformer {
   Backend* backend_;
   storage<scalar> weights_, gradients_, memory_, scratch_;
   storage<token> inputs_, labels_, targets_;
-  storage<token> seen_;  // the inputs as the losses see them, with no_token
   std::vector<token> host_ids_;
   ngram_lookups<D, Backend> ngrams_;
   losses_type losses_;

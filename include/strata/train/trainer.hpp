@@ -387,12 +387,11 @@ class trainer {
     }
     return labels > 0 ? total / labels : 0;
   }
-  /// Labels of a batch that count in the losses.
+  /// Labels of a batch that are tokens.
   double counted_labels(index_type batch) const {
     index_type counted = 0;
     for (index_type b = 0; b < batch; ++b)
-      for (index_type t = 1; t <= options_.length; ++t)
-        counted += ids(batch)(b, t) != no_token && ids(batch)(b, t) != losses().ignore_index;
+      for (index_type t = 1; t <= options_.length; ++t) counted += ids(batch)(b, t) != no_token;
     return static_cast<double>(counted);
   }
 
