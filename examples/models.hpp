@@ -32,10 +32,14 @@ struct named_model {
 inline constexpr std::tuple models{named_model<tiny>{"tiny"},
                                    named_model<demo>{"demo"},
                                    named_model<strata::presets::half_minute>{"half_minute"},
-                                   named_model<strata::presets::two_minutes>{"two_minutes"},
+                                   named_model<strata::presets::two_minutes>{"two_minutes"}
+#ifndef STRATA_FEW_MODELS  // the tests do not use these
+                                   ,
                                    named_model<strata::presets::ten_minutes>{"ten_minutes"},
                                    named_model<strata::presets::one_hour>{"one_hour"},
-                                   named_model<strata::presets::ten_hours>{"ten_hours"}};
+                                   named_model<strata::presets::ten_hours>{"ten_hours"}
+#endif
+};
 
 /// What train_text trains if neither a model nor a time is given.
 inline constexpr const char* model_without_seconds = "demo";
