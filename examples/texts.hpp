@@ -43,7 +43,7 @@ class joined_windows {
   }
   strata::index_type count() const { return counts_.back(); }
   void copy(strata::index_type position, std::span<strata::token> ids) const {
-    const auto at = static_cast<std::size_t>(std::ranges::upper_bound(counts_, position) - counts_.begin()) - 1;
+    const std::size_t at = strata::detail::part_with(counts_, position);
     windows_[at].copy(position - counts_[at], ids);
   }
 
@@ -62,15 +62,19 @@ class texts {
     const bool mixed = !options_.weights.empty();
     strata::require(!mixed || options_.weights.size() == options_.training.size(), "there are ",
                     options_.weights.size(), " weights for ", options_.training.size(), " texts");
-    // One list finds files that are given twice.
-    std::vector<std::string> all = options_.training;
-    all.insert(all.end(), options_.validation.begin(), options_.validation.end());
-    file_count_ = strata::list_files(all).size();
+    using paths = std::vector<std::filesystem::path>;
+    std::vector<paths> sources;
     if (mixed)
-      for (const std::string& name : options_.training) sources_.push_back(open({name}));
+      for (const std::string& name : options_.training) sources.push_back(strata::list_files({name}));
     else
-      sources_.push_back(open(options_.training));
-    if (!options_.validation.empty()) validation_source_ = open(options_.validation);
+      sources.push_back(strata::list_files(options_.training));
+    const paths validation = strata::list_files(options_.validation);
+    paths all = validation;
+    for (const paths& source : sources) all.insert(all.end(), source.begin(), source.end());
+    strata::require_different_files(all);
+    file_count_ = all.size();
+    for (const paths& source : sources) sources_.push_back(open(source));
+    if (!validation.empty()) validation_source_ = open(validation);
     split(options_.validation_fraction);
   }
 
@@ -179,24 +183,17 @@ class texts {
   }
   /// Bits per token of a model that knows only the frequencies of tokens, in up to the first 64 M of them.
   double order0_entropy() const {
-    std::map<strata::token, std::uint64_t> counts;
-    std::uint64_t total = 0;
-    std::vector<strata::token> ids(std::size_t{1} << 16);
+    std::map<strata::token, std::uint64_t> count_of;  // a token may be a large number
+    std::uint64_t left = std::uint64_t{1} << 26;
     for (const strata::corpus& source : sources_)
-      for (strata::index_type first = 0; first < source.size() && total < (std::uint64_t{1} << 26);) {
-        const auto part = std::span(ids).first(
-            static_cast<std::size_t>(std::min<strata::index_type>(std::ssize(ids), source.size() - first)));
-        source.copy(first, part);
-        for (const strata::token id : part) ++counts[id];
-        total += part.size();
-        first += static_cast<strata::index_type>(part.size());
-      }
-    double bits = 0;
-    for (const auto& [id, count] : counts) {
-      const double share = static_cast<double>(count) / static_cast<double>(total);
-      bits -= share * std::log2(share);
-    }
-    return bits;
+      source.for_each_piece(0, source.size(), [&](strata::index_type, std::span<const strata::token> piece) {
+        for (const strata::token id : piece) ++count_of[id];
+        left -= std::min<std::uint64_t>(left, piece.size());
+        return left > 0;
+      });
+    std::vector<std::uint64_t> counts;
+    for (const auto& [id, count] : count_of) counts.push_back(count);
+    return strata::order0_entropy_of(counts);
   }
 
  private:
@@ -212,15 +209,10 @@ class texts {
   /// Throws unless every token is in the vocabulary. Of larger texts, each row is checked when it is read.
   void check_tokens(int vocabulary) const {
     if (options_.format == strata::token_format::bytes && vocabulary >= 256) return;
-    std::vector<strata::token> ids(std::size_t{1} << 16);
     for (const strata::corpus& source : sources_)
-      for (strata::index_type first = 0; first < source.size(); first += std::ssize(ids))
-        source.with_vocabulary(vocabulary)
-            .copy(first, std::span(ids).first(static_cast<std::size_t>(
-                             std::min<strata::index_type>(std::ssize(ids), source.size() - first))));
+      source.with_vocabulary(vocabulary).for_each_piece(0, source.size(), [](auto, auto) { return true; });
   }
-  strata::corpus open(const std::vector<std::string>& names) const {
-    const auto files = strata::list_files(names);
+  strata::corpus open(const std::vector<std::filesystem::path>& files) const {
     const auto ends =
         options_.documents.value_or(files.size() > 1 ? strata::document_ends::files : strata::document_ends::none);
     return {files,

@@ -34,6 +34,15 @@ struct corpus_options {
   std::uint64_t memory = std::uint64_t{1} << 28;
 };
 
+namespace detail {
+
+/// The part that holds number `number`, where `begins` has the begin of each part and the end of the last.
+inline std::size_t part_with(std::span<const index_type> begins, index_type number) {
+  return static_cast<std::size_t>(std::ranges::upper_bound(begins, number) - begins.begin()) - 1;
+}
+
+}  // namespace detail
+
 /// The tokens of one or more files, one file after another. Files are read where they are needed. Copies share them.
 class corpus {
  public:
@@ -78,8 +87,17 @@ class corpus {
     return own;
   }
   /// The file that holds token number `number`.
-  std::size_t file_of(index_type number) const {
-    return static_cast<std::size_t>(std::ranges::upper_bound(begins_, number) - begins_.begin()) - 1;
+  std::size_t file_of(index_type number) const { return detail::part_with(begins_, number); }
+  /// Calls visit(number of the first, tokens) for the tokens [first, last), a piece at a time. visit returns whether to
+  /// go on.
+  template <class Visit>
+  void for_each_piece(index_type first, index_type last, Visit visit) const {
+    std::vector<token> ids(std::size_t{1} << 16);
+    for (; first < last; first += std::ssize(ids)) {
+      const auto piece = std::span(ids).first(static_cast<std::size_t>(std::min(std::ssize(ids), last - first)));
+      copy(first, piece);
+      if (!visit(first, std::span<const token>(piece))) return;
+    }
   }
 
  private:
@@ -120,9 +138,7 @@ class corpus_part {
   index_type size() const { return sizes_.back(); }
   bool empty() const { return ranges_.empty(); }
   /// The range that holds token `number` of this part.
-  const range& range_of(index_type number) const {
-    return ranges_[static_cast<std::size_t>(std::ranges::upper_bound(sizes_, number) - sizes_.begin()) - 1];
-  }
+  const range& range_of(index_type number) const { return ranges_[detail::part_with(sizes_, number)]; }
 
  private:
   corpus corpus_;
@@ -140,23 +156,19 @@ template <class Visit>
 void for_each_document(const corpus& from, corpus_part::range range, Visit visit) {
   const corpus_options& options = from.options();
   if (options.ends == document_ends::none) return visit(range);
-  std::vector<token> ids;
   while (range.size() > 0) {
     const index_type end = std::min(range.last, from.begin_of(from.file_of(range.first) + 1));
     index_type begin = range.first;
     if (options.ends == document_ends::separators) {
-      ids.resize(std::size_t{1} << 16);
-      for (index_type first = begin; first < end; first += std::ssize(ids)) {
-        const auto part =
-            std::span(ids).first(static_cast<std::size_t>(std::min<index_type>(std::ssize(ids), end - first)));
-        from.copy(first, part);
-        for (std::size_t n = 0; n < part.size(); ++n) {
+      from.for_each_piece(begin, end, [&](index_type first, std::span<const token> piece) {
+        for (std::size_t n = 0; n < piece.size(); ++n) {
           const index_type place = first + static_cast<index_type>(n);
-          if (part[n] != options.separator || place == begin) continue;
+          if (piece[n] != options.separator || place == begin) continue;
           visit(corpus_part::range{begin, place + 1});
           begin = place;
         }
-      }
+        return true;
+      });
     }
     if (options.ends == document_ends::files || end - begin > 1) visit(corpus_part::range{begin, end});
     range.first = end;

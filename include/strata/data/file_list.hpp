@@ -55,6 +55,19 @@ inline void add_pattern(const std::string& pattern, std::vector<std::filesystem:
 
 }  // namespace detail
 
+/// Throws if two of these are the same file.
+inline void require_different_files(const std::vector<std::filesystem::path>& files) {
+  std::map<std::pair<dev_t, ino_t>, std::filesystem::path> known;
+  for (const auto& each : files) {
+    struct stat status {};
+    if (::stat(each.c_str(), &status) != 0) detail::fail_on_file("read", each, errno);
+    const auto [other, first] = known.emplace(std::pair(status.st_dev, status.st_ino), each);
+    if (!first && S_ISREG(status.st_mode))
+      fail(each == other->second ? to_text(each, " is given twice")
+                                 : to_text(other->second, " and ", each, " are the same file"));
+  }
+}
+
 /// The files that `names` stand for, in this order. A name is that of a file or of a folder with files, a pattern with *,
 /// ? or [..], or @ and the name of a file with one name a line. Two names of one file are an error, and so is a name
 /// without a file.
@@ -92,15 +105,7 @@ inline std::vector<std::filesystem::path> list_files(const std::vector<std::stri
     }
     require(files.size() > before, "the list of files ", list, " is empty");
   }
-  std::map<std::pair<dev_t, ino_t>, std::filesystem::path> known;
-  for (const auto& each : files) {
-    struct stat status {};
-    if (::stat(each.c_str(), &status) != 0) detail::fail_on_file("read", each, errno);
-    const auto [other, first] = known.emplace(std::pair(status.st_dev, status.st_ino), each);
-    if (!first && S_ISREG(status.st_mode))
-      fail(each == other->second ? to_text(each, " is given twice")
-                                 : to_text(other->second, " and ", each, " are the same file"));
-  }
+  require_different_files(files);
   return files;
 }
 

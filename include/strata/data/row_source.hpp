@@ -4,6 +4,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 
 #include <strata/core/platform.hpp>
@@ -24,5 +25,12 @@ concept window_list = requires(const Windows& windows, index_type position, std:
   { windows.count() } -> std::convertible_to<index_type>;
   windows.copy(position, ids);
 };
+
+namespace detail {
+
+/// The stream of random numbers that choose where rows begin: letters in the upper half, the row in the lower.
+inline constexpr std::uint64_t crop_stream = std::uint64_t{0x63726f70} << 32;  // "crop"
+
+}  // namespace detail
 
 }  // namespace strata

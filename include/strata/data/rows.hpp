@@ -21,8 +21,7 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// Streams of random numbers: letters in the upper half, the row in the lower.
-constexpr std::uint64_t crop_stream = std::uint64_t{0x63726f70} << 32;    // "crop"
+// As `crop_stream`.
 constexpr std::uint64_t range_stream = std::uint64_t{0x72616e67} << 32;   // "rang"
 constexpr std::uint64_t source_stream = std::uint64_t{0x736f7572} << 32;  // "sour"
 
@@ -135,7 +134,7 @@ class corpus_windows {
     require(position >= 0 && position < count(), "window ", position, " of ", count(), " does not exist");
     require(static_cast<index_type>(ids.size()) == length_ + 1, "a window of ", length_ + 1, " tokens does not fill ",
             ids.size(), " ids");
-    const auto at = static_cast<std::size_t>(std::ranges::upper_bound(counts_, position) - counts_.begin()) - 1;
+    const std::size_t at = detail::part_with(counts_, position);
     const auto& document = documents_[at];
     const index_type first = document.first + (position - counts_[at]) * length_;
     const index_type known = std::min(length_ + 1, document.last - first);

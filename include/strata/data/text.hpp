@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include <strata/core/error.hpp>
 #include <strata/core/random.hpp>
 #include <strata/core/view.hpp>
+#include <strata/data/row_source.hpp>
 #include <strata/io/file.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -78,8 +80,8 @@ inline void require_window(const char* use, std::span<const std::uint8_t> bytes,
 inline index_type crop(std::span<const std::uint8_t> bytes, const random_source& source, std::uint64_t step,
                        std::uint32_t row, std::span<token> ids) {
   detail::require_window("training", bytes, ids.size());
-  constexpr std::uint64_t stream = std::uint64_t{0x63726f70} << 32;  // "crop", different from all small stream numbers
-  const auto start = static_cast<std::size_t>(source.below(bytes.size() - ids.size() + 1, stream | row, step));
+  const auto start =
+      static_cast<std::size_t>(source.below(bytes.size() - ids.size() + 1, detail::crop_stream | row, step));
   std::ranges::copy(bytes.subspan(start, ids.size()), ids.begin());
   return static_cast<index_type>(start);
 }
@@ -107,16 +109,20 @@ class window_sequence {
   std::size_t window_;
 };
 
+/// Bits per token of a model that knows only how often each token comes.
+inline double order0_entropy_of(std::span<const std::uint64_t> counts) {
+  const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
+  double bits = 0;
+  for (const std::uint64_t count : counts)
+    if (count > 0) bits += static_cast<double>(count) / total * std::log2(total / static_cast<double>(count));
+  return bits;
+}
 /// Bits per byte of a model that knows only the frequencies of these bytes.
 inline double order0_entropy(std::span<const std::uint8_t> bytes) {
   require(!bytes.empty(), "an empty text has no entropy");
   std::array<std::uint64_t, 256> counts{};
   for (const std::uint8_t byte : bytes) ++counts[byte];
-  const auto total = static_cast<double>(bytes.size());
-  double bits = 0;
-  for (const std::uint64_t count : counts)
-    if (count > 0) bits += static_cast<double>(count) / total * std::log2(total / static_cast<double>(count));
-  return bits;
+  return order0_entropy_of(counts);
 }
 
 }  // namespace strata
