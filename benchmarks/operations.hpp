@@ -293,6 +293,7 @@ void register_elementwise() {
     one_in("gelu_backward", 3, [](auto& b, auto x, auto y) { gelu_backward(b, x, y, y); });
     one_in("silu_backward", 3, [](auto& b, auto x, auto y) { silu_backward(b, x, y, y); });
     one_in("add", 3, [](auto& b, auto x, auto y) { add(b, x, y); });
+    one_in("mix", 3, [](auto& b, auto x, auto y) { mix(b, 0.5f, x, y); });
     measure<Device>("fill", s, [=](auto& bench, const size& z) {
       const auto y = bench.floats({4 * z.rows() * z.dim});
       bench.against_bandwidth(bytes(z, 4), [&] { fill(bench.backend, 0.f, y); });

@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, fill, copy, add.
+// upload, upload_tokens, download, fill, copy, add, mix.
 #include "backend/setups.hpp"
 
 namespace strata {
@@ -17,6 +17,8 @@ TEST_CASE("memory operations equal the reference, to the bit") {
       const auto x = bench.normal({size}), y = bench.normal({size});
       add(bench.backend, x, y);
       bench.result("add", y);
+      mix(bench.backend, 0.375f, x, y);
+      bench.result("mix", y);
     });
   }
 }
@@ -32,7 +34,7 @@ TEST_CASE("what is uploaded comes back") {
   });
 }
 
-TEST_CASE("fill, copy and add: known values") {
+TEST_CASE("fill, copy, add and mix: known values") {
   on_every_bench([](auto& bench) {
     const auto x = bench.of({1, 2, 3}, {3}), y = bench.unset({3});
     fill(bench.backend, 5.f, y);
@@ -40,6 +42,8 @@ TEST_CASE("fill, copy and add: known values") {
     add(bench.backend, x, y);
     add(bench.backend, x, y);
     CHECK(bench.read(y) == std::vector<double>{7, 9, 11});
+    mix(bench.backend, 0.25f, x, y);
+    CHECK(bench.read(y) == std::vector<double>{2.5, 3.75, 5});
     copy(bench.backend, x, y);
     CHECK(bench.read(y) == std::vector<double>{1, 2, 3});
   });

@@ -185,6 +185,7 @@ struct sampling_options {
 ///   fill                 y[N] = value
 ///   copy                 y[N] = x[N]
 ///   add                  y[N] += x[N]
+///   mix                  y[N] = keep y[N] + (1 - keep) x[N]
 /// embedding
 ///   embed                y[R,D] = or += table[V,D] at ids[R]; a negative id gives a row of zeros
 ///   embed_backward       dtable[V,D] += dy[R,D] at ids[R]; negative ids are skipped
@@ -288,6 +289,7 @@ struct sampling_options {
   STRATA_OP(upload, (b, in1, out1)) STRATA_OP(upload_tokens, (b, ids1, tokens1))                               \
   STRATA_OP(download, (b, in1, out1)) STRATA_OP(download_tokens, (b, ids1, tokens1))                           \
   STRATA_OP(fill, (b, S{}, out1)) STRATA_OP(copy, (b, in1, out1)) STRATA_OP(add, (b, in1, out1))                \
+  STRATA_OP(mix, (b, S{}, in1, out1))                                                                           \
   STRATA_OP(embed, (b, ids1, in2, out2, update::add)) STRATA_OP(embed_backward, (b, ids1, in2, out2))                        \
   STRATA_OP(linear, (b, in2, in2, in1, out2, update::add))                                                      \
   STRATA_OP(linear_backward_input, (b, in2, in2, out2, update::add))                                            \

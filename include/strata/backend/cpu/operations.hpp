@@ -27,6 +27,9 @@ namespace strata::inline STRATA_ABI {
 
 // memory
 inline void add(cpu& backend, input<float, 1> x, output<float, 1> y) { STRATA_CALL_KERNEL(add(backend, x, y)); }
+inline void mix(cpu& backend, float keep, input<float, 1> x, output<float, 1> y) {
+  STRATA_CALL_KERNEL(mix(backend, keep, x, y));
+}
 // embedding
 inline void embed(cpu& backend, view<const token, 1> ids, input<float, 2> table, output<float, 2> y, update mode) {
   STRATA_CALL_KERNEL(embed(backend, ids, table, y, mode));

@@ -1,4 +1,4 @@
-// upload, upload_tokens, download, download_tokens, fill, copy, add.
+// upload, upload_tokens, download, download_tokens, fill, copy, add, mix.
 // Shapes: [N] in, [N] out.
 // Source: backend/backend.hpp.
 #pragma once
@@ -44,6 +44,17 @@ inline void copy(cuda& backend, input<float, 1> x, output<float, 1> y) {
 }
 inline void add(cuda& backend, input<float, 1> x, output<float, 1> y) {
   device::transform(backend, y.size(), thrust::make_zip_iterator(y.data, x.data), y.data, thrust::plus<float>());
+}
+namespace device {
+
+struct mixed_values {
+  float keep;
+  __device__ float operator()(float y, float x) const { return keep * y + (1 - keep) * x; }
+};
+
+}  // namespace device
+inline void mix(cuda& backend, float keep, input<float, 1> x, output<float, 1> y) {
+  device::transform(backend, y.size(), thrust::make_zip_iterator(y.data, x.data), y.data, device::mixed_values{keep});
 }
 
 }  // namespace strata

@@ -35,5 +35,9 @@ template <class S>
 void add(reference<S>&, input<S, 1> x, output<S, 1> y) {
   for (index_type n = 0; n < y.size(); ++n) y(n) += x(n);
 }
+template <class S>
+void mix(reference<S>&, std::type_identity_t<S> keep, input<S, 1> x, output<S, 1> y) {
+  for (index_type n = 0; n < y.size(); ++n) y(n) = keep * y(n) + (1 - keep) * x(n);
+}
 
 }  // namespace strata

@@ -19,4 +19,12 @@ inline void add(cpu& backend, input<float, 1> x, output<float, 1> y) {
   });
 }
 
+inline void mix(cpu& backend, float keep, input<float, 1> x, output<float, 1> y) {
+  backend.parallel(y.size(), 1, [&](index_type begin, index_type end) {
+    vector::for_each(end - begin, [&](index_type n, auto load, auto store) {
+      store(y.data + begin + n, keep * load(y.data + begin + n) + (1 - keep) * load(x.data + begin + n));
+    });
+  });
+}
+
 }  // namespace strata::kernels::STRATA_INSTRUCTIONS
