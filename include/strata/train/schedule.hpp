@@ -38,4 +38,14 @@ inline double learning_rate(const schedule_options& options, index_type step) {
   return options.peak * (options.final_fraction + (1 - options.final_fraction) * height);
 }
 
+/// A size that doubles in equal parts of `steps` from `first` until it is `last`, at step `step`, counted from 0.
+constexpr index_type grown(index_type first, index_type last, index_type step, index_type steps) {
+  if (step >= steps || first >= last) return last;
+  index_type doublings = 0;
+  for (index_type size = first; size < last; size *= 2) ++doublings;
+  // step * doublings / steps without a large product.
+  const index_type stage = step / steps * doublings + step % steps * doublings / steps;
+  return std::min(last, first << stage);
+}
+
 }  // namespace strata

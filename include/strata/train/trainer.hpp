@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -20,6 +21,7 @@
 #include <strata/data/text.hpp>
 #include <strata/io/weights.hpp>
 #include <strata/model/transformer.hpp>
+#include <strata/train/parameter_groups.hpp>
 #include <strata/train/schedule.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -43,13 +45,17 @@ struct training_options {
   index_type batch = 8;         ///< texts a pass
   index_type length = 0;        ///< tokens a text; 0: the model's max_length
   index_type accumulation = 1;  ///< passes a step
+  /// Batch and length double from these until they are whole, in equal parts of so many steps; 0: they are whole at once.
+  index_type growth = 0, first_batch = 1, first_length = 64;
   schedule_options schedule = {};
   optimizer_kind optimizer = optimizer_kind::adamw;
   muon_options muon = {};
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, weight_decay = 0.1;
-  double max_norm = 1;     ///< gradients are clipped to this norm; 0: never
-  double table_rate = 1;   ///< learning rate of n-gram tables, divided by that of the other weights
-  std::uint64_t seed = 1;  ///< of the weights, of the pieces of text and of dropout
+  double max_norm = 1;          ///< gradients are clipped to this norm; 0: never
+  index_type most_skipped = 0;  ///< so many steps whose loss or gradient is not finite are skipped; one more throws
+  double average = 0;           ///< decay of an average of the weights over steps; 0: there is none
+  double table_rate = 1;        ///< learning rate of n-gram tables, divided by that of the other weights
+  std::uint64_t seed = 1;       ///< of the weights, of the pieces of text and of dropout
   dropout_rates dropout = {};
   bool merge = true;  ///< as in `forward_options`
 };
@@ -60,6 +66,9 @@ void for_each_option(Options& options, Visit visit) {
   visit("batch", options.batch);
   visit("length", options.length);
   visit("accumulation", options.accumulation);
+  visit("growth", options.growth);
+  visit("first_batch", options.first_batch);
+  visit("first_length", options.first_length);
   visit("learning_rate", options.schedule.peak);
   visit("final_fraction", options.schedule.final_fraction);
   visit("warmup", options.schedule.warmup);
@@ -72,6 +81,8 @@ void for_each_option(Options& options, Visit visit) {
   visit("epsilon", options.epsilon);
   visit("weight_decay", options.weight_decay);
   visit("max_norm", options.max_norm);
+  visit("most_skipped", options.most_skipped);
+  visit("average", options.average);
   visit("table_rate", options.table_rate);
   visit("muon_learning_rate", options.muon.learning_rate);
   visit("muon_momentum", options.muon.momentum);
@@ -116,6 +127,10 @@ inline void check(const training_options& options) {
           " passes over ", options.batch * options.length, " tokens is more than ", most_tokens, " tokens");
   require(options.accumulation <= most_crops / options.batch, "a step of ", options.accumulation, " passes over ",
           options.batch, " texts draws more than ", most_crops, " pieces of text");
+  not_negative("growth", options.growth);
+  require(options.growth <= most_steps, "growth must be at most ", most_steps, " steps, not ", options.growth);
+  positive("first_batch", options.first_batch);
+  positive("first_length", options.first_length);
   positive("learning_rate", options.schedule.peak);
   positive("steps", options.schedule.steps);
   positive("epsilon", options.epsilon);
@@ -128,9 +143,11 @@ inline void check(const training_options& options) {
           "decay_fraction must be from 0 to 1, not ", options.schedule.decay_fraction);
   not_negative("weight_decay", options.weight_decay);
   not_negative("max_norm", options.max_norm);
+  not_negative("most_skipped", options.most_skipped);
   not_negative("table_rate", options.table_rate);
   not_negative("muon_learning_rate", options.muon.learning_rate);
   not_negative("muon_weight_decay", options.muon.weight_decay);
+  share_below_1("average", options.average);
   share_below_1("muon_momentum", options.muon.momentum);
   share_below_1("muon_beta2", options.muon.beta2);
   require(options.muon.iterations >= 0 && options.muon.iterations <= most_muon_iterations,
@@ -158,6 +175,23 @@ struct step_report {
   loss_report<Losses> loss;
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
+  bool skipped = false;  ///< its loss or gradient was not finite, and it changed no weight
+  /// In tokens, 0 while it is not known: see `trainer::measure_noise`.
+  double noise_scale = 0;
+};
+
+/// The Euclidean norms of a parameter and of its gradient in the last step, before clipping.
+struct parameter_norms {
+  std::string name;
+  double weight = 0, gradient = 0;
+};
+
+/// A parameter in a hook of a trainer: its weights and gradient in the memory of the backend.
+template <class S>
+struct named_parameter {
+  std::string_view name;
+  std::span<const index_type> shape;
+  view<S, 1> weight, gradient;  ///< flat; a table of n-grams has no gradient of its shape
 };
 
 /// What `resume` found.
@@ -180,8 +214,9 @@ class trainer {
         model_(backend, options.seed, losses),
         first_moment_(parameters_type::buffer_size),
         second_moment_(parameters_type::buffer_size),
-        measures_(1 + losses_size + 1) {
+        measures_(measures_size) {
     model_.set_dropout(options_.dropout);
+    start_average();
   }
 
   model_type& model() { return model_; }
@@ -191,10 +226,88 @@ class trainer {
   /// Steps done so far.
   index_type step() const { return step_; }
 
+  /// Texts in a pass and tokens in a text at a step, counted from 0: see `training_options::growth`.
+  index_type batch_of(index_type step) const {
+    return grown(options_.first_batch, options_.batch, step, options_.growth);
+  }
+  index_type length_of(index_type step) const {
+    return grown(options_.first_length, options_.length, step, options_.growth);
+  }
+
+  /// The learning rate over its peak, at a step counted from 0, in place of the schedule's. A checkpoint does not keep it.
+  void set_schedule(std::function<double(index_type)> own) { own_schedule_ = std::move(own); }
+
   /// Sets the number of steps of the schedule. For runs that first measure how long a step takes.
   void set_steps(index_type steps) {
     require(steps > step_ && steps <= most_steps, "a run that did ", step_, " steps cannot end after ", steps);
     options_.schedule.steps = steps;
+  }
+
+  /// work(), with the average of the weights in place of the weights. It may evaluate and save the weights, not train.
+  template <class Work>
+  decltype(auto) with_average(Work&& work) {
+    require(average_.size() > 0, "this trainer keeps no average of the weights: see training_options::average");
+    struct exchange {
+      trainer& own;
+      storage<scalar> kept;
+      explicit exchange(trainer& of) : own(of), kept(parameters_type::buffer_size) {
+        copy(own.model_.backend(), std::as_const(own.model_).weights(), kept.view());
+        copy(own.model_.backend(), own.average_.view(), own.model_.weights());
+      }
+      ~exchange() { copy(own.model_.backend(), kept.view(), own.model_.weights()); }
+    } exchanged(*this);
+    return std::forward<Work>(work)();
+  }
+
+  /// Called with all parameters in every step: after the backward passes, before gradients are clipped, and after the
+  /// update. The calls see and may change what they are given. On a device they must use the backend's operations, or wait
+  /// for it.
+  using hook = std::function<void(std::span<const named_parameter<scalar>>)>;
+  void set_hooks(hook after_backward, hook after_update) {
+    after_backward_ = std::move(after_backward);
+    after_update_ = std::move(after_update);
+    update_.clear();
+  }
+
+  /// Parameters that learn at other rates, with another weight decay, or not at all. Checkpoints keep the groups.
+  void set_groups(std::vector<parameter_group> groups) {
+    plan_ = detail::plan_updates(parameters_type::entries(), parameters_type::regions, groups);
+    groups_ = std::move(groups);
+    update_.clear();
+  }
+  const std::vector<parameter_group>& groups() const { return groups_; }
+  /// Steps that changed nothing so far, of `training_options::most_skipped`.
+  index_type skipped() const { return skipped_; }
+
+  /// Measures the gradient noise scale in every step from now on, for three more passes over the weights and the memory
+  /// of one gradient: the number of tokens a step beyond which more tokens improve the gradient little. It compares each
+  /// gradient with its mean with the one before, and averages over about 100 steps. Tables of n-grams do not count.
+  /// Source: McCandlish et al., "An empirical model of large-batch training", arXiv 1812.06162, appendix A.1.
+  void measure_noise() {
+    if (last_gradient_.size() == 0) last_gradient_ = storage<scalar>(parameters_type::dense_size);
+  }
+
+  /// The norms of every parameter, in the order of files. A table of n-grams has no norm of its gradient here.
+  std::vector<parameter_norms> norms() {
+    return exclusively(model_.backend(), "measuring norms", [&] {
+      const auto& entries = parameters_type::entries();
+      const auto count = static_cast<index_type>(entries.size());
+      storage<scalar> squares(2 * count);
+      fill(model_.backend(), scalar{0}, squares.view());
+      for (index_type n = 0; n < count; ++n) {
+        const parameter_entry& entry = entries[static_cast<std::size_t>(n)];
+        const auto into = [&](index_type place) { return squares.view().slice(place, 1); };
+        squared_norm(model_.backend(), std::as_const(model_).weights().slice(entry.offset, entry.size), into(2 * n));
+        if (entry.kind == parameter_kind::table) continue;
+        squared_norm(model_.backend(), model_.gradients().slice(entry.offset, entry.size), into(2 * n + 1));
+      }
+      const auto values = host_copy(squares);
+      std::vector<parameter_norms> all;
+      for (std::size_t n = 0; n < entries.size(); ++n)
+        all.push_back({entries[n].name, std::sqrt(static_cast<double>(values[2 * n])),
+                       std::sqrt(static_cast<double>(values[2 * n + 1]))});
+      return all;
+    });
   }
 
   /// One step on random pieces of `bytes`. A loss or gradient that is not finite throws and changes no weight.
@@ -220,7 +333,7 @@ class trainer {
         add_pass(ids, 0, 1);
         enqueue_update();
       }
-      return finish_step(1);
+      return finish_step(1, static_cast<double>(ids.shape[0] * (ids.shape[1] - 1)));
     });
   }
 
@@ -252,6 +365,9 @@ class trainer {
       for_each_option(options_,
                       [&](const char* name, const auto& value) { object["options"][name] = field_to_json(value); });
       object["options"].erase(name_before_optimizer);
+      object["skipped"] = skipped_;
+      object["groups"] = nlohmann::json::array();
+      for (const parameter_group& group : groups_) object["groups"].push_back(to_json(group));
       object["heads"] = Losses::names;
       object["losses"]["ignore_index"] = losses().ignore_index;
       losses().for_each([&](const auto& loss) {
@@ -273,6 +389,8 @@ class trainer {
       add_parameters<parameters_type>(writer, "", values);
       add_parameters<parameters_type>(writer, first_prefix, first);
       add_parameters<parameters_type>(writer, second_prefix, second);
+      std::vector<scalar> average;
+      if (average_.size() > 0) add_parameters<parameters_type>(writer, average_prefix, average = host_copy(average_));
       writer.write(path);
     });
   }
@@ -303,13 +421,23 @@ class trainer {
         // Runs of older versions had no other decay.
         options.schedule.decay = decay_kind::cosine;
         options.schedule.decay_fraction = 1;
+        // Nor had they these.
+        options.growth = options.most_skipped = 0;
+        options.average = 0;
         for_each_option(options, [&](const char* name, auto& value) {
           if (const auto stored = found->find(name); stored != found->end())
             field_from_json(*stored, name, file.source() + ": options", value);
         });
       }
       read_losses(losses_in(object, file.source()), file.source(), chosen);
+      index_type skipped = 0;
+      if (object.contains("skipped")) skipped = read_number<index_type>(object, "skipped", file.source(), 0, step);
+      std::vector<parameter_group> groups;
+      detail::update_plan plan;
       try {
+        if (const auto found = object.find("groups"); found != object.end())
+          groups = groups_from_json(*found, file.source());
+        plan = detail::plan_updates(parameters_type::entries(), parameters_type::regions, groups);
         options = resolved(options);
         chosen.check(D.vocabulary);
       } catch (const error& problem) {
@@ -324,9 +452,16 @@ class trainer {
       read_parameters<parameters_type>(file, "", values, match.names);
       read_parameters<parameters_type>(file, first_prefix, first, match.names);
       read_parameters<parameters_type>(file, second_prefix, second, match.names);
+      parameter_values<scalar> average = values;
+      if (options.average > 0) read_parameters<parameters_type>(file, average_prefix, average, match.names);
 
       options_ = options;
       step_ = step;
+      skipped_ = skipped;
+      noise_ = {};
+      groups_ = std::move(groups);
+      plan_ = std::move(plan);
+      update_.clear();
       metadata_ = std::move(object);
       strings_ = std::move(strings);
       model_.set_losses(chosen);
@@ -334,6 +469,8 @@ class trainer {
       set_weights(model_, values);
       upload(model_.backend(), host_view(first), first_moment_.view());
       upload(model_.backend(), host_view(second), second_moment_.view());
+      start_average();
+      if (average_.size() > 0) upload(model_.backend(), host_view(average), average_.view());
       return resume_report{metadata_.value("note", nlohmann::json()), std::move(match.report)};
     });
   }
@@ -345,7 +482,11 @@ class trainer {
   static constexpr const char* name_before_optimizer = "decoupled";
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
+  static constexpr const char* average_prefix = "optimizer.average.";
   static constexpr index_type losses_size = 16 * index_type{Losses::count};
+  // Places in `measures_`; the first is the squared norm of the gradient, then come the losses.
+  static constexpr index_type norm_of_tables = 1 + losses_size, norm_of_mean = norm_of_tables + 1,
+                              norm_of_dense = norm_of_mean + 1, measures_size = norm_of_dense + 1;
   static constexpr int tables = static_cast<int>(facts<D>::ngrams.size());
 
   static void read_losses(const nlohmann::json& object, const std::string& source, Losses& chosen) {
@@ -378,7 +519,7 @@ class trainer {
     double total = 0, labels = 0;
     for (index_type first = 0; first < count; first += options_.batch) {
       const index_type batch = std::min(options_.batch, count - first);
-      make_room_for(batch);
+      make_room_for(batch, options_.length);
       for (index_type b = 0; b < batch; ++b) windows.copy(window(first + b), row(b));
       const double own = counted_labels(batch);
       total += own * model_.losses(ids(batch), only_cross_entropy, {.merge = options_.merge}).total;
@@ -391,14 +532,15 @@ class trainer {
   double counted_labels(index_type batch) const {
     index_type counted = 0;
     for (index_type b = 0; b < batch; ++b)
-      for (index_type t = 1; t <= options_.length; ++t) counted += ids(batch)(b, t) != no_token;
+      for (index_type t = 1; t <= length_; ++t) counted += ids(batch)(b, t) != no_token;
     return static_cast<double>(counted);
   }
 
   /// The model names the size if it does not fit; the ids are the smaller part.
-  void make_room_for(index_type batch) {
-    model_.reserve(batch, options_.length);
-    ids_.resize(static_cast<std::size_t>(batch * (options_.length + 1)));
+  void make_room_for(index_type batch, index_type length) {
+    model_.reserve(batch, length);
+    length_ = length;
+    ids_.resize(static_cast<std::size_t>(batch * (length + 1)));
   }
 
   /// A step on rows that fill_row(row, ids) fills.
@@ -406,7 +548,8 @@ class trainer {
   step_report<Losses> step_on(FillRow fill_row) {
     return exclusively(model_.backend(), "a training step", [&] {
       enqueue_step(fill_row);
-      return finish_step(options_.accumulation);
+      const index_type texts = batch_of(step_) * options_.accumulation;
+      return finish_step(options_.accumulation, static_cast<double>(texts * length_of(step_)));
     });
   }
   /// Calls the operations of a step. A device may still work on them when this returns.
@@ -414,10 +557,11 @@ class trainer {
   void enqueue_step(FillRow fill_row) {
     const phase<Backend> named(model_.backend(), "training step");
     start_step();
-    make_room_for(options_.batch);
+    const index_type batch = batch_of(step_);
+    make_room_for(batch, length_of(step_));
     for (index_type pass = 0; pass < options_.accumulation; ++pass) {
-      for (index_type b = 0; b < options_.batch; ++b) fill_row(pass * options_.batch + b, row(b));
-      add_pass(ids(options_.batch), pass, options_.accumulation);
+      for (index_type b = 0; b < batch; ++b) fill_row(pass * batch + b, row(b));
+      add_pass(ids(batch), pass, options_.accumulation);
     }
     enqueue_update();
   }
@@ -436,57 +580,162 @@ class trainer {
   void enqueue_update() {
     Backend& backend = model_.backend();
     const phase<Backend> update(backend, "optimizer");
-    const view<scalar, 1> norm = measures_.view().slice(0, 1);
+    if (average_.size() > 0 && step_ == 0) copy(backend, std::as_const(model_).weights(), average_.view());
+    call(after_backward_);
     const adam_settings own = settings();
     const muon_settings of_muon = settings_of_muon();
     update_.run(backend, update_key{own, of_muon, model_.ngram_gradients().gradients().data}, [&] {
-      squared_norm(backend, model_.gradients(), norm);
-      if constexpr (tables > 0) {
-        const view<scalar, 1> of_tables = measures_.view().slice(1 + losses_size, 1);
-        squared_norm(backend, model_.ngram_gradients().gradients(), of_tables);
-        add(backend, of_tables, norm);
-      }
-      if (options_.optimizer == optimizer_kind::muon)
-        muon(backend, of_muon, parameters_type::hidden_matrices(), model_.gradients(), measures_.view(),
-             model_.weights(), first_moment_.view(), second_moment_.view());
-      const index_type first = first_of_adam();
-      const auto part = [&](const view<scalar, 1>& all) {
-        return all.slice(first, parameters_type::dense_size - first);
-      };
-      adam(backend, own, part(model_.gradients()), measures_.view(), part(model_.weights()), part(first_moment_.view()),
-           part(second_moment_.view()));
+      if (!groups_.empty())
+        for (const detail::update_range& each : plan_.ranges)
+          if (each.frozen) fill(backend, scalar{0}, model_.gradients().slice(each.first, each.size));
+      measure_gradient();
+      if (options_.optimizer == optimizer_kind::muon) update_hidden_matrices(of_muon);
+      update_by_adam(own);
       if constexpr (tables > 0)
         for (int k = 0; k < tables; ++k) update_table(k, own);
     });
+    if (last_gradient_.size() > 0) compare_with_last_gradient();
+    if (average_.size() > 0) {
+      // The first weights, which are random, are forgotten sooner.
+      const double early = static_cast<double>(step_ + 1) / static_cast<double>(step_ + 10);
+      mix(backend, static_cast<scalar>(std::min(options_.average, early)), std::as_const(model_).weights(),
+          average_.view());
+    }
+    call(after_update_);
+  }
+  /// The average starts as the weights.
+  void start_average() {
+    average_ = storage<scalar>();
+    if (options_.average == 0) return;
+    average_ = storage<scalar>(parameters_type::buffer_size);
+    copy(model_.backend(), std::as_const(model_).weights(), average_.view());
+  }
+  /// The squared norm of the whole gradient.
+  void measure_gradient() {
+    const view<scalar, 1> norm = measures_.view().slice(0, 1);
+    squared_norm(model_.backend(), model_.gradients(), norm);
+    if constexpr (tables > 0) {
+      const view<scalar, 1> of_tables = measures_.view().slice(norm_of_tables, 1);
+      const auto add_norm = [&](const view<const scalar, 1>& gradient) {
+        squared_norm(model_.backend(), gradient, of_tables);
+        add(model_.backend(), of_tables, norm);
+      };
+      if (std::ranges::none_of(plan_.tables, &detail::update_range::frozen)) {
+        add_norm(model_.ngram_gradients().gradients());
+      } else {
+        for (int k = 0; k < tables; ++k)
+          if (!plan_.tables[static_cast<std::size_t>(k)].frozen)
+            add_norm(model_.ngram_gradients().touched_rows(k).gradient.flat());
+      }
+    }
+  }
+  /// The squared norm of the mean of this gradient and the last one. Then this one becomes the last.
+  void compare_with_last_gradient() {
+    Backend& backend = model_.backend();
+    const view<scalar, 1> now = model_.gradients();
+    const view<scalar, 1> last = last_gradient_.view();
+    if (noise_.squared_norm > 0) {
+      mix(backend, scalar(0.5), now, last);
+      squared_norm(backend, last, measures_.view().slice(norm_of_mean, 1));
+    }
+    squared_norm(backend, now, measures_.view().slice(norm_of_dense, 1));
+    copy(backend, now, last);
+  }
+  /// Adds a step of `tokens` with the squared norms of its gradient and of the mean with the one before.
+  double noise_scale_after(double tokens, double own, double of_mean) {
+    constexpr double keep = 0.99;
+    if (noise_.squared_norm > 0 && noise_.tokens == tokens && std::isfinite(own) && std::isfinite(of_mean)) {
+      const double single = (own + noise_.squared_norm) / 2;
+      noise_.of_gradient = keep * noise_.of_gradient + (1 - keep) * (2 * of_mean - single);
+      noise_.of_noise = keep * noise_.of_noise + (1 - keep) * 2 * tokens * (single - of_mean);
+    }
+    noise_.tokens = tokens;
+    noise_.squared_norm = std::isfinite(own) ? own : 0;
+    return noise_.of_gradient > 0 ? noise_.of_noise / noise_.of_gradient : 0;
+  }
+  void update_hidden_matrices(const muon_settings& settings) {
+    const auto update = [&](const muon_settings& own, const std::vector<matrix_place>& places) {
+      muon(model_.backend(), own, places, model_.gradients(), measures_.view(), model_.weights(), first_moment_.view(),
+           second_moment_.view());
+    };
+    if (groups_.empty()) return update(settings, parameters_type::hidden_matrices());
+    for (const detail::muon_matrices& each : plan_.hidden) {
+      muon_settings own = settings;
+      own.learning_rate *= each.rate;
+      own.weight_decay = each.weight_decay.value_or(settings.weight_decay);
+      update(own, each.places);
+    }
+  }
+  void update_by_adam(const adam_settings& settings) {
+    const auto update = [&](const adam_settings& own, index_type first, index_type size) {
+      const auto part = [&](const view<scalar, 1>& all) { return all.slice(first, size); };
+      adam(model_.backend(), own, part(model_.gradients()), measures_.view(), part(model_.weights()),
+           part(first_moment_.view()), part(second_moment_.view()));
+    };
+    if (groups_.empty()) return update(settings, first_of_adam(), parameters_type::dense_size - first_of_adam());
+    for (const detail::update_range& each : plan_.ranges) {
+      if (each.frozen || each.first < first_of_adam()) continue;
+      adam_settings own = settings;
+      own.learning_rate *= each.rate;
+      own.weight_decay = each.weight_decay.value_or(settings.weight_decay);
+      own.decayed = each.decays ? each.size : 0;
+      update(own, each.first, each.size);
+    }
   }
   /// Changes the rows of table `k` that the step looked up, and their moments. All other rows keep both.
   void update_table(int k, adam_settings own) {
     own.learning_rate *= options_.table_rate;
+    if (!groups_.empty()) {
+      if (plan_.tables[static_cast<std::size_t>(k)].frozen) return;
+      own.learning_rate *= plan_.tables[static_cast<std::size_t>(k)].rate;
+    }
     const auto touched = model_.ngram_gradients().touched_rows(k);
     const tensor<2>& table = parameters_type::layout.network.ngrams[k];
     const auto of = [&](const view<scalar, 1>& all) { return tensor_memory<scalar>{all.data}[table]; };
     adam_rows(model_.backend(), own, touched.rows, touched.gradient, measures_.view(), of(model_.weights()),
               of(first_moment_.view()), of(second_moment_.view()));
   }
+  void call(const hook& own) {
+    if (!own) return;
+    if (named_.empty())
+      for (const parameter_entry& entry : parameters_type::entries())
+        named_.push_back({entry.name, entry.shape, model_.weights().slice(entry.offset, entry.size),
+                          entry.kind == parameter_kind::table ? view<scalar, 1>{}
+                                                              : model_.gradients().slice(entry.offset, entry.size)});
+    own(named_);
+  }
   /// Waits for the losses and norm of a step of `passes` passes. If one is not finite, the step has changed nothing.
-  step_report<Losses> finish_step(index_type passes) {
-    std::array<scalar, 1 + losses_size> measures;
-    download(model_.backend(), measures_.view().slice(0, 1 + losses_size),
-             view<scalar, 1>{measures.data(), {1 + losses_size}});
+  step_report<Losses> finish_step(index_type passes, double tokens) {
+    std::array<scalar, measures_size> measures;
+    download(model_.backend(), measures_.view(), view<scalar, 1>{measures.data(), {measures_size}});
     const double share = 1.0 / static_cast<double>(passes);
     const loss_report<Losses> loss(view<const scalar, 1>{measures.data() + 1, {losses_size}}, values_type(losses()),
                                    share);
-    const step_report<Losses> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])),
-                                     learning_rate(options_.schedule, step_)};
-    require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step);
-    require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
-            report.step);
+    step_report<Losses> report{step_ + 1, loss, std::sqrt(static_cast<double>(measures[0])), learning_rate_now()};
+    report.skipped = !std::isfinite(report.loss.total) || !std::isfinite(report.gradient_norm);
+    if (report.skipped && skipped_ < options_.most_skipped) {
+      ++skipped_;
+    } else {
+      const char* const skipped = options_.most_skipped > 0 ? ", and as many steps as allowed were skipped before" : "";
+      require(std::isfinite(report.loss.total), "the loss is ", report.loss.total, " at step ", report.step, skipped);
+      require(std::isfinite(report.gradient_norm), "the gradient's norm is ", report.gradient_norm, " at step ",
+              report.step, skipped);
+    }
+    if (last_gradient_.size() > 0)
+      report.noise_scale = noise_scale_after(tokens, measures[norm_of_dense], measures[norm_of_mean]);
     ++step_;
     return report;
   }
 
+  double learning_rate_now() const {
+    if (!own_schedule_) return learning_rate(options_.schedule, step_);
+    const double share = own_schedule_(step_);
+    require(share >= 0 && std::isfinite(share), "the schedule of set_schedule returned ", share, " at step ", step_,
+            ", but must return a finite number that is not negative");
+    return options_.schedule.peak * share;
+  }
   adam_settings settings() const {
-    return {.learning_rate = learning_rate(options_.schedule, step_),
+    return {.learning_rate = learning_rate_now(),
             .beta1 = options_.beta1,
             .beta2 = options_.beta2,
             .epsilon = options_.epsilon,
@@ -498,7 +747,7 @@ class trainer {
   }
   muon_settings settings_of_muon() const {
     const muon_options& own = options_.muon;
-    return {.learning_rate = own.learning_rate * (learning_rate(options_.schedule, step_) / options_.schedule.peak),
+    return {.learning_rate = own.learning_rate * (learning_rate_now() / options_.schedule.peak),
             .momentum = own.momentum,
             .weight_decay = own.weight_decay,
             .normalised = own.normalised,
@@ -512,10 +761,10 @@ class trainer {
   }
 
   std::span<token> row(index_type b) {
-    const auto window = static_cast<std::size_t>(options_.length + 1);
+    const auto window = static_cast<std::size_t>(length_ + 1);
     return std::span<token>(ids_).subspan(static_cast<std::size_t>(b) * window, window);
   }
-  view<const token, 2> ids(index_type batch) const { return {ids_.data(), {batch, options_.length + 1}}; }
+  view<const token, 2> ids(index_type batch) const { return {ids_.data(), {batch, length_ + 1}}; }
 
   static view<const scalar, 1> host_view(const std::vector<scalar>& values) {
     return {values.data(), {static_cast<index_type>(values.size())}};
@@ -529,8 +778,16 @@ class trainer {
   training_options options_;
   model_type model_;
   storage<scalar> first_moment_, second_moment_;
-  // Squared norm of the gradient, then the summed losses of a step's passes, then the squared norm of the tables' part.
+  storage<scalar> average_;  // of the weights; empty without `training_options::average`
+  // Of the step: the squared norm of the gradient, the summed losses of the passes, more squared norms by their places.
   storage<scalar> measures_;
+  storage<scalar> last_gradient_;  // empty unless noise is measured
+  /// For `measure_noise`: the last step, and running means of the squared norm of the true gradient and of the noise that
+  /// one token adds.
+  struct noise_state {
+    double tokens = 0, squared_norm = 0, of_gradient = 0, of_noise = 0;
+  };
+  noise_state noise_;
   /// This decides which operations an update calls: settings, and the gradients of tables, whose memory may move.
   struct update_key {
     adam_settings settings;
@@ -539,7 +796,14 @@ class trainer {
     bool operator==(const update_key&) const = default;
   };
   recording<Backend, update_key> update_;
+  std::vector<parameter_group> groups_;
+  detail::update_plan plan_;
+  hook after_backward_, after_update_;
+  std::function<double(index_type)> own_schedule_;
+  std::vector<named_parameter<scalar>> named_;  // for hooks
+  index_type skipped_ = 0;
   std::vector<token> ids_;
+  index_type length_ = 0;  // of the rows in it
   index_type step_ = 0;
   // Of the resumed checkpoint, whose unknown keys are kept: our metadata, and those of other programs.
   nlohmann::json metadata_ = nlohmann::json::object();

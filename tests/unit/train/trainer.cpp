@@ -503,3 +503,307 @@ TEST_CASE("muon updates the hidden matrices, query, key and value apart, and Ada
     return name.find("to_recon") != name.npos || name.find("to_hierarchical_preds") != name.npos;
   }));
 }
+
+TEST_CASE("groups of parameters learn at their own rates, or not at all") {
+  using B = strata::reference<float>;
+  B backend;
+  const auto& entries = parameters::entries();
+  for (const auto optimizer : {strata::optimizer_kind::adamw, strata::optimizer_kind::muon}) {
+    CAPTURE(optimizer);
+    strata::training_options own = options();
+    own.optimizer = optimizer;
+    const auto trained = [&](std::vector<strata::parameter_group> groups) {
+      trainer_type<B> trainer(backend, own);
+      trainer.set_groups(std::move(groups));
+      return weights_after(trainer, 2);
+    };
+    const std::vector<float> start = strata::weights_of(trainer_type<B>(backend, own).model());
+    const auto plain = trained({});
+    // Groups that change nothing cut the updates into pieces: the bits stay.
+    CHECK(same_bits(trained({{.pattern = "*"}, {.pattern = "layers.0.*.weight", .rate = 1}}), plain));
+    trainer_type<B> still(backend, own);
+    still.set_groups({{.pattern = "*", .frozen = true}});
+    CHECK(still.train_step(some_text()).gradient_norm == 0);
+    CHECK(same_bits(strata::weights_of(still.model()), start));
+    const auto frozen = trained({{.pattern = "layers.1.*", .frozen = true}, {.pattern = "*ngram*", .frozen = true}});
+    const auto halved = trained({{.pattern = "token_emb.weight", .rate = 0}, {.pattern = "layers.0.0.*", .rate = 0}});
+    const auto decayed = trained({{.pattern = "layers.0.0.*", .weight_decay = 5}});
+    int were_frozen = 0, had_rate_0 = 0, decayed_more = 0;
+    for (const auto& entry : entries) {
+      CAPTURE(entry.name);
+      const auto same_in = [&](const std::vector<float>& x, const std::vector<float>& y) {
+        return std::equal(x.begin() + entry.offset, x.begin() + entry.offset + entry.size, y.begin() + entry.offset);
+      };
+      const bool changes = !same_in(plain, start);
+      const bool is_frozen = entry.name.starts_with("layers.1.") || entry.name.find("ngram") != std::string::npos;
+      CHECK(same_in(frozen, start) == (is_frozen || !changes));
+      were_frozen += is_frozen && changes;
+      const bool has_rate_0 = entry.name == "token_emb.weight" || entry.name.starts_with("layers.0.0.");
+      CHECK(same_in(halved, start) == (has_rate_0 || !changes));
+      had_rate_0 += has_rate_0 && changes;
+      if (!entry.name.starts_with("layers.0.0.")) continue;
+      const bool matrix =
+          entry.kind == strata::parameter_kind::hidden_matrix || entry.kind == strata::parameter_kind::other_matrix;
+      double size_plain = 0, size_decayed = 0;
+      for (auto n = entry.offset; n < entry.offset + entry.size; ++n) {
+        size_plain += std::abs(static_cast<double>(plain[static_cast<std::size_t>(n)]));
+        size_decayed += std::abs(static_cast<double>(decayed[static_cast<std::size_t>(n)]));
+      }
+      if (matrix) CHECK(size_decayed < size_plain);
+      decayed_more += matrix;
+    }
+    CHECK((were_frozen > 3 && had_rate_0 > 2 && decayed_more > 2));
+  }
+}
+
+TEST_CASE("groups are kept by checkpoints, and nonsense is refused by name") {
+  const folder directory;
+  strata::reference<float> backend;
+  const std::vector<strata::parameter_group> groups{
+      {.pattern = "layers.0.*", .rate = 0.5}, {.pattern = "token_emb.?eight", .weight_decay = 0.2, .frozen = true}};
+  trainer_type<strata::reference<float>> whole(backend, options()), half(backend, options()), rest(backend, options());
+  whole.set_groups(groups);
+  half.set_groups(groups);
+  weights_after(half, 3);
+  half.save(directory.path / "checkpoint");
+  rest.resume(directory.path / "checkpoint");
+  CHECK(rest.groups() == groups);
+  CHECK(same_bits(weights_after(rest, 6), weights_after(whole, 6)));
+  const auto setting = [&](strata::parameter_group group) { return message_of([&] { rest.set_groups({group}); }); };
+  CHECK_THAT(setting({.pattern = "layer.0.*"}),
+             ContainsSubstring("no parameter has a name like \"layer.0.*\"; names are token_emb.weight, "));
+  CHECK_THAT(setting({.pattern = "*", .rate = -1}), ContainsSubstring("the rate of the parameters \"*\""));
+  CHECK_THAT(setting({.pattern = "*", .weight_decay = -1}), ContainsSubstring("the weight decay of the parameters"));
+  CHECK(rest.groups() == groups);
+}
+
+TEST_CASE("a pattern matches names") {
+  using strata::detail::matches;
+  STATIC_REQUIRE(matches("*", "") && matches("*", "a.b") && matches("a.*.c", "a.b.b.c") && matches("a?c", "abc"));
+  STATIC_REQUIRE(matches("*b*b", "abab") && matches("**a", "ba") && matches("", ""));
+  STATIC_REQUIRE_FALSE(matches("a", "ab") || matches("ab", "a") || matches("a*c", "acb") || matches("?", ""));
+}
+
+TEST_CASE("hooks see every parameter after backward and after the update, and may change gradients") {
+  using B = strata::reference<float>;
+  B backend;
+  trainer_type<B> plain(backend, options()), hooked(backend, options());
+  int before = 0, after = 0;
+  std::vector<float> at_backward;
+  hooked.set_hooks(
+      [&](auto all) {
+        ++before;
+        CHECK(all.size() == parameters::entries().size());
+        for (const auto& each : all) {
+          if (each.name == "token_emb.weight")
+            at_backward.assign(each.weight.data, each.weight.data + each.weight.size());
+          for (strata::index_type n = 0; n < each.gradient.size(); ++n) each.gradient(n) *= 2;
+        }
+      },
+      [&](auto all) {
+        ++after;
+        for (const auto& each : all)
+          if (each.name == "token_emb.weight")
+            CHECK(!std::equal(at_backward.begin(), at_backward.end(), each.weight.data));
+      });
+  const auto bytes = some_text();
+  const auto one = plain.train_step(bytes), two = hooked.train_step(bytes);
+  CHECK((before == 1 && after == 1));
+  CHECK(two.gradient_norm > 1.5 * one.gradient_norm);
+  CHECK(two.loss.total == one.loss.total);
+}
+
+TEST_CASE("a step that is not finite is skipped as often as allowed") {
+  using B = strata::reference<float>;
+  B backend;
+  auto own = options();
+  own.most_skipped = 2;
+  trainer_type<B> trainer(backend, own);
+  bool broken = false;
+  trainer.set_hooks(
+      [&](auto all) {
+        if (broken) all.front().gradient(0) = std::numeric_limits<float>::infinity();
+      },
+      {});
+  const auto bytes = some_text();
+  CHECK_FALSE(trainer.train_step(bytes).skipped);
+  const auto before = strata::weights_of(trainer.model());
+  broken = true;
+  for (int n = 1; n <= 2; ++n) {
+    const auto report = trainer.train_step(bytes);
+    CHECK((report.skipped && report.step == n + 1));
+    CHECK(trainer.skipped() == n);
+  }
+  CHECK(same_bits(strata::weights_of(trainer.model()), before));
+  CHECK_THAT(message_of([&] { trainer.train_step(bytes); }),
+             ContainsSubstring("at step 4, and as many steps as allowed were skipped before"));
+  CHECK(trainer.step() == 3);
+  const folder directory;
+  trainer.save(directory.path / "checkpoint");
+  trainer_type<B> rest(backend, options());
+  rest.resume(directory.path / "checkpoint");
+  CHECK(rest.skipped() == 2);
+}
+
+TEST_CASE("sizes grow by doubling in equal parts of the steps") {
+  using strata::grown;
+  const auto sizes = [](strata::index_type first, strata::index_type last, strata::index_type steps) {
+    std::vector<strata::index_type> all;
+    for (strata::index_type step = 0; step <= steps; ++step) all.push_back(grown(first, last, step, steps));
+    return all;
+  };
+  using list = std::vector<strata::index_type>;
+  CHECK(sizes(1, 4, 4) == list{1, 1, 2, 2, 4});
+  CHECK(sizes(3, 10, 4) == list{3, 3, 6, 6, 10});
+  CHECK(sizes(5, 5, 2) == list{5, 5, 5});
+  CHECK(grown(9, 5, 0, 8) == 5);
+  CHECK(grown(1, 512, 0, 0) == 512);
+}
+
+TEST_CASE("batch and length grow, and a checkpoint within the growth continues bit for bit") {
+  struct watched {
+    mutable std::vector<std::pair<strata::index_type, std::size_t>> rows;
+    void fill(strata::index_type step, strata::index_type row, std::span<strata::token> ids) const {
+      rows.push_back({row, ids.size()});
+      for (std::size_t t = 0; t < ids.size(); ++t)
+        ids[t] = static_cast<strata::token>(
+            (7 * static_cast<std::size_t>(step) + 3 * static_cast<std::size_t>(row) + t) % 50);
+    }
+  };
+  auto own = options();
+  own.growth = 4, own.first_batch = 1, own.first_length = 8;
+  strata::reference<float> backend;
+  trainer_type<strata::reference<float>> whole(backend, own), half(backend, own), rest(backend, options());
+  const watched source;
+  whole.train_step(source);  // 2 passes of one row of 8
+  CHECK(source.rows == std::vector<std::pair<strata::index_type, std::size_t>>{{0, 9}, {1, 9}});
+  while (whole.step() < 3) whole.train_step(source);
+  CHECK(source.rows.back() == std::pair<strata::index_type, std::size_t>{3, 17});
+  while (whole.step() < 6) whole.train_step(source);
+  CHECK(source.rows.back() == std::pair<strata::index_type, std::size_t>{7, 33});
+  const folder directory;
+  while (half.step() < 3) half.train_step(source);
+  half.evaluate(some_text(), 2);
+  half.save(directory.path / "checkpoint");
+  rest.resume(directory.path / "checkpoint");
+  while (rest.step() < 6) rest.train_step(source);
+  CHECK(same_bits(strata::weights_of(rest.model()), strata::weights_of(whole.model())));
+}
+
+TEST_CASE("a schedule of one's own replaces the other") {
+  strata::reference<float> backend;
+  trainer_type<strata::reference<float>> trainer(backend, options());
+  trainer.set_schedule([](strata::index_type step) { return step == 0 ? 0.5 : step == 1 ? 0.0 : -1.0; });
+  const auto bytes = some_text();
+  CHECK(trainer.train_step(bytes).learning_rate == Approx(1.5e-3));
+  const auto before = strata::weights_of(trainer.model());
+  CHECK(trainer.train_step(bytes).learning_rate == 0);
+  CHECK(same_bits(strata::weights_of(trainer.model()), before));
+  CHECK_THAT(message_of([&] { trainer.train_step(bytes); }), ContainsSubstring("set_schedule returned -1 at step 2"));
+}
+
+TEST_CASE("an average of the weights is kept, used for a while, and resumed") {
+  using B = strata::reference<float>;
+  B backend;
+  auto own = options();
+  own.average = 0.6;
+  trainer_type<B> trainer(backend, own);
+  // The average starts with the weights that the first step starts with.
+  auto start = own;
+  start.seed = 9;
+  std::vector<float> expected = strata::weights_of(trainer_type<B>(backend, start).model());
+  strata::set_weights(trainer.model(), expected);
+  const auto bytes = some_text();
+  for (int n = 0; n < 5; ++n) {
+    trainer.train_step(bytes);
+    const auto weights = strata::weights_of(trainer.model());
+    const float keep = std::min(0.6f, static_cast<float>(n + 1) / static_cast<float>(n + 10));
+    for (std::size_t k = 0; k < weights.size(); ++k) expected[k] = keep * expected[k] + (1 - keep) * weights[k];
+  }
+  const auto weights = strata::weights_of(trainer.model());
+  const auto average = trainer.with_average([&] { return strata::weights_of(trainer.model()); });
+  double off = 0;
+  for (std::size_t k = 0; k < weights.size(); ++k)
+    off = std::max(off, std::abs(static_cast<double>(average[k]) - static_cast<double>(expected[k])));
+  CHECK(off < 1e-6);
+  CHECK_FALSE(same_bits(average, weights));
+  CHECK(same_bits(strata::weights_of(trainer.model()), weights));
+  // An error gives the weights back.
+  message_of([&] { trainer.with_average([] { strata::fail("stop"); }); });
+  CHECK(same_bits(strata::weights_of(trainer.model()), weights));
+
+  const folder directory;
+  trainer.save(directory.path / "checkpoint");
+  trainer_type<B> rest(backend, options());
+  CHECK(rest.resume(directory.path / "checkpoint").weights.unused.empty());
+  for (auto* each : {&trainer, &rest})
+    for (int n = 0; n < 2; ++n) each->train_step(bytes);
+  CHECK(same_bits(trainer.with_average([&] { return strata::weights_of(trainer.model()); }),
+                  rest.with_average([&] { return strata::weights_of(rest.model()); })));
+  trainer_type<B> without(backend, options());
+  CHECK_THAT(message_of([&] { without.with_average([] {}); }), ContainsSubstring("keeps no average"));
+}
+
+TEST_CASE("the noise scale is what the noise in the gradients says, in tokens") {
+  using B = strata::reference<double>;
+  B backend;
+  auto own = options();
+  own.schedule.peak = 1e-9;
+  own.most_skipped = 1;
+  trainer_type<B> trainer(backend, own);
+  trainer.measure_noise();
+  // Each gradient is 0.01 everywhere and noise with the deviation 0.1.
+  const strata::random_source random(7);
+  trainer.set_hooks(
+      [&](auto all) {
+        std::uint64_t stream = 0;
+        for (const auto& each : all) {
+          ++stream;
+          for (strata::index_type n = 0; n < each.gradient.size(); ++n) {
+            const auto counter = static_cast<std::uint64_t>(n + 100000 * trainer.step());
+            const double uniform = random.uniform(stream, counter) - 0.5;
+            each.gradient(n) = 0.01 + 0.1 * std::sqrt(12.0) * uniform;
+          }
+          // A step that is skipped does not count.
+          if (trainer.step() == 5 && each.gradient.size() > 0)
+            each.gradient(0) = std::numeric_limits<double>::infinity();
+        }
+      },
+      {});
+  const auto bytes = some_text();
+  CHECK(trainer.train_step(bytes).noise_scale == 0);
+  double measured = 0;
+  for (int n = 0; n < 20; ++n) measured = trainer.train_step(bytes).noise_scale;
+  const auto& chosen = trainer.options();
+  const double tokens = static_cast<double>(chosen.batch * chosen.accumulation * chosen.length);
+  CHECK(measured == Approx(tokens * 0.1 * 0.1 / (0.01 * 0.01)).epsilon(0.2));
+}
+
+TEST_CASE("the norms of all parameters are those of their values") {
+  using B = strata::reference<double>;
+  B backend;
+  trainer_type<B> trainer(backend, options());
+  double squares = 0;
+  trainer.set_hooks(
+      [&](auto all) {
+        for (strata::index_type n = 0; n < all[0].gradient.size(); ++n)
+          squares += all[0].gradient(n) * all[0].gradient(n);
+      },
+      {});
+  trainer.train_step(some_text());
+  const auto norms = trainer.norms();
+  const auto& entries = parameters::entries();
+  REQUIRE(norms.size() == entries.size());
+  CHECK(norms[0].name == entries[0].name);
+  CHECK(norms[0].gradient == Approx(std::sqrt(squares)));
+  const auto weights = strata::weights_of(trainer.model());
+  for (std::size_t n = 0; n < norms.size(); ++n) {
+    INFO(norms[n].name);
+    double own = 0;
+    for (auto k = entries[n].offset; k < entries[n].offset + entries[n].size; ++k)
+      own += weights[static_cast<std::size_t>(k)] * weights[static_cast<std::size_t>(k)];
+    CHECK(norms[n].weight == Approx(std::sqrt(own)));
+    CHECK((norms[n].gradient > 0) ==
+          (entries[n].kind != strata::parameter_kind::table && entries[n].kind != strata::parameter_kind::constant));
+  }
+}
