@@ -10,13 +10,14 @@
 #include <strata/io/file.hpp>
 
 #include "../console.hpp"
-#include "plot.hpp"
+#include "../plot.hpp"
 
 namespace experiments {
 
 namespace {
 
-using examples::fixed;
+using examples::curve, examples::escaped, examples::fixed, examples::line, examples::mean_line, examples::plot;
+using examples::readable, examples::svg, examples::table_row;
 
 /// A number with up to `digits` digits, whatever the locale.
 std::string rounded(double number, int digits) {
@@ -60,84 +61,17 @@ std::string difference(const statistics& own) {
   return text;
 }
 
-/// Bytes as text for a page. Visible signs replace bytes that are not text.
-std::string readable(std::string_view bytes) {
-  constexpr auto replace = nlohmann::json::error_handler_t::replace;
-  const auto text = nlohmann::json::parse(nlohmann::json(bytes).dump(-1, ' ', false, replace)).get<std::string>();
-  std::string shown;
-  for (const char letter : text) {
-    const auto code = static_cast<unsigned char>(letter);
-    // U+2400 and the following are pictures of the control characters.
-    if ((code < 32 && letter != '\n' && letter != '\t') || code == 127)
-      shown += std::string("\xe2\x90") + static_cast<char>(code == 127 ? 0xa1 : 0x80 + code);
-    else
-      shown += letter;
-  }
-  return escaped(shown);
-}
-
-std::string row(const char* cell, const std::vector<std::string>& texts) {
-  std::string result = "<tr>";
-  for (const std::string& text : texts) result += strata::to_text('<', cell, '>', text, "</", cell, '>');
-  return result + "</tr>\n";
-}
-
-std::string swatch(const summary& each) {
-  const int n = each.index;
-  return strata::to_text("<svg class=\"swatch\" viewBox=\"0 0 28 10\" style=\"color:var(--curve-", n,
-                         ");stroke-dasharray:var(--dash-", n, ");--fill:var(--fill-", n,
-                         ")\"><polyline points=\"0 5 28 5\"/><circle r=\"3\" cx=\"14\" cy=\"5\"/></svg> ",
-                         escaped(each.what->name));
-}
-
-/// A colour for each configuration: distinct hues, then the same hues with dashes and hollow points.
-std::string colours(std::size_t count, const char* lightness) {
-  constexpr std::array hues{215, 20, 150, 320, 45, 265, 185, 0};
-  constexpr std::array dashes{"none", "7 3", "2 3"};
-  std::string text;
-  for (std::size_t n = 0; n < count; ++n)
-    text += strata::to_text("--curve-", n, ":hsl(", hues[n % hues.size()], ' ', lightness, ");--dash-", n, ':',
-                            dashes[n / hues.size() % dashes.size()], ";--fill-", n, ':',
-                            n < hues.size() ? "currentColor" : "var(--paper)", ';');
-  return text;
-}
-
-std::string head(const comparison& among) {
-  const std::size_t count = among.configurations.size();
-  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-         "<meta name=\"viewport\" content=\"width=device-width\">\n<title>" +
-         escaped(among.name) +
-         "</title>\n<style>\n"
-         ":root{color-scheme:light dark;--ink:#222;--paper:#fff;--faint:#ddd;" +
-         colours(count, "75% 38%") +
-         "}\n@media(prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#181818;--faint:#444;" +
-         colours(count, "75% 66%") +
-         "}}\n"
-         "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
-         "background:var(--paper)}\n"
-         "table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n.wide{overflow-x:auto}\n"
-         "th,td{padding:.25rem .5rem;border-bottom:1px solid var(--faint);text-align:right;vertical-align:top;"
-         "white-space:nowrap}\n"
-         "th{white-space:normal;vertical-align:bottom}\nth:first-child,td:first-child,.words "
-         "td{text-align:left}\n.words td{white-space:normal}\n.words td:first-child{white-space:nowrap}\n"
-         "body>svg{display:block;max-width:48rem;font-size:13px}\nsvg text{fill:var(--ink)}\nsvg "
-         "line{stroke:var(--faint)}\n"
-         "polyline{fill:none;stroke:currentColor;stroke-width:2}\npolyline.thin{stroke-width:1;opacity:.4}\n"
-         "circle{fill:var(--fill);stroke:currentColor;stroke-dasharray:none}\n"
-         ".swatch{width:2em;height:.7em;vertical-align:baseline}\n"
-         "pre{white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;border-left:3px solid var(--faint);"
-         "padding-left:1rem}\n</style>\n</head>\n<body>\n";
-}
+std::string swatch(const summary& each) { return examples::swatch(each.index, each.what->name); }
 
 std::string results(const settings& own, const std::vector<summary>& all) {
   const configuration& baseline = find_comparison(own.table).baseline();
   const double flops = flops_per_token(baseline, own);
   std::string text = "<h2>Results</h2>\n<div class=\"wide\"><table>\n" +
-                     row("th", {"configuration", "bits per byte", "difference to " + baseline.name,
-                                "training FLOPs per token", "of " + baseline.name, "tokens per second",
-                                "peak memory, MB", "parameters", "of them for losses alone", "runs"});
+                     table_row("th", {"configuration", "bits per byte", "difference to " + baseline.name,
+                                      "training FLOPs per token", "of " + baseline.name, "tokens per second",
+                                      "peak memory, MB", "parameters", "of them for losses alone", "runs"});
   for (const summary& each : all)
-    text += row(
+    text += table_row(
         "td",
         {swatch(each), with_deviation(each.bits_per_byte, 4),
          each.what == &baseline || each.difference.count == 0 ? std::string("&ndash;") : difference(each.difference),
@@ -222,8 +156,8 @@ std::string model_text(const configuration& own) {
 std::string descriptions(const std::vector<summary>& all) {
   std::string text = "<h2>Configurations</h2>\n<div class=\"wide\"><table class=\"words\">\n";
   for (const summary& each : all)
-    text += row("td",
-                {swatch(each), escaped(each.what->description), "<pre>" + escaped(model_text(*each.what)) + "</pre>"});
+    text += table_row(
+        "td", {swatch(each), escaped(each.what->description), "<pre>" + escaped(model_text(*each.what)) + "</pre>"});
   return text + "</table></div>\n";
 }
 
@@ -243,14 +177,15 @@ std::string samples(const settings& own, const std::vector<summary>& all) {
 
 std::string all_runs(const settings& own, const std::vector<summary>& all) {
   std::string text = "<h2>Every run</h2>\n<div class=\"wide\"><table>\n" +
-                     row("th", {"configuration", "seed", "bits per byte", "steps", "tokens", "training FLOPs",
-                                "training time, s", "peak memory, MB"});
+                     table_row("th", {"configuration", "seed", "bits per byte", "steps", "tokens", "training FLOPs",
+                                      "training time, s", "peak memory, MB"});
   for (const summary& each : all)
     for (const result& run : each.runs) {
       const double tokens = tokens_of(own, run.steps);
-      text += row("td", {swatch(each), std::to_string(run.seed), fixed(run.bits_per_byte, 4), std::to_string(run.steps),
-                         short_number(tokens), short_number(tokens * each.flops_per_token), fixed(run.seconds, 1),
-                         fixed(run.peak_bytes / 1e6, 0)});
+      text +=
+          table_row("td", {swatch(each), std::to_string(run.seed), fixed(run.bits_per_byte, 4),
+                           std::to_string(run.steps), short_number(tokens), short_number(tokens * each.flops_per_token),
+                           fixed(run.seconds, 1), fixed(run.peak_bytes / 1e6, 0)});
     }
   return text + "</table></div>\n";
 }
@@ -280,7 +215,8 @@ std::string method(const settings& own) {
       "largest.</li>\n</ul>\n<details>"
       "<summary>All settings</summary>\n<table class=\"words\">\n");
   const nlohmann::json settings_of_all = to_json(own);
-  for (const auto& [name, value] : settings_of_all.items()) text += row("td", {escaped(name), escaped(value.dump())});
+  for (const auto& [name, value] : settings_of_all.items())
+    text += table_row("td", {escaped(name), escaped(value.dump())});
   return text + "</table></details>\n";
 }
 
@@ -291,9 +227,9 @@ void write_report(const settings& own, const std::vector<summary>& all, std::siz
   for (const summary& each : all) done += each.runs.size();
   const comparison& among = find_comparison(own.table);
   std::string text =
-      head(among) + strata::to_text("<h1>", escaped(own.table), ": ", escaped(among.description), "</h1>\n<p>", done,
-                                    " of ", planned, " runs are done. Every run has ", budget(own),
-                                    " of training and the same text.</p>\n");
+      examples::page_head(among.name, among.configurations.size()) +
+      strata::to_text("<h1>", escaped(own.table), ": ", escaped(among.description), "</h1>\n<p>", done, " of ", planned,
+                      " runs are done. Every run has ", budget(own), " of training and the same text.</p>\n");
   if (!all.empty())
     text += results(own, all) + all_curves(own, all) + descriptions(all) + samples(own, all) + all_runs(own, all);
   text += method(own) + "</body>\n</html>\n";
