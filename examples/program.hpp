@@ -14,6 +14,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <sys/resource.h>
 
 #include <strata/core/error.hpp>
 
@@ -47,6 +48,14 @@ int run_program(CLI::App& app, int argc, char** argv, Body body) {
   }
   std::cerr << app.get_name() << ": error: " << problem << '\n';
   return 1;
+}
+
+/// Lets this process open as many files as it may. A text may be of more files than are usual.
+inline void allow_many_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /// Fails where an option is given that is not among `used`: it has no effect beside the option `with`.

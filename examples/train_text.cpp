@@ -11,6 +11,7 @@ using examples::whole_number, examples::positive_number, examples::number_below_
 
 int main(int argc, char** argv) {
   strata::keep_freed_memory();
+  examples::allow_many_files();
   train_text::program_options options;
   strata::training_options& training = options.training = strata::quick_training;
   CLI::App app("Trains a hierarchical transformer on the bytes of a file.", "train_text");
@@ -67,6 +68,10 @@ int main(int argc, char** argv) {
                  "one of:" + examples::model_names() +
                      "; without it, --resume takes the run's, --seconds a model and options that fit the time")
       ->default_str(examples::model_without_seconds);
+  auto* from = app.add_option("--from", options.from, "start with these weights, as the reference package has them too")
+                   ->type_name("FILE");
+  app.add_flag("--matching", options.matching, "take only the weights of --from that fit, and say which do not")
+      ->needs(from);
   app.add_flag("--resume", options.resume, "continue the run in --out; a larger --steps or --seconds lengthens it");
   app.add_flag("--overwrite", options.overwrite, "replace the run in --out");
 
@@ -76,6 +81,14 @@ int main(int argc, char** argv) {
                         ->check(positive_number())
                         ->group("Training");
   kept.merge(examples::add_training_options(app, training));
+  std::vector<std::string> frozen, rates, decays;
+  const auto add_group = [&](const char* flag, auto& value, const char* type, const char* text) {
+    app.add_option(flag, value, text)->allow_extra_args(false)->type_name(type)->group("Training");
+  };
+  add_group("--freeze", frozen, "PATTERN", "parameters that stay, by name, as in 'layers.0.*'; may be repeated");
+  add_group("--rate", rates, "PATTERN=FACTOR", "learning rate of the parameters of this name; may be repeated");
+  add_group("--weight-decay-of", decays, "PATTERN=RATE",
+            "weight decay of the parameters of this name; may be repeated");
   std::vector<std::string> losses;
   auto* loss_option = app.add_option("--loss", losses, "weight of a loss, as in reconstruction=0; may be repeated")
                           ->allow_extra_args(false)
@@ -113,14 +126,31 @@ int main(int argc, char** argv) {
       ->group("Device");
 
   return examples::run_program(app, argc, argv, [&] {
+    const auto name_and_number = [](const char* flag, const char* expected, const std::string& given) {
+      const auto equals = given.rfind('=');
+      double number = 0;
+      strata::require(equals != std::string::npos && CLI::detail::lexical_cast(given.substr(equals + 1), number), flag,
+                      " expects ", expected, ", not '", given, "'");
+      return std::pair(given.substr(0, equals), number);
+    };
     for (const std::string& loss : losses) {
-      const auto equals = loss.find('=');
-      double weight = 0;
-      strata::require(equals != std::string::npos && CLI::detail::lexical_cast(loss.substr(equals + 1), weight),
-                      "--loss expects NAME=WEIGHT, not '", loss, "'");
-      const bool first = options.loss_weights.emplace(loss.substr(0, equals), weight).second;
-      strata::require(first, "--loss gives the weight of '", loss.substr(0, equals), "' twice");
+      const auto [name, weight] = name_and_number("--loss", "NAME=WEIGHT", loss);
+      strata::require(options.loss_weights.emplace(name, weight).second, "--loss gives the weight of '", name,
+                      "' twice");
     }
+    // A parameter may be in several: its group has what each of them says.
+    for (const std::string& pattern : frozen) options.groups.push_back({.pattern = pattern, .frozen = true});
+    for (const std::string& rate : rates) {
+      const auto [pattern, factor] = name_and_number("--rate", "PATTERN=FACTOR", rate);
+      options.groups.push_back({.pattern = pattern, .rate = factor});
+    }
+    for (const std::string& decay : decays) {
+      const auto [pattern, factor] = name_and_number("--weight-decay-of", "PATTERN=RATE", decay);
+      options.groups.push_back({.pattern = pattern, .weight_decay = factor});
+    }
+    strata::require(options.groups.empty() || !options.resume,
+                    "a resumed run keeps its groups of parameters: leave out --freeze, --rate and --weight-decay-of");
+    strata::require(options.from.empty() || !options.resume, "--from and --resume contradict each other");
     strata::require(!options.out.empty(), "--out must not be empty");
     const auto contradict = [](const CLI::Option* one, const CLI::Option* other) {
       strata::require(one->count() == 0 || other->count() == 0, one->get_name(), " and ", other->get_name(),

@@ -18,6 +18,7 @@
 #include "device.hpp"
 #include "models.hpp"
 #include "run_files.hpp"
+#include "run_report.hpp"
 #include "step_estimate.hpp"
 #include "texts.hpp"
 
@@ -31,6 +32,9 @@ using examples::metrics_file, examples::run_folder, examples::steps_unknown;
 struct program_options {
   examples::text_options text;
   std::string out = "runs/train_text";
+  std::string from;       // weights to start with
+  bool matching = false;  // only those that fit
+  std::vector<strata::parameter_group> groups;
   std::string model;  // empty: the checkpoint's, or a suggestion
   std::string prompt = "\n";
   double seconds = 0;
@@ -57,11 +61,14 @@ class training_run {
         trainer_(backend_, options.training, chosen_losses(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
+        best_(fs::path(options.out) / "best.safetensors"),
+        average_(fs::path(options.out) / "average.safetensors"),
+        report_(fs::path(options.out) / "report.html"),
         metrics_(fs::path(options.out) / "metrics.jsonl", fs::path(options.out) / examples::events_name) {
     if (options_.resume)
       resume(given);
-    else if (options_.seconds > 0)
-      trainer_.set_steps(steps_unknown);
+    else
+      begin();
     text_.prepare(trainer_.options().length, D.vocabulary, trainer_.options().seed);
     require_memory();
     trainer_.model().recompute_activations(options_.recompute);
@@ -77,14 +84,22 @@ class training_run {
           " holds a run already: --resume continues it, --overwrite replaces it, --out chooses another folder");
     introduce();
     started_ = std::chrono::steady_clock::now();
+    if (!options_.from.empty() && text_.has_validation()) {
+      const double loss = validation_loss(windows_on_the_way());
+      std::cerr << "start: validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4) << " bits per byte\n";
+      started_ = std::chrono::steady_clock::now();
+    }
     const strata::index_type first = trainer_.step();
+    tokens_ = 0;
+    for (strata::index_type step = 0; step < first; ++step) tokens_ += tokens_of(step);
+    tokens_before_ = tokens_;
     const bool was_finished = finished();
     examples::step_estimate estimate(options_.seconds);
     while (!finished() && !interrupted) {
       const auto report = train_one_step();
       calibrate(estimate);
       if (!options_.resume && report.step == 1) claim();
-      record(report, first);
+      record(report);
       after_step(report.step);
     }
     bar_.end_line();
@@ -131,6 +146,18 @@ class training_run {
     if (fs::exists(checkpoint_)) save();
     metrics_.continue_after(-1, false);
     fs::remove(weights_);
+    fs::remove(best_);
+    fs::remove(average_);
+  }
+
+  void begin() {
+    strata::require(options_.seconds <= 0 || options_.training.growth == 0,
+                    "--growth needs --steps: how many steps fit a time depends on the growth");
+    if (options_.seconds > 0) trainer_.set_steps(steps_unknown);
+    trainer_.set_groups(options_.groups);
+    if (options_.from.empty()) return;
+    const auto mode = options_.matching ? strata::load_mode::matching : strata::load_mode::strict;
+    note_loaded(strata::load_weights(trainer_.model(), options_.from, mode));
   }
 
   void resume(const given_options& given) {
@@ -168,6 +195,8 @@ class training_run {
     else if (note.threads != Device::threads(backend_))
       notes_.push_back(strata::to_text("the run had ", counted(note.threads, "thread"), " and continues with ",
                                        Device::threads(backend_), ": it agrees to rounding only"));
+    best_step_ = note.best_step;
+    best_loss_ = note.best_loss;
     note_heads(found.weights);
     limit_resumed(given, asked.schedule.steps, note);
   }
@@ -212,6 +241,16 @@ class training_run {
       lengthen(steps_unknown,
                strata::to_text("--seconds ", shortest(had_seconds), " and now ends after ", shortest(seconds)));
     }
+  }
+
+  /// What `--from` could not use.
+  void note_loaded(const strata::load_report& report) {
+    const fs::path from(options_.from);
+    for (const std::string& name : report.missing)
+      notes_.push_back(strata::to_text(from, " lacks ", name, ", which keeps its initialisation"));
+    for (const std::string& sentence : report.mismatched) notes_.push_back(strata::to_text(from, ": ", sentence));
+    for (const std::string& name : report.unused)
+      notes_.push_back(strata::to_text(from, " has ", name, ", unused here"));
   }
 
   /// Heads of losses that only the checkpoint or only this program has.
@@ -286,10 +325,15 @@ class training_run {
     if (const auto steps = estimate.after_step(passed, left)) trainer_.set_steps(trainer_.step() + *steps);
   }
 
-  void record(const strata::step_report<losses>& report, strata::index_type first) {
+  /// Tokens of a step, counted from 0.
+  double tokens_of(strata::index_type step) const {
+    return static_cast<double>(trainer_.batch_of(step) * trainer_.options().accumulation * trainer_.length_of(step));
+  }
+
+  void record(const strata::step_report<losses>& report) {
     const auto& options = trainer_.options();
     const double passed = seconds_since(started_);
-    const double tokens_a_step = static_cast<double>(options.batch * options.accumulation * options.length);
+    tokens_ += tokens_of(report.step - 1);
     const double cross_entropy = report.loss.values["cross_entropy"];
     shown_loss_ = shown_loss_ == 0 ? cross_entropy : 0.95 * shown_loss_ + 0.05 * cross_entropy;
     nlohmann::json entry{{"step", report.step},
@@ -297,18 +341,26 @@ class training_run {
                          {"bits_per_byte", bits(cross_entropy)},
                          {"learning_rate", report.learning_rate},
                          {"gradient_norm", report.gradient_norm},
-                         {"tokens", static_cast<double>(report.step) * tokens_a_step},
+                         {"tokens", tokens_},
                          {"seconds", trained_before_ + passed}};
     for (std::size_t j = 0; j < strata::loss_values<losses>::count; ++j)
       entry[std::string(strata::loss_values<losses>::names[j])] = report.loss.values[j];
-    const double speed = static_cast<double>(report.step - first) * tokens_a_step / passed;
+    if (report.skipped) {
+      bar_.end_line();
+      examples::print_note(strata::to_text("step ", report.step, " was skipped: its loss is ", report.loss.total,
+                                           ", its gradient's norm ", report.gradient_norm));
+      metrics_.write({{"step", report.step}, {"skipped", trainer_.skipped()}});
+      return;
+    }
+    const double speed = (tokens_ - tokens_before_) / passed;
     entry["tokens_per_second"] = speed;
     metrics_.write(entry);
 
     std::string text = "step " + std::to_string(report.step);
     double fraction = (trained_before_ + passed) / std::max(1.0, options_.seconds);
     if (options.schedule.steps != steps_unknown) {
-      const double left = static_cast<double>(options.schedule.steps - report.step) * tokens_a_step / speed;
+      const double left =
+          static_cast<double>(options.schedule.steps - report.step) * tokens_of(options.schedule.steps) / speed;
       fraction = static_cast<double>(report.step) / static_cast<double>(options.schedule.steps);
       text += "/" + std::to_string(options.schedule.steps) + "  " + examples::clock_text(left) + " left";
     }
@@ -321,10 +373,18 @@ class training_run {
     const bool last = finished();
     const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
     if (due(options_.evaluate_every) && text_.has_validation()) {
-      const double loss = validation_loss(options_.evaluate_windows.value_or(64));
-      metrics_.write({{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}});
+      const double loss = validation_loss(windows_on_the_way());
+      keep_best(loss);
+      nlohmann::json entry{{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}};
       std::cerr << "step " << step << ": validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4)
-                << " bits per byte\n";
+                << " bits per byte";
+      if (averages()) {
+        const double of_average = trainer_.with_average([&] { return validation_loss(windows_on_the_way()); });
+        entry["validation_loss_of_average"] = of_average;
+        std::cerr << "; of the average of the weights " << fixed(of_average, 4) << " nats";
+      }
+      std::cerr << '\n';
+      metrics_.write(entry);
     }
     if (due(options_.sample_every)) {
       bar_.end_line();
@@ -333,6 +393,16 @@ class training_run {
     }
     // Also after the first step, so that a full disk shows at once and not after hours.
     if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
+  }
+
+  bool averages() const { return trainer_.options().average > 0; }
+  strata::index_type windows_on_the_way() const { return options_.evaluate_windows.value_or(64); }
+  /// Writes the weights if no evaluation of as many windows was better.
+  void keep_best(double loss) {
+    if (best_step_ > 0 && loss >= best_loss_) return;
+    naming_last_checkpoint([&] { strata::save_weights(trainer_.model(), best_); });
+    best_loss_ = loss;
+    best_step_ = trainer_.step();
   }
 
   /// Windows of the validation text, and the number in an evaluation of at most `most` (0: all).
@@ -382,16 +452,37 @@ class training_run {
                                                             .text_fingerprint = text_fingerprint_,
                                                             .text_reading = text_.reading(),
                                                             .validation_fraction = text_.options().validation_fraction,
+                                                            .best_step = best_step_,
+                                                            .best_loss = best_loss_,
                                                             .device = Device::name,
                                                             .threads = Device::threads(backend_),
                                                             .seconds_asked = options_.seconds,
                                                             .seconds = trained_before_ + seconds_since(started_)}));
     });
     saved_step_ = trainer_.step();
+    write_report();
+  }
+
+  void write_report() const {
+    using cost = strata::cost<D, losses>;
+    examples::run_facts facts{.title = "train_text: " + options_.model + " on " + text_.name(), .rows = {}};
+    const auto add = [&](const char* name, const auto& value) {
+      facts.rows.emplace_back(name, strata::to_text(value));
+    };
+    add("training text", strata::to_text(text_.training_tokens(), " ", text_.unit()));
+    add("validation text", strata::to_text(text_.validation_tokens(), " ", text_.unit()));
+    add("parameters", cost::parameters);
+    add("device", Device::description(backend_));
+    strata::for_each_option(trainer_.options(), [&](const char* name, const auto& value) {
+      const nlohmann::json shown = strata::field_to_json(value);
+      add(name, shown.is_string() ? shown.get<std::string>() : shown.dump());
+    });
+    examples::write_run_report(report_, facts, fs::path(options_.out) / "metrics.jsonl");
   }
 
   void conclude(bool was_finished) {
     strata::save_weights(trainer_.model(), weights_);
+    if (averages()) trainer_.with_average([&] { strata::save_weights(trainer_.model(), average_); });
     const std::string steps = counted(trainer_.step(), "step");
     if (was_finished)
       std::cout << "the run is finished after " << steps << "; a larger "
@@ -400,6 +491,11 @@ class training_run {
       std::cout << "trained " << steps << " in " << examples::clock_text(trained_before_ + seconds_since(started_))
                 << std::endl;
     if (text_.has_validation()) {
+      // A best was saved on the way: the last weights may be better.
+      if (best_step_ > 0 && !was_finished) {
+        keep_best(validation_loss(windows_on_the_way()));
+        save();
+      }
       const strata::index_type most = options_.evaluate_windows.value_or(256);
       const double loss = validation_loss(most);
       const double order0 = text_.order0_entropy();
@@ -414,9 +510,14 @@ class training_run {
                 << (below >= 0 ? "% below it" : "% above it") << std::endl;
     }
     const std::string text = sample(trainer_.step());
+    write_report();
     std::cout << "--- sample ---\n"
               << text << "\n---\n"
-              << "checkpoint " << checkpoint_.string() << "\nweights " << weights_.string() << '\n';
+              << "report " << report_.string() << "\ncheckpoint " << checkpoint_.string() << "\nweights "
+              << weights_.string() << '\n';
+    if (best_step_ > 0)
+      std::cout << "best " << best_.string() << ", of step " << best_step_ << ": validation " << fixed(best_loss_, 4)
+                << " nats\n";
   }
 
   program_options options_;
@@ -426,12 +527,15 @@ class training_run {
   std::string text_fingerprint_ = text_.fingerprint();
   strata::index_type saved_step_ = -1;
   bool out_of_time_ = false;
-  fs::path checkpoint_, weights_;
+  fs::path checkpoint_, weights_, best_, average_, report_;
+  strata::index_type best_step_ = 0;  // 0: none yet
+  double best_loss_ = 0;
   metrics_file metrics_;
   std::vector<std::string> notes_;  // of the resumed run
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   double trained_before_ = 0, shown_loss_ = 0;
+  double tokens_ = 0, tokens_before_ = 0;  // trained on, in all and before this process
 };
 
 /// The name of the model in a checkpoint.
@@ -471,8 +575,8 @@ int train(program_options options, const given_options& given) {
   auto backend = Device::open(options.device);
   if (options.model.empty()) {
     const int threads = Device::threads(backend);  // 0 on a device for which there are no suggestions
-    if (options.resume)
-      options.model = model_of(checkpoint);
+    if (options.resume || !options.from.empty())
+      options.model = model_of(options.resume ? checkpoint : fs::path(options.from));
     else if (options.seconds > 0 && threads > 0)
       take_suggestion(options, given, text.training_tokens(), threads);
     else

@@ -35,6 +35,12 @@ inline option_map add_training_options(CLI::App& app, strata::training_options& 
   add("length", "--length", training.length, "bytes in a text")->check(whole_number(1));
   if (training.length == 0) added["length"]->default_str("max_length");
   add("accumulation", "--accumulation", training.accumulation, "batches in a step")->check(whole_number(1));
+  add("growth", "--growth", training.growth, "steps in which batch and length double until they are whole; 0: at once")
+      ->check(whole_number(0));
+  add("first_batch", "--first-batch", training.first_batch, "texts in a batch at first, with --growth")
+      ->check(whole_number(1));
+  add("first_length", "--first-length", training.first_length, "bytes in a text at first, with --growth")
+      ->check(whole_number(1));
   add("learning_rate", "--learning-rate", training.schedule.peak, "after the warm-up")->check(positive_number());
   add("warmup", "--warmup", training.schedule.warmup, "steps of warm-up")->check(whole_number(0));
   add("final_fraction", "--final-fraction", training.schedule.final_fraction,
@@ -54,6 +60,12 @@ inline option_map add_training_options(CLI::App& app, strata::training_options& 
   add("weight_decay", "--weight-decay", training.weight_decay, "of the matrices; vectors have none")
       ->check(number_from_0());
   add("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")->check(number_from_0());
+  add("most_skipped", "--skip-steps", training.most_skipped,
+      "steps whose loss or gradient is not finite may change nothing, so often; else they end the run")
+      ->check(whole_number(0));
+  add("average", "--average", training.average,
+      "decay of an average of the weights over the steps, as in 0.999; 0: there is none")
+      ->check(number_below_1());
   add("beta1", "--beta1", training.beta1, "decay of the mean of the gradients")->check(number_below_1());
   add("beta2", "--beta2", training.beta2, "decay of the mean of their squares")->check(number_below_1());
   add("epsilon", "--epsilon", training.epsilon, "added to the root of that mean")->check(positive_number());
