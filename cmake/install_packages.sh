@@ -9,7 +9,8 @@ case "${1:-}" in
   compare) packages="$packages libbenchmark-dev python3-venv" ;;
   compress) packages="$packages libxxhash-dev xz-utils zstd bzip2 p7zip-full" ;;
   test)
-    packages="$packages libxxhash-dev libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format python3"
+    packages="$packages libxxhash-dev libbenchmark-dev libeigen3-dev catch2 clang libclang-rt-dev clang-format python3 python3-venv
+      libsentencepiece-dev sentencepiece"
     ;;
   *) echo "usage: $0 demo|test|bench|compare|compress" >&2; exit 2 ;;
 esac

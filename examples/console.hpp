@@ -26,10 +26,14 @@ inline void catch_interrupts() {
     });
 }
 
-/// A byte as a terminal can show it.
-inline char printable(int byte) {
-  const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
-  return shows ? static_cast<char>(byte) : '.';
+/// A text as a terminal can show it.
+inline std::string printable(std::string text) {
+  for (char& letter : text) {
+    const int byte = static_cast<unsigned char>(letter);
+    const bool shows = byte == '\n' || byte == '\t' || (byte >= 32 && byte != 127);
+    if (!shows) letter = '.';
+  }
+  return text;
 }
 
 inline double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -47,13 +51,6 @@ inline std::string fixed(double number, int digits) {
 inline std::string shortest(double number) {
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, number).ptr};
-}
-
-/// The bytes of a text as tokens.
-inline std::vector<strata::token> tokens_of(const std::string& text) {
-  std::vector<strata::token> tokens;
-  for (const char letter : text) tokens.push_back(static_cast<unsigned char>(letter));
-  return tokens;
 }
 
 /// "1 thread" or "2 threads"

@@ -37,7 +37,9 @@ inline constexpr std::tuple models{named_model<tiny>{"tiny"},
                                    ,
                                    named_model<strata::presets::ten_minutes>{"ten_minutes"},
                                    named_model<strata::presets::one_hour>{"one_hour"},
-                                   named_model<strata::presets::ten_hours>{"ten_hours"}
+                                   named_model<strata::presets::ten_hours>{"ten_hours"},
+                                   named_model<strata::presets::tokens_1024>{"tokens_1024"},
+                                   named_model<strata::presets::tokens_4096>{"tokens_4096"}
 #endif
 };
 

@@ -25,6 +25,7 @@
 #include <strata/io/json.hpp>
 
 #include "event_file.hpp"
+#include "tokenizer.hpp"
 
 namespace examples {
 
@@ -56,9 +57,11 @@ struct run_note {
   std::uint64_t text_bytes = 0;
   std::string text_fingerprint;
   std::string text_reading;  // older checkpoints have none
+  std::string tokenizer;     // its fingerprint; empty: there is none
   double validation_fraction = 0.1;
   std::int64_t best_step = 0;  // 0: there is no best
   double best_loss = 0;        // nats, in an evaluation on the way
+  std::int64_t best_windows = 0;
   std::string device = "cpu";  // older checkpoints have none
   int threads = 0;
   double seconds_asked = 0;  // 0: the run is limited by steps
@@ -71,9 +74,11 @@ void for_each_field(Note& note, Visit visit) {
   visit("text_bytes", note.text_bytes, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max());
   visit("text_fingerprint", note.text_fingerprint, 0, 0);
   visit("text_reading", note.text_reading, 0, 0);
+  visit("tokenizer", note.tokenizer, 0, 0);
   visit("validation_fraction", note.validation_fraction, 0.0, std::nextafter(1.0, 0.0));
   visit("best_step", note.best_step, std::int64_t{0}, std::numeric_limits<std::int64_t>::max());
   visit("best_loss", note.best_loss, 0.0, any);
+  visit("best_windows", note.best_windows, std::int64_t{0}, std::numeric_limits<std::int64_t>::max());
   visit("device", note.device, 0, 0);
   visit("threads", note.threads, 0, std::numeric_limits<int>::max());
   visit("seconds_asked", note.seconds_asked, 0.0, any);
@@ -117,7 +122,7 @@ class run_folder {
     strata::require(!busy, "another run is going on in the folder ", path);
     // A killed process may leave a temporary file behind.
     for (const char* own : {"checkpoint.safetensors", "weights.safetensors", "best.safetensors", "average.safetensors",
-                            "metrics.jsonl", "report.html", events_name})
+                            "metrics.jsonl", "report.html", tokenizer_name, events_name})
       strata::remove_leftovers(path / own);
   }
   run_folder(const run_folder&) = delete;

@@ -3,8 +3,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +19,7 @@
 #include <strata/data/text_notice.hpp>
 
 #include "run_files.hpp"
+#include "tokenizer.hpp"
 
 namespace examples {
 
@@ -24,6 +27,7 @@ namespace examples {
 struct text_options {
   std::vector<std::string> training, validation;  ///< names of files, folders, patterns and lists
   std::vector<double> weights;                    ///< of the names in `training`; empty: they are one text
+  std::string tokenizer;                          ///< its file; the files hold text or its tokens
   strata::token_format format = strata::token_format::bytes;
   std::optional<strata::document_ends> documents;  ///< default: of one file none, of several the ends of files
   strata::token separator = 0;
@@ -52,6 +56,27 @@ class joined_windows {
   std::vector<strata::index_type> counts_{0};
 };
 
+/// Windows whose labels are counted as they are copied, in tokens and in bytes of text.
+class counted_windows {
+ public:
+  counted_windows(const joined_windows& of, const tokenizer& by) : of_(of), by_(by) {}
+  strata::index_type count() const { return of_.count(); }
+  void copy(strata::index_type position, std::span<strata::token> ids) const {
+    of_.copy(position, ids);
+    for (const strata::token id : ids.subspan(1)) {
+      if (id == strata::no_token) continue;
+      tokens_ += 1;
+      bytes_ += static_cast<double>(by_.text_of(id).size());
+    }
+  }
+  double bytes_per_token() const { return tokens_ > 0 && bytes_ > 0 ? bytes_ / tokens_ : 1; }
+
+ private:
+  const joined_windows& of_;
+  const tokenizer& by_;
+  mutable double tokens_ = 0, bytes_ = 0;
+};
+
 /// The opened texts, split into parts.
 class texts {
  public:
@@ -73,6 +98,7 @@ class texts {
     for (const paths& source : sources) all.insert(all.end(), source.begin(), source.end());
     strata::require_different_files(all);
     file_count_ = all.size();
+    if (!options_.tokenizer.empty()) tokenizer_ = read_tokenizer(options_.tokenizer);
     for (const paths& source : sources) sources_.push_back(open(source));
     if (!validation.empty()) validation_source_ = open(validation);
     split(options_.validation_fraction);
@@ -101,7 +127,14 @@ class texts {
   }
   std::string quoted_name() const { return strata::to_text(std::filesystem::path(name())); }
   std::size_t files() const { return file_count_; }
-  const char* unit() const { return options_.format == strata::token_format::bytes ? "bytes" : "tokens"; }
+  const char* unit() const { return is_bytes() ? "bytes" : "tokens"; }
+  /// Of its tokenizer; without one 256.
+  int vocabulary() const { return tokenizer_ ? tokenizer_->vocabulary() : 256; }
+  /// Empty without a tokenizer.
+  std::string tokenizer_fingerprint() const { return tokenizer_ ? tokenizer_->fingerprint() : ""; }
+  std::string_view tokenizer_file() const { return tokenizer_ ? tokenizer_->file() : std::string_view(); }
+  /// What the tokens stand for; known after `prepare`.
+  const tokenizer& by() const { return *tokenizer_; }
   strata::index_type training_tokens() const { return tokens_of(training_); }
   strata::index_type validation_tokens() const { return tokens_of(validation_); }
   bool has_validation() const { return !validation_.empty(); }
@@ -129,6 +162,13 @@ class texts {
 
   /// Throws unless rows and windows of this length can be had, of tokens below `vocabulary`.
   void prepare(strata::index_type length, int vocabulary, std::uint64_t seed) {
+    if (!tokenizer_)
+      tokenizer_ = vocabulary <= 256 ? byte_tokens() : numbered_tokens();
+    else if (const int own = tokenizer_->vocabulary(); own != 0)
+      strata::require(own == vocabulary, tokenizer_->name(), ": its vocabulary has ", own,
+                      " tokens, but that of the model ", vocabulary);
+    strata::require(!is_bytes() || vocabulary <= 256, "the model has a vocabulary of ", vocabulary,
+                    " tokens: give the text's tokenizer with --tokenizer, or files of tokens with --tokens");
     for (auto& part : training_) part = {part.of().with_vocabulary(vocabulary), part.ranges()};
     for (auto& part : validation_) part = {part.of().with_vocabulary(vocabulary), part.ranges()};
     if (bytes() <= small_text) check_tokens(vocabulary);
@@ -139,7 +179,10 @@ class texts {
       rows_->add(options_.training[n], options_.weights.empty() ? 1 : options_.weights[n],
                  strata::random_rows(training_[n], seed));
     if (has_validation()) windows_.emplace(validation_, length);
+    measure_tokens(vocabulary);
   }
+  /// Of the training text, as far as it was measured; 1 if the tokens' texts are not known.
+  double bytes_per_token() const { return bytes_per_token_; }
   void fill(strata::index_type step, strata::index_type row, std::span<strata::token> ids) const {
     rows_->fill(step, row, ids);
   }
@@ -148,7 +191,7 @@ class texts {
   /// What was noticed about files that do not look like text.
   std::vector<std::string> notices() const {
     std::vector<std::string> all;
-    if (options_.format != strata::token_format::bytes) return all;
+    if (!is_bytes()) return noticed_;
     for (const strata::corpus& source : sources_)
       for (const strata::token_file& file : source.files())
         if (auto notice = strata::notice_of(file.reader())) all.push_back(std::move(*notice));
@@ -197,6 +240,7 @@ class texts {
   }
 
  private:
+  bool is_bytes() const { return options_.format == strata::token_format::bytes && options_.tokenizer.empty(); }
   /// Texts of so many bytes are read as a whole before training starts.
   static constexpr std::uint64_t small_text = std::uint64_t{1} << 28;
 
@@ -208,18 +252,57 @@ class texts {
   }
   /// Throws unless every token is in the vocabulary. Of larger texts, each row is checked when it is read.
   void check_tokens(int vocabulary) const {
-    if (options_.format == strata::token_format::bytes && vocabulary >= 256) return;
+    if (is_bytes() && vocabulary >= 256) return;
     for (const strata::corpus& source : sources_)
       source.with_vocabulary(vocabulary).for_each_piece(0, source.size(), [](auto, auto) { return true; });
   }
-  strata::corpus open(const std::vector<std::filesystem::path>& files) const {
-    const auto ends =
-        options_.documents.value_or(files.size() > 1 ? strata::document_ends::files : strata::document_ends::none);
-    return {files,
-            {.format = options_.format,
-             .vocabulary = std::numeric_limits<int>::max(),
-             .ends = ends,
-             .separator = options_.separator}};
+  strata::corpus open(const std::vector<std::filesystem::path>& files) {
+    strata::corpus_options chosen{.format = options_.format,
+                                  .vocabulary = std::numeric_limits<int>::max(),
+                                  .ends = options_.documents.value_or(files.size() > 1 ? strata::document_ends::files
+                                                                                       : strata::document_ends::none),
+                                  .separator = options_.separator};
+    if (options_.format != strata::token_format::bytes || !tokenizer_) return {files, chosen};
+    // Texts become tokens at once, and these are kept.
+    chosen.format = strata::token_format::uint32;
+    std::vector<strata::token_file> encoded;
+    for (const auto& path : files) encoded.push_back(encode(path));
+    return {std::move(encoded), chosen};
+  }
+  strata::token_file encode(const std::filesystem::path& path) {
+    const strata::file_reader file(path);
+    if (auto notice = strata::notice_of(file)) noticed_.push_back(std::move(*notice));
+    const auto bytes = strata::read_all(file);
+    strata::require(bytes.size() > 0, file.name(), ": the text is empty");
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size()));
+    const auto ids = tokenizer_->encode(text);
+    strata::buffer<std::byte> tokens(static_cast<strata::index_type>(ids.size() * sizeof(strata::token)));
+    std::memcpy(tokens.data(), ids.data(), ids.size() * sizeof(strata::token));
+    std::string_view rest = text;
+    bool same = true;
+    for (std::size_t n = 0; n < ids.size() && same; ++n) {
+      const std::string own = tokenizer_->text_of(ids[n]);
+      same = rest.starts_with(own);
+      if (same) rest.remove_prefix(own.size());
+    }
+    if (!same || !rest.empty())
+      noticed_.push_back(strata::to_text(file.name(), ": the tokens of ", tokenizer_->name(),
+                                         " do not give back this text to the byte; docs/training.md has the options "
+                                         "of spm_train with which they do"));
+    return {strata::file_reader(std::move(tokens), file.name()), strata::token_format::uint32};
+  }
+  void measure_tokens(int vocabulary) {
+    bytes_per_token_ = 1;
+    if (is_bytes() || !tokenizer_->knows_text()) return;
+    double bytes = 0, tokens = 0;
+    for (const strata::corpus& source : sources_)
+      source.with_vocabulary(vocabulary)
+          .for_each_piece(0, source.size(), [&](auto, std::span<const strata::token> piece) {
+            for (const strata::token id : piece) bytes += static_cast<double>(tokenizer_->text_of(id).size());
+            tokens += static_cast<double>(piece.size());
+            return tokens < measured_tokens;
+          });
+    if (bytes > 0) bytes_per_token_ = bytes / tokens;
   }
   static strata::index_type tokens_of(const std::vector<strata::corpus_part>& parts) {
     strata::index_type total = 0;
@@ -239,7 +322,12 @@ class texts {
     }
   }
 
+  static constexpr double measured_tokens = 1 << 20;
+
   text_options options_;
+  std::shared_ptr<const tokenizer> tokenizer_;
+  double bytes_per_token_ = 1;
+  std::vector<std::string> noticed_;  // of texts that were encoded
   std::size_t file_count_ = 0;
   std::vector<strata::corpus> sources_;
   std::optional<strata::corpus> validation_source_;

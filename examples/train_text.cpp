@@ -52,6 +52,9 @@ int main(int argc, char** argv) {
       ->default_str("bytes");
   add_text_kind("--documents", "what ends a document, which no row crosses (default: files, if there are several)",
                 strata::document_ends(), options.text.documents);
+  add_text("--tokenizer", options.text.tokenizer,
+           "model file of SentencePiece; the texts become its tokens, or hold them already, with --tokens")
+      ->type_name("FILE");
   auto* separator = add_text("--separator", options.text.separator, "token that ends a document")
                         ->check(whole_number(0, std::numeric_limits<strata::token>::max()));
   auto* own_validation = add_text("--validation", options.text.validation, "validate on these instead; as --text")
@@ -66,7 +69,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--model", options.model,
                  "one of:" + examples::model_names() +
-                     "; without it, --resume takes the run's, --seconds a model and options that fit the time")
+                     "; without it, --resume takes the run's, --from the file's, --tokenizer the first one with its "
+                     "vocabulary, --seconds a model and options that fit the time")
       ->default_str(examples::model_without_seconds);
   auto* from = app.add_option("--from", options.from, "start with these weights, as the reference package has them too")
                    ->type_name("FILE");
@@ -102,6 +106,9 @@ int main(int argc, char** argv) {
   app.add_flag("--recompute", options.recompute, "use less memory and more time; the result is the same")
       ->group("Training");
 
+  app.add_flag("--noise-scale", options.noise_scale,
+               "add the gradient noise scale to the metrics: the tokens a step beyond which more bring little")
+      ->group("Reports");
   add("--evaluate-every", options.evaluate_every, "steps between evaluations; 0: only at the end")
       ->check(whole_number(0));
   app.add_option("--evaluate-windows", options.evaluate_windows,
@@ -109,7 +116,8 @@ int main(int argc, char** argv) {
       ->check(whole_number(0))
       ->group("Reports");
   add("--sample-every", options.sample_every, "steps between samples; 0: only at the end")->check(whole_number(0));
-  add("--sample-length", options.sample_length, "bytes in a sample")->check(whole_number(0, examples::longest_text));
+  add("--sample-length", options.sample_length, "bytes, or tokens, in a sample")
+      ->check(whole_number(0, examples::longest_text));
   app.add_option("--prompt", options.prompt, "text that samples continue (default: a line break)")->group("Reports");
   add("--checkpoint-every", options.checkpoint_every, "steps between checkpoints; 0: only at the end")
       ->check(whole_number(0));

@@ -21,6 +21,7 @@
 #include "run_report.hpp"
 #include "step_estimate.hpp"
 #include "texts.hpp"
+#include "training_memory.hpp"
 
 namespace train_text {
 
@@ -41,7 +42,7 @@ struct program_options {
   strata::index_type evaluate_every = 100, sample_every = 500, sample_length = 400, checkpoint_every = 100;
   std::optional<strata::index_type> evaluate_windows;
   examples::device_options device;
-  bool resume = false, overwrite = false, recompute = false;
+  bool resume = false, overwrite = false, recompute = false, noise_scale = false;
   strata::training_options training;
   std::map<std::string, double> loss_weights;
   std::string suggested;  // what for, if the model is a suggestion
@@ -58,19 +59,24 @@ class training_run {
       : options_(options),
         text_(std::move(text)),
         backend_(backend),
-        trainer_(backend_, options.training, chosen_losses(options)),
+        trainer_(backend_, fitting(options), chosen_losses(options)),
         checkpoint_(fs::path(options.out) / "checkpoint.safetensors"),
         weights_(fs::path(options.out) / "weights.safetensors"),
         best_(fs::path(options.out) / "best.safetensors"),
         average_(fs::path(options.out) / "average.safetensors"),
         report_(fs::path(options.out) / "report.html"),
+        tokenizer_(fs::path(options.out) / examples::tokenizer_name),
         metrics_(fs::path(options.out) / "metrics.jsonl", fs::path(options.out) / examples::events_name) {
     if (options_.resume)
       resume(given);
     else
       begin();
     text_.prepare(trainer_.options().length, D.vocabulary, trainer_.options().seed);
-    require_memory();
+    // Losses over other windows do not compare.
+    if (text_.has_validation() && best_windows_ != windows(windows_on_the_way())) best_step_ = 0;
+    prompt_ = prompt();
+    memory_of(trainer_.options(), trainer_.losses(), options_).require_within(Device::memory());
+    if (options_.noise_scale) trainer_.measure_noise();
     trainer_.model().recompute_activations(options_.recompute);
   }
 
@@ -85,10 +91,15 @@ class training_run {
     introduce();
     started_ = std::chrono::steady_clock::now();
     if (!options_.from.empty() && text_.has_validation()) {
-      const double loss = validation_loss(windows_on_the_way());
-      std::cerr << "start: validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4) << " bits per byte\n";
+      const validation found = validate(windows_on_the_way());
+      std::cerr << "start: validation " << shown(found) << '\n';
       started_ = std::chrono::steady_clock::now();
     }
+    if (interrupted && !options_.resume) {
+      std::cerr << "stopped before the first step; nothing was changed\n";
+      return 128 + interrupted;
+    }
+    if (options_.resume) keep_tokenizer();
     const strata::index_type first = trainer_.step();
     tokens_ = 0;
     for (strata::index_type step = 0; step < first; ++step) tokens_ += tokens_of(step);
@@ -105,6 +116,7 @@ class training_run {
     bar_.end_line();
     save();
     if (interrupted) {
+      write_report();
       std::cerr << "stopped at step " << trainer_.step() << "; --resume continues from " << checkpoint_.string()
                 << '\n';
       return 128 + interrupted;
@@ -129,15 +141,20 @@ class training_run {
     return chosen;
   }
 
-  void require_memory() const {
-    const auto& options = trainer_.options();
-    const auto use = options_.recompute ? strata::activation_use::recomputing : strata::activation_use::training;
-    const double of_a_text = static_cast<double>(strata::cost<D, losses>::activation_bytes(
-        1, options.length, use, sizeof(float), trainer_.losses(), options.dropout));
-    const double needed = static_cast<double>(options.batch) * of_a_text;
-    const double present = Device::memory();
-    strata::require(needed < present, "a batch of ", options.batch, " texts of ", options.length, " bytes needs ",
-                    fixed(needed / 1e9, 1), " GB of memory, but this machine has ", fixed(present / 1e9, 1));
+  using cost = strata::cost<D, losses>;
+
+  static examples::training_memory<D, losses> memory_of(const strata::training_options& training, const losses& chosen,
+                                                        const program_options& options) {
+    return {training, chosen, options.recompute, options.noise_scale};
+  }
+  /// The options, if what they need fits in memory. Options that make no sense are left to the trainer.
+  static strata::training_options fitting(const program_options& options) {
+    strata::training_options training = options.training;
+    if (training.length == 0) training.length = D.max_length;
+    if (!options.resume && training.length > 0 && training.batch > 0 &&
+        training.batch <= strata::most_tokens / training.length)
+      memory_of(training, chosen_losses(options), options).require_within(Device::memory());
+    return training;
   }
 
   /// A new run replaces an old one after its first step. The checkpoint comes first: neither a full disk nor a kill can
@@ -148,6 +165,15 @@ class training_run {
     fs::remove(weights_);
     fs::remove(best_);
     fs::remove(average_);
+    fs::remove(report_);
+    fs::remove(tokenizer_);
+    keep_tokenizer();
+  }
+  /// The folder of the run has a copy of the tokenizer, so that later commands need not name it.
+  void keep_tokenizer() const {
+    const std::string_view file = text_.tokenizer_file();
+    if (file.empty() || fs::exists(tokenizer_)) return;
+    strata::write_file_atomically(tokenizer_, [&](auto& output) { output.write(std::as_bytes(std::span(file))); });
   }
 
   void begin() {
@@ -183,6 +209,9 @@ class training_run {
     strata::for_each_option(asked, [&](const char* name, auto value) { check(name, strata::field_to_json(value)); });
     check("validation_fraction", options_.text.validation_fraction);
     text_.split(note.validation_fraction);
+    strata::require(note.tokenizer == text_.tokenizer_fingerprint(), "the run in ", checkpoint_, " has ",
+                    note.tokenizer.empty() ? "no tokenizer" : "the tokenizer " + note.tokenizer, ", not ",
+                    text_.tokenizer_fingerprint().empty() ? "none" : "the tokenizer " + text_.tokenizer_fingerprint());
     strata::require(note.text_bytes == text_.tokens(), "the run in ", checkpoint_, " is on a text of ", note.text_bytes,
                     " ", text_.unit(), ", but ", text_.quoted_name(), " has ", text_.tokens());
     strata::require(note.text_fingerprint == text_fingerprint_, "the run in ", checkpoint_, " is on another text of ",
@@ -197,6 +226,7 @@ class training_run {
                                        Device::threads(backend_), ": it agrees to rounding only"));
     best_step_ = note.best_step;
     best_loss_ = note.best_loss;
+    best_windows_ = note.best_windows;
     note_heads(found.weights);
     limit_resumed(given, asked.schedule.steps, note);
   }
@@ -271,7 +301,6 @@ class training_run {
   }
 
   void introduce() const {
-    using cost = strata::cost<D, losses>;
     const auto& options = trainer_.options();
     std::cerr << "model " << options_.model << (options_.suggested.empty() ? "" : ", " + options_.suggested) << ": "
               << fixed(static_cast<double>(cost::parameters) / 1e6, 2) << " M parameters, "
@@ -281,6 +310,21 @@ class training_run {
               << text_.validation_tokens() << " for validation\n"
               << options.batch * options.accumulation << " x " << options.length << " tokens a step, "
               << Device::description(backend_) << '\n';
+    const auto memory = memory_of(options, trainer_.losses(), options_);
+    std::cerr << "memory " << examples::shown_bytes(memory.of_weights()) << " for weights and optimizer, "
+              << examples::shown_bytes(memory.of_batch()) << " for a batch";
+    const int threads = Device::threads(backend_);          // 0 on a device whose speed is not known
+    constexpr strata::index_type most_counted = 1'000'000;  // steps of growth
+    if (options_.seconds <= 0 && !finished() && threads > 0 && options.growth <= most_counted) {
+      double tokens = 0;
+      for (strata::index_type step = trainer_.step(); step < std::min(options.growth, options.schedule.steps); ++step)
+        tokens += tokens_of(step);
+      const auto whole = options.schedule.steps - std::max(trainer_.step(), options.growth);
+      tokens += static_cast<double>(std::max<strata::index_type>(whole, 0)) * tokens_of(options.growth);
+      const double flops = tokens * cost::training_flops_per_token;
+      std::cerr << "; about " << examples::clock_text(flops / (threads * strata::flops_of_a_core)) << " of training";
+    }
+    std::cerr << '\n';
     if (const auto texts = options.batch * options.accumulation; texts >= texts_of_a_long_step)
       examples::print_note(strata::to_text(
           "a step is ", texts, " texts: the bar moves, and SIGINT or SIGTERM ends the run, only after each step"));
@@ -335,10 +379,9 @@ class training_run {
     const double passed = seconds_since(started_);
     tokens_ += tokens_of(report.step - 1);
     const double cross_entropy = report.loss.values["cross_entropy"];
-    shown_loss_ = shown_loss_ == 0 ? cross_entropy : 0.95 * shown_loss_ + 0.05 * cross_entropy;
     nlohmann::json entry{{"step", report.step},
                          {"loss", report.loss.total},
-                         {"bits_per_byte", bits(cross_entropy)},
+                         {bits_name(), bits_of(cross_entropy)},
                          {"learning_rate", report.learning_rate},
                          {"gradient_norm", report.gradient_norm},
                          {"tokens", tokens_},
@@ -352,6 +395,8 @@ class training_run {
       metrics_.write({{"step", report.step}, {"skipped", trainer_.skipped()}});
       return;
     }
+    shown_loss_ = shown_loss_ == 0 ? cross_entropy : 0.95 * shown_loss_ + 0.05 * cross_entropy;
+    if (report.noise_scale > 0) entry["noise_scale"] = report.noise_scale;
     const double speed = (tokens_ - tokens_before_) / passed;
     entry["tokens_per_second"] = speed;
     metrics_.write(entry);
@@ -365,23 +410,25 @@ class training_run {
       text += "/" + std::to_string(options.schedule.steps) + "  " + examples::clock_text(left) + " left";
     }
     bar_.draw(std::min(1.0, fraction), passed,
-              text + "  loss " + fixed(shown_loss_, 3) + "  " + fixed(bits(shown_loss_), 3) + " bits/byte  " +
-                  fixed(speed, 0) + " tokens/s");
+              text + "  loss " + fixed(shown_loss_, 3) + "  " + fixed(bits_of(shown_loss_), 3) +
+                  (text_.by().knows_text() ? " bits/byte  " : " bits/token  ") + fixed(speed, 0) + " tokens/s");
   }
 
   void after_step(strata::index_type step) {
     const bool last = finished();
+    bool better = false;
     const auto due = [&](strata::index_type every) { return every > 0 && step % every == 0 && !last; };
     if (due(options_.evaluate_every) && text_.has_validation()) {
-      const double loss = validation_loss(windows_on_the_way());
-      keep_best(loss);
-      nlohmann::json entry{{"step", step}, {"validation_loss", loss}, {"validation_bits_per_byte", bits(loss)}};
-      std::cerr << "step " << step << ": validation " << fixed(loss, 4) << " nats, " << fixed(bits(loss), 4)
-                << " bits per byte";
+      const validation found = validate(windows_on_the_way());
+      better = keep_best(found.nats);
+      nlohmann::json entry{{"step", step}, {"validation_loss", found.nats}, {"validation_" + bits_name(), found.bits}};
+      add_norms(entry);
+      std::cerr << "step " << step << ": validation " << shown(found);
       if (averages()) {
-        const double of_average = trainer_.with_average([&] { return validation_loss(windows_on_the_way()); });
-        entry["validation_loss_of_average"] = of_average;
-        std::cerr << "; of the average of the weights " << fixed(of_average, 4) << " nats";
+        const validation of_average = trainer_.with_average([&] { return validate(windows_on_the_way()); });
+        entry["validation_loss_of_average"] = of_average.nats;
+        entry["validation_" + bits_name() + "_of_average"] = of_average.bits;
+        std::cerr << "; of the average of the weights " << shown(of_average);
       }
       std::cerr << '\n';
       metrics_.write(entry);
@@ -391,38 +438,70 @@ class training_run {
       const std::string text = sample(step);
       std::cerr << "--- sample at step " << step << " ---\n" << text << "\n---\n";
     }
-    // Also after the first step, so that a full disk shows at once and not after hours.
-    if (due(options_.checkpoint_every) || (step == 1 && !last)) save();
+    // Also after the first step, so that a full disk shows at once and not after hours; and the checkpoint knows the best.
+    if (due(options_.checkpoint_every) || (better && options_.checkpoint_every > 0) || (step == 1 && !last)) {
+      save();
+      if (seconds_since(reported_) > 50 * report_seconds_) write_report();
+    }
   }
 
+  /// Norms of the weights and of the last gradient, for each layer and each other part of the model.
+  void add_norms(nlohmann::json& entry) {
+    std::map<std::string, std::pair<double, double>> squares;
+    for (const strata::parameter_norms& each : trainer_.norms()) {
+      auto end = each.name.find('.');
+      if (each.name.starts_with("layers.")) end = each.name.find('.', end + 1);
+      auto& own = squares[each.name.substr(0, end)];
+      own.first += each.weight * each.weight;
+      own.second += each.gradient * each.gradient;
+    }
+    for (const auto& [part, own] : squares) {
+      entry["weight_norm/" + part] = std::sqrt(own.first);
+      entry["gradient_norm/" + part] = std::sqrt(own.second);
+    }
+  }
   bool averages() const { return trainer_.options().average > 0; }
   strata::index_type windows_on_the_way() const { return options_.evaluate_windows.value_or(64); }
-  /// Writes the weights if no evaluation of as many windows was better.
-  void keep_best(double loss) {
-    if (best_step_ > 0 && loss >= best_loss_) return;
+  /// Writes the weights if no evaluation was better; says whether it did.
+  bool keep_best(double loss) {
+    if (!std::isfinite(loss) || (best_step_ > 0 && loss >= best_loss_)) return false;
     naming_last_checkpoint([&] { strata::save_weights(trainer_.model(), best_); });
     best_loss_ = loss;
     best_step_ = trainer_.step();
+    best_windows_ = windows(windows_on_the_way());
+    return true;
   }
 
   /// Windows of the validation text, and the number in an evaluation of at most `most` (0: all).
   strata::index_type windows() const { return text_.windows().count(); }
   strata::index_type windows(strata::index_type most) const { return most > 0 ? std::min(most, windows()) : windows(); }
 
+  /// A loss in nats a token, and in bits per byte, or token if its text is not known.
+  struct validation {
+    double nats = 0, bits = 0;
+  };
+  std::string shown(const validation& found) const {
+    return fixed(found.nats, 4) + " nats, " + fixed(found.bits, 4) + " bits per " + measured_thing();
+  }
+  const char* measured_thing() const { return text_.by().knows_text() ? "byte" : "token"; }
+  std::string bits_name() const { return std::string("bits_per_") + measured_thing(); }
+  /// Of the training text, on average.
+  double bits_of(double nats) const { return bits(nats) / text_.bytes_per_token(); }
+
   /// The mean over windows that are spread evenly.
-  double validation_loss(strata::index_type most) {
+  validation validate(strata::index_type most) {
     const double before = seconds_since(started_);
-    const double loss =
-        trainer_.evaluate(text_.windows(), most, [&](strata::index_type done, strata::index_type count) {
-          const double passed = seconds_since(started_);
-          const double fraction = static_cast<double>(done) / static_cast<double>(count);
-          if (done < count)
-            bar_.draw(fraction, passed,
-                      strata::to_text("validation ", done, "/", count, "  ",
-                                      examples::clock_text((passed - before) * (1 - fraction) / fraction), " left"));
-        });
+    const examples::counted_windows counted_by(text_.windows(), text_.by());
+    const double loss = trainer_.evaluate(counted_by, most, [&](strata::index_type done, strata::index_type count) {
+      const double passed = seconds_since(started_);
+      const double fraction = static_cast<double>(done) / static_cast<double>(count);
+      if (done < count)
+        bar_.draw(fraction, passed,
+                  strata::to_text("validation ", done, "/", count, "  ",
+                                  examples::clock_text((passed - before) * (1 - fraction) / fraction), " left"));
+    });
     bar_.end_line();
-    return loss;
+    return {loss, bits(loss) / (text_.by().knows_text() ? counted_by.bytes_per_token() : 1)};
   }
 
   std::string sample(strata::index_type step) {
@@ -434,16 +513,27 @@ class training_run {
     const auto go_on = [&](strata::index_type position, strata::index_type end) {
       if (seconds_since(started) > 0.5)
         bar_.draw(static_cast<double>(position) / static_cast<double>(end), seconds_since(started_),
-                  strata::to_text("sample ", position, "/", end, " bytes"));
+                  strata::to_text("sample ", position, "/", end, " ", text_.unit()));
       return true;
     };
-    const std::vector<std::vector<strata::token>> prompts{examples::tokens_of(options_.prompt)};
+    const std::vector<std::vector<strata::token>> prompts{prompt_};
     writer.generate(
         prompts, options_.sample_length, sampling,
-        [&](strata::index_type, strata::token id) { generated += examples::printable(id); }, go_on);
+        [&](strata::index_type, strata::token id) { generated += text_.by().text_of(id); }, go_on);
+    generated = examples::printable(std::move(generated));
     bar_.end_line();
     metrics_.write({{"step", step}, {"sample", generated}});
     return generated;
+  }
+
+  /// The first token stands in for a prompt that a tokenizer turns into none.
+  std::vector<strata::token> prompt() const {
+    if (!text_.by().knows_text() && options_.prompt == "\n") return {0};
+    auto ids = text_.by().encode(options_.prompt);
+    for (const strata::token id : ids)
+      strata::require(id < D.vocabulary, "--prompt has the token ", id, ", outside of the vocabulary of ",
+                      D.vocabulary);
+    return ids.empty() ? std::vector<strata::token>{0} : ids;
   }
 
   void save() {
@@ -451,20 +541,21 @@ class training_run {
       trainer_.save(checkpoint_, to_json(examples::run_note{.text_bytes = text_.tokens(),
                                                             .text_fingerprint = text_fingerprint_,
                                                             .text_reading = text_.reading(),
+                                                            .tokenizer = text_.tokenizer_fingerprint(),
                                                             .validation_fraction = text_.options().validation_fraction,
                                                             .best_step = best_step_,
                                                             .best_loss = best_loss_,
+                                                            .best_windows = best_windows_,
                                                             .device = Device::name,
                                                             .threads = Device::threads(backend_),
                                                             .seconds_asked = options_.seconds,
                                                             .seconds = trained_before_ + seconds_since(started_)}));
     });
     saved_step_ = trainer_.step();
-    write_report();
   }
 
-  void write_report() const {
-    using cost = strata::cost<D, losses>;
+  void write_report() {
+    const auto begun = std::chrono::steady_clock::now();
     examples::run_facts facts{.title = "train_text: " + options_.model + " on " + text_.name(), .rows = {}};
     const auto add = [&](const char* name, const auto& value) {
       facts.rows.emplace_back(name, strata::to_text(value));
@@ -477,7 +568,14 @@ class training_run {
       const nlohmann::json shown = strata::field_to_json(value);
       add(name, shown.is_string() ? shown.get<std::string>() : shown.dump());
     });
-    examples::write_run_report(report_, facts, fs::path(options_.out) / "metrics.jsonl");
+    try {
+      examples::write_run_report(report_, facts, fs::path(options_.out) / "metrics.jsonl");
+    } catch (const strata::error& problem) {  // training goes on without the page
+      bar_.end_line();
+      examples::print_note(problem.what());
+    }
+    reported_ = std::chrono::steady_clock::now();
+    report_seconds_ = seconds_since(begun);
   }
 
   void conclude(bool was_finished) {
@@ -493,21 +591,21 @@ class training_run {
     if (text_.has_validation()) {
       // A best was saved on the way: the last weights may be better.
       if (best_step_ > 0 && !was_finished) {
-        keep_best(validation_loss(windows_on_the_way()));
-        save();
+        if (keep_best(validate(windows_on_the_way()).nats)) save();
       }
       const strata::index_type most = options_.evaluate_windows.value_or(256);
-      const double loss = validation_loss(most);
-      const double order0 = text_.order0_entropy();
+      const validation found = validate(most);
+      const double order0 = text_.order0_entropy() / text_.bytes_per_token();
       metrics_.write({{"step", trainer_.step()},
-                      {"validation_loss", loss},
-                      {"validation_bits_per_byte", bits(loss)},
-                      {"order0_bits_per_byte", order0}});
-      const double below = 100 * (1 - bits(loss) / order0);
-      std::cout << "validation loss " << fixed(loss, 4) << " nats a byte = " << fixed(bits(loss), 4)
-                << " bits per byte over " << counted(windows(most), "window") << " of " << windows()
-                << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so " << fixed(std::abs(below), 1)
-                << (below >= 0 ? "% below it" : "% above it") << std::endl;
+                      {"validation_loss", found.nats},
+                      {"validation_" + bits_name(), found.bits},
+                      {"order0_" + bits_name(), order0}});
+      const double below = 100 * (1 - found.bits / order0);
+      std::cout << "validation loss " << fixed(found.nats, 4) << " nats a "
+                << (std::string_view(text_.unit()) == "bytes" ? "byte" : "token") << " = " << fixed(found.bits, 4)
+                << " bits per " << measured_thing() << " over " << counted(windows(most), "window") << " of "
+                << windows() << "; the order-0 entropy of the text is " << fixed(order0, 4) << ", so "
+                << fixed(std::abs(below), 1) << (below >= 0 ? "% below it" : "% above it") << std::endl;
     }
     const std::string text = sample(trainer_.step());
     write_report();
@@ -527,13 +625,17 @@ class training_run {
   std::string text_fingerprint_ = text_.fingerprint();
   strata::index_type saved_step_ = -1;
   bool out_of_time_ = false;
-  fs::path checkpoint_, weights_, best_, average_, report_;
+  fs::path checkpoint_, weights_, best_, average_, report_, tokenizer_;
   strata::index_type best_step_ = 0;  // 0: none yet
   double best_loss_ = 0;
+  strata::index_type best_windows_ = 0;
   metrics_file metrics_;
   std::vector<std::string> notes_;  // of the resumed run
+  std::vector<strata::token> prompt_;
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point reported_ = started_;
+  double report_seconds_ = 0;  // that the last page took
   double trained_before_ = 0, shown_loss_ = 0;
   double tokens_ = 0, tokens_before_ = 0;  // trained on, in all and before this process
 };
@@ -543,8 +645,23 @@ inline std::string model_of(const fs::path& checkpoint) {
   const auto file = strata::safetensors_file::read(checkpoint);
   std::string name;
   const bool known = examples::with_model(examples::described_in(file), [&](auto model) { name = model.name; });
+  strata::require(!strata::description_in(file).is_null(), file.source(),
+                  ": the file holds no description of its model; --model names it");
   strata::require(known, file.source(), ": its model is none of", examples::model_names(),
                   "; write_text --describe shows it");
+  return name;
+}
+
+/// The first model with the vocabulary of the text's tokenizer.
+inline std::string model_for(const examples::texts& text) {
+  std::string name, all;
+  const auto fits = [&]<const auto & D>(examples::named_model<D> model) {
+    all += strata::to_text(' ', model.name, " (", D.vocabulary, ")");
+    return D.vocabulary == text.vocabulary();
+  };
+  const bool found = examples::with_model(fits, [&](auto model) { name = model.name; });
+  strata::require(found, fs::path(text.options().tokenizer), ": no model has its vocabulary of ", text.vocabulary(),
+                  " tokens; there are:", all);
   return name;
 }
 
@@ -571,12 +688,21 @@ int train(program_options options, const given_options& given) {
   const fs::path checkpoint = fs::path(options.out) / "checkpoint.safetensors";
   strata::require(!options.resume || fs::exists(checkpoint), "there is no run to resume: ", checkpoint,
                   " does not exist");
+  // That of the run, which its folder keeps.
+  const fs::path kept = options.resume          ? fs::path(options.out)
+                        : !options.from.empty() ? fs::path(options.from).parent_path()
+                                                : fs::path();
+  if (options.text.tokenizer.empty() && (options.resume || !options.from.empty()) &&
+      fs::exists(kept / examples::tokenizer_name))
+    options.text.tokenizer = (kept / examples::tokenizer_name).string();
   examples::texts text(options.text);
   auto backend = Device::open(options.device);
   if (options.model.empty()) {
     const int threads = Device::threads(backend);  // 0 on a device for which there are no suggestions
     if (options.resume || !options.from.empty())
       options.model = model_of(options.resume ? checkpoint : fs::path(options.from));
+    else if (text.vocabulary() != 256)
+      options.model = model_for(text);
     else if (options.seconds > 0 && threads > 0)
       take_suggestion(options, given, text.training_tokens(), threads);
     else

@@ -32,14 +32,14 @@ inline option_map add_training_options(CLI::App& app, strata::training_options& 
                       ->group("Training");
   };
   add("batch", "--batch", training.batch, "texts in a batch")->check(whole_number(1));
-  add("length", "--length", training.length, "bytes in a text")->check(whole_number(1));
+  add("length", "--length", training.length, "bytes, or tokens, in a text")->check(whole_number(1));
   if (training.length == 0) added["length"]->default_str("max_length");
   add("accumulation", "--accumulation", training.accumulation, "batches in a step")->check(whole_number(1));
   add("growth", "--growth", training.growth, "steps in which batch and length double until they are whole; 0: at once")
       ->check(whole_number(0));
   add("first_batch", "--first-batch", training.first_batch, "texts in a batch at first, with --growth")
       ->check(whole_number(1));
-  add("first_length", "--first-length", training.first_length, "bytes in a text at first, with --growth")
+  add("first_length", "--first-length", training.first_length, "bytes, or tokens, in a text at first, with --growth")
       ->check(whole_number(1));
   add("learning_rate", "--learning-rate", training.schedule.peak, "after the warm-up")->check(positive_number());
   add("warmup", "--warmup", training.schedule.warmup, "steps of warm-up")->check(whole_number(0));
@@ -61,7 +61,7 @@ inline option_map add_training_options(CLI::App& app, strata::training_options& 
       ->check(number_from_0());
   add("max_norm", "--clip", training.max_norm, "largest norm of the gradient; 0: no limit")->check(number_from_0());
   add("most_skipped", "--skip-steps", training.most_skipped,
-      "steps whose loss or gradient is not finite may change nothing, so often; else they end the run")
+      "so many steps whose loss or gradient is not finite are skipped; one more ends the run")
       ->check(whole_number(0));
   add("average", "--average", training.average,
       "decay of an average of the weights over the steps, as in 0.999; 0: there is none")

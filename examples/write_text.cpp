@@ -16,8 +16,12 @@ int main(int argc, char** argv) {
       app.add_option("--weights", options.weights, "weights or checkpoint of train_text")->type_name("FILE");
   app.add_option("--prompt", options.prompts, "text to continue; repeat it to continue several texts at once")
       ->allow_extra_args(false);
-  auto* measure =
-      app.add_option("--measure", options.measured, "print the bits per byte of this file instead")->type_name("FILE");
+  auto* measure = app.add_option("--measure", options.measured,
+                                 "print instead the bits that the model needs for each byte of this file")
+                      ->type_name("FILE");
+  app.add_option("--tokenizer", options.tokenizer,
+                 "model file of SentencePiece (default: tokenizer.model beside the weights, if it is there)")
+      ->type_name("FILE");
   std::string described;
   auto* describe =
       app.add_option("--describe", described, "print the model in this file as C++ instead")->type_name("FILE");
@@ -28,14 +32,14 @@ int main(int argc, char** argv) {
   app.add_option("--format", format, "of the weights in memory; shorter formats are faster and less exact")
       ->check(CLI::IsMember(formats))
       ->capture_default_str();
-  app.add_option("--length", options.length, "bytes to generate")
+  app.add_option("--length", options.length, "bytes, or tokens, to generate")
       ->check(examples::whole_number(0, examples::longest_text))
       ->capture_default_str();
-  app.add_option("--temperature", options.sampling.temperature, "0: always the most likely byte")
+  app.add_option("--temperature", options.sampling.temperature, "0: always the most likely byte or token")
       ->check(examples::number_from_0())
       ->capture_default_str();
   app.add_option("--threshold", options.sampling.threshold,
-                 "0.9: draw from the most likely tenth of all bytes; 0: from all")
+                 "0.9: draw from the most likely tenth of all bytes or tokens; 0: from all")
       ->check(examples::number_to_1())
       ->capture_default_str();
   app.add_option("--seed", options.sampling.seed, "of the random draws")
@@ -52,7 +56,7 @@ int main(int argc, char** argv) {
     strata::require(weights->count() > 0, "--weights is required, except with --describe");
     options.measures = measure->count() > 0;
     if (options.measures)
-      examples::require_only(app, "--measure", {"--weights", "--format", "--device", "--threads"});
+      examples::require_only(app, "--measure", {"--weights", "--tokenizer", "--format", "--device", "--threads"});
     else
       strata::require(!options.prompts.empty(), "--prompt, --measure or --describe is required");
     for (const std::string& text : options.prompts) strata::require(!text.empty(), "--prompt must not be empty");

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -15,11 +16,12 @@
 #include "console.hpp"
 #include "device.hpp"
 #include "models.hpp"
+#include "tokenizer.hpp"
 
 namespace write_text {
 
 struct program_options {
-  std::string weights, measured;
+  std::string weights, measured, tokenizer;
   std::vector<std::string> prompts;
   bool measures = false;
   strata::weight_format format = strata::weight_format::float32;
@@ -28,54 +30,72 @@ struct program_options {
   strata::sampling_options sampling;
 };
 
-/// Prints how many bits the model needs for each byte of a text, on average. The first byte does not count.
+/// Prints how many bits the model needs for each byte of a text, on average. The first token does not count.
 template <class Writer>
-void measure(Writer& writer, const std::filesystem::path& path, const std::filesystem::path& weights) {
+void measure(Writer& writer, const examples::tokenizer& by, const std::filesystem::path& path,
+             const std::filesystem::path& weights) {
   const auto bytes = strata::read_file(path);
-  strata::require(bytes.size() > 1, path, ": a text to measure needs at least 2 bytes");
-  double nats = 0;
+  std::vector<strata::token> ids;
+  try {
+    ids = by.encode({reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())});
+  } catch (const strata::error& problem) {
+    strata::fail(path, ": ", problem.what());
+  }
+  strata::require(ids.size() > 1, path, ": a text to measure needs at least 2 ",
+                  by.vocabulary() == 256 ? "bytes" : "tokens");
+  double nats = 0, counted = 0;
   examples::progress_bar bar;
   const auto started = std::chrono::steady_clock::now();
-  for (strata::index_type n = 0; n + 1 < bytes.size(); ++n) {
-    bar.draw(static_cast<double>(n) / static_cast<double>(bytes.size()), examples::seconds_since(started),
-             std::to_string(n) + "/" + std::to_string(bytes.size()) + " bytes");
-    const auto id = static_cast<strata::token>(bytes.data()[n]), next = static_cast<strata::token>(bytes.data()[n + 1]);
+  for (std::size_t n = 0; n + 1 < ids.size(); ++n) {
+    bar.draw(static_cast<double>(n) / static_cast<double>(ids.size()), examples::seconds_since(started),
+             std::to_string(n) + "/" + std::to_string(ids.size()) + (by.vocabulary() == 256 ? " bytes" : " tokens"));
+    const strata::token id = ids[n], next = ids[n + 1];
     const auto logits = writer.step({&id, {1}})[0];
+    if (next >= logits.size()) {
+      bar.end_line();
+      strata::fail(path, ": token ", n + 1, " is ", next, ", outside of the vocabulary of ", logits.size());
+    }
     const double largest = *std::max_element(logits.data, logits.data + logits.size());
     double sum = 0;
     for (strata::index_type v = 0; v < logits.size(); ++v) sum += std::exp(logits(v) - largest);
-    const double of_byte = std::log(sum) + largest - logits(next);
-    if (!std::isfinite(of_byte)) {
+    const double of_token = std::log(sum) + largest - logits(next);
+    if (!std::isfinite(of_token)) {
       bar.end_line();
-      strata::fail(weights, ": the logits after ", examples::counted(n + 1, "byte"),
+      strata::fail(weights, ": the logits after ",
+                   examples::counted(static_cast<long long>(n) + 1, by.vocabulary() == 256 ? "byte" : "token"),
                    " are not numbers; the weights may be damaged");
     }
-    nats += of_byte;
+    nats += of_token;
+    counted += by.knows_text() ? static_cast<double>(by.text_of(next).size()) : 1;
   }
   bar.end_line();
-  std::cout << strata::to_text(nats / static_cast<double>(bytes.size() - 1) / std::log(2.0)) << " bits per byte\n";
+  std::cout << strata::to_text(nats / counted / std::log(2.0))
+            << (by.knows_text() ? " bits per byte\n" : " bits per token\n");
 }
 
 /// Prints the continued prompts. One is printed as it is generated; several come at the end, one after the other.
 class printed_texts {
  public:
-  explicit printed_texts(const std::vector<std::string>& prompts) : prompts_(prompts), texts_(prompts.size()) {}
+  printed_texts(const std::vector<std::string>& prompts, const examples::tokenizer& by)
+      : prompts_(prompts), by_(by), texts_(prompts.size()) {}
 
   /// Shows a bar where nothing is printed for a while.
   void at(strata::index_type position, strata::index_type end) {
     const double passed = examples::seconds_since(started_);
     if (begun_ || passed < 0.5) return;
     bar_.draw(static_cast<double>(position) / static_cast<double>(end), passed,
-              strata::to_text(position, "/", end, " bytes of ", prompts_.size() == 1 ? "the text" : "each text"));
+              strata::to_text(position, "/", end, by_.vocabulary() == 256 ? " bytes of " : " tokens of ",
+                              prompts_.size() == 1 ? "the text" : "each text"));
   }
   void add(strata::index_type row, strata::token id) {
-    const char letter = terminal_ ? examples::printable(id) : static_cast<char>(id);
+    std::string text = by_.text_of(id);
+    if (terminal_) text = examples::printable(std::move(text));
     if (!streams_) {
-      texts_[static_cast<std::size_t>(row)] += letter;
+      texts_[static_cast<std::size_t>(row)] += text;
       return;
     }
     begin();
-    std::cout << letter << std::flush;
+    std::cout << text << std::flush;
   }
   /// Ends all lines that are being written, so that an error starts on its own.
   void end_line() {
@@ -99,6 +119,7 @@ class printed_texts {
   }
 
   const std::vector<std::string>& prompts_;
+  const examples::tokenizer& by_;
   std::vector<std::string> texts_;
   bool streams_ = prompts_.size() == 1, terminal_ = isatty(STDOUT_FILENO) == 1;
   bool begun_ = false;  // a line of the streamed text
@@ -106,10 +127,23 @@ class printed_texts {
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
+/// The tokenizer that is given, or that a run keeps beside its weights; without one, tokens are bytes.
+inline std::shared_ptr<const examples::tokenizer> tokenizer_for(const program_options& options, int vocabulary) {
+  std::filesystem::path path = options.tokenizer;
+  if (path.empty()) path = std::filesystem::path(options.weights).parent_path() / examples::tokenizer_name;
+  if (options.tokenizer.empty() && !std::filesystem::exists(path))
+    return vocabulary <= 256 ? examples::byte_tokens() : examples::numbered_tokens();
+  auto found = examples::read_tokenizer(path);
+  strata::require(found->vocabulary() == vocabulary, found->name(), ": its vocabulary has ", found->vocabulary(),
+                  " tokens, but that of the model in ", std::filesystem::path(options.weights), " has ", vocabulary);
+  return found;
+}
+
 /// Returns the exit code of the program.
 template <const auto& D, class Device>
 int write(const program_options& options) {
   using device = typename Device::backend;
+  const auto by = tokenizer_for(options, D.vocabulary);
   device backend = Device::open(options.device);
   examples::print_note(Device::message(backend));
   strata::transformer<D, device, strata::inference> model(backend);
@@ -117,11 +151,13 @@ int write(const program_options& options) {
   strata::generator writer(model,
                            std::max<strata::index_type>(1, static_cast<strata::index_type>(options.prompts.size())),
                            {.weights = options.format});
-  if (options.measures) return measure(writer, options.measured, options.weights), 0;
+  if (options.measures) return measure(writer, *by, options.measured, options.weights), 0;
 
   std::vector<std::vector<strata::token>> prompts;
-  for (const std::string& prompt : options.prompts) prompts.push_back(examples::tokens_of(prompt));
-  printed_texts texts(options.prompts);
+  for (const std::string& prompt : options.prompts) prompts.push_back(by->encode(prompt));
+  for (std::size_t n = 0; n < prompts.size(); ++n)
+    strata::require(!prompts[n].empty(), "the prompt '", options.prompts[n], "' has no tokens");
+  printed_texts texts(options.prompts, *by);
   examples::catch_interrupts();
   const auto go_on = [&](strata::index_type position, strata::index_type end) {
     texts.at(position, end);

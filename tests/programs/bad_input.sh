@@ -48,7 +48,8 @@ untouched() { expect_error "$@" && same_folders run before; }
 untouched '"run/checkpoint.safetensors" holds a run already: --resume continues it, --overwrite replaces it' \
   $train --steps 2 --out run
 untouched '"short.txt": the training part' train_text --model tiny --text short.txt --overwrite --out run
-untouched 'GB of memory, but this machine has' $train --overwrite --out run --batch 1000000000
+untouched 'GB of memory with the weights, but this machine has' $train --overwrite --out run --batch 1000000000
+untouched '; the same steps with --batch ' $train --overwrite --out run --batch 100000000
 untouched 'not finite after step 1' $train --overwrite --out run --learning-rate 1e30
 
 # Nonsense options: the message names the option and the value.
@@ -89,7 +90,7 @@ for value in nan 1 -0.1; do
   done
 done
 option 'a batch of 1000000000000 texts of 64 tokens is more than 68719476736 tokens' --batch 1000000000000
-option 'a batch of 1000000000 texts of 64 bytes needs' --batch 1000000000
+option 'a batch of 1000000000 texts of 64 tokens needs' --batch 1000000000
 option "a sequence of length 100000 needs 100001" --length 100000
 option '--steps excludes --seconds' --steps 5 --seconds 5
 option '--optimizer: sgd not in {adamw,adam,muon}' --optimizer sgd

@@ -24,6 +24,14 @@ agree() {
 steps_are_whole cuda 20
 agree cuda cpu
 
+# Groups, growth, an average and the noise scale too.
+options="--freeze layers.0.* --rate token_emb.*=0.5 --growth 12 --first-batch 1 --first-length 16 --average 0.9 --noise-scale"
+set -f
+for device in cpu cuda; do works $train $options --device $device --out of_parts_$device; done
+set +f
+agree of_parts_cuda of_parts_cpu
+grep -q noise_scale of_parts_cuda/metrics.jsonl || fail 'no noise scale'
+
 # A run that began on one device continues on the other.
 interrupt INT 2 parts $train --device cuda
 works $train --device cpu --resume --out parts

@@ -1,11 +1,11 @@
-# A run that writes its checkpoint at every step is killed at many moments. The checkpoint is whole each time, and the
-# run ends like one that was never killed.
+# A run that writes its checkpoint and its best weights at every step is killed at many moments. Both are whole each time,
+# and the run ends like one that was never killed.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
 text 12000 1 > text.txt
 train="train_text --text text.txt --model tiny --threads 1 --steps 200
-  --batch 1 --length 16 --sample-length 20"
+  --batch 1 --length 16 --sample-length 20 --evaluate-every 1 --evaluate-windows 1"
 works $train --checkpoint-every 0 --out whole
 
 leftovers() { find run -name '*.tmp-*' | wc -l; }
@@ -25,6 +25,7 @@ for n in $(seq 18); do
   wait $process 2> /dev/null || true
 
   [ -d run ] || continue
+  [ ! -e run/best.safetensors ] || works write_text --weights run/best.safetensors --prompt 'he' --length 3
   [ "$(leftovers)" -le 1 ] || fail "leftovers pile up after kill $n: $(ls run)"
   in_the_middle=$((in_the_middle + $(leftovers)))
   if [ -e run/checkpoint.safetensors ]; then
@@ -38,5 +39,6 @@ echo "killed at $(steps_of run) of 200 steps in the end; $in_the_middle of 18 ki
 
 works $train --checkpoint-every 1 --resume --out run
 same run/weights.safetensors whole/weights.safetensors
+same run/best.safetensors whole/best.safetensors
 steps_are_whole run 200
 [ "$(leftovers)" = 0 ] || fail "leftovers after the end: $(ls run)"

@@ -15,7 +15,7 @@ awk '/^validation loss/ { model = $8; order0 = $24 + 0; exit !(model > 0 && mode
 
 # Metrics: each line is an object of numbers and strings, every step is there, and the loss falls.
 value='(-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|"([^"\\]|\\.)*")'
-! grep -avE "^\{\"[a-z0-9_]+\":$value(,\"[a-z0-9_]+\":$value)*\}\$" run/metrics.jsonl || fail "this is not a JSON object"
+! grep -avE "^\{\"[a-z0-9_./]+\":$value(,\"[a-z0-9_./]+\":$value)*\}\$" run/metrics.jsonl || fail "this is not a JSON object"
 steps_are_whole run 150
 grep -a '"learning_rate"' run/metrics.jsonl | sed 's/.*"loss":\([^,}]*\).*/\1/' |
   awk '{ if (NR <= 10) first += $1; if (NR > 140) last += $1 } END { exit !(last < 0.7 * first) }' ||

@@ -19,6 +19,16 @@ inline constexpr description ten_minutes = local_bytes(128, 6);
 inline constexpr description one_hour = local_bytes(192, 6);
 inline constexpr description ten_hours = local_bytes(320, 8);
 
+/// The same for tokens of a vocabulary instead of bytes.
+constexpr description local_tokens(int vocabulary, int dim, int depth) {
+  description own = local_bytes(dim, depth);
+  own.vocabulary = vocabulary;
+  return own;
+}
+// Each is named by its vocabulary, as `spm_train --vocab_size` makes it: for texts of a few megabytes, and for larger.
+inline constexpr description tokens_1024 = local_tokens(1024, 128, 4);
+inline constexpr description tokens_4096 = local_tokens(4096, 192, 6);
+
 /// Two narrow levels; trains on a laptop in minutes.
 inline constexpr description small{
     .max_length = 512,
