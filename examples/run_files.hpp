@@ -174,6 +174,17 @@ class event_file {
   double begin_ = 0, seconds_ = 0;  // seconds since 1970, and since then
 };
 
+/// Calls visit(entry, line) for each whole entry of a file of metrics.
+template <class Visit>
+void for_each_metric(const fs::path& path, Visit visit) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    auto entry = nlohmann::json::parse(line, nullptr, false);
+    if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+    visit(std::move(entry), line);
+  }
+}
+
 /// One JSON object in each line, and the same for TensorBoard.
 class metrics_file {
  public:
@@ -182,18 +193,14 @@ class metrics_file {
   /// Drops entries after `step`: those steps are done again. If the run is finished, so are its last evaluation and
   /// sample.
   void continue_after(strata::index_type step, bool finished) {
-    std::ifstream old(path_);
     std::string kept;
     std::vector<nlohmann::json> entries;
-    for (std::string line; std::getline(old, line);) {
-      auto entry = nlohmann::json::parse(line, nullptr, false);
-      if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+    for_each_metric(path_, [&](nlohmann::json entry, const std::string& line) {
       const auto at = entry["step"].get<strata::index_type>();
-      if (at > step || (at == step && finished && !entry.contains("loss"))) continue;
+      if (at > step || (at == step && finished && !entry.contains("loss"))) return;
       kept += line + '\n';
       entries.push_back(std::move(entry));
-    }
-    old.close();
+    });
     strata::write_file_atomically(path_, [&](auto& output) { output.write(std::as_bytes(std::span(kept))); });
     events_.replace(entries);
   }

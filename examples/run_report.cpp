@@ -1,7 +1,6 @@
 #include "run_report.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -11,6 +10,7 @@
 
 #include "console.hpp"
 #include "plot.hpp"
+#include "run_files.hpp"
 
 namespace examples {
 
@@ -27,10 +27,7 @@ struct run_metrics {
 
 run_metrics read_metrics(const std::filesystem::path& path) {
   run_metrics all;
-  std::ifstream file(path);
-  for (std::string text; std::getline(file, text);) {
-    const auto entry = nlohmann::json::parse(text, nullptr, false);
-    if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
+  for_each_metric(path, [&](const nlohmann::json& entry, const std::string&) {
     const auto step = entry["step"].get<std::int64_t>();
     all.last_step = std::max(all.last_step, step);
     for (const auto& [name, value] : entry.items()) {
@@ -38,7 +35,7 @@ run_metrics read_metrics(const std::filesystem::path& path) {
         all.by_name[name].emplace_back(static_cast<double>(step), value.get<double>());
       if (name == "sample" && value.is_string()) all.samples.emplace_back(step, value.get<std::string>());
     }
-  }
+  });
   return all;
 }
 

@@ -131,7 +131,11 @@ class texts {
   /// Of its tokenizer; without one 256.
   int vocabulary() const { return tokenizer_ ? tokenizer_->vocabulary() : 256; }
   /// Empty without a tokenizer.
-  std::string tokenizer_fingerprint() const { return tokenizer_ ? tokenizer_->fingerprint() : ""; }
+  std::string tokenizer_fingerprint() const {
+    const std::string_view file = tokenizer_file();
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(file.data());
+    return file.empty() ? "" : examples::fingerprint({bytes, file.size()});
+  }
   std::string_view tokenizer_file() const { return tokenizer_ ? tokenizer_->file() : std::string_view(); }
   /// What the tokens stand for; known after `prepare`.
   const tokenizer& by() const { return *tokenizer_; }
@@ -164,9 +168,9 @@ class texts {
   void prepare(strata::index_type length, int vocabulary, std::uint64_t seed) {
     if (!tokenizer_)
       tokenizer_ = vocabulary <= 256 ? byte_tokens() : numbered_tokens();
-    else if (const int own = tokenizer_->vocabulary(); own != 0)
-      strata::require(own == vocabulary, tokenizer_->name(), ": its vocabulary has ", own,
-                      " tokens, but that of the model ", vocabulary);
+    else
+      strata::require(tokenizer_->vocabulary() == vocabulary, tokenizer_->name(), ": its vocabulary has ",
+                      tokenizer_->vocabulary(), " tokens, but that of the model ", vocabulary);
     strata::require(!is_bytes() || vocabulary <= 256, "the model has a vocabulary of ", vocabulary,
                     " tokens: give the text's tokenizer with --tokenizer, or files of tokens with --tokens");
     for (auto& part : training_) part = {part.of().with_vocabulary(vocabulary), part.ranges()};

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 #include <strata/core/error.hpp>
 
@@ -24,6 +23,7 @@ class bytes final : public tokenizer {
     return ids;
   }
   std::string text_of(strata::token id) const override { return {static_cast<char>(id)}; }
+  const char* unit() const override { return "byte"; }
 };
 
 class numbers final : public tokenizer {
@@ -58,11 +58,6 @@ class pieces final : public tokenizer {
   std::string text_of(strata::token id) const override { return own_.text_of(id); }
   std::string name() const override { return own_.name(); }
   std::string_view file() const override { return own_.file(); }
-  std::string fingerprint() const override {
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(own_.fingerprint()));
-    return digits;
-  }
 
  private:
   strata::sentencepiece_tokenizer own_;

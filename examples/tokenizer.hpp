@@ -23,9 +23,10 @@ class tokenizer {
   virtual bool knows_text() const { return true; }
   /// For messages: its file, if it has one.
   virtual std::string name() const { return {}; }
-  /// The bytes of its file, and a hash of them, if it has one.
+  /// What a token is, for messages.
+  virtual const char* unit() const { return "token"; }
+  /// The bytes of its file, if it has one.
   virtual std::string_view file() const { return {}; }
-  virtual std::string fingerprint() const { return {}; }
 };
 
 /// Every byte is a token.
@@ -37,5 +38,11 @@ std::shared_ptr<const tokenizer> read_tokenizer(const std::filesystem::path& pat
 
 /// The name of a run's copy of its tokenizer.
 inline constexpr const char* tokenizer_name = "tokenizer.model";
+
+/// The tokenizer that a run keeps beside its file `path`; empty if there is none.
+inline std::filesystem::path tokenizer_beside(const std::filesystem::path& path) {
+  const auto found = path.parent_path() / tokenizer_name;
+  return std::filesystem::exists(found) ? found : std::filesystem::path();
+}
 
 }  // namespace examples

@@ -75,7 +75,8 @@ class training_run {
     // Losses over other windows do not compare.
     if (text_.has_validation() && best_windows_ != windows(windows_on_the_way())) best_step_ = 0;
     prompt_ = prompt();
-    memory_of(trainer_.options(), trainer_.losses(), options_).require_within(Device::memory());
+    if (options_.resume)  // `fitting` did not know its options yet
+      memory_of(trainer_.options(), trainer_.losses(), options_).require_within(Device::memory());
     if (options_.noise_scale) trainer_.measure_noise();
     trainer_.model().recompute_activations(options_.recompute);
   }
@@ -688,19 +689,16 @@ int train(program_options options, const given_options& given) {
   const fs::path checkpoint = fs::path(options.out) / "checkpoint.safetensors";
   strata::require(!options.resume || fs::exists(checkpoint), "there is no run to resume: ", checkpoint,
                   " does not exist");
-  // That of the run, which its folder keeps.
-  const fs::path kept = options.resume          ? fs::path(options.out)
-                        : !options.from.empty() ? fs::path(options.from).parent_path()
-                                                : fs::path();
-  if (options.text.tokenizer.empty() && (options.resume || !options.from.empty()) &&
-      fs::exists(kept / examples::tokenizer_name))
-    options.text.tokenizer = (kept / examples::tokenizer_name).string();
+  // The file that the training starts from, if there is one, knows its model and tokenizer.
+  const fs::path start = options.resume ? checkpoint : fs::path(options.from);
+  if (options.text.tokenizer.empty() && !start.empty())
+    options.text.tokenizer = examples::tokenizer_beside(start).string();
   examples::texts text(options.text);
   auto backend = Device::open(options.device);
   if (options.model.empty()) {
     const int threads = Device::threads(backend);  // 0 on a device for which there are no suggestions
-    if (options.resume || !options.from.empty())
-      options.model = model_of(options.resume ? checkpoint : fs::path(options.from));
+    if (!start.empty())
+      options.model = model_of(start);
     else if (text.vocabulary() != 256)
       options.model = model_for(text);
     else if (options.seconds > 0 && threads > 0)

@@ -41,14 +41,13 @@ void measure(Writer& writer, const examples::tokenizer& by, const std::filesyste
   } catch (const strata::error& problem) {
     strata::fail(path, ": ", problem.what());
   }
-  strata::require(ids.size() > 1, path, ": a text to measure needs at least 2 ",
-                  by.vocabulary() == 256 ? "bytes" : "tokens");
+  strata::require(ids.size() > 1, path, ": a text to measure needs at least 2 ", by.unit(), "s");
   double nats = 0, counted = 0;
   examples::progress_bar bar;
   const auto started = std::chrono::steady_clock::now();
   for (std::size_t n = 0; n + 1 < ids.size(); ++n) {
     bar.draw(static_cast<double>(n) / static_cast<double>(ids.size()), examples::seconds_since(started),
-             std::to_string(n) + "/" + std::to_string(ids.size()) + (by.vocabulary() == 256 ? " bytes" : " tokens"));
+             std::to_string(n) + "/" + std::to_string(ids.size()) + " " + by.unit() + "s");
     const strata::token id = ids[n], next = ids[n + 1];
     const auto logits = writer.step({&id, {1}})[0];
     if (next >= logits.size()) {
@@ -61,8 +60,7 @@ void measure(Writer& writer, const examples::tokenizer& by, const std::filesyste
     const double of_token = std::log(sum) + largest - logits(next);
     if (!std::isfinite(of_token)) {
       bar.end_line();
-      strata::fail(weights, ": the logits after ",
-                   examples::counted(static_cast<long long>(n) + 1, by.vocabulary() == 256 ? "byte" : "token"),
+      strata::fail(weights, ": the logits after ", examples::counted(static_cast<long long>(n) + 1, by.unit()),
                    " are not numbers; the weights may be damaged");
     }
     nats += of_token;
@@ -83,9 +81,9 @@ class printed_texts {
   void at(strata::index_type position, strata::index_type end) {
     const double passed = examples::seconds_since(started_);
     if (begun_ || passed < 0.5) return;
-    bar_.draw(static_cast<double>(position) / static_cast<double>(end), passed,
-              strata::to_text(position, "/", end, by_.vocabulary() == 256 ? " bytes of " : " tokens of ",
-                              prompts_.size() == 1 ? "the text" : "each text"));
+    bar_.draw(
+        static_cast<double>(position) / static_cast<double>(end), passed,
+        strata::to_text(position, "/", end, " ", by_.unit(), "s of ", prompts_.size() == 1 ? "the text" : "each text"));
   }
   void add(strata::index_type row, strata::token id) {
     std::string text = by_.text_of(id);
@@ -130,9 +128,8 @@ class printed_texts {
 /// The tokenizer that is given, or that a run keeps beside its weights; without one, tokens are bytes.
 inline std::shared_ptr<const examples::tokenizer> tokenizer_for(const program_options& options, int vocabulary) {
   std::filesystem::path path = options.tokenizer;
-  if (path.empty()) path = std::filesystem::path(options.weights).parent_path() / examples::tokenizer_name;
-  if (options.tokenizer.empty() && !std::filesystem::exists(path))
-    return vocabulary <= 256 ? examples::byte_tokens() : examples::numbered_tokens();
+  if (path.empty()) path = examples::tokenizer_beside(options.weights);
+  if (path.empty()) return vocabulary <= 256 ? examples::byte_tokens() : examples::numbered_tokens();
   auto found = examples::read_tokenizer(path);
   strata::require(found->vocabulary() == vocabulary, found->name(), ": its vocabulary has ", found->vocabulary(),
                   " tokens, but that of the model in ", std::filesystem::path(options.weights), " has ", vocabulary);

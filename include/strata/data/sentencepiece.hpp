@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <sentencepiece_processor.h>
@@ -28,7 +27,6 @@ class sentencepiece_tokenizer {
     file_.assign(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size()));
     const auto status = own_->LoadFromSerializedProto({file_.data(), file_.size()});
     require(status.ok(), name_, " is no tokenizer of SentencePiece: ", status.ToString());
-    for (const char byte : file_) fingerprint_ = (fingerprint_ ^ static_cast<std::uint8_t>(byte)) * 0x100000001b3u;
     for (int id = 0; id < own_->GetPieceSize(); ++id) texts_.push_back(text_of_piece(id));
   }
 
@@ -36,8 +34,6 @@ class sentencepiece_tokenizer {
   int vocabulary() const { return own_->GetPieceSize(); }
   /// The bytes of the file.
   const std::string& file() const { return file_; }
-  /// A hash of the file (FNV-1a).
-  std::uint64_t fingerprint() const { return fingerprint_; }
 
   /// The tokens of a text, which is encoded line by line.
   std::vector<token> encode(std::string_view text) const {
@@ -87,7 +83,6 @@ class sentencepiece_tokenizer {
   std::string name_, file_;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> own_ =
       std::make_unique<sentencepiece::SentencePieceProcessor>();
-  std::uint64_t fingerprint_ = 0xcbf29ce484222325u;
   std::vector<std::string> texts_;
 };
 
