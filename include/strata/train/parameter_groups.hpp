@@ -90,6 +90,24 @@ struct muon_matrices {
   std::vector<matrix_place> places = {};
 };
 
+/// How `entry` is updated as a member of all groups that match its name. Calls matched(index of the group) for each.
+template <class Matched>
+update_range update_of(const parameter_entry& entry, const std::vector<parameter_group>& groups, Matched matched) {
+  update_range own{.first = entry.offset, .size = entry.size};
+  own.decays = entry.kind == parameter_kind::hidden_matrix || entry.kind == parameter_kind::other_matrix;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (!matches(groups[g].pattern, entry.name)) continue;
+    matched(g);
+    own.rate *= groups[g].rate;
+    if (groups[g].weight_decay) own.weight_decay = groups[g].weight_decay;
+    own.frozen = own.frozen || groups[g].frozen;
+  }
+  return own;
+}
+inline update_range update_of(const parameter_entry& entry, const std::vector<parameter_group>& groups) {
+  return update_of(entry, groups, [](std::size_t) {});
+}
+
 /// How a step updates the parameters in groups. Without groups it does not need this.
 struct update_plan {
   std::vector<update_range> ranges;   ///< of all but tables, in order
@@ -105,15 +123,7 @@ inline update_plan plan_updates(const std::vector<parameter_entry>& entries, con
   for (const parameter_entry& entry : entries) in_order.push_back(&entry);
   std::ranges::sort(in_order, {}, &parameter_entry::offset);
   for (const parameter_entry* entry : in_order) {
-    update_range own{.first = entry->offset, .size = entry->size};
-    own.decays = entry->kind == parameter_kind::hidden_matrix || entry->kind == parameter_kind::other_matrix;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      if (!matches(groups[g].pattern, entry->name)) continue;
-      ++matched[g];
-      own.rate *= groups[g].rate;
-      if (groups[g].weight_decay) own.weight_decay = groups[g].weight_decay;
-      own.frozen = own.frozen || groups[g].frozen;
-    }
+    const update_range own = update_of(*entry, groups, [&](std::size_t group) { ++matched[group]; });
     if (entry->kind == parameter_kind::hidden_matrix && !own.frozen) {
       const auto alike = [&](const muon_matrices& each) {
         return each.rate == own.rate && each.weight_decay == own.weight_decay;

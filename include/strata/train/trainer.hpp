@@ -194,6 +194,20 @@ struct named_parameter {
   view<S, 1> weight, gradient;  ///< flat; a table of n-grams has no gradient of its shape
 };
 
+/// One parameter in a step of an optimizer of one's own. All views are flat, in the memory of the backend.
+template <class S>
+struct parameter_update {
+  std::string_view name;
+  std::span<const index_type> shape;
+  view<const S, 1> gradient;  ///< multiplied by `clip`, it is the gradient to use
+  view<S, 1> weight;
+  view<S, 1> first_moment, second_moment;  ///< for any state; 0 before the first step, kept by checkpoints
+  double clip = 1;                         ///< from `training_options::max_norm`
+  double learning_rate = 0;                ///< after schedule and groups
+  double weight_decay = 0;                 ///< of the options or groups; 0 for vectors
+  index_type step = 0;                     ///< counts from 1
+};
+
 /// What `resume` found.
 struct resume_report {
   nlohmann::json note;  ///< of the program that saved
@@ -266,6 +280,18 @@ class trainer {
   void set_hooks(hook after_backward, hook after_update) {
     after_backward_ = std::move(after_backward);
     after_update_ = std::move(after_update);
+    update_.clear();
+  }
+
+  /// Updates one parameter. On a device it must use the backend's operations, or wait for the device.
+  using optimizer = std::function<void(const parameter_update<scalar>&)>;
+  /// An optimizer of one's own in place of `training_options::optimizer`. Each step calls it for every parameter that is
+  /// not frozen, if the loss and gradient are finite. Tables of n-grams stay with Adam, which visits the rows of a step only.
+  /// A checkpoint keeps `name`, and only a trainer whose optimizer has the same name resumes it.
+  void set_optimizer(std::string name, optimizer own) {
+    require(!name.empty() && own, "set_optimizer needs a name and a function");
+    own_optimizer_ = std::move(own);
+    own_optimizer_name_ = std::move(name);
     update_.clear();
   }
 
@@ -366,6 +392,8 @@ class trainer {
                       [&](const char* name, const auto& value) { object["options"][name] = field_to_json(value); });
       object["options"].erase(name_before_optimizer);
       object["skipped"] = skipped_;
+      object.erase(own_optimizer_key);
+      if (own_optimizer_) object[own_optimizer_key] = own_optimizer_name_;
       object["groups"] = nlohmann::json::array();
       for (const parameter_group& group : groups_) object["groups"].push_back(to_json(group));
       object["heads"] = Losses::names;
@@ -430,6 +458,12 @@ class trainer {
         });
       }
       read_losses(losses_in(object, file.source()), file.source(), chosen);
+      const auto own_name = object.find(own_optimizer_key);
+      const nlohmann::json stored_name = own_name != object.end() ? *own_name : nlohmann::json("");
+      require(stored_name == own_optimizer_name_, file.source(), ": was trained by ",
+              stored_name == "" ? "an optimizer of the options" : "the optimizer " + stored_name.dump(),
+              ", but this trainer has ",
+              own_optimizer_ ? "\"" + own_optimizer_name_ + "\"" : "none of one's own; call set_optimizer first");
       index_type skipped = 0;
       if (object.contains("skipped")) skipped = read_number<index_type>(object, "skipped", file.source(), 0, step);
       std::vector<parameter_group> groups;
@@ -480,6 +514,7 @@ class trainer {
   using storage = typename Backend::template storage<T>;
   /// Older files say with true or false whether the optimizer is AdamW.
   static constexpr const char* name_before_optimizer = "decoupled";
+  static constexpr const char* own_optimizer_key = "own_optimizer";
   static constexpr const char* first_prefix = "optimizer.first_moment.";
   static constexpr const char* second_prefix = "optimizer.second_moment.";
   static constexpr const char* average_prefix = "optimizer.average.";
@@ -589,11 +624,14 @@ class trainer {
         for (const detail::update_range& each : plan_.ranges)
           if (each.frozen) fill(backend, scalar{0}, model_.gradients().slice(each.first, each.size));
       measure_gradient();
-      if (options_.optimizer == optimizer_kind::muon) update_hidden_matrices(of_muon);
-      update_by_adam(own);
+      if (!own_optimizer_) {
+        if (options_.optimizer == optimizer_kind::muon) update_hidden_matrices(of_muon);
+        update_by_adam(own);
+      }
       if constexpr (tables > 0)
         for (int k = 0; k < tables; ++k) update_table(k, own);
     });
+    if (own_optimizer_) update_by_own(own);
     if (last_gradient_.size() > 0) compare_with_last_gradient();
     if (average_.size() > 0) {
       // The first weights, which are random, are forgotten sooner.
@@ -680,6 +718,21 @@ class trainer {
       own.weight_decay = each.weight_decay.value_or(settings.weight_decay);
       own.decayed = each.decays ? each.size : 0;
       update(own, each.first, each.size);
+    }
+  }
+  /// Waits for the norm of the gradient.
+  void update_by_own(const adam_settings& settings) {
+    const std::vector<scalar> measures = host_copy(measures_);
+    if (!std::ranges::all_of(measures, [](scalar value) { return std::isfinite(value); })) return;
+    const double clip = adam_constants(settings, static_cast<double>(measures[0])).clip;
+    for (const parameter_entry& entry : parameters_type::entries()) {
+      if (entry.kind == parameter_kind::table) continue;
+      const detail::update_range own = detail::update_of(entry, groups_);
+      if (own.frozen) continue;
+      const auto part = [&](const view<scalar, 1>& all) { return all.slice(entry.offset, entry.size); };
+      own_optimizer_({entry.name, entry.shape, part(model_.gradients()), part(model_.weights()),
+                      part(first_moment_.view()), part(second_moment_.view()), clip, settings.learning_rate * own.rate,
+                      own.decays ? own.weight_decay.value_or(settings.weight_decay) : 0, settings.step});
     }
   }
   /// Changes the rows of table `k` that the step looked up, and their moments. All other rows keep both.
@@ -800,6 +853,8 @@ class trainer {
   detail::update_plan plan_;
   hook after_backward_, after_update_;
   std::function<double(index_type)> own_schedule_;
+  optimizer own_optimizer_;
+  std::string own_optimizer_name_;
   std::vector<named_parameter<scalar>> named_;  // for hooks
   index_type skipped_ = 0;
   std::vector<token> ids_;

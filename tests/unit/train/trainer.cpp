@@ -577,6 +577,77 @@ TEST_CASE("groups are kept by checkpoints, and nonsense is refused by name") {
   CHECK(rest.groups() == groups);
 }
 
+TEST_CASE("an optimizer of one's own updates every parameter, and resumes bit for bit") {
+  using B = strata::reference<float>;
+  const folder directory;
+  B backend;
+  const auto bytes = some_text();
+  // AdamW written again: the built-in optimizer must agree with it.
+  const auto own_adam = [](const strata::parameter_update<float>& each) {
+    const double rest1 = 1 - std::pow(0.9, static_cast<double>(each.step));
+    const double rest2 = 1 - std::pow(0.99, static_cast<double>(each.step));
+    for (strata::index_type n = 0; n < each.weight.size(); ++n) {
+      const double g = each.clip * static_cast<double>(each.gradient(n));
+      const double first = 0.9 * static_cast<double>(each.first_moment(n)) + 0.1 * g;
+      const double second = 0.99 * static_cast<double>(each.second_moment(n)) + 0.01 * g * g;
+      const double weight = static_cast<double>(each.weight(n));
+      const double direction = first / rest1 / (std::sqrt(second / rest2) + 1e-8) + each.weight_decay * weight;
+      each.weight(n) = static_cast<float>(weight - each.learning_rate * direction);
+      each.first_moment(n) = static_cast<float>(first);
+      each.second_moment(n) = static_cast<float>(second);
+    }
+  };
+  const std::vector<strata::parameter_group> groups{{.pattern = "layers.0.*", .rate = 0.5},
+                                                    {.pattern = "token_emb.weight", .frozen = true}};
+  for (const bool grouped : {false, true}) {
+    CAPTURE(grouped);
+    trainer_type<B> built_in(backend, options()), own(backend, options());
+    own.set_optimizer("adam of mine", own_adam);
+    if (grouped) built_in.set_groups(groups), own.set_groups(groups);
+    const auto expected = weights_after(built_in, 3), got = weights_after(own, 3);
+    for (const auto& entry : parameters::entries()) {
+      CAPTURE(entry.name);
+      double largest = 0;
+      for (auto n = static_cast<std::size_t>(entry.offset); n < static_cast<std::size_t>(entry.offset + entry.size);
+           ++n)
+        largest = std::max(largest, std::abs(static_cast<double>(got[n]) - static_cast<double>(expected[n])));
+      CHECK(largest < 2e-6);
+    }
+  }
+  const auto lion = [](const strata::parameter_update<float>& each) {
+    for (strata::index_type n = 0; n < each.weight.size(); ++n) {
+      const float g = static_cast<float>(each.clip) * each.gradient(n), mixed = 0.9f * each.first_moment(n) + 0.1f * g;
+      const float sign = mixed > 0 ? 1.0f : mixed < 0 ? -1.0f : 0.0f;
+      each.weight(n) -=
+          static_cast<float>(each.learning_rate) * (sign + static_cast<float>(each.weight_decay) * each.weight(n));
+      each.first_moment(n) = 0.99f * each.first_moment(n) + 0.01f * g;
+    }
+  };
+  trainer_type<B> whole(backend, options()), half(backend, options()), rest(backend, options()),
+      other(backend, options());
+  for (auto* each : {&whole, &half, &rest}) each->set_optimizer("lion", lion);
+  weights_after(half, 3);
+  half.save(directory.path / "checkpoint");
+  CHECK_THAT(message_of([&] { other.resume(directory.path / "checkpoint"); }),
+             ContainsSubstring("was trained by the optimizer \"lion\", but this trainer has none of one's own"));
+  other.save(directory.path / "plain");
+  CHECK_THAT(message_of([&] { rest.resume(directory.path / "plain"); }),
+             ContainsSubstring("was trained by an optimizer of the options, but this trainer has \"lion\""));
+  rest.resume(directory.path / "checkpoint");
+  CHECK(same_bits(weights_after(rest, 6), weights_after(whole, 6)));
+  CHECK_THAT(message_of([&] { rest.set_optimizer("", lion); }), ContainsSubstring("needs a name and a function"));
+
+  // A step that is not finite never reaches it.
+  strata::training_options careful = options();
+  careful.most_skipped = 1;
+  trainer_type<B> stopped(backend, careful);
+  int calls = 0;
+  stopped.set_optimizer("counter", [&](const auto&) { ++calls; });
+  stopped.set_hooks([](auto all) { all[0].gradient(0) = std::numeric_limits<float>::infinity(); }, {});
+  CHECK(stopped.train_step(bytes).skipped);
+  CHECK(calls == 0);
+}
+
 TEST_CASE("a pattern matches names") {
   using strata::detail::matches;
   STATIC_REQUIRE(matches("*", "") && matches("*", "a.b") && matches("a.*.c", "a.b.b.c") && matches("a?c", "abc"));
