@@ -20,9 +20,8 @@ inline constexpr strata::description tiny{
 inline constexpr strata::description demo{
     .max_length = 512,
     .depth = 4,
-    .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 256},
-               {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}},
-    .fine_layers = {.before = 1, .after = 2}};
+    .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 256, .before = 1, .after = 2},
+               {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}}};
 
 template <const auto& D>
 struct named_model {

@@ -65,8 +65,8 @@ struct hourglass : defaults {
   static constexpr const char* name = "hourglass";
   static constexpr const char* description =
       "A layer on bytes, two on one position for every 4, a layer on bytes; all attend locally.";
-  static constexpr strata::description model = strata::with(of_levels({local(1, 192, 6), local(4, 208, 6)}),
-                                                            [](auto& d) { d.fine_layers = {.before = 1, .after = 1}; });
+  static constexpr strata::description model = strata::with(
+      of_levels({local(1, 192, 6), local(4, 208, 6)}), [](auto& d) { d.levels[0].before = d.levels[0].after = 1; });
 };
 
 /// The model of the other tables.

@@ -1,8 +1,7 @@
-// expect: strata: an hourglass has at least one layer before, one after and one between them (depth is all)
+// expect: strata: an hourglass has at least one layer before and one after on each level but the coarsest
 #include <strata/config/rules.hpp>
 
-inline constexpr strata::description broken{.depth = 4,
-                                            .levels = {{.dim = 64}, {.compression = 4, .stride = 4, .dim = 64}},
-                                            .fine_layers = {.before = 2, .after = 2}};
+inline constexpr strata::description broken{
+    .depth = 4, .levels = {{.dim = 64, .before = 2, .after = 2}, {.compression = 4, .stride = 4, .dim = 64}}};
 
 constexpr bool checked = strata::rules::check<broken>;

@@ -1,7 +1,7 @@
-// expect: strata: an hourglass has two levels, one without compression and one whose stride is its compression
+// expect: strata: an hourglass has a level without compression and others whose stride is their compression
 #include <strata/config/rules.hpp>
 
-inline constexpr strata::description broken{.levels = {{.dim = 64}, {.compression = 4, .stride = 2, .dim = 64}},
-                                            .fine_layers = {.before = 1, .after = 1}};
+inline constexpr strata::description broken{
+    .levels = {{.dim = 64, .before = 1, .after = 1}, {.compression = 4, .stride = 2, .dim = 64}}};
 
 constexpr bool checked = strata::rules::check<broken>;

@@ -51,9 +51,14 @@ struct shortens : models::defaults {
   static constexpr strata::description description{
       .max_length = 64,
       .depth = 3,
-      .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 8},
-                 {.compression = 4, .stride = 4, .dim = 48, .heads = 3, .head_dim = 16, .window = 4}},
-      .fine_layers = {.before = 1, .after = 1, .upsampling = strata::upsampling_kind::attention}};
+      .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 8, .before = 1, .after = 1},
+                 {.compression = 4,
+                  .stride = 4,
+                  .dim = 48,
+                  .heads = 3,
+                  .head_dim = 16,
+                  .window = 4,
+                  .upsampling = strata::upsampling_kind::attention}}};
 };
 
 }  // namespace device_models

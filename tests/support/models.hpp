@@ -116,16 +116,53 @@ struct hourglass : defaults {
       .vocabulary = 11,
       .max_length = 32,
       .depth = 5,
-      .levels = {{.compression = 4,
-                  .stride = 4,
-                  .dim = 6,
-                  .heads = 1,
-                  .head_dim = 4,
-                  .window = 2,
-                  .feed_forward_multiple = 1},
-                 {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1}},
-      .logits = strata::logits_source::all_levels,
-      .fine_layers = {.before = 1, .after = 2}};
+      .levels =
+          {{.compression = 4,
+            .stride = 4,
+            .dim = 6,
+            .heads = 1,
+            .head_dim = 4,
+            .window = 2,
+            .feed_forward_multiple = 1},
+           {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1, .before = 1, .after = 2}},
+      .logits = strata::logits_source::all_levels};
+};
+
+/// Three nested levels in no order: 8x, shortened by attention, in 2x, lengthened by attention, in 1x.
+struct nested_hourglass : defaults {
+  static constexpr strata::description description{
+      .vocabulary = 11,
+      .max_length = 32,
+      .depth = 6,
+      .levels =
+          {{.compression = 2,
+            .stride = 2,
+            .dim = 6,
+            .heads = 1,
+            .head_dim = 4,
+            .window = 3,
+            .feed_forward_multiple = 1,
+            .before = 1,
+            .after = 1,
+            .upsampling = strata::upsampling_kind::attention},
+           {.compression = 8,
+            .stride = 8,
+            .dim = 5,
+            .heads = 1,
+            .head_dim = 2,
+            .window = 2,
+            .feed_forward_multiple = 1,
+            .compressor = strata::compressor_kind::attention},
+           {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1, .before = 1, .after = 1}},
+      .logits = strata::logits_source::all_levels};
+};
+
+/// The same shortened and lengthened by linear maps.
+struct nested_linear_hourglass : defaults {
+  static constexpr auto description = strata::with(nested_hourglass::description, [](auto& d) {
+    d.levels[0].upsampling = strata::upsampling_kind::linear;
+    d.levels[1].compressor = strata::compressor_kind::convolution;
+  });
 };
 
 /// An hourglass that shortens by attention.
@@ -137,7 +174,37 @@ struct pooled_hourglass : defaults {
 /// An hourglass whose tokens attend to 3 coarse positions, more than a short text has.
 struct attending_hourglass : defaults {
   static constexpr auto description = strata::with(
-      hourglass::description, [](auto& d) { d.fine_layers.upsampling = strata::upsampling_kind::attention; });
+      hourglass::description, [](auto& d) { d.levels[0].upsampling = strata::upsampling_kind::attention; });
+};
+
+/// Positions at tokens below 4, and at every second of these.
+inline constexpr strata::boundary_rule small_tokens{
+    "models::small_tokens", [](std::span<const strata::token> last) { return last.back() < 4; }};
+struct follows_text : defaults {
+  static constexpr strata::description description{
+      .vocabulary = 11,
+      .max_length = 32,
+      .depth = 6,
+      .levels = {
+          {.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1, .before = 1, .after = 1},
+          {.compression = 4,
+           .stride = 4,
+           .dim = 6,
+           .heads = 1,
+           .head_dim = 4,
+           .window = 3,
+           .feed_forward_multiple = 1,
+           .before = 1,
+           .after = 1,
+           .boundaries = small_tokens},
+          {.compression = 8,
+           .stride = 8,
+           .dim = 5,
+           .heads = 1,
+           .head_dim = 2,
+           .window = 2,
+           .feed_forward_multiple = 1}}};
+  static constexpr strata::losses<> losses{};
 };
 
 /// The merge `separable` into two levels that predict nothing, one of them strided. The predicting level only gives.
@@ -257,7 +324,8 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 /// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
 #define STRATA_VARIANTS                                                                                            \
   models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                    \
-      models::pooled_hourglass, models::attending_hourglass, models::separable, models::attends_to_levels,         \
+      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                             \
+      models::nested_linear_hourglass, models::follows_text, models::separable, models::attends_to_levels,         \
       models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, \
       models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).

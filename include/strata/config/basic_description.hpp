@@ -16,27 +16,11 @@ struct concatenate;  // merges/concatenate.hpp
 enum class logits_source { predicting_level, all_levels };
 constexpr std::array<std::string_view, 2> names_of(logits_source) { return {"predicting_level", "all_levels"}; }
 
-/// How the coarse level of an hourglass is added to the fine one. With `linear`, a linear map turns a coarse position
-/// into one piece for each of its tokens. With `attention`, each token attends to the coarse positions up to the newest
-/// one it may see.
-enum class upsampling_kind { linear, attention };
-constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
-
 /// What a position takes from the position before it, in front of each half of a block. With `half_channels`, half of
 /// its channels are those of the earlier position, as in the reference package. With `learned`, the normed earlier
 /// position is added, each channel times a learned number that is 0 at first.
 enum class token_shift_kind { half_channels, learned };
 constexpr std::array<std::string_view, 2> names_of(token_shift_kind) { return {"half_channels", "learned"}; }
-
-/// The layers of an hourglass that run on its fine level: the first `before`, and the last `after`. The layers between
-/// them run on the coarse level.
-struct hourglass_layers {
-  int before = 0, after = 0;
-  upsampling_kind upsampling = upsampling_kind::linear;
-  constexpr bool any() const { return before != 0 || after != 0 || upsampling != upsampling_kind::linear; }
-  constexpr bool operator==(const hourglass_layers&) const = default;
-};
-inline constexpr hourglass_layers no_hourglass{};  ///< all levels run side by side in every layer
 
 inline constexpr int least_compressed = -1;      ///< `predicting_level`: the level with the smallest compression
 inline constexpr int the_predicting_level = -1;  ///< in `receiving_levels`: the level that predicts
@@ -44,7 +28,9 @@ inline constexpr int every_level = -2;           ///< in `receiving_levels`, as 
 
 using level_indices = short_list<int, most_levels>;
 
-/// Describes a model whose levels are merged by `Merge`, a type such as `strata::level_attention`.
+/// Describes a model whose levels are merged by `Merge`, a type such as `strata::level_attention`. If levels say how many
+/// layers they have `before` and `after` the coarser ones, the levels are nested instead, as an hourglass: each layer runs on
+/// one level, and nothing is merged.
 ///
 ///     inline constexpr strata::description shakespeare{
 ///         .max_length = 512,
@@ -63,9 +49,6 @@ struct basic_description {
   int predicting_level = least_compressed;                  ///< index into `levels`
   level_indices receiving_levels = {the_predicting_level};  ///< levels that the merge adds to
   logits_source logits = logits_source::predicting_level;
-  /// An hourglass instead of merges. It has two levels, one without compression and one whose stride is its
-  /// compression, and each layer runs on one of them.
-  hourglass_layers fine_layers = no_hourglass;
   /// Levels with equal dim, heads and head_dim share one set of attention weights. Each level keeps its own norms.
   bool share_attention = false;
 };
@@ -91,7 +74,6 @@ constexpr basic_description<Merge> with_merge(const basic_description<Other>& fr
           .predicting_level = from.predicting_level,
           .receiving_levels = from.receiving_levels,
           .logits = from.logits,
-          .fine_layers = from.fine_layers,
           .share_attention = from.share_attention};
 }
 

@@ -56,6 +56,12 @@ concept has_operations = requires {
 };
 
 template <const auto& D, class Losses>
+struct check_losses_of_text {
+  STRATA_RULE(passed, (!facts<D>::follows_text || Losses::count == 1),
+              "a model whose boundaries follow the text learns by cross_entropy alone: strata::losses<>");
+};
+
+template <const auto& D, class Losses>
 struct check_declared {
   STRATA_RULE(merge, !facts<D>::merges || declares_merge<D>, "'declare' of the merge must be constexpr");
   STRATA_RULE(losses, (declares_losses<D, Losses>), "'declare' of a loss must be constexpr");
@@ -67,7 +73,8 @@ struct check_declared {
 /// Whether description, merge and losses fit together; else the compiler names what is wrong.
 template <const auto& D, class Learns>
 concept check_network = rules::check<D> && check_merge<merge_of<D>> && passes<check_losses<losses_of<Learns>>> &&
-    detail::follows_rules_of_merge<D> && passes<detail::check_declared<D, losses_of<Learns>>>;
+    detail::follows_rules_of_merge<D> && passes<detail::check_losses_of_text<D, losses_of<Learns>>> &&
+    passes<detail::check_declared<D, losses_of<Learns>>>;
 
 /// As `check_network`, with the backend.
 template <const auto& D, class Backend, class Learns>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,19 +23,28 @@ struct cost {
   using losses_type = losses_of<Learns>;
 
  private:
+  /// The width of what a level compresses.
+  static constexpr int source_dim(const level_facts& level) {
+    return level.from >= 0 ? F::levels[level.from].dim : F::embedding_dim;
+  }
+  /// Tokens between two positions of what a level compresses.
+  static constexpr int stride_of_source(const level_facts& level) {
+    return level.from >= 0 ? F::levels[level.from].stride : 1;
+  }
   static constexpr double compress_flops(const level_facts& level) {
-    const double dim = F::embedding_dim;
-    if (!level.compressed()) return level.dim == F::embedding_dim ? 0 : 2 * dim * level.dim;
-    if (level.linear_compression) return 2 * dim * level.compression * level.dim;
+    const double dim = source_dim(level);
+    if (level.ragged) return 2 * dim * level.dim;
+    if (!level.compressed()) return level.dim == source_dim(level) ? 0 : 2 * dim * level.dim;
+    if (level.linear_compression) return 2 * dim * level.shortens * level.dim;
     if (level.pools)
       return attention_resampling_query_flops(shape_of_attention_pooling(level, 1, 1),
-                                              widths_of_attention_pooling(level, F::embedding_dim));
-    return 2 * (dim * level.compression * 4 * dim + 4 * dim * level.dim);
+                                              widths_of_attention_pooling(level, source_dim(level)));
+    return 2 * (dim * level.shortens * 4 * dim + 4 * dim * level.dim);
   }
-  /// FLOPs of one token for the keys and values of attention pooling.
+  /// FLOPs of one position of the source for the keys and values of attention pooling.
   static constexpr double pooling_flops(const level_facts& level) {
     return level.pools ? attention_resampling_source_flops(shape_of_attention_pooling(level, 1, 1),
-                                                           widths_of_attention_pooling(level, F::embedding_dim))
+                                                           widths_of_attention_pooling(level, source_dim(level)))
                        : 0;
   }
   static constexpr double block_products(const level_facts& level) {
@@ -47,9 +57,8 @@ struct cost {
   static constexpr double head_flops() { return 2.0 * F::logits_dim * F::vocabulary; }
 
   /// Pairs of a query and a key that it sees, in all interleaved sequences of one text.
-  static constexpr double attended_pairs(const level_facts& level, index_type tokens) {
+  static constexpr double attended_pairs(const level_facts& level, index_type positions) {
     double pairs = 0;
-    const index_type positions = level.positions(tokens);
     for (index_type sequence = 0; sequence < level.dilation; ++sequence) {
       const index_type count = level.sequence_length(positions, sequence);
       const double span = static_cast<double>(level.span), whole = static_cast<double>(count);
@@ -79,20 +88,31 @@ struct cost {
   /// FLOPs of the forward pass over `batch` texts of `tokens` tokens, without the heads of the losses. `merge` is as in
   /// `forward_options`.
   static constexpr double forward_flops(index_type batch, index_type tokens, bool merge = true) {
+    return forward_flops(batch, tokens, merge, F::positions(tokens));
+  }
+  /// The same with so many positions at each level, the padding included: those of levels whose boundaries follow the text.
+  static constexpr double forward_flops(index_type batch, index_type tokens, bool merge,
+                                        const std::array<index_type, F::level_count>& positions) {
     require_shape(batch, tokens);
     double flops = 0;
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
-      const double rows = static_cast<double>(batch * level.positions(tokens));
-      const double heavy_rows = static_cast<double>(batch * routed_rows(level, level.positions(tokens)));
-      const double pairs = static_cast<double>(batch) * attended_pairs(level, tokens);
-      flops += rows * compress_flops(level) + static_cast<double>(batch * tokens) * pooling_flops(level) +
-               (level.pools ? shape_of_attention_pooling(level, batch, tokens).flops() : 0) +
+      const double rows = static_cast<double>(batch * positions[l]);
+      const double heavy_rows = static_cast<double>(batch * routed_rows(level, positions[l]));
+      const double pairs = static_cast<double>(batch) * attended_pairs(level, positions[l]);
+      const index_type source = level.from >= 0 ? positions[level.from] : tokens;
+      flops += rows * compress_flops(level) + static_cast<double>(batch * source) * pooling_flops(level) +
+               (level.pools ? shape_of_attention_pooling(level, batch, source).flops() : 0) +
                F::layers_of(l) * (rows * block_products(level) + heavy_rows * heavy_flops(level) +
                                   4.0 * level.attention_dim() * pairs);
     }
-    if (F::hourglass && merge)
-      flops += static_cast<double>(batch) * upsample_flops(F::levels[F::coarse], F::embedding_dim, tokens);
+    for (int l = 0; l < F::level_count; ++l) {
+      const level_facts& level = F::levels[l];
+      if (level.from < 0 || !merge) continue;
+      flops += static_cast<double>(batch) *
+               (level.ragged ? 2.0 * static_cast<double>(positions[l]) * level.dim * source_dim(level)
+                             : upsample_flops(level, source_dim(level), positions[level.from]));
+    }
     if (F::merges && merge) flops += F::depth * chosen_merge<D>.forward_flops(batch, tokens);
     return flops + static_cast<double>(batch * tokens) * head_flops();
   }
@@ -100,7 +120,11 @@ struct cost {
   /// FLOPs of one training step with all losses. The backward pass costs twice the forward pass, except in the losses.
   static constexpr double training_flops(index_type batch, index_type tokens, bool merge = true,
                                          const losses_type& losses = {}) {
-    double flops = 3 * forward_flops(batch, tokens, merge);
+    return training_flops(batch, tokens, merge, losses, F::positions(tokens));
+  }
+  static constexpr double training_flops(index_type batch, index_type tokens, bool merge, const losses_type& losses,
+                                         const std::array<index_type, F::level_count>& positions) {
+    double flops = 3 * forward_flops(batch, tokens, merge, positions);
     losses.of_model(F::model).for_each([&](const auto& loss) { flops += loss.head_flops(batch, tokens); });
     return flops;
   }
@@ -110,11 +134,15 @@ struct cost {
   /// FLOPs of one generated token of one text, on average. All rings are full, and routing uses its whole budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<D>.step_flops() : 0);
-    if (F::hourglass) flops += upsample_step_flops(F::levels[F::coarse], F::embedding_dim);
+    for (const level_facts& level : F::levels)
+      if (level.ragged)
+        flops += 2.0 * level.dim * source_dim(level) / level.stride;
+      else if (level.from >= 0)
+        flops += upsample_step_flops(level, source_dim(level)) / stride_of_source(level);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
-      flops += pooling_flops(level) +
-               (compress_flops(level) + (level.pools ? 4.0 * level.attention_dim() * level.compression : 0) +
+      flops += pooling_flops(level) / stride_of_source(level) +
+               (compress_flops(level) + (level.pools ? 4.0 * level.attention_dim() * level.shortens : 0) +
                 F::layers_of(l) * (block_products(level) + level.capacity * heavy_flops(level) +
                                    4.0 * level.attention_dim() * static_cast<double>(level.span))) /
                    level.stride;

@@ -23,7 +23,12 @@ inline constexpr index_type most_tokens = index_type{1} << 36;
 struct level_facts {
   int compression = 1;
   int stride = 1;
-  int dilation = 1;  ///< interleaved sequences: position i belongs to sequence i mod dilation
+  int from = -1;                        ///< the level whose stream it compresses, in an hourglass; -1: the tokens
+  int shortens = 1;                     ///< positions of its source that one of its positions summarises
+  int source_stride = 1;                ///< positions of its source between two of its own
+  bool ragged = false;                  ///< its boundaries follow the text, or those of a finer level do
+  const boundary_rule* rule = nullptr;  ///< that decides where its positions begin; null: every `source_stride`
+  int dilation = 1;                     ///< interleaved sequences: position i belongs to sequence i mod dilation
   int dim = 0;
   int heads = 0;
   int head_dim = 0;
@@ -43,6 +48,10 @@ struct level_facts {
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
+  /// How many positions it has for so many of its source.
+  constexpr index_type positions_of_source(index_type source) const {
+    return (source + source_stride - 1) / source_stride;
+  }
   /// How many of `positions` positions belong to an interleaved sequence.
   constexpr index_type sequence_length(index_type positions, int sequence) const {
     return (positions - sequence + dilation - 1) / dilation;
@@ -86,16 +95,52 @@ constexpr int level_count(const basic_description<Merge>& d) {
 /// In an hourglass every layer runs on one level, otherwise on all levels, with a merge after each layer.
 template <class Merge>
 constexpr bool hourglass(const basic_description<Merge>& d) {
-  return d.fine_layers.any();
+  for (const level& each : d.levels)
+    if (each.in_hourglass()) return true;
+  return false;
+}
+/// The level with the next smaller compression; -1 if there is none.
+template <class Merge>
+constexpr int finer(const basic_description<Merge>& d, int l) {
+  int best = -1;
+  for (int other = 0; other < level_count(d); ++other)
+    if (d.levels[other].compression < d.levels[l].compression &&
+        (best < 0 || d.levels[other].compression > d.levels[best].compression))
+      best = other;
+  return best;
+}
+template <class Merge>
+constexpr bool coarsest(const basic_description<Merge>& d, int l) {
+  for (int other = 0; other < level_count(d); ++other)
+    if (d.levels[other].compression > d.levels[l].compression) return false;
+  return true;
+}
+/// Of an hourglass: the first layer that runs on level `l`, and the layer after the last one.
+template <class Merge>
+constexpr int first_layer(const basic_description<Merge>& d, int l) {
+  int layer = 0;
+  for (int other = 0; other < level_count(d); ++other)
+    if (d.levels[other].compression < d.levels[l].compression) layer += d.levels[other].before;
+  return layer;
+}
+template <class Merge>
+constexpr int end_layer(const basic_description<Merge>& d, int l) {
+  int layer = d.depth;
+  for (int other = 0; other < level_count(d); ++other)
+    if (d.levels[other].compression < d.levels[l].compression) layer -= d.levels[other].after;
+  return layer;
+}
+/// Whether the boundaries of level `l` of an hourglass, or of a finer one, follow the text.
+template <class Merge>
+constexpr bool ragged(const basic_description<Merge>& d, int l) {
+  for (int other = 0; other < level_count(d); ++other)
+    if (d.levels[other].compression <= d.levels[l].compression && d.levels[other].boundaries.begins != nullptr)
+      return true;
+  return false;
 }
 template <class Merge>
 constexpr bool merges(const basic_description<Merge>& d) {
   return level_count(d) > 1 && !hourglass(d);
-}
-/// The compressed level of an hourglass.
-template <class Merge>
-constexpr int coarse(const basic_description<Merge>& d) {
-  return hourglass(d) && d.levels[0].compression == 1 ? 1 : 0;
 }
 template <class Merge>
 constexpr int predicting_level(const basic_description<Merge>& d) {
@@ -105,12 +150,12 @@ constexpr int predicting_level(const basic_description<Merge>& d) {
     if (d.levels[l].compression < d.levels[best].compression) best = l;
   return best;
 }
-/// D, the width of the token embedding: the width of the widest level, or in an hourglass of the fine level.
+/// D, the width of the token embedding: the width of the widest level, or in an hourglass of the finest level.
 template <class Merge>
 constexpr int embedding_dim(const basic_description<Merge>& d) {
-  if (hourglass(d)) return d.levels[1 - coarse(d)].dim;
   int widest = 0;
-  for (const level& each : d.levels) widest = std::max(widest, each.dim);
+  for (int l = 0; l < level_count(d); ++l)
+    if (!hourglass(d) || finer(d, l) < 0) widest = std::max(widest, d.levels[l].dim);
   return widest;
 }
 /// Whether the merge after every layer adds to level `l`.
@@ -139,10 +184,18 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
     const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
     const bool full = given.window == full_attention || given.window > own_length, routed = given.routing.capacity > 0;
     const int span = full ? (d.max_length + compression - 1) / compression : (window == 0 ? 0 : window + 1);
-    const bool upsamples_by_attention = d.fine_layers.upsampling == upsampling_kind::attention && given.compression > 1;
+    const bool upsamples_by_attention = given.upsampling == upsampling_kind::attention && given.compression > 1;
+    const int from = hourglass(d) ? finer(d, l) : -1;
+    const int finer_compression = from >= 0 ? std::max(1, d.levels[from].compression) : 1;
+    const int finer_stride = from >= 0 ? std::max(1, d.levels[from].stride) : 1;
     result[static_cast<std::size_t>(l)] = {
         .compression = compression,
         .stride = stride,
+        .from = from,
+        .shortens = compression / finer_compression,
+        .source_stride = std::max(1, stride / finer_stride),
+        .ragged = ragged(d, l),
+        .rule = given.boundaries.begins != nullptr ? &given.boundaries : nullptr,
         .dilation = compression / stride,
         .dim = given.dim,
         .heads = given.heads,
@@ -197,15 +250,15 @@ struct facts {
   static constexpr bool logits_from_all = D.logits == logits_source::all_levels;
   static constexpr bool hourglass = derived::hourglass(D);
   static constexpr bool merges = derived::merges(D);
-  /// The layer before which the coarse stream is added to the fine stream; -1 without an hourglass.
-  static constexpr int upsample_layer = hourglass ? depth - D.fine_layers.after : -1;
-  static constexpr int coarse = derived::coarse(D);
-  static constexpr int fine = hourglass ? 1 - coarse : 0;
   /// The first layer that runs on level `l`.
-  static constexpr int first_layer(int l) { return hourglass && l == coarse ? D.fine_layers.before : 0; }
+  static constexpr int first_layer(int l) { return hourglass ? derived::first_layer(D, l) : 0; }
+  /// The layer before which level `l` of an hourglass is added to the next finer one; -1 if it is not.
+  static constexpr int upsample_layer(int l) { return levels[l].from >= 0 ? derived::end_layer(D, l) : -1; }
   static constexpr bool runs(int layer, int l) {
     if (!hourglass) return true;
-    return (l == coarse) == (layer >= D.fine_layers.before && layer < upsample_layer);
+    const int first = derived::first_layer(D, l), end = derived::end_layer(D, l);
+    if (derived::coarsest(D, l)) return layer >= first && layer < end;
+    return (layer >= first && layer < first + D.levels[l].before) || (layer >= end - D.levels[l].after && layer < end);
   }
   /// How many layers run on level `l`.
   static constexpr int layers_of(int l) {
@@ -227,6 +280,32 @@ struct facts {
     for (std::size_t l = 0; l < own.size(); ++l) own[l] = all[l];
     return own;
   }();
+  /// Whether the boundaries of a level follow the text.
+  static constexpr bool follows_text = [] {
+    for (const level_facts& each : levels)
+      if (each.ragged) return true;
+    return false;
+  }();
+  /// The levels from the finest to the coarsest.
+  static constexpr std::array<int, level_count> by_compression = [] {
+    std::array<int, level_count> order{};
+    for (int l = 0; l < level_count; ++l) {
+      int finer = 0;
+      for (int other = 0; other < level_count; ++other)
+        finer += levels[other].compression < levels[l].compression ||
+                 (levels[other].compression == levels[l].compression && other < l);
+      order[finer] = l;
+    }
+    return order;
+  }();
+  /// Positions of every level for `tokens` tokens; of a level that follows the text, about as many.
+  static constexpr std::array<index_type, level_count> positions(index_type tokens) {
+    std::array<index_type, level_count> own{};
+    for (int l = 0; l < level_count; ++l) own[l] = levels[l].positions(tokens);
+    return own;
+  }
+  /// The width of what level `l` compresses.
+  static constexpr int source_dim(int l) { return levels[l].from >= 0 ? levels[levels[l].from].dim : embedding_dim; }
   static constexpr std::array<ngram_facts, static_cast<std::size_t>(derived::ngram_tables(D))> ngrams = [] {
     std::array<ngram_facts, static_cast<std::size_t>(derived::ngram_tables(D))> own{};
     std::size_t k = 0;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <string_view>
 
+#include <strata/config/boundaries.hpp>
 #include <strata/config/ngram.hpp>
 #include <strata/core/aggregate_list.hpp>
 
@@ -33,6 +34,12 @@ struct feed_forward_routing {
 enum class compressor_kind { convolution, attention };
 constexpr std::array<std::string_view, 2> names_of(compressor_kind) { return {"convolution", "attention"}; }
 
+/// How a level of an hourglass is added to the next finer one. With `linear`, a linear map turns a coarse position into one
+/// piece for each of the finer positions from its own on. With `attention`, each finer position attends to the coarse
+/// positions up to the newest one it may see.
+enum class upsampling_kind { linear, attention };
+constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
+
 /// Describes one level. Everything is a compile-time constant of the model.
 struct level {
   int compression = 1;            ///< tokens that one position summarises; a power of two
@@ -46,9 +53,20 @@ struct level {
   compressor_kind compressor = compressor_kind::convolution;
   /// Tables whose rows are added to the positions of this level. Their n-grams end at a position's token.
   ngram_list ngrams = {};
+  /// Of an hourglass: the layers on this level before the next coarser level takes over, and those after it. The coarsest
+  /// level has all layers that are left of `depth`.
+  int before = 0, after = 0;
+  upsampling_kind upsampling = upsampling_kind::linear;  ///< how this level is added to the next finer one
+  /// Where its positions begin. If a rule decides, `compression` and `stride` only say which level is coarser, and how many
+  /// tokens a position has on average, for `cost`.
+  boundary_rule boundaries = boundaries::every_stride;
 
   static constexpr level absent() { return {.compression = std::numeric_limits<int>::min()}; }
   constexpr bool operator==(const level&) const = default;
+  /// Whether only a level of an hourglass has such fields.
+  constexpr bool in_hourglass() const {
+    return before != 0 || after != 0 || upsampling != upsampling_kind::linear || boundaries.begins != nullptr;
+  }
   /// Whether attention is full: by choice, or because the window is longer than an interleaved sequence.
   constexpr bool attends_to_all(int max_length) const {
     return window == full_attention || window > max_length / compression;

@@ -49,20 +49,57 @@ constexpr bool can_share_attention() {
 }
 template <const auto& D>
 constexpr bool has_levels_of_hourglass() {
-  if (!D.fine_layers.any()) return true;
-  if (D.levels.size() != 2) return false;
-  const level& coarse = D.levels[D.levels[0].compression == 1 ? 1 : 0];
-  return D.levels[0].compression * D.levels[1].compression == coarse.compression && coarse.stride == coarse.compression;
+  if (!derived::hourglass(D)) return true;
+  bool has_finest = false;
+  for (const level& each : D.levels) {
+    if (each.compression != each.stride) return false;
+    has_finest = has_finest || each.compression == 1;
+  }
+  return has_finest && D.levels.size() > 1;
 }
 template <const auto& D>
 constexpr bool has_layers_of_hourglass() {
-  constexpr hourglass_layers fine = D.fine_layers;
-  return !fine.any() || (fine.before >= 1 && fine.after >= 1 && fine.before < D.depth - fine.after);
+  if (!derived::hourglass(D)) return true;
+  int left = D.depth;
+  const int count = D.levels.size();
+  for (int l = 0; l < count; ++l) {
+    const level& own = D.levels[l];
+    const bool coarsest = derived::coarsest(D, l);
+    if (coarsest ? own.before != 0 || own.after != 0 : own.before < 1 || own.after < 1) return false;
+    if (own.before > left || own.after > left - own.before) return false;
+    left -= own.before + own.after;
+  }
+  return left >= 1;
+}
+template <const auto& D>
+constexpr bool upsamples_coarse_levels() {
+  for (const level& each : D.levels)
+    if (each.compression == 1 && each.upsampling != upsampling_kind::linear) return false;
+  return true;
+}
+/// Whether the finest level has a position at every token.
+template <const auto& D>
+constexpr bool cuts_coarse_levels() {
+  for (const level& each : D.levels)
+    if (each.compression == 1 && each.boundaries.begins != nullptr) return false;
+  return true;
+}
+/// Whether levels whose boundaries follow the text have only parts that follow them.
+template <const auto& D>
+constexpr bool has_parts_for_boundaries() {
+  for (int l = 0; l < D.levels.size(); ++l) {
+    const level& own = D.levels[l];
+    if (!derived::ragged(D, l)) continue;
+    if (own.compressor != compressor_kind::convolution || own.upsampling != upsampling_kind::linear ||
+        own.routing.capacity != 0 || own.ngrams.size() > 0 || D.logits != logits_source::predicting_level)
+      return false;
+  }
+  return true;
 }
 template <const auto& D>
 constexpr bool has_no_merge_of_hourglass() {
-  return !D.fine_layers.any() || (std::is_same_v<std::remove_cvref_t<decltype(D.merge)>, concatenate> &&
-                                  D.receiving_levels.size() == 1 && D.receiving_levels[0] == the_predicting_level);
+  return !derived::hourglass(D) || (std::is_same_v<std::remove_cvref_t<decltype(D.merge)>, concatenate> &&
+                                    D.receiving_levels.size() == 1 && D.receiving_levels[0] == the_predicting_level);
 }
 /// Whether every entry of `receiving_levels` is a level's index or a permitted name.
 template <const auto& D>
@@ -202,12 +239,20 @@ struct check_model {
   STRATA_RULE(depth, D.depth >= 1, "depth must be positive");
   STRATA_RULE(compressions, compressions_differ<D>(), "two levels have the same compression");
   STRATA_RULE(levels_of_hourglass, has_levels_of_hourglass<D>(),
-              "an hourglass has two levels, one without compression and one whose stride is its compression");
+              "an hourglass has a level without compression and others whose stride is their compression");
   STRATA_RULE(layers_of_hourglass, has_layers_of_hourglass<D>(),
-              "an hourglass has at least one layer before, one after and one between them (depth is all)");
+              "an hourglass has at least one layer before and one after on each level but the coarsest, and one there "
+              "(depth is all)");
+  STRATA_RULE(upsampling, upsamples_coarse_levels<D>(),
+              "upsampling is of a compressed level: it says how that level is added to the next finer one");
+  STRATA_RULE(cuts, cuts_coarse_levels<D>(), "boundaries are of a compressed level: the finest has every token");
+  STRATA_RULE(
+      parts_for_boundaries, has_parts_for_boundaries<D>(),
+      "levels whose boundaries follow the text have no attention between levels, no routing, no n-grams of their "
+      "own, and no part in the logits");
   STRATA_RULE(hourglass_without_merge, has_no_merge_of_hourglass<D>(),
               "an hourglass has no merges, so merge and receiving_levels must stay as they are");
-  STRATA_RULE(hourglass_without_sharing, (!D.fine_layers.any() || !D.share_attention),
+  STRATA_RULE(hourglass_without_sharing, (!derived::hourglass(D) || !D.share_attention),
               "the levels of an hourglass run in different layers and cannot share attention");
   STRATA_RULE(shares_attention_if_asked, (!D.share_attention || can_share_attention<D>()),
               "share_attention needs two levels with attention and equal dim, heads and head_dim");
@@ -216,9 +261,9 @@ struct check_model {
   STRATA_RULE(receivers_exist, receiving_levels_exist<D>(),
               "receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
   STRATA_RULE(receivers_differ, receiving_levels_differ<D>(), "receiving_levels names a level twice");
-  static constexpr bool passed = depth && compressions && levels_of_hourglass && layers_of_hourglass &&
-                                 hourglass_without_merge && hourglass_without_sharing && shares_attention_if_asked &&
-                                 predicting && receivers_exist && receivers_differ;
+  static constexpr bool passed = depth && compressions && levels_of_hourglass && layers_of_hourglass && upsampling &&
+                                 cuts && parts_for_boundaries && hourglass_without_merge && hourglass_without_sharing &&
+                                 shares_attention_if_asked && predicting && receivers_exist && receivers_differ;
 };
 
 /// Instantiating this checks the rules about the level that predicts.

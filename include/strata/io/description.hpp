@@ -5,7 +5,10 @@
 
 #include <concepts>
 #include <cstdint>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -120,6 +123,9 @@ void for_each_field_of_level(Level& own, Visit visit) {
   visit("head_dim", own.head_dim);
   visit("feed_forward_multiple", own.feed_forward_multiple);
   visit("compressor", own.compressor);
+  visit("before", own.before);
+  visit("after", own.after);
+  visit("upsampling", own.upsampling);
 }
 template <class Description, class Visit>
 void for_each_field_of_description(Description& own, Visit visit) {
@@ -170,12 +176,23 @@ inline ngram_list ngrams_from_json(const nlohmann::json& array, const std::strin
   return all;
 }
 
+/// The rule of a name. A rule that the library does not have cannot be used, only compared by its name.
+inline boundary_rule boundaries_of_name(const std::string& name) {
+  for (const boundary_rule& each : {boundaries::every_stride, boundaries::word_starts, boundaries::lines})
+    if (each.name == name) return each;
+  static std::set<std::string> names;
+  static std::mutex guard;
+  const std::scoped_lock lock(guard);
+  return {.name = *names.insert(name).first, .begins = [](std::span<const token>) { return false; }};
+}
+
 inline nlohmann::json level_to_json(const level& own) {
   nlohmann::json object = nlohmann::json::object();
   for_each_field_of_level(own, [&](const char* key, const auto& field) { object[key] = field_to_json(field); });
   object["window"] = number_to_json(own.window, windows);
   object["routing"] = {{"light_multiple", own.routing.light_multiple}, {"capacity", own.routing.capacity}};
   object["ngrams"] = ngrams_to_json(own.ngrams);
+  object["boundaries"] = std::string(own.boundaries.name);
   return object;
 }
 inline level level_from_json(const nlohmann::json& object, const std::string& source) {
@@ -185,6 +202,10 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
       [&](auto found) {
         found("window", [&](const auto& value) { own.window = number_from_json(value, "window", source, windows); });
         found("ngrams", [&](const auto& value) { own.ngrams = ngrams_from_json(value, source); });
+        found("boundaries", [&](const auto& value) {
+          require(value.is_string(), source, ": \"boundaries\" must be the name of a rule, but is ", value_text(value));
+          own.boundaries = boundaries_of_name(value.template get<std::string>());
+        });
         found("routing", [&](const auto& value) {
           read_fields(
               value, source + ": routing", own.routing,
@@ -207,6 +228,8 @@ inline level level_from_json(const nlohmann::json& object, const std::string& so
   check("head_dim", own.head_dim, 0, largest_factor);
   check("feed_forward_multiple", own.feed_forward_multiple, 0, largest_factor);
   check("routing.light_multiple", own.routing.light_multiple, 0, largest_factor);
+  check("before", own.before, 0, largest_factor);
+  check("after", own.after, 0, largest_factor);
   return own;
 }
 
@@ -250,6 +273,9 @@ inline std::string options_to_cpp(const nlohmann::json& options) {
 
 }  // namespace detail
 
+/// In files of older versions, which had an hourglass of two levels only: what levels say themselves now.
+inline constexpr const char* layers_of_two_levels = "fine_layers";
+
 template <class Merge>
 nlohmann::json to_json(const basic_description<Merge>& own) {
   nlohmann::json object = nlohmann::json::object();
@@ -264,9 +290,6 @@ nlohmann::json to_json(const basic_description<Merge>& own) {
   object["receiving_levels"] = nlohmann::json::array();
   for (const int each : own.receiving_levels)
     object["receiving_levels"].push_back(detail::number_to_json(each, detail::receivers));
-  object["fine_layers"] = {{"before", own.fine_layers.before},
-                           {"after", own.fine_layers.after},
-                           {"upsampling", std::string(name_of(own.fine_layers.upsampling))}};
   return object;
 }
 
@@ -324,15 +347,23 @@ Description description_from_json(const nlohmann::json& object, const std::strin
           for (const auto& each : value)
             own.receiving_levels.push_back(number_from_json(each, "receiving_levels", source, receivers));
         });
-        found("fine_layers", [&](const auto& value) {
+        found(layers_of_two_levels, [&](const auto& value) {
+          level fine, coarse;
           read_fields(
-              value, source + ": fine_layers", own.fine_layers,
-              [](auto& layers, auto visit) {
+              value, source + ": fine_layers", fine,
+              [&](auto& layers, auto visit) {
                 visit("before", layers.before);
                 visit("after", layers.after);
-                visit("upsampling", layers.upsampling);
+                visit("upsampling", coarse.upsampling);
               },
               [](auto) {});
+          for (int l = 0; l < own.levels.size(); ++l) {
+            level& each = own.levels[l];
+            if (each.compression == 1)
+              each.before = fine.before, each.after = fine.after;
+            else
+              each.upsampling = coarse.upsampling;
+          }
         });
       });
   require(own.max_length >= 1 && own.max_length <= largest_length, source, ": \"max_length\" is ", own.max_length,
@@ -392,6 +423,15 @@ inline std::string to_cpp(const nlohmann::json& object) {
     if (each.compressor != plain_level.compressor)
       field("compressor", to_text("strata::compressor_kind::", name_of(each.compressor)));
     if (each.ngrams.size() > 0) field("ngrams", ngrams_to_cpp(each.ngrams));
+    if (each.before != 0) field("before", std::to_string(each.before));
+    if (each.after != 0) field("after", std::to_string(each.after));
+    if (each.boundaries != plain_level.boundaries) {
+      require_cpp_name(each.boundaries.name, "the name of the rule of boundaries", ":");
+      const bool own_rule = each.boundaries.name.find(':') != std::string_view::npos;
+      field("boundaries", to_text(own_rule ? "" : "strata::boundaries::", each.boundaries.name));
+    }
+    if (each.upsampling != plain_level.upsampling)
+      field("upsampling", to_text("strata::upsampling_kind::", name_of(each.upsampling)));
     levels.append(levels.empty() ? "" : ",\n               ").append("{").append(inside).append("}");
   }
   add("levels", "{" + levels + "}");
@@ -407,9 +447,6 @@ inline std::string to_cpp(const nlohmann::json& object) {
     add("receiving_levels", "{" + receiving + "}");
   }
   if (own.logits != defaults.logits) add("logits", to_text("strata::logits_source::", name_of(own.logits)));
-  if (own.fine_layers != defaults.fine_layers)
-    add("fine_layers", to_text("{.before = ", own.fine_layers.before, ", .after = ", own.fine_layers.after,
-                               ", .upsampling = strata::upsampling_kind::", name_of(own.fine_layers.upsampling), "}"));
   if (own.share_attention) add("share_attention", "true");
 
   const std::string type = merge_name(object) == std::remove_cvref_t<decltype(defaults.merge)>::name
@@ -459,6 +496,11 @@ std::string difference(const basic_description<Merge>& file, const basic_descrip
     compare(level + "the hidden width of the routed feed-forward", there[l].heavy_hidden, here[l].heavy_hidden);
     compare(level + "routing.capacity", there[l].capacity, here[l].capacity);
     compare(level + "compressor", compressor(there[l]), compressor(here[l]));
+    const int n = static_cast<int>(l);
+    compare(level + "before", file.levels[n].before, program.levels[n].before);
+    compare(level + "after", file.levels[n].after, program.levels[n].after);
+    compare(level + "boundaries", file.levels[n].boundaries.name, program.levels[n].boundaries.name);
+    compare(level + "upsampling", name_of(file.levels[n].upsampling), name_of(program.levels[n].upsampling));
   }
   const auto tables = [](const auto& own) {
     std::string text;
@@ -473,9 +515,6 @@ std::string difference(const basic_description<Merge>& file, const basic_descrip
   compare("predicting_level", derived::predicting_level(file), derived::predicting_level(program));
   compare("logits", name_of(file.logits), name_of(program.logits));
   compare("share_attention", file.share_attention, program.share_attention);
-  compare("fine_layers.before", file.fine_layers.before, program.fine_layers.before);
-  compare("fine_layers.after", file.fine_layers.after, program.fine_layers.after);
-  compare("fine_layers.upsampling", name_of(file.fine_layers.upsampling), name_of(program.fine_layers.upsampling));
   if (!derived::merges(program)) return found;
   for (int l = 0; l < derived::level_count(file); ++l)
     compare(to_text("whether level ", l, " receives the merge"), derived::receives(file, l),

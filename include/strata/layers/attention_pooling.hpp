@@ -15,7 +15,8 @@ struct attention_pooling_activations {
 
 constexpr cross_attention_shape shape_of_attention_pooling(const level_facts& level, index_type batch,
                                                            index_type tokens) {
-  return {batch, level.positions(tokens), level.stride, tokens, 1, level.heads, level.head_dim, level.compression};
+  return {batch,         level.positions_of_source(tokens), level.source_stride, tokens, 1, level.heads, level.head_dim,
+          level.shortens};
 }
 constexpr resampled_widths widths_of_attention_pooling(const level_facts& level, index_type dim) {
   return {.query = dim, .source = dim, .out = level.dim};
@@ -35,7 +36,7 @@ constexpr attention_pooling_activations plan_attention_pooling(activation_plan& 
   memory_plan scratch;
   own.resampling =
       plan_attention_resampling(plan, plan.memory, scratch, shape_of_attention_pooling(level, batch, length));
-  own.standing = scratch.add<3>({batch, level.positions(length), dim});
+  own.standing = scratch.add<3>({batch, level.positions_of_source(length), dim});
   plan.scratch_used(scratch);
   return own;
 }
@@ -45,7 +46,7 @@ template <class Backend, class S = typename Backend::scalar>
 view<S, 2> attention_pooling_queries(const pass<Backend>& p, const level_facts& level,
                                      const attention_pooling_activations& acts, input<S, 3> tokens) {
   const auto standing = p.scratch[acts.standing];
-  unfold(p.backend, tokens, 1, level.stride, index_type{0}, standing);
+  unfold(p.backend, tokens, 1, level.source_stride, index_type{0}, standing);
   return standing.rows();
 }
 
@@ -65,7 +66,7 @@ void attention_pooling_step(const pass<Backend>& p, const level_facts& level,
                             const attention_resampling_parameters& own, const attention_pooling_activations& acts,
                             index_type position, output<S, 3> ring, input<S, 3> newest, output<S, 3> y) {
   attention_resampling_keep(p, own, acts.resampling, position, newest.rows(), ring);
-  if (position % level.stride == 0)
+  if (position % level.source_stride == 0)
     attention_resampling_step(p, shape_of_attention_pooling(level, newest.shape[0], 1), own, acts.resampling,
                               position + 1, newest.rows(), ring, y.rows(), update::replace);
 }
@@ -79,7 +80,7 @@ void attention_pooling_backward(const pass<Backend>& p, const level_facts& level
                                 acts.resampling, tokens.rows(), dy.rows(), dtokens.rows());
   const auto standing = attention_pooling_queries(p, level, acts, tokens), dstanding = standing;
   attention_resampling_backward_queries(p, own, acts.resampling, standing, dstanding, update::replace);
-  unfold_backward(p.backend, p.scratch[acts.standing], 1, level.stride, index_type{0}, dtokens);
+  unfold_backward(p.backend, p.scratch[acts.standing], 1, level.source_stride, index_type{0}, dtokens);
 }
 
 }  // namespace strata

@@ -1,4 +1,4 @@
-// Compresses token embeddings, or in an hourglass the fine stream, to one level: unchanged, by a linear map, by
+// Compresses token embeddings, or in an hourglass the next finer stream, to one level: unchanged, by a linear map, by
 // attention over the last tokens, or by a causal convolution with SiLU and a pointwise linear map.
 // Shapes: tokens [B,T,D] -> [B,n,d], n = ceil(T / s).
 // Source: docs/model.md.
@@ -10,7 +10,7 @@
 namespace strata::inline STRATA_ABI {
 
 struct compress_parameters {
-  tensor<2> projection;        // [d,D c], for linear compression, or for c = 1 and d != D
+  tensor<2> projection;        // [d,D c] for linear compression; [d,D] for c = 1 and d != D, and for ragged levels
   tensor<2> convolution;       // [4D, D c]
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
@@ -20,7 +20,7 @@ struct compress_parameters {
 struct compress_activations {
   tensor<3> y;          // [B,n,d]; the token embeddings themselves if c = 1, d = D and no n-grams are added
   tensor<2> hidden;     // [B n, 4D]
-  tensor<3> patches;    // scratch [B,n,D c], in backward also its gradient
+  tensor<3> patches;    // scratch [B,n,D c], of ragged levels [B,n,D]; in backward also its gradient
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
   attention_pooling_activations pooling;
 };
@@ -29,8 +29,12 @@ template <class Table>
 constexpr compress_parameters declare_compress(Table& table, const level_facts& level, int number, index_type dim) {
   using name = typename Table::name;
   const name prefix = name("compressors.") + number + ".compress_fn";
-  const index_type inner = 4 * dim, c = level.compression;
+  const index_type inner = 4 * dim, c = level.shortens;
   compress_parameters own;
+  if (level.ragged) {
+    own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim}, linear_initialisation(dim));
+    return own;
+  }
   if (!level.compressed() || level.linear_compression) {
     if (level.compressed() || level.dim != dim)
       own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim * c}, linear_initialisation(dim * c));
@@ -64,7 +68,7 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
     return own;
   }
   memory_plan scratch;
-  own.patches = scratch.add<3>({batch, positions, dim * level.compression});
+  own.patches = scratch.add<3>({batch, positions, level.ragged ? dim : dim * level.shortens});
   if (!level.linear_compression) {
     own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
     own.activated = scratch.add<2>(own.hidden.shape);
@@ -73,26 +77,31 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
   return own;
 }
 
-/// Input of the first map: the tokens, or the c tokens of each position side by side.
+/// Input of the first map: the tokens, or the c tokens of each position side by side. Of level `l`, if it is ragged, the
+/// tokens at which its positions begin.
 template <class Backend, class S = typename Backend::scalar>
 view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level, const compress_activations& acts,
-                                input<S, 3> tokens, index_type first) {
+                                input<S, 3> tokens, index_type first, int l) {
   if (!level.compressed()) return tokens.rows();
   const auto patches = p.scratch[acts.patches];
-  unfold(p.backend, tokens, level.compression, level.stride, first, patches);
+  if (level.ragged) {
+    embed(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, tokens.rows(), patches.rows(), update::replace);
+    return patches.rows();
+  }
+  unfold(p.backend, tokens, level.shortens, level.source_stride, first, patches);
   return patches.rows();
 }
 
 /// `first` is the token at which level position 0 ends: 0, or the newest token if a convolution computes one position.
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
-                      const compress_activations& acts, input<S, 3> tokens, index_type first = 0) {
+                      const compress_activations& acts, input<S, 3> tokens, int l, index_type first = 0) {
   if (level.pools) return attention_pooling_forward(p, level, own.pooling, acts.pooling, tokens, p.memory[acts.y]);
   if (!level.compressed() && !own.projection) {
     if (level.has_ngrams) copy(p.backend, tokens.flat(), p.memory[acts.y].flat());
     return;
   }
-  const auto x = compress_input(p, level, acts, tokens, first);
+  const auto x = compress_input(p, level, acts, tokens, first, l);
   if (own.projection) return linear(p, x, own.projection, {}, p.memory[acts.y].rows(), update::replace);
   const auto activated = p.scratch[acts.activated];
   linear(p, x, own.convolution, own.convolution_bias, p.memory[acts.hidden], update::replace);
@@ -103,7 +112,8 @@ void compress_forward(const pass<Backend>& p, const level_facts& level, const co
 /// Adds to `dtokens`.
 template <class Backend, class S = typename Backend::scalar>
 void compress_backward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
-                       const compress_activations& acts, input<S, 3> tokens, input<S, 3> dy, output<S, 3> dtokens) {
+                       const compress_activations& acts, input<S, 3> tokens, input<S, 3> dy, output<S, 3> dtokens,
+                       int l) {
   if (!level.compressed()) {
     if (!own.projection) return add(p.backend, dy.flat(), dtokens.flat());
     linear_backward_weight(p.backend, dy.rows(), tokens.rows(), p.gradients[own.projection], {});
@@ -113,10 +123,12 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   if (level.pools) return attention_pooling_backward(p, level, own.pooling, acts.pooling, tokens, dy, dtokens);
   const auto dpatches = p.scratch[acts.patches];
   if (own.projection) {
-    const auto x = compress_input(p, level, acts, tokens, index_type{0});
+    const auto x = compress_input(p, level, acts, tokens, index_type{0}, l);
     linear_backward_weight(p.backend, dy.rows(), x, p.gradients[own.projection], {});
     linear_backward_input(p.backend, dy.rows(), p.weights[own.projection], dpatches.rows(), update::replace);
-    unfold_backward(p.backend, dpatches, level.compression, level.stride, index_type{0}, dtokens);
+    if (level.ragged)
+      return embed_backward(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, dpatches.rows(), dtokens.rows());
+    unfold_backward(p.backend, dpatches, level.shortens, level.source_stride, index_type{0}, dtokens);
     return;
   }
   const auto activated = p.scratch[acts.activated], dhidden = activated;
@@ -124,10 +136,10 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   linear_backward_weight(p.backend, dy.rows(), activated, p.gradients[own.pointwise], p.gradients[own.pointwise_bias]);
   linear_backward_input(p.backend, dy.rows(), p.weights[own.pointwise], dhidden, update::replace);
   silu_backward(p.backend, p.memory[acts.hidden].flat(), dhidden.flat(), dhidden.flat());
-  const auto x = compress_input(p, level, acts, tokens, index_type{0});
+  const auto x = compress_input(p, level, acts, tokens, index_type{0}, l);
   linear_backward_weight(p.backend, dhidden, x, p.gradients[own.convolution], p.gradients[own.convolution_bias]);
   linear_backward_input(p.backend, dhidden, p.weights[own.convolution], dpatches.rows(), update::replace);
-  unfold_backward(p.backend, dpatches, level.compression, level.stride, index_type{0}, dtokens);
+  unfold_backward(p.backend, dpatches, level.shortens, level.source_stride, index_type{0}, dtokens);
 }
 
 }  // namespace strata

@@ -21,6 +21,12 @@ struct ngram_lookup {
   view<S, 2> gradient;         ///< [slots, d] of the rows that were looked up since gradients were cleared
 };
 
+/// Where the texts of a pass are cut at one level. Rows are numbered over all texts.
+struct level_cut {
+  view<const token, 1> starts;  ///< [B n], for each position the row of the finer level at which it begins; -1: padding
+  view<const token, 1> newest;  ///< [B n'], for each position of the finer level the row of the newest one that it sees
+};
+
 /// One forward pass, or forward and backward pass. In inference `gradients` is empty. Backward recomputes norms,
 /// activation functions and copies in the scratch memory: they are cheap beside matrix products. Their gradients
 /// overwrite them.
@@ -37,6 +43,7 @@ struct pass {
   weight_format format = weight_format::float32;       ///< of the matrices in `weights`
   std::optional<std::uint64_t> dropout_seed = {};      ///< empty: no dropout
   std::span<const ngram_lookup<scalar>> lookups = {};  ///< one for each n-gram table
+  std::span<const level_cut> cuts = {};                ///< one for each level
 };
 
 /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the model may lack the bias.

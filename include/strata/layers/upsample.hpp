@@ -1,4 +1,5 @@
-// Adds the coarse stream of an hourglass to the fine stream. Linear: a linear map of each coarse position is cut into s
+// Adds a coarse stream of an hourglass to the next finer stream; "tokens" are here the finer positions. Of a ragged level,
+// each token gets a linear map of the newest coarse position. Linear: a linear map of each coarse position is cut into s
 // pieces, one for each token from the position's own token on. Attention: each token attends to the last coarse
 // positions at or before it.
 // Shapes: fine [B,T,d], coarse [B,n,d_c] -> [B,T,d].
@@ -15,6 +16,9 @@ struct upsample_parameters {
   linear_map map;  // [d s, d_c]
   attention_resampling_parameters attention;
 };
+/// Pieces into which the linear map of a coarse position is cut.
+constexpr int upsample_pieces(const level_facts& level) { return level.ragged ? 1 : level.source_stride; }
+
 struct upsample_activations {
   tensor<3> coarse;  // [B,n,d_c]
   tensor<3> x, y;    // [B,T,d], the fine stream before and after
@@ -24,22 +28,29 @@ struct upsample_activations {
 
 /// `level` is the coarse level, here and below.
 constexpr cross_attention_shape shape_of_upsample(const level_facts& level, index_type batch, index_type tokens) {
-  return {batch, tokens, 1, level.positions(tokens), level.stride, level.heads, level.head_dim, level.upsample_span};
+  return {batch,
+          tokens,
+          1,
+          level.positions_of_source(tokens),
+          level.source_stride,
+          level.heads,
+          level.head_dim,
+          level.upsample_span};
 }
 constexpr resampled_widths widths_of_upsample(const level_facts& level, index_type dim) {
   return {.query = dim, .source = level.dim, .out = dim};
 }
 
-template <class Table>
-constexpr upsample_parameters declare_upsample(Table& table, const level_facts& level, index_type dim) {
-  using name = typename Table::name;
+template <class Table, class Name>
+constexpr upsample_parameters declare_upsample(Table& table, const Name& prefix, const level_facts& level,
+                                               index_type dim) {
   upsample_parameters own;
   if (level.upsamples_by_attention())
-    own.attention = declare_attention_resampling(table, name("upsample"), shape_of_upsample(level, 1, 1),
-                                                 widths_of_upsample(level, dim));
+    own.attention =
+        declare_attention_resampling(table, prefix, shape_of_upsample(level, 1, 1), widths_of_upsample(level, dim));
   else
     own.map =
-        declare_linear_map(table, name("upsample"), dim * level.stride, level.dim, linear_initialisation(level.dim));
+        declare_linear_map(table, prefix, dim * upsample_pieces(level), level.dim, linear_initialisation(level.dim));
   return own;
 }
 
@@ -51,7 +62,7 @@ constexpr upsample_activations plan_upsample(activation_plan& plan, const level_
   if (level.upsamples_by_attention())
     own.attention = plan_attention_resampling(plan, plan.memory, scratch, shape_of_upsample(level, batch, tokens));
   else
-    own.spread = scratch.add<3>({batch, coarse.shape[1], dim * level.stride});
+    own.spread = scratch.add<3>({batch, coarse.shape[1], dim * upsample_pieces(level)});
   plan.scratch_used(scratch);
   return own;
 }
@@ -60,14 +71,15 @@ constexpr upsample_activations plan_upsample(activation_plan& plan, const level_
 /// values of the last coarse positions.
 constexpr std::array<index_type, 3> upsample_kept_shape(const level_facts& level, index_type batch, index_type dim) {
   if (level.upsamples_by_attention()) return {batch, level.upsample_span, 2 * index_type{level.attention_dim()}};
-  return {batch, 1, dim * level.stride};
+  return {batch, 1, dim * upsample_pieces(level)};
 }
 
 /// FLOPs for one text of `tokens` tokens, and on average for one generated token.
 constexpr double upsample_flops(const level_facts& level, index_type dim, index_type tokens) {
   const cross_attention_shape shape = shape_of_upsample(level, 1, tokens);
-  const double positions = static_cast<double>(level.positions(tokens));
-  if (!level.upsamples_by_attention()) return 2 * positions * static_cast<double>(level.dim * dim * level.stride);
+  const double positions = static_cast<double>(level.positions_of_source(tokens));
+  if (!level.upsamples_by_attention())
+    return 2 * positions * static_cast<double>(level.dim * dim * upsample_pieces(level));
   const resampled_widths widths = widths_of_upsample(level, dim);
   return static_cast<double>(tokens) * attention_resampling_query_flops(shape, widths) +
          positions * attention_resampling_source_flops(shape, widths) + shape.flops();
@@ -77,7 +89,7 @@ constexpr double upsample_step_flops(const level_facts& level, index_type dim) {
   const cross_attention_shape shape = shape_of_upsample(level, 1, 1);
   const resampled_widths widths = widths_of_upsample(level, dim);
   return attention_resampling_query_flops(shape, widths) +
-         attention_resampling_source_flops(shape, widths) / level.stride +
+         attention_resampling_source_flops(shape, widths) / level.source_stride +
          4 * static_cast<double>(shape.dim() * shape.span);
 }
 
@@ -96,7 +108,7 @@ void upsample_add(const pass<Backend>& p, int stride, input<S, 3> spread, index_
 /// Without `add`, y is x.
 template <class Backend>
 void upsample_forward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
-                      const upsample_activations& acts, bool add) {
+                      const upsample_activations& acts, bool add, int l) {
   const auto x = p.memory[acts.x], y = p.memory[acts.y];
   copy(p.backend, x.flat(), y.flat());
   if (!add) return;
@@ -106,7 +118,9 @@ void upsample_forward(const pass<Backend>& p, const level_facts& level, const up
                                         acts.attention, x.rows(), coarse.rows(), y.rows(), update::add);
   const auto spread = p.scratch[acts.spread];
   upsample_spread(p, own.map, coarse, spread);
-  upsample_add(p, level.stride, spread, 0, y);
+  if (level.ragged)
+    return embed(p.backend, p.cuts[static_cast<std::size_t>(l)].newest, spread.rows(), y.rows(), update::add);
+  upsample_add(p, level.source_stride, spread, 0, y);
 }
 
 /// Token number `position` of each of B texts. `kept` has the shape `upsample_kept_shape`; a new coarse position, if
@@ -115,18 +129,18 @@ template <class Backend, class S = typename Backend::scalar>
 void upsample_step(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
                    const upsample_activations& acts, bool add, index_type position, output<S, 3> kept) {
   const auto x = p.memory[acts.x], coarse = p.memory[acts.coarse], y = p.memory[acts.y];
-  const bool newest = position % level.stride == 0;
+  const bool newest = position % level.source_stride == 0;
   copy(p.backend, x.flat(), y.flat());
   if (!add) return;
   if (level.upsamples_by_attention()) {
     if (newest)
-      attention_resampling_keep(p, own.attention, acts.attention, position / level.stride, coarse.rows(), kept);
+      attention_resampling_keep(p, own.attention, acts.attention, position / level.source_stride, coarse.rows(), kept);
     attention_resampling_step(p, shape_of_upsample(level, x.shape[0], 1), own.attention, acts.attention,
-                              position / level.stride + 1, x.rows(), kept, y.rows(), update::add);
+                              position / level.source_stride + 1, x.rows(), kept, y.rows(), update::add);
     return;
   }
   if (newest) upsample_spread(p, own.map, coarse, kept);
-  upsample_add(p, level.stride, kept, position % level.stride, y);
+  upsample_add(p, level.source_stride, kept, position % level.source_stride, y);
 }
 
 /// Keeps what later steps need from a pass from the start of the texts. `newest` [B,1,d_c] is its last coarse position.
@@ -140,7 +154,7 @@ void upsample_keep(const pass<Backend>& p, const level_facts& level, const upsam
 /// On entry `dx` is the gradient of y, on return the gradient of x. Adds to `dcoarse`.
 template <class Backend, class S = typename Backend::scalar>
 void upsample_backward(const pass<Backend>& p, const level_facts& level, const upsample_parameters& own,
-                       const upsample_activations& acts, output<S, 3> dx, output<S, 3> dcoarse) {
+                       const upsample_activations& acts, output<S, 3> dx, output<S, 3> dcoarse, int l) {
   const auto coarse = p.memory[acts.coarse].rows();
   if (level.upsamples_by_attention()) {
     attention_resampling_backward(p, shape_of_upsample(level, dx.shape[0], dx.shape[1]), own.attention, acts.attention,
@@ -149,7 +163,12 @@ void upsample_backward(const pass<Backend>& p, const level_facts& level, const u
                                                  update::add);
   }
   const auto dspread = p.scratch[acts.spread];
-  unfold(p.backend, dx, level.stride, level.stride, index_type{level.stride} - 1, dspread);
+  if (level.ragged) {
+    fill(p.backend, S{0}, dspread.flat());
+    embed_backward(p.backend, p.cuts[static_cast<std::size_t>(l)].newest, dx.rows(), dspread.rows());
+  } else {
+    unfold(p.backend, dx, level.source_stride, level.source_stride, index_type{level.source_stride} - 1, dspread);
+  }
   linear_map_backward(p, own.map, coarse, dspread.rows(), dcoarse.rows(), update::add);
 }
 

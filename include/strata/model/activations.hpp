@@ -31,13 +31,13 @@ struct activation_layout {
   };
   tensor<3> tokens;  // [B,T,D]
   dropout_layer embedding_dropout;
-  each_level<tensor<3>> source;  // input of a level: the tokens or, in an hourglass, the fine stream
+  each_level<tensor<3>> source;  // input of a level: the tokens or, in an hourglass, the next finer stream
   each_level<compress_activations> compress;
   each_level<norm_activations> embedding_norm;
   each_level<tensor<3>> token_embedding;  // [B,n,d], output of that norm, input of the first layer
   each_level<tensor<3>> rotary;           // [4, indices of a sequence, E/2]
   std::array<layer, F::depth> layers;
-  upsample_activations upsample;
+  each_level<upsample_activations> upsample;
   each_level<tensor<3>> last_stream;  // [B,n,d], output of the last layer
   each_level<norm_activations> final_norm;
   each_level<tensor<3>> embedding;  // [B,n,d], output of that norm
@@ -64,10 +64,11 @@ struct training_layout : activation_layout<D> {
   tensor<1> loss;  // one number a loss, 16 elements apart
 };
 
-/// For a pass over [batch, tokens]. `losses` are the model's, with their options.
+/// For a pass over [batch, tokens] with so many positions at each level. `losses` are the model's, with their options.
 template <const auto& D, class Losses>
-constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
-                                                      activation_use use, dropout_rates dropout = {}) {
+constexpr training_layout<D, Losses> plan_activations(
+    const Losses& losses, index_type batch, index_type tokens, activation_use use, dropout_rates dropout,
+    const std::array<index_type, facts<D>::level_count>& level_positions) {
   using F = facts<D>;
   training_layout<D, Losses> own;
   own.use = use;
@@ -76,9 +77,7 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
   plan.training = training;
   plan.dropout = dropout;
   memory_plan& memory = plan.memory;
-  const auto stream_of = [&](int l) {
-    return std::array<index_type, 3>{batch, F::levels[l].positions(tokens), F::levels[l].dim};
-  };
+  const auto stream_of = [&](int l) { return std::array<index_type, 3>{batch, level_positions[l], F::levels[l].dim}; };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(dropout.embedding);
@@ -87,8 +86,10 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
   typename activation_layout<D>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
-    const index_type positions = level.positions(tokens);
-    own.compress[l] = plan_compress(plan, level, batch, positions, own.tokens);
+    const index_type positions = level_positions[l];
+    tensor<3> source = own.tokens;
+    if (level.from >= 0) source.shape = stream_of(level.from);  // where it lies is known below
+    own.compress[l] = plan_compress(plan, level, batch, positions, source);
     own.embedding_norm[l] = plan_norm(memory, batch * positions);
     if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
     // Never reused: the model shows it after a pass.
@@ -101,7 +102,8 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
       return next;
     };
     for (int i = 0; i < F::depth; ++i) {
-      if (i == F::upsample_layer && l == F::fine) stream = next_stream();
+      for (int coarser = 0; coarser < F::level_count; ++coarser)
+        if (F::levels[coarser].from == l && F::upsample_layer(coarser) == i) stream = next_stream();
       enters[l][i] = stream;
       if (F::runs(i, l)) stream = next_stream();
       leaves[l][i] = stream;
@@ -109,10 +111,12 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     own.last_stream[l] = stream;
     own.source[l] = own.tokens;
   }
-  if constexpr (F::hourglass) {
-    own.source[F::coarse] = enters[F::fine][F::first_layer(F::coarse)];
-    own.upsample = plan_upsample(plan, F::levels[F::coarse], own.last_stream[F::coarse], own.source[F::coarse],
-                                 enters[F::fine][F::upsample_layer]);
+  for (int l = 0; l < F::level_count; ++l) {
+    const int from = F::levels[l].from;
+    if (from < 0) continue;
+    own.source[l] = enters[from][F::first_layer(l)];
+    own.upsample[l] =
+        plan_upsample(plan, F::levels[l], own.last_stream[l], own.source[l], enters[from][F::upsample_layer(l)]);
   }
   const memory_plan before_layers = memory, rows_before = plan.targets;
   for (int i = 0; i < F::depth; ++i) {
@@ -122,13 +126,12 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     }
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
-        own.layers[i].blocks[l] =
-            plan_block(plan, F::levels[l], batch, F::levels[l].positions(tokens), enters[l][i], leaves[l][i]);
+        own.layers[i].blocks[l] = plan_block(plan, F::levels[l], batch, level_positions[l], enters[l][i], leaves[l][i]);
     if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
   }
   own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {
-    own.final_norm[l] = plan_norm(memory, batch * F::levels[l].positions(tokens));
+    own.final_norm[l] = plan_norm(memory, batch * level_positions[l]);
     own.embedding[l] = memory.add<3>(stream_of(l));
   }
   own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
@@ -148,6 +151,13 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
   own.scratch_size = plan.scratch_size;
   own.targets_size = plan.targets.size();
   return own;
+}
+
+/// The same where boundaries do not follow the text; else with the positions that such a level has on average.
+template <const auto& D, class Losses>
+constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
+                                                      activation_use use, dropout_rates dropout = {}) {
+  return plan_activations<D>(losses, batch, tokens, use, dropout, facts<D>::positions(tokens));
 }
 
 /// For generation and inference, with no loss but that of the next token.

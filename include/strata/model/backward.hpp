@@ -83,8 +83,10 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
       if (F::runs(i, l))
         block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                        p.memory.optional(acts.rotary[l]), dstream[l]);
-    if (i == F::upsample_layer && merge)
-      upsample_backward(p, F::levels[F::coarse], own.upsample, acts.upsample, dstream[F::fine], dstream[F::coarse]);
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::upsample_layer(l) == i && merge)
+        upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from], dstream[l],
+                          l);
     for (int l = 0; l < F::level_count; ++l) {
       if (F::first_layer(l) != i) continue;
       const auto dcompressed = dembedding[l];  // free by now
@@ -93,7 +95,7 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
                     dcompressed);
       ngrams_backward(p, F::ngrams, l, dcompressed.rows());
       compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]], dcompressed,
-                        F::hourglass && l == F::coarse ? dstream[F::fine] : dtokens);
+                        F::levels[l].from >= 0 ? dstream[F::levels[l].from] : dtokens, l);
     }
   }
   dropout_in_place(p, acts.embedding_dropout, dtokens.flat());

@@ -26,9 +26,10 @@ struct cache_layout {
     each_level<tensor<3>> current;                                // [B,1,d], strided levels: the block's last output
     typename merge_cache<merge_of<D>>::type merge;
   };
-  tensor<3> window;    // [B,largest c,D]: last embeddings of tokens; in an hourglass, last outputs of fine blocks
-  tensor<3> upsample;  // in an hourglass, what `upsample_step` keeps
-  each_level<tensor<3>> pooled;    // [B,c,2 H E], levels that pool by attention: keys and values of the last tokens
+  tensor<3> window;                  // [B,largest c,D]: last embeddings of tokens
+  each_level<tensor<3>> last_finer;  // [B,shortens,d], compressed levels of an hourglass: last positions of the source
+  each_level<tensor<3>> upsample;    // the same levels: what `upsample_step` keeps
+  each_level<tensor<3>> pooled;  // [B,shortens,2 H E], levels that pool: keys and values of the source's last positions
   each_level<tensor<3>> shifted;   // [B,1,d], scratch memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
   std::array<layer, F::depth> layers;
@@ -44,12 +45,14 @@ constexpr cache_layout<D> plan_cache(index_type batch) {
   for (int l = 0; l < F::level_count; ++l)
     if (F::levels[l].span > 0) own.distance[l] = plan.add<3>({2, F::levels[l].span, F::levels[l].head_dim / 2});
   own.constants = plan.size();
-  own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
-  if (F::hourglass)
-    own.upsample = plan.add<3>(upsample_kept_shape(F::levels[F::coarse], batch, F::levels[F::fine].dim));
+  if (!F::hourglass) own.window = plan.add<3>({batch, F::largest_compression, F::embedding_dim});
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
-    if (level.pools) own.pooled[l] = plan.add<3>({batch, level.compression, 2 * level.attention_dim()});
+    if (level.pools) own.pooled[l] = plan.add<3>({batch, level.shortens, 2 * level.attention_dim()});
+    if (level.from >= 0) {
+      if (!level.pools && !level.ragged) own.last_finer[l] = plan.add<3>({batch, level.shortens, F::source_dim(l)});
+      own.upsample[l] = plan.add<3>(upsample_kept_shape(level, batch, F::source_dim(l)));
+    }
     own.shifted[l] = plan.add<3>({batch, 1, level.dim});
     for (int i = 0; i < F::depth; ++i) {
       if (!F::runs(i, l)) continue;

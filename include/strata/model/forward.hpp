@@ -22,7 +22,7 @@ level_views<D, S> final_embeddings(const pass<Backend>& p, const activation_layo
 /// Computes the input of the first layer that runs on level `l`.
 template <const auto& D, class Backend>
 void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l, const parameter_layout<D>& own) {
-  compress_forward(p, facts<D>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]]);
+  compress_forward(p, facts<D>::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]], l);
   ngrams_forward(p, facts<D>::ngrams, l, own.ngrams, p.lookups, p.memory[acts.compress[l].y].rows());
   norm_forward(p, own.embedding_norm[l], acts.embedding_norm[l], p.memory[acts.compress[l].y], 0,
                p.memory[acts.token_embedding[l]]);
@@ -67,7 +67,8 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
   for (int i = 0; i < F::depth; ++i) {
     for (int l = 0; l < F::level_count; ++l)
       if (F::first_layer(l) == i) enter_level(p, acts, l, own);
-    if (i == F::upsample_layer) upsample_forward(p, F::levels[F::coarse], own.upsample, acts.upsample, merge);
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::upsample_layer(l) == i) upsample_forward(p, F::levels[l], own.upsample[l], acts.upsample[l], merge, l);
     const auto stream = blocks_forward(p, acts, own, i);
     observer.after_blocks(i);
     if (F::merges && merge) {

@@ -13,6 +13,7 @@
 
 #include <strata/layers/rotary.hpp>
 #include <strata/model/cache.hpp>
+#include <strata/model/cuts.hpp>
 #include <strata/model/ngrams.hpp>
 #include <strata/model/packed_weights.hpp>
 #include <strata/model/transformer.hpp>
@@ -73,6 +74,7 @@ class generator {
     require_batch(batch_);
     exclusively(*backend_, "a generator", [&] {
       position_ = 0;
+      rows_of_levels_.fill(std::vector<level_row>(static_cast<std::size_t>(batch_)));
       host_recent_.assign(static_cast<std::size_t>(batch_ * recent_tokens), -1);
       fill(*backend_, scalar{0}, cache_.view().slice(cached_.constants, cached_.size - cached_.constants));
       whole_ = true;
@@ -174,17 +176,50 @@ class generator {
   static constexpr bool has_ngrams = !F::ngrams.empty();
   static constexpr int tables = static_cast<int>(F::ngrams.size());
   /// Tokens of a text that later steps need: of convolutions, and of the n-grams that end at those.
-  static constexpr index_type recent_tokens = F::largest_compression + F::longest_ngram - 1;
+  static constexpr index_type recent_tokens = [] {
+    index_type most = F::largest_compression + F::longest_ngram - 1;
+    for (const level_facts& level : F::levels)
+      if (level.rule != nullptr) most = std::max(most, index_type{level.rule->reach});
+    return most;
+  }();
   /// Strides are powers of two: after `period` positions the same levels are active again.
   static constexpr int period = [] {
     int longest = 1;
-    for (const level_facts& level : F::levels) longest = std::max(longest, level.stride);
+    for (const level_facts& level : F::levels)
+      if (!level.ragged) longest = std::max(longest, level.stride);
     return longest;
   }();
 
+  /// What the host knows of a text at a level whose boundaries follow it.
+  struct level_row {
+    index_type count = 0;  ///< positions so far
+    bool pending = false;  ///< as in `text_cuts`
+    bool begins = false;   ///< whether a position begins at the newest token
+  };
+  /// Finds the levels at which positions begin with the newest token of each text.
+  void find_boundaries() {
+    for (const int l : F::by_compression) {
+      const level_facts& level = F::levels[l];
+      if (!level.ragged) continue;
+      for (index_type b = 0; b < batch_; ++b) {
+        level_row& own = rows_of_levels_[l][static_cast<std::size_t>(b)];
+        const level_row& finer = rows_of_levels_[level.from][static_cast<std::size_t>(b)];
+        const bool has_source = !F::levels[level.from].ragged || finer.begins;
+        const index_type source = F::levels[level.from].ragged ? finer.count - 1 : position_;
+        const std::span<const token> recent(host_recent_.data() + b * recent_tokens, recent_tokens);
+        // Before the start of a text there is no token.
+        const auto known = static_cast<std::size_t>(std::min<index_type>(position_ + 1, recent_tokens));
+        if (level.rule != nullptr && rule_holds(*level.rule, recent.last(known))) own.pending = true;
+        const bool every = level.rule == nullptr && source % level.source_stride == 0;
+        own.begins = has_source && (own.count == 0 || own.pending || every);
+        if (own.begins) own.pending = false, ++own.count;
+      }
+    }
+  }
+
   tensor_memory<scalar> cache() { return {cache_.data()}; }
   /// Whether level `l` has a position at the current token.
-  bool active(int l) const { return position_ % F::levels[l].stride == 0; }
+  bool active(int l) const { return !F::levels[l].ragged && position_ % F::levels[l].stride == 0; }
 
   /// Places the rows of n-grams in `ngram_rows_`: for each table [B] of the newest tokens, then, for tables of the token
   /// embedding, [B,largest c] of the tokens that convolutions read.
@@ -225,6 +260,11 @@ class generator {
     if constexpr (has_ngrams) plan_ngrams();
     acts_ = plan_inference<D>(batch_, 1);
     cached_ = plan_cache<D>(batch_);
+    if constexpr (F::follows_text) {
+      row_acts_ = plan_inference<D>(1, 1);
+      row_memory_ = storage<scalar>(row_acts_.memory_size);
+      row_scratch_ = storage<scalar>(row_acts_.scratch_size);
+    }
     memory_ = storage<scalar>(acts_.memory_size);
     scratch_ = storage<scalar>(acts_.scratch_size);
     cache_ = storage<scalar>(cached_.size);
@@ -273,7 +313,11 @@ class generator {
     }
     if constexpr (has_ngrams) find_ngrams();
     const phase<Backend> named(*backend_, "decoding step");
-    steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
+    if constexpr (F::follows_text) {
+      find_boundaries();
+      enqueue_step();  // other operations at other boundaries, so there is nothing to record
+    } else
+      steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
     ++position_;
     whole_ = true;
   }
@@ -302,13 +346,23 @@ class generator {
       ngrams_forward(p, F::ngrams, -1, own.ngrams, recent_lookups_, cache()[cached_.window].rows());
     }
     for (int i = 0; i < F::depth; ++i) {
+      for (int l = 0; l < F::level_count; ++l) {
+        if (F::first_layer(l) != i) continue;
+        if (F::levels[l].ragged)
+          step_rows(l);
+        else
+          enter_level_step(p, l);
+      }
+      for (int l = 0; l < F::level_count; ++l) {
+        if (F::upsample_layer(l) != i || !has_source(l)) continue;
+        if (F::levels[l].ragged)
+          add_kept(p, acts_, l, 0, batch_);
+        else
+          upsample_step(p, F::levels[l], own.upsample[l], acts_.upsample[l], merge_, source_position(l),
+                        cache()[cached_.upsample[l]]);
+      }
       for (int l = 0; l < F::level_count; ++l)
-        if (F::first_layer(l) == i) enter_level_step(p, l);
-      if (i == F::upsample_layer)
-        upsample_step(p, F::levels[F::coarse], own.upsample, acts_.upsample, merge_, position_,
-                      cache()[cached_.upsample]);
-      for (int l = 0; l < F::level_count; ++l)
-        if (active(l) && F::runs(i, l)) block_step(p, i, l);
+        if (active(l) && F::runs(i, l)) block_step(p, acts_, i, l, position_ / F::levels[l].stride, 0, batch_);
       if (F::merges && merge_) merge_step(p, i);
     }
     for (int l = 0; l < F::level_count; ++l)
@@ -341,7 +395,10 @@ class generator {
   /// Reads the first tokens of every text, ids [B,T], in one forward pass. Leaves the same state as T steps.
   void read_at_once(view<const token, 2> ids) {
     const index_type tokens = ids.shape[1];
-    const activation_layout<D> acts = plan_inference<D>(batch_, tokens);
+    level_cuts<D, Backend> cuts;
+    cuts.find(*backend_, ids);
+    const activation_layout<D> acts =
+        plan_activations<D>(losses<>(), batch_, tokens, activation_use::inference, {}, cuts.positions());
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
     ngram_lookups<D, Backend> ngrams;
@@ -349,20 +406,23 @@ class generator {
     ngrams.find(*backend_, ids, tokens, false);
     const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
-                          ngrams.views()};
+                          ngrams.views(),  cuts.views()};
     upload_rotary_tables(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     whole_ = false;
-    forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts});
+    forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts, cuts});
 
     const tensor_memory<scalar> own{memory_.data()};
-    if (F::hourglass && merge_) {
-      const auto newest = own[acts_.upsample.coarse];
-      keep_last(*backend_, p.memory[acts.upsample.coarse], 0, 1, 0, newest);
-      upsample_keep(p, F::levels[F::coarse], weights_.layout().upsample, acts.upsample, newest,
-                    cache()[cached_.upsample]);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (F::levels[l].ragged) keep_newest(p, acts, cuts, l);
+      if (F::levels[l].from < 0 || F::levels[l].ragged || !merge_) continue;
+      const auto newest = own[acts_.upsample[l].coarse];
+      keep_last(*backend_, p.memory[acts.upsample[l].coarse], 0, 1, 0, newest);
+      upsample_keep(p, F::levels[l], weights_.layout().upsample[l], acts.upsample[l], newest,
+                    cache()[cached_.upsample[l]]);
     }
     for (int l = 0; l < F::level_count; ++l) {
+      if (F::levels[l].ragged) continue;
       keep_last(*backend_, p.memory[acts.embedding[l]], 0, 1, 0, own[acts_.embedding[l]]);
       if (!F::levels[l].pools) continue;
       const auto ring = cache()[cached_.pooled[l]];
@@ -379,19 +439,45 @@ class generator {
     generator& own;
     const pass<Backend>& p;
     const activation_layout<D>& acts;
+    const level_cuts<D, Backend>& cuts;
     void after_blocks(int i) const {
       for (int l = 0; l < F::level_count; ++l)
-        if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l);
-      // Token t has slot (t - 1) mod c: so c tokens that end at a multiple of c are in order.
-      if (F::hourglass && i == F::first_layer(F::coarse) && !F::levels[F::coarse].pools)
-        keep_last(p.backend, p.memory[acts.source[F::coarse]], 1, 1, 0, own.cache()[own.cached_.window]);
+        if (F::runs(i, l)) own.keep_block(p, acts.layers[i].blocks[l], i, l, cuts);
+      // Position t has slot (t - 1) mod c: so c positions that end at a multiple of c are in order.
+      for (int l = 0; l < F::level_count; ++l)
+        if (F::levels[l].from >= 0 && i == F::first_layer(l) && !F::levels[l].pools && !F::levels[l].ragged)
+          keep_last(p.backend, p.memory[acts.source[l]], 1, 1, 0, own.cache()[own.cached_.last_finer[l]]);
     }
     void after_merge(int i) const {
       keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.cached_.layers[i].merge, own.cache());
     }
   };
+  /// `keep_last` of each text's own positions, without padding.
+  void keep_last_of_texts(view<scalar, 3> x, int sequence, int l, const level_cuts<D, Backend>& cuts, index_type column,
+                          view<scalar, 3> ring) {
+    if (!F::levels[l].ragged) return keep_last(*backend_, x, sequence, F::levels[l].dilation, column, ring);
+    for (index_type b = 0; b < batch_; ++b) {
+      view<scalar, 3> own = x.slice(b, 1);
+      own.shape[1] = static_cast<index_type>(cuts.of_texts(l)[static_cast<std::size_t>(b)].source.size());
+      keep_last(*backend_, own, sequence, 1, column, ring.slice(b, 1));
+    }
+  }
+  /// Of level `l`, whose boundaries follow the text: what the newest position of each text adds, and what the host knows.
+  void keep_newest(const pass<Backend>& p, const activation_layout<D>& acts, const level_cuts<D, Backend>& cuts,
+                   int l) {
+    const auto coarse = p.memory[acts.upsample[l].coarse];
+    for (index_type b = 0; b < batch_; ++b) {
+      const text_cuts& own = cuts.of_texts(l)[static_cast<std::size_t>(b)];
+      const auto count = static_cast<index_type>(own.source.size());
+      rows_of_levels_[l][static_cast<std::size_t>(b)] = {.count = count, .pending = own.pending};
+      const view<const scalar, 3> newest{coarse.data + (b * coarse.shape[1] + count - 1) * coarse.shape[2],
+                                         {1, 1, coarse.shape[2]}};
+      upsample_spread(p, weights_.layout().upsample[l].map, newest, cache()[cached_.upsample[l]].slice(b, 1));
+    }
+  }
   /// Saves from a forward pass what later steps of block `l` in layer `i` need.
-  void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l) {
+  void keep_block(const pass<Backend>& p, const block_activations& acts, int i, int l,
+                  const level_cuts<D, Backend>& cuts) {
     const level_facts& level = F::levels[l];
     const auto& cached = cached_.layers[i];
     const index_type positions = acts.x.shape[1], dim = level.attention_dim();
@@ -401,7 +487,7 @@ class generator {
                                 const tensor<3>& rows, int sequence, view<scalar, 2> previous) {
       if (sequence >= positions) return;  // the sequence has no position yet
       const auto last = previous.template reshape<3>({batch_, 1, index_type{level.dim}});
-      keep_last(*backend_, p.memory[rows], sequence, level.dilation, 0, last);
+      keep_last_of_texts(p.memory[rows], sequence, l, cuts, 0, last);
       token_shift_keep(step_pass(), shift, shift_acts, cache()[cached_.shifted[l]], last);
     };
     for (int sequence = 0; sequence < level.dilation; ++sequence) {
@@ -411,53 +497,110 @@ class generator {
       keep_shift(own.attention.input, of_step.attention.input, acts.x, sequence,
                  cache()[cached.before_attention[l]][sequence]);
       const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({batch_, positions, 3 * dim});
-      keep_last(*backend_, qkv, sequence, level.dilation, dim, cache()[cached.keys[l]][sequence]);
-      keep_last(*backend_, qkv, sequence, level.dilation, 2 * dim, cache()[cached.values[l]][sequence]);
+      keep_last_of_texts(qkv, sequence, l, cuts, dim, cache()[cached.keys[l]][sequence]);
+      keep_last_of_texts(qkv, sequence, l, cuts, 2 * dim, cache()[cached.values[l]][sequence]);
     }
     if (level.routed())
       copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[cached.budget[l]].flat());
     if (cached.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[cached.current[l]]);
   }
 
-  /// As `enter_level`, on the last tokens. In an hourglass it first stores the current fine stream.
+  /// Whether the source of level `l` has a position at the current token, and the number of its newest position.
+  bool has_source(int l) const { return F::levels[l].from < 0 || active(F::levels[l].from); }  // for the batch
+  index_type source_position(int l) const {
+    return F::levels[l].from < 0 ? position_ : position_ / F::levels[F::levels[l].from].stride;
+  }
+
+  /// As `enter_level`, on the last positions of the source. In an hourglass it first stores the newest one.
   void enter_level_step(const pass<Backend>& p, int l) {
     const level_facts& level = F::levels[l];
-    const auto window = cache()[cached_.window];
-    const index_type width = F::largest_compression;
+    const bool nested = level.from >= 0;
+    const index_type width = nested ? level.shortens : F::largest_compression;
     const parameter_layout<D>& own = weights_.layout();
+    if (!has_source(l)) return;
     if (level.pools) {
-      attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, position_,
+      attention_pooling_step(p, level, own.compress[l].pooling, acts_.compress[l].pooling, source_position(l),
                              cache()[cached_.pooled[l]], p.memory[acts_.source[l]], p.memory[acts_.compress[l].y]);
-    } else if (F::hourglass && level.compressed()) {
-      const auto side_by_side = window.template reshape<3>({batch_, 1, width * F::embedding_dim});
-      const index_type slot = (position_ + width - 1) % width;
-      repeat(*backend_, p.memory[acts_.source[l]], 1, slot * F::embedding_dim, side_by_side);
+    } else if (nested) {
+      const index_type dim = F::source_dim(l);
+      const auto side_by_side = cache()[cached_.last_finer[l]].template reshape<3>({batch_, 1, width * dim});
+      repeat(*backend_, p.memory[acts_.source[l]], 1, (source_position(l) + width - 1) % width * dim, side_by_side);
     }
     if (!active(l)) return;
-    if (!level.pools)
-      compress_forward(p, level, own.compress[l], acts_.compress[l],
-                       level.compressed() ? window : p.memory[acts_.tokens], width - 1);
+    if (!level.pools) {
+      const auto window = !level.compressed() ? p.memory[acts_.tokens]
+                          : nested            ? cache()[cached_.last_finer[l]]
+                                              : cache()[cached_.window];
+      compress_forward(p, level, own.compress[l], acts_.compress[l], window, l, width - 1);
+    }
     ngrams_forward(p, F::ngrams, l, own.ngrams, newest_lookups_, p.memory[acts_.compress[l].y].rows());
     norm_forward(p, own.embedding_norm[l], acts_.embedding_norm[l], p.memory[acts_.compress[l].y], 0,
                  p.memory[acts_.token_embedding[l]]);
   }
 
-  void block_step(const pass<Backend>& p, int i, int l) {
+  /// Level `l`, if its boundaries follow the text and those of the level that it shortens do not: runs the texts at which a
+  /// position begins, one by one.
+  void step_rows(int l) {
+    if constexpr (F::follows_text) {
+      if (F::levels[F::levels[l].from].ragged) return;  // runs inside that level
+      const auto source = tensor_memory<scalar>{memory_.data()}[acts_.source[l]];
+      for (index_type b = 0; b < batch_; ++b)
+        if (rows_of_levels_[l][static_cast<std::size_t>(b)].begins) step_row(l, b, source.slice(b, 1).rows());
+    }
+  }
+  /// A new position of text `b` at level `l`, with everything inside that level: source [1,d'].
+  void step_row(int l, index_type b, input<scalar, 2> source) {
+    const pass<Backend> p = row_pass();
+    const parameter_layout<D>& own = weights_.layout();
+    const index_type count = rows_of_levels_[l][static_cast<std::size_t>(b)].count - 1;
+    linear(p, source, own.compress[l].projection, {}, p.memory[row_acts_.compress[l].y].rows(), update::replace);
+    norm_forward(p, own.embedding_norm[l], row_acts_.embedding_norm[l], p.memory[row_acts_.compress[l].y], 0,
+                 p.memory[row_acts_.token_embedding[l]]);
+    for (int i = F::first_layer(l); i < F::upsample_layer(l); ++i) {
+      for (int inner = 0; inner < F::level_count; ++inner) {
+        if (F::levels[inner].from != l) continue;
+        if (F::first_layer(inner) == i && rows_of_levels_[inner][static_cast<std::size_t>(b)].begins)
+          step_row(inner, b, p.memory[row_acts_.source[inner]].rows());
+        if (F::upsample_layer(inner) == i) add_kept(p, row_acts_, inner, b, 1);
+      }
+      if (F::runs(i, l)) block_step(p, row_acts_, i, l, count, b, 1);
+    }
+    upsample_spread(p, own.upsample[l].map, p.memory[row_acts_.last_stream[l]],
+                    cache()[cached_.upsample[l]].slice(b, 1));
+  }
+  /// Adds what the newest positions of level `l` left to the next finer stream of `count` texts.
+  void add_kept(const pass<Backend>& p, const activation_layout<D>& acts, int l, index_type first, index_type count) {
+    const auto x = p.memory[acts.upsample[l].x], y = p.memory[acts.upsample[l].y];
+    copy(*backend_, x.flat(), y.flat());
+    if (merge_) add(*backend_, cache()[cached_.upsample[l]].slice(first, count).flat(), y.flat());
+  }
+  /// A pass over one token of one text.
+  pass<Backend> row_pass() {
+    return {
+        *backend_,         1,  1, weights_.memory(), {}, {row_memory_.data()}, {row_scratch_.data()}, {rows_.data()},
+        weights_.format(), {}, {}};
+  }
+
+  /// A new position of `rows` texts from text `row` on, the same number at level `l` in each.
+  void block_step(const pass<Backend>& p, const activation_layout<D>& of, int i, int l, index_type level_position,
+                  index_type row, index_type rows) {
     const level_facts& level = F::levels[l];
     const block_parameters& own = weights_.layout().layers[i].blocks[l];
-    const block_activations& acts = acts_.layers[i].blocks[l];
+    const block_activations& acts = of.layers[i].blocks[l];
     const auto& cached = cached_.layers[i];
-    const index_type level_position = position_ / level.stride;
     const index_type sequence = level_position % level.dilation, count = level_position / level.dilation;
-    const auto shifted = cache()[cached_.shifted[l]];
+    const auto shifted = cache()[cached_.shifted[l]].slice(row, rows);
     const auto y = p.memory[acts.y];
     if (level.span > 0)
       attention_step(p, level, own.attention, acts.attention, cache()[cached_.distance[l]], count,
-                     cache()[cached.keys[l]][sequence], cache()[cached.values[l]][sequence],
-                     cache()[cached.before_attention[l]][sequence], shifted, p.memory[acts.x], p.memory[acts.middle]);
+                     cache()[cached.keys[l]][sequence].slice(row, rows),
+                     cache()[cached.values[l]][sequence].slice(row, rows),
+                     cache()[cached.before_attention[l]][sequence].slice(row, rows), shifted, p.memory[acts.x],
+                     p.memory[acts.middle]);
     const auto budget = level.routed() ? cache()[cached.budget[l]].slice(sequence, 1) : view<scalar, 2>{};
     feed_forward_step(p, level, own.feed_forward, acts.feed_forward, count, budget,
-                      cache()[cached.before_feed_forward[l]][sequence], shifted, p.memory[acts.middle], y);
+                      cache()[cached.before_feed_forward[l]][sequence].slice(row, rows), shifted, p.memory[acts.middle],
+                      y);
     if (cached.current[l]) copy(*backend_, y.flat(), cache()[cached.current[l]].flat());
   }
 
@@ -477,9 +620,10 @@ class generator {
   index_type batch_;
   index_type position_ = 0;
   bool whole_ = true;  // false after a call that failed half way
-  activation_layout<D> acts_;
+  activation_layout<D> acts_, row_acts_;
+  std::array<std::vector<level_row>, F::level_count> rows_of_levels_;
   cache_layout<D> cached_;
-  storage<scalar> memory_, scratch_, cache_;
+  storage<scalar> memory_, scratch_, cache_, row_memory_, row_scratch_;
   storage<token> rows_, newest_, recent_;
   std::vector<token> host_recent_, host_window_;  // [B,recent tokens]; of these the last [B,largest c]
   storage<token> ngram_rows_;

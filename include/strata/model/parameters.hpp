@@ -34,7 +34,7 @@ struct parameter_layout {
   std::array<compress_parameters, F::level_count> compress;
   std::array<norm_parameters, F::level_count> embedding_norm;
   std::array<layer, F::depth> layers;
-  upsample_parameters upsample;
+  std::array<upsample_parameters, F::level_count> upsample;
   std::array<norm_parameters, F::level_count> final_norm;
   head_parameters head;
 };
@@ -48,12 +48,17 @@ constexpr parameter_layout<D> declare_network(Table& table) {
   own.embedding = declare_embedding(table, F::vocabulary, F::embedding_dim);
   own.ngrams = declare_ngrams(table, F::ngrams);
   for (int l = 0; l < F::level_count; ++l) {
-    own.compress[l] = declare_compress(table, F::levels[l], l, F::embedding_dim);
+    own.compress[l] = declare_compress(table, F::levels[l], l, F::source_dim(l));
     own.embedding_norm[l] = declare_layer_norm(table, name("post_token_emb_norms.") + l, F::levels[l].dim);
   }
   for (int i = 0; i < F::depth; ++i) {
     auto& blocks = own.layers[i].blocks;
-    if (i == F::upsample_layer) own.upsample = declare_upsample(table, F::levels[F::coarse], F::levels[F::fine].dim);
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::upsample_layer(l) == i) {
+        // Of two levels there is one, whose name has no number.
+        const name prefix = F::level_count == 2 ? name("upsample") : name("upsample.") + l;
+        own.upsample[l] = declare_upsample(table, prefix, F::levels[l], F::source_dim(l));
+      }
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);

@@ -19,6 +19,7 @@
 #include <strata/core/random.hpp>
 #include <strata/layers/rotary.hpp>
 #include <strata/model/backward.hpp>
+#include <strata/model/cuts.hpp>
 #include <strata/model/ngrams.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -159,13 +160,13 @@ class transformer {
 
   /// Allocates the memory for passes of this shape. Every pass does this itself.
   void reserve(index_type batch, index_type tokens) {
-    exclusively(*backend_, "a pass", [&] { allocate(batch, tokens); });
+    exclusively(*backend_, "a pass", [&] { allocate(batch, tokens, F::positions(tokens)); });
   }
 
   /// ids [B,T] -> logits [B,T,V].
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     return exclusively(*backend_, "a forward pass", [&] {
-      allocate(ids.shape[0], ids.shape[1]);
+      prepare(ids, ids.shape[1]);
       take(ids, 0, inputs_, false);
       find_ngrams(false);
       strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
@@ -263,12 +264,24 @@ class transformer {
     for (index_type n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
   }
 
-  void allocate(index_type batch, index_type tokens) {
+  /// Makes room for a pass over the first `tokens` columns of ids.
+  void prepare(view<const token, 2> ids, index_type tokens) {
+    if constexpr (F::follows_text) {
+      const index_type batch = ids.shape[0];
+      std::vector<token> inputs(static_cast<std::size_t>(batch * tokens));
+      for (index_type b = 0; b < batch; ++b) std::copy_n(&ids(b, 0), tokens, inputs.begin() + b * tokens);
+      cuts_.find(*backend_, {inputs.data(), {batch, tokens}});
+      allocate(batch, tokens, cuts_.positions());
+    } else {
+      allocate(ids.shape[0], tokens, F::positions(tokens));
+    }
+  }
+  void allocate(index_type batch, index_type tokens, const std::array<index_type, F::level_count>& positions) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
     require_here();
-    if (batch == batch_ && tokens == tokens_) return;
+    if (batch == batch_ && tokens == tokens_ && positions == positions_) return;
     for (int l = 0; l < F::level_count; ++l)
       require(!F::levels[l].full || F::levels[l].positions(tokens) <= F::levels[l].dilation * longest, "level ", l,
               " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
@@ -279,7 +292,7 @@ class transformer {
               most_routed_rows);
     batch_ = tokens_ = 0;  // no shape counts until all memory is there
     recorded_.clear();
-    acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_);
+    acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_, positions);
     try {
       ensure(memory_, acts_.memory_size);
       ensure(scratch_, acts_.scratch_size);
@@ -294,6 +307,7 @@ class transformer {
     upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
     batch_ = batch;
     tokens_ = tokens;
+    positions_ = positions;
   }
   template <class Storage>
   static void ensure(Storage& storage, index_type size) {
@@ -313,7 +327,8 @@ class transformer {
             {targets_.data()},
             weight_format::float32,
             options.dropout_seed,
-            ngrams_.views()};
+            ngrams_.views(),
+            cuts_.views()};
   }
   view<const token, 2> inputs() const { return {inputs_.data(), {batch_, tokens_}}; }
   view<const token, 2> labels() const { return {labels_.data(), {batch_, tokens_}}; }
@@ -348,7 +363,7 @@ class transformer {
       for (index_type t = 1; t < ids.shape[1]; ++t)
         require(ids(b, t) == no_token || ids(b, t - 1) != no_token, "row ", b, " goes on after its end: token ", t,
                 " follows no token");
-    allocate(ids.shape[0], ids.shape[1] - 1);
+    prepare(ids, ids.shape[1] - 1);
     take(ids, 1, labels_, true);
     take(ids, 0, inputs_, true);
     find_ngrams(gradients);
@@ -401,12 +416,14 @@ class transformer {
   storage<token> inputs_, labels_, targets_;
   std::vector<token> host_ids_;
   ngram_lookups<D, Backend> ngrams_;
+  level_cuts<D, Backend> cuts_;
   losses_type losses_;
   dropout_rates dropout_;
   training_layout<D, losses_type> acts_;
   bool has_weights_ = false;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index_type batch_ = 0, tokens_ = 0;
+  std::array<index_type, F::level_count> positions_{};
   recording<Backend, pass_key> recorded_;
 };
 

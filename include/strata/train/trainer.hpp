@@ -386,6 +386,7 @@ class trainer {
       nlohmann::json& described = object["description"];
       // The options of another merge are no unknown keys: the file was of a model without merges.
       if (described.is_object() && merge_name(described) != merge_of<D>::name) described.erase("merge");
+      if (described.is_object()) described.erase(layers_of_two_levels);  // of a run that an older version began
       described = with_other_keys(to_json(D), described);
       object["step"] = step_;
       for_each_option(options_,

@@ -125,15 +125,26 @@ void check_cost() {
     watch::allocated_bytes = 0;
     model.reserve(batch, tokens);
     CHECK(activation_bytes(batch, tokens, strata::activation_use::training) == watch::allocated_bytes);
+    const auto positions_of = [&](std::vector<strata::token> inputs) {
+      strata::level_cuts<Model::description, counting> cuts;
+      cuts.find(backend, {inputs.data(), {batch, tokens}});
+      return cuts.positions();
+    };
     backend.flops = 0;
     model.forward({ids.data(), {batch, tokens}});
-    CHECK(cost::forward_flops(batch, tokens) == backend.flops);
+    CHECK(cost::forward_flops(batch, tokens, true, positions_of({ids.begin(), ids.begin() + batch * tokens})) ==
+          backend.flops);
+    if (!F::follows_text) CHECK(cost::forward_flops(batch, tokens) == backend.flops);
+    std::vector<strata::token> inputs;
+    for (strata::index_type b = 0; b < batch; ++b)
+      inputs.insert(inputs.end(), ids.begin() + b * (tokens + 1), ids.begin() + (b + 1) * (tokens + 1) - 1);
+    const auto positions = positions_of(inputs);
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
-    CHECK(cost::training_flops(batch, tokens, true, Model::losses) == backend.flops);
+    CHECK(cost::training_flops(batch, tokens, true, Model::losses, positions) == backend.flops);
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}}, strata::loss_values(Model::losses), {.merge = false});
-    CHECK(cost::training_flops(batch, tokens, false, Model::losses) == backend.flops);
+    CHECK(cost::training_flops(batch, tokens, false, Model::losses, positions) == backend.flops);
 
     models::training_model<Model, counting> recomputing(backend);
     recomputing.recompute_activations(true);
@@ -142,6 +153,7 @@ void check_cost() {
     CHECK(activation_bytes(batch, tokens, strata::activation_use::recomputing) == watch::allocated_bytes);
   }
 
+  if (F::follows_text) return;  // what a token costs depends on the text
   // Inference: memory, and FLOPs a token once every ring is full, over a whole period of the strides. High scores use
   // up the routing budget, low scores use none.
   using inference_cost = strata::cost<Model::description, strata::inference>;

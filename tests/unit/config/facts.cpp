@@ -43,11 +43,14 @@ constexpr auto into_some = strata::with(several, [](auto& d) {
 });
 constexpr auto from_all = strata::with(several, [](auto& d) { d.logits = strata::logits_source::all_levels; });
 
-constexpr strata::description narrow_waist{.depth = 7,
-                                           .levels = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16}},
-                                           .fine_layers = {.before = 2, .after = 1}};
+constexpr strata::description narrow_waist{
+    .depth = 7, .levels = {{.compression = 4, .stride = 4, .dim = 40}, {.dim = 16, .before = 2, .after = 1}}};
 constexpr auto attending_waist =
-    strata::with(narrow_waist, [](auto& d) { d.fine_layers.upsampling = strata::upsampling_kind::attention; });
+    strata::with(narrow_waist, [](auto& d) { d.levels[0].upsampling = strata::upsampling_kind::attention; });
+constexpr strata::description nested{.depth = 9,
+                                     .levels = {{.compression = 8, .stride = 8, .dim = 48},
+                                                {.dim = 16, .before = 1, .after = 2},
+                                                {.compression = 2, .stride = 2, .dim = 24, .before = 2, .after = 1}}};
 constexpr auto attending_waist_without_attention =
     strata::with(attending_waist, [](auto& d) { d.levels[0].window = 0; });
 
@@ -166,13 +169,14 @@ TEST_CASE("facts: which layers of an hourglass run on which level") {
   using F = facts<narrow_waist>;
   STATIC_REQUIRE(F::hourglass);
   STATIC_REQUIRE(!F::merges);
-  CHECK(F::coarse == 0);
-  CHECK(F::fine == 1);
+  CHECK(F::levels[0].from == 1);
+  CHECK(F::levels[1].from == -1);
   CHECK(F::embedding_dim == 16);  // nothing wider is ever embedded
   CHECK(F::levels[0].linear_compression);
   CHECK(F::first_layer(0) == 2);
   CHECK(F::first_layer(1) == 0);
-  CHECK(F::upsample_layer == 6);
+  CHECK(F::upsample_layer(0) == 6);
+  CHECK(F::upsample_layer(1) == -1);
   CHECK(F::layers_of(0) == 4);
   CHECK(F::layers_of(1) == 3);
   for (int layer = 0; layer < 7; ++layer) {
@@ -183,6 +187,25 @@ TEST_CASE("facts: which layers of an hourglass run on which level") {
   }
   STATIC_REQUIRE(facts<several>::merges);
   STATIC_REQUIRE(!facts<several>::levels[0].linear_compression);
+}
+
+TEST_CASE("facts: nested levels shorten the next finer one") {
+  using F = facts<nested>;
+  CHECK(F::embedding_dim == 16);
+  const auto& all = F::levels;
+  CHECK((all[0].from == 2 && all[1].from == -1 && all[2].from == 1));
+  CHECK((all[0].shortens == 4 && all[1].shortens == 1 && all[2].shortens == 2));
+  CHECK((all[0].source_stride == 4 && all[2].source_stride == 2));
+  CHECK((F::source_dim(0) == 24 && F::source_dim(1) == 16 && F::source_dim(2) == 16));
+  CHECK((F::first_layer(0) == 3 && F::first_layer(1) == 0 && F::first_layer(2) == 1));
+  CHECK((F::upsample_layer(0) == 6 && F::upsample_layer(2) == 7));
+  std::vector<int> level_of;
+  for (int layer = 0; layer < 9; ++layer)
+    for (int l = 0; l < 3; ++l)
+      if (F::runs(layer, l)) level_of.push_back(l);
+  CHECK(level_of == std::vector<int>{1, 2, 2, 0, 0, 0, 2, 1, 1});
+  for (strata::index_type tokens = 1; tokens < 40; ++tokens)
+    CHECK(all[0].positions_of_source(all[2].positions(tokens)) == all[0].positions(tokens));
 }
 
 TEST_CASE("facts: directions of attention between levels") {

@@ -52,10 +52,18 @@ TEST_CASE("a description comes back from its JSON") {
   CHECK(back.merge.direction == level_direction::coarser);
   CHECK(back.levels[0] == unusual.levels[0]);
   CHECK(difference(back, unusual) == "");
-  constexpr description hourglass{.depth = 5,
-                                  .levels = {{.dim = 16}, {.compression = 4, .stride = 4, .dim = 24}},
-                                  .fine_layers = {.before = 1, .after = 2, .upsampling = upsampling_kind::attention}};
-  CHECK(to_json(description_from_json(to_json(hourglass))) == to_json(hourglass));
+  constexpr description hourglass{
+      .depth = 5,
+      .levels = {{.dim = 16, .before = 1, .after = 2},
+                 {.compression = 4, .stride = 4, .dim = 24, .upsampling = upsampling_kind::attention}}};
+  const json object = to_json(hourglass);
+  CHECK(to_json(description_from_json(object)) == object);
+  // Older files say it for both levels together.
+  json older = object;
+  for (json& each : older["levels"])
+    for (const char* key : {"before", "after", "upsampling"}) each.erase(key);
+  older["fine_layers"] = {{"before", 1}, {"after", 2}, {"upsampling", "attention"}};
+  CHECK(to_json(description_from_json(older)) == object);
 }
 
 TEST_CASE("the JSON of a description has words where numbers have a meaning of their own") {

@@ -123,9 +123,10 @@ TEST_CASE("a description says what merges levels, and into which") {
 }
 
 TEST_CASE("a description says how an hourglass is lengthened") {
-  CHECK(json_of<models::hourglass>().at("fine_layers") == json{{"before", 1}, {"after", 2}, {"upsampling", "linear"}});
-  CHECK(json_of<models::attending_hourglass>().at("fine_layers") ==
-        json{{"before", 1}, {"after", 2}, {"upsampling", "attention"}});
+  const auto levels = json_of<models::attending_hourglass>().at("levels");
+  CHECK((levels[1].at("before") == 1 && levels[1].at("after") == 2 && levels[1].at("upsampling") == "linear"));
+  CHECK((levels[0].at("before") == 0 && levels[0].at("after") == 0 && levels[0].at("upsampling") == "attention"));
+  CHECK(json_of<models::hourglass>().at("levels")[0].at("upsampling") == "linear");
 }
 
 TEST_CASE("the options of a loss say what is quantised") {

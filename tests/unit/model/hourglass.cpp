@@ -18,11 +18,11 @@ double row_times(const Matrix& matrix, index_type row, X x) {
   return sum;
 }
 
-/// A forward pass of an hourglass with one fine layer before and two coarse ones.
+/// A forward pass.
 template <class Model>
 struct trial {
   using F = models::facts<Model>;
-  static constexpr index_type batch = 2, tokens = 30, stride = 4;
+  static constexpr index_type batch = 2, tokens = 30;
   static constexpr auto acts =
       plan_activations<Model::description>(Model::losses.of_model(F::model), batch, tokens, activation_use::training);
   static constexpr auto& own = models::parameters<Model>::layout.network;
@@ -32,59 +32,81 @@ struct trial {
   buffer<double> memory{acts.memory_size}, scratch{acts.scratch_size};
   pass<reference<double>> p{backend, batch, tokens, {model.weights().data}, {}, {memory.data()}, {scratch.data()}, {}};
   std::vector<token> ids = models::random_ids(batch, tokens, F::vocabulary, 1);
-  view<double, 3> fine = p.memory[acts.layers[0].blocks[F::fine].y],
-                  coarse = p.memory[acts.layers[2].blocks[F::coarse].y],
-                  joined = p.memory[acts.layers[3].blocks[F::fine].x];
 
   void run(bool merge) {
     upload_rotary_tables(backend, acts, p.memory);
     forward(p, acts, own, {ids.data(), {batch, tokens}}, merge);
   }
+  /// Streams of a level: after layer `i`, and those that enter it.
+  view<double, 3> after(std::size_t i, std::size_t l) { return p.memory[acts.layers[i].blocks[l].y]; }
+  view<double, 3> entering(std::size_t i, std::size_t l) { return p.memory[acts.layers[i].blocks[l].x]; }
+
+  /// The largest difference from the formulas where linear maps shorten and lengthen level `l`, which runs in the layers
+  /// `first` to `last`.
+  double difference_of_level(std::size_t l, std::size_t first, std::size_t last) {
+    const auto from = static_cast<std::size_t>(F::levels[l].from);
+    const index_type stride = F::levels[l].source_stride;
+    const auto fine = after(first - 1, from), coarse = after(last, l), joined = entering(last + 1, from);
+    const auto shortened = p.memory[acts.compress[l].y];
+    const auto shorten = p.weights[own.compress[l].projection];
+    const auto lengthen = p.weights[own.upsample[l].map.weight];
+    const auto bias = p.weights[own.upsample[l].map.bias];
+    const index_type positions = fine.shape[1], fine_dim = fine.shape[2];
+    REQUIRE(shorten.shape == std::array<index_type, 2>{F::levels[l].dim, fine_dim * stride});
+    REQUIRE(shortened.shape == std::array<index_type, 3>{batch, (positions + stride - 1) / stride, F::levels[l].dim});
+    double worst = 0;
+    for (index_type b = 0; b < batch; ++b) {
+      // Position i ends at position i stride of the finer level.
+      for (index_type i = 0; i < shortened.shape[1]; ++i)
+        for (index_type d = 0; d < shortened.shape[2]; ++d) {
+          const double expected = row_times(shorten, d, [&](index_type k) {
+            const index_type t = i * stride - (stride - 1) + k % stride;
+            return t < 0 ? 0 : fine(b, t, k / stride);
+          });
+          worst = std::max(worst, std::abs(shortened(b, i, d) - expected));
+        }
+      for (index_type t = 0; t < positions; ++t)
+        for (index_type d = 0; d < fine_dim; ++d) {
+          const index_type row = d * stride + t % stride;
+          const double added =
+              bias(row) + row_times(lengthen, row, [&](index_type k) { return coarse(b, t / stride, k); });
+          worst = std::max(worst, std::abs(joined(b, t, d) - (fine(b, t, d) + added)));
+        }
+    }
+    return worst;
+  }
 };
+
+bool same(view<double, 3> x, view<double, 3> y) {
+  return std::equal(x.data, x.data + x.size(), y.data, y.data + y.size());
+}
 
 }  // namespace
 
 TEST_CASE("an hourglass shortens and lengthens by its formula") {
-  using F = models::facts<models::hourglass>;
   trial<models::hourglass> of;
-  constexpr index_type stride = of.stride;
   of.run(true);
-
-  // The fine stream after one layer, shortened: position i ends at token 4 i.
-  const auto shortened = of.p.memory[of.acts.compress[F::coarse].y];
-  const auto shorten = of.p.weights[of.own.compress[F::coarse].projection];
-  REQUIRE(shortened.shape == std::array<index_type, 3>{of.batch, 8, 6});
-  REQUIRE(shorten.shape == std::array<index_type, 2>{6, 4 * stride});
-  // Two layers later the coarse positions are added, and the fine stream goes on from where it was.
-  const auto upsample = of.p.weights[of.own.upsample.map.weight];
-  const auto bias = of.p.weights[of.own.upsample.map.bias];
-  double worst = 0;
-  for (index_type b = 0; b < of.batch; ++b) {
-    for (index_type i = 0; i < 8; ++i)
-      for (index_type d = 0; d < 6; ++d) {
-        const double expected = row_times(shorten, d, [&](index_type k) {
-          const index_type t = i * stride - (stride - 1) + k % stride;
-          return t < 0 ? 0 : of.fine(b, t, k / stride);
-        });
-        worst = std::max(worst, std::abs(shortened(b, i, d) - expected));
-      }
-    for (index_type t = 0; t < of.tokens; ++t)
-      for (index_type d = 0; d < 4; ++d) {
-        const index_type row = d * stride + t % stride;
-        const double added =
-            bias(row) + row_times(upsample, row, [&](index_type k) { return of.coarse(b, t / stride, k); });
-        worst = std::max(worst, std::abs(of.joined(b, t, d) - (of.fine(b, t, d) + added)));
-      }
-  }
-  CHECK(worst < 1e-12);
-
+  CHECK(of.difference_of_level(0, 1, 2) < 1e-12);
   of.run(false);
-  CHECK(std::equal(of.fine.data, of.fine.data + of.fine.size(), of.joined.data));  // the fine level alone
+  CHECK(same(of.after(0, 1), of.entering(3, 1)));  // the fine level alone
+}
+
+TEST_CASE("nested levels shorten and lengthen by their formula") {
+  trial<models::nested_linear_hourglass> of;
+  of.run(true);
+  CHECK(of.difference_of_level(0, 1, 4) < 1e-12);  // 2x in the tokens
+  CHECK(of.difference_of_level(1, 2, 3) < 1e-12);  // 8x in 2x
+  of.run(false);
+  CHECK(same(of.after(0, 2), of.entering(5, 2)));
+  CHECK(same(of.after(1, 0), of.entering(4, 0)));
 }
 
 TEST_CASE("tokens of an hourglass attend to the coarse positions by the formula") {
   trial<models::attending_hourglass> of;
-  const auto& own = of.own.upsample.attention;
+  constexpr std::size_t coarse_level = 0, fine_level = 1;
+  constexpr index_type stride = 4;
+  const auto fine = of.after(0, fine_level), coarse = of.after(2, coarse_level), joined = of.entering(3, fine_level);
+  const auto& own = of.own.upsample[coarse_level].attention;
   constexpr index_type head_dim = 4, span = 3;  // of the coarse level, which has one head
   const auto to_query = of.p.weights[own.to_query], to_key_value = of.p.weights[own.to_key_value];
   const auto to_out = of.p.weights[own.to_out];
@@ -99,16 +121,16 @@ TEST_CASE("tokens of an hourglass attend to the coarse positions by the formula"
   double worst = 0;
   for (index_type b = 0; b < of.batch; ++b)
     for (index_type t = 0; t < of.tokens; ++t) {
-      const index_type newest = t / of.stride, count = std::min(newest + 1, span);
+      const index_type newest = t / stride, count = std::min(newest + 1, span);
       const auto part_of = [&](index_type position, index_type row) {
-        return row_times(to_key_value, row, [&](index_type k) { return of.coarse(b, position, k); });
+        return row_times(to_key_value, row, [&](index_type k) { return coarse(b, position, k); });
       };
       std::vector<double> mixed(head_dim);
       double total = 0;
       for (index_type back = 0; back < count; ++back) {
         double score = 0;
         for (index_type e = 0; e < head_dim; ++e)
-          score += row_times(to_query, e, [&](index_type k) { return of.fine(b, t, k); }) * part_of(newest - back, e);
+          score += row_times(to_query, e, [&](index_type k) { return fine(b, t, k); }) * part_of(newest - back, e);
         const double share = std::exp(score / 2 + bias(0, back));  // 2 is the root of head_dim
         total += share;
         for (index_type e = 0; e < head_dim; ++e)
@@ -118,13 +140,13 @@ TEST_CASE("tokens of an hourglass attend to the coarse positions by the formula"
         const double added = out_bias(d) + row_times(to_out, d, [&](index_type e) {
                                return mixed[static_cast<std::size_t>(e)] / total;
                              });
-        worst = std::max(worst, std::abs(of.joined(b, t, d) - (of.fine(b, t, d) + added)));
+        worst = std::max(worst, std::abs(joined(b, t, d) - (fine(b, t, d) + added)));
       }
     }
   CHECK(worst < 1e-12);
 
   of.run(false);
-  CHECK(std::equal(of.fine.data, of.fine.data + of.fine.size(), of.joined.data));
+  CHECK(same(fine, joined));
 }
 
 }  // namespace strata

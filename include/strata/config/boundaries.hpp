@@ -1,0 +1,43 @@
+// Where the positions of a level begin: after every stride, or where a rule of the last tokens says so.
+// Source: SpaceByte, arXiv 2404.14408 (word starts).
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include <strata/core/view.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+/// A rule is a constant: the description of a model points to its function, and files hold its name. A position begins
+/// with the first token of a text, whatever the rule says.
+struct boundary_rule {
+  std::string_view name;
+  /// Whether a position begins at the last of these tokens, the newest of a text. There are at most `reach` of them, and
+  /// fewer at the start of a text.
+  bool (*begins)(std::span<const token> last) = nullptr;
+  int reach = 1;
+  constexpr bool operator==(const boundary_rule& other) const { return name == other.name; }
+};
+
+/// Letters, digits and all bytes beyond ASCII are part of words.
+constexpr bool in_word(token byte) {
+  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte >= 0x80;
+}
+
+namespace boundaries {
+
+/// A position begins after every `stride` tokens.
+inline constexpr boundary_rule every_stride{"every_stride"};
+/// At the first byte after a word: the position sees the whole word.
+inline constexpr boundary_rule word_starts{
+    "word_starts",
+    [](std::span<const token> last) { return last.size() == 2 && !in_word(last[1]) && in_word(last[0]); }, 2};
+/// At the first byte of a line.
+inline constexpr boundary_rule lines{
+    "lines", [](std::span<const token> last) { return last.size() == 2 && last[0] == '\n'; }, 2};
+
+}  // namespace boundaries
+
+}  // namespace strata

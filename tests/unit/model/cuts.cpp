@@ -1,0 +1,205 @@
+// Boundaries that follow the text: where positions begin, and what a model with them computes.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <strata/reference.hpp>
+
+#include "support/catch.hpp"
+
+namespace strata {
+namespace {
+
+std::vector<token> tokens_of(const std::string& text) {
+  std::vector<token> ids;
+  for (const char letter : text) ids.push_back(static_cast<unsigned char>(letter));
+  return ids;
+}
+
+constexpr bool after_a(std::span<const token> last) { return last.size() == 2 && last[0] == 'a'; }
+
+constexpr level word{.compression = 4,
+                     .stride = 4,
+                     .dim = 6,
+                     .heads = 1,
+                     .head_dim = 4,
+                     .window = 2,
+                     .boundaries = boundaries::word_starts};
+constexpr level byte{.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .before = 1, .after = 1};
+constexpr description words{.vocabulary = 256, .max_length = 64, .depth = 4, .levels = {byte, word}};
+constexpr description pairs_of_words{
+    .vocabulary = 256,
+    .max_length = 64,
+    .depth = 6,
+    .levels = {byte,
+               {.compression = 4,
+                .stride = 4,
+                .dim = 6,
+                .heads = 1,
+                .head_dim = 4,
+                .window = 2,
+                .before = 1,
+                .after = 1,
+                .boundaries = boundaries::word_starts},
+               {.compression = 8, .stride = 8, .dim = 8, .heads = 1, .head_dim = 4, .window = 2}}};
+
+/// The tokens at which positions of a level begin.
+std::vector<index_type> begins(const level_facts& level, const std::string& text, const text_cuts* finer = nullptr) {
+  return cut(level, tokens_of(text), finer).tokens;
+}
+level_facts by(const boundary_rule& rule) {
+  level_facts own;
+  own.rule = &rule;
+  return own;
+}
+
+}  // namespace
+
+TEST_CASE("positions begin where the rule says, and at the start of a text") {
+  using list = std::vector<index_type>;
+  CHECK(begins(by(boundaries::word_starts), "ab cd, e") == list{0, 2, 5});
+  CHECK(begins(by(boundaries::word_starts), "  ab\xc3\xa4 9.") == list{0, 6, 8});
+  CHECK(begins(by(boundaries::lines), "ab\n\ncd\ne") == list{0, 3, 4, 7});
+  CHECK(begins(by(boundary_rule{"mine", after_a, 2}), "banana") == list{0, 2, 4});
+  level_facts every;
+  every.source_stride = 3;
+  CHECK(begins(every, "abcdefgh") == list{0, 3, 6});
+}
+
+TEST_CASE("positions of a coarser level begin at those of the finer one") {
+  using list = std::vector<index_type>;
+  const text_cuts of_words = cut(by(boundaries::word_starts), tokens_of("a b c\nd e\nf"), nullptr);
+  CHECK(of_words.tokens == list{0, 1, 3, 5, 7, 9});
+  // A line begins at 6 and at 10: the next words begin at 7 and, after 10, nowhere.
+  CHECK(begins(by(boundaries::lines), "a b c\nd e\nf", &of_words) == list{0, 7});
+  level_facts second;
+  second.source_stride = 2;
+  const text_cuts pairs = cut(second, tokens_of("a b c\nd e\nf"), &of_words);
+  CHECK(pairs.source == list{0, 2, 4});
+  CHECK(pairs.tokens == list{0, 3, 7});
+}
+
+TEST_CASE("texts are cut at their own places, and shorter ones are padded") {
+  reference<float> backend;
+  level_cuts<pairs_of_words, reference<float>> cuts;
+  const std::vector<token> ids = [] {
+    auto all = tokens_of("one two three");
+    for (const token id : tokens_of("a b c d e f g")) all.push_back(id);
+    return all;
+  }();
+  cuts.find(backend, {ids.data(), {2, 13}});
+  CHECK(cuts.positions() == std::array<index_type, 3>{13, 7, 4});
+  CHECK(cuts.counted() == std::array<index_type, 3>{26, 3 + 7, 2 + 4});
+  const auto list = [](const view<const token, 1>& own) { return std::vector<token>(own.data, own.data + own.size()); };
+  CHECK(list(cuts.views()[1].starts) == std::vector<token>{0, 3, 7, -1, -1, -1, -1, 13, 14, 16, 18, 20, 22, 24});
+  CHECK(list(cuts.views()[1].newest).front() == 0);
+  CHECK(list(cuts.views()[1].newest)[13] == 7);
+  CHECK(list(cuts.views()[1].newest).back() == 13);
+  CHECK(list(cuts.views()[2].starts) == std::vector<token>{0, 2, -1, -1, 7, 9, 11, 13});
+}
+
+TEST_CASE("a text's logits do not depend on the texts beside it") {
+  reference<double> backend;
+  transformer<pairs_of_words, reference<double>, losses<>> model(backend, 3);
+  const auto one = tokens_of("one two three"), other = tokens_of("a b c d e f g");
+  auto both = one;
+  both.insert(both.end(), other.begin(), other.end());
+  const auto together = model.forward({both.data(), {2, 13}});
+  const std::vector<double> first(together.data, together.data + 13 * 256), second(first.size());
+  const std::vector<double> rest(together.data + 13 * 256, together.data + 2 * 13 * 256);
+  const auto alone = model.forward({one.data(), {1, 13}});
+  CHECK(std::equal(first.begin(), first.end(), alone.data));
+  const auto alone_too = model.forward({other.data(), {1, 13}});
+  CHECK(std::equal(rest.begin(), rest.end(), alone_too.data));
+}
+
+TEST_CASE("no logit depends on a later byte, also where it changes the boundaries") {
+  reference<double> backend;
+  transformer<pairs_of_words, reference<double>, losses<>> model(backend, 3);
+  const std::string text = "one two three, four";
+  const auto ids = tokens_of(text);
+  const auto length = static_cast<index_type>(ids.size());
+  const auto logits = model.forward({ids.data(), {1, length}});
+  const std::vector<double> whole(logits.data, logits.data + logits.size());
+  for (index_type t = 0; t + 1 < length; ++t) {
+    auto changed = ids;
+    for (index_type later = t + 1; later < length; ++later)
+      changed[static_cast<std::size_t>(later)] = later % 2 ? ' ' : 'x';
+    const auto other = model.forward({changed.data(), {1, length}});
+    CHECK(std::equal(whole.begin(), whole.begin() + (t + 1) * 256, other.data));
+  }
+}
+
+TEST_CASE("gradients of a model whose boundaries follow the text are those of finite differences") {
+  using B = reference<double>;
+  B backend;
+  const auto check = [&]<const auto & D>() {
+    transformer<D, B, losses<>> model(backend, 5);
+    std::vector<token> ids = tokens_of("the cat sat. on, a mat");
+    for (const token id : tokens_of("aaaaaaa b b b b b b b ")) ids.push_back(id);
+    const view<const token, 2> batch{ids.data(), {2, 22}};
+    model.clear_gradients();
+    model.accumulate_gradients(batch);
+    const auto weights = model.weights();
+    double worst = 0;
+    for (const parameter_entry& entry : parameters<D, losses<>>::entries()) {
+      if (entry.kind == parameter_kind::constant) continue;
+      const auto gradient = model.gradient_of(entry);
+      for (const index_type n : {index_type{0}, entry.size / 2, entry.size - 1}) {
+        double& own = weights(entry.offset + n);
+        const double kept = own, h = 1e-5;
+        own = kept + h;
+        const double up = model.losses(batch).total;
+        own = kept - h;
+        const double down = model.losses(batch).total;
+        own = kept;
+        worst = std::max(worst, std::abs((up - down) / (2 * h) - gradient[static_cast<std::size_t>(n)]));
+      }
+    }
+    return worst;
+  };
+  CHECK(check.template operator()<words>() < 1e-7);
+  CHECK(check.template operator()<pairs_of_words>() < 1e-7);
+}
+
+TEST_CASE("a generator gives the logits of the whole pass, whatever the texts beside it") {
+  using B = reference<double>;
+  B backend;
+  const auto worst_difference = [&]<const auto & D>(index_type prompt, bool merge) {
+    transformer<D, B, losses<>> model(backend, 7);
+    std::vector<token> ids = tokens_of("the cat sat. on, a mat");
+    for (const token id : tokens_of("aaaaaaa b b b b b b b ")) ids.push_back(id);
+    constexpr index_type length = 22;
+    const auto whole = model.forward({ids.data(), {2, length}}, {.merge = merge});
+    generator writer(model, 2, {.merge = merge});
+    double worst = 0;
+    const auto compare = [&](index_type t, const view<const double, 2>& logits) {
+      for (index_type b = 0; b < 2; ++b)
+        for (index_type v = 0; v < 256; ++v) worst = std::max(worst, std::abs(logits(b, v) - whole(b, t, v)));
+    };
+    const auto column = [&](index_type first, index_type count) {
+      std::vector<token> own;
+      for (index_type b = 0; b < 2; ++b)
+        for (index_type t = first; t < first + count; ++t) own.push_back(ids[static_cast<std::size_t>(b * length + t)]);
+      return own;
+    };
+    if (prompt > 0) {
+      const auto own = column(0, prompt);
+      compare(prompt - 1, writer.read({own.data(), {2, prompt}}));
+    }
+    for (index_type t = prompt; t < length; ++t) {
+      const auto own = column(t, 1);
+      compare(t, writer.step({own.data(), {2}}));
+    }
+    return worst;
+  };
+  for (const bool merge : {true, false})
+    for (const index_type prompt : {0, 2, 5, 9, 14, 21}) {
+      CAPTURE(merge, prompt);
+      CHECK(worst_difference.template operator()<words>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<pairs_of_words>(prompt, merge) < 1e-12);
+    }
+}
+
+}  // namespace strata
