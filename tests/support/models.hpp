@@ -207,6 +207,18 @@ struct follows_text : defaults {
   static constexpr strata::losses<> losses{};
 };
 
+/// The same with the other ways down and up, another token shift, and a coarsest level that attends to all.
+struct follows_text_otherwise : follows_text {
+  static constexpr strata::description description = strata::with(follows_text::description, [](auto& d) {
+    d.token_shift = strata::token_shift_kind::learned;
+    d.levels[1].compressor = d.levels[2].compressor = strata::compressor_kind::padding;
+    d.levels[1].upsampling = strata::upsampling_kind::by_offset;
+    d.levels[2].upsampling = strata::upsampling_kind::at_boundaries;
+    d.levels[2].dim = 6;
+    d.levels[2].window = strata::full_attention;
+  });
+};
+
 /// The merge `separable` into two levels that predict nothing, one of them strided. The predicting level only gives.
 /// The logits come from all levels.
 struct separable : defaults {
@@ -322,11 +334,11 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 }  // namespace models
 
 /// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
-#define STRATA_VARIANTS                                                                                            \
-  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                    \
-      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                             \
-      models::nested_linear_hourglass, models::follows_text, models::separable, models::attends_to_levels,         \
-      models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, \
-      models::own_parts
+#define STRATA_VARIANTS                                                                                         \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                 \
+      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                          \
+      models::nested_linear_hourglass, models::follows_text, models::follows_text_otherwise, models::separable, \
+      models::attends_to_levels, models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables,  \
+      models::hourglass_with_ngrams, models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

@@ -33,6 +33,7 @@ struct cost {
   }
   static constexpr double compress_flops(const level_facts& level) {
     const double dim = source_dim(level);
+    if (level.pads) return 0;
     if (level.ragged) return 2 * dim * level.dim;
     if (!level.compressed()) return level.dim == source_dim(level) ? 0 : 2 * dim * level.dim;
     if (level.linear_compression) return 2 * dim * level.shortens * level.dim;
@@ -109,9 +110,8 @@ struct cost {
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       if (level.from < 0 || !merge) continue;
-      flops += static_cast<double>(batch) *
-               (level.ragged ? 2.0 * static_cast<double>(positions[l]) * level.dim * source_dim(level)
-                             : upsample_flops(level, source_dim(level), positions[level.from]));
+      flops +=
+          static_cast<double>(batch) * upsample_flops(level, source_dim(level), positions[level.from], positions[l]);
     }
     if (F::merges && merge) flops += F::depth * chosen_merge<D>.forward_flops(batch, tokens);
     return flops + static_cast<double>(batch * tokens) * head_flops();
@@ -135,10 +135,7 @@ struct cost {
   static constexpr double inference_flops_per_token = [] {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<D>.step_flops() : 0);
     for (const level_facts& level : F::levels)
-      if (level.ragged)
-        flops += 2.0 * level.dim * source_dim(level) / level.stride;
-      else if (level.from >= 0)
-        flops += upsample_step_flops(level, source_dim(level)) / stride_of_source(level);
+      if (level.from >= 0) flops += upsample_step_flops(level, source_dim(level)) / stride_of_source(level);
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       flops += pooling_flops(level) / stride_of_source(level) +

@@ -35,16 +35,18 @@ struct level_facts {
   int span = 0;                     ///< positions that a query sees, its own included; 0: the level has no attention
   bool linear_compression = false;  ///< a linear map compresses the tokens, not a convolution
   bool pools = false;               ///< attention compresses the tokens, not a convolution
-  int upsample_span = 0;            ///< coarse positions that a token of an hourglass attends to; 0: a linear map
-  bool full = false;                ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
-  int hidden = 0;                   ///< hidden width of the feed-forward of every position
-  int heavy_hidden = 0;             ///< hidden width of the heavy branch of selected positions; 0: no routing
-  double capacity = 0;              ///< the share of positions that may be selected
-  int first_channel = 0;            ///< offset of this level in the concatenation of all levels
-  bool receives = false;            ///< whether the merge after every layer adds to this level
-  bool learned_shift = false;       ///< a learned token shift after the norms, not one of half of the channels before
-  bool has_ngrams = false;          ///< rows of n-gram tables are added to this level's positions
-  int attention_of = 0;             ///< the level whose attention weights this level uses; itself without sharing
+  bool pads = false;                ///< a wider row has a learned vector in its other channels
+  upsampling_kind upsampling = upsampling_kind::linear;
+  int upsample_span = 0;       ///< coarse positions that a token of an hourglass attends to; 0: no attention
+  bool full = false;           ///< full attention: RMSNorm and xPos; else LayerNorm and plain rotary
+  int hidden = 0;              ///< hidden width of the feed-forward of every position
+  int heavy_hidden = 0;        ///< hidden width of the heavy branch of selected positions; 0: no routing
+  double capacity = 0;         ///< the share of positions that may be selected
+  int first_channel = 0;       ///< offset of this level in the concatenation of all levels
+  bool receives = false;       ///< whether the merge after every layer adds to this level
+  bool learned_shift = false;  ///< a learned token shift after the norms, not one of half of the channels before
+  bool has_ngrams = false;     ///< rows of n-gram tables are added to this level's positions
+  int attention_of = 0;        ///< the level whose attention weights this level uses; itself without sharing
 
   constexpr int attention_dim() const { return heads * head_dim; }
   constexpr index_type positions(index_type tokens) const { return (tokens + stride - 1) / stride; }
@@ -203,6 +205,8 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
         .span = span,
         .linear_compression = hourglass(d) && given.compression > 1 && given.compressor != compressor_kind::attention,
         .pools = given.compressor == compressor_kind::attention,
+        .pads = given.compressor == compressor_kind::padding,
+        .upsampling = given.upsampling,
         .upsample_span = upsamples_by_attention ? (span > 0 ? span : 1) : 0,
         .full = full,
         .hidden = given.dim * (routed ? given.routing.light_multiple : given.feed_forward_multiple),

@@ -30,15 +30,20 @@ struct feed_forward_routing {
   constexpr bool operator==(const feed_forward_routing&) const = default;
 };
 
-/// How a level's positions are made from the tokens they summarise.
-enum class compressor_kind { convolution, attention };
-constexpr std::array<std::string_view, 2> names_of(compressor_kind) { return {"convolution", "attention"}; }
+/// How a level's positions are made from the tokens they summarise. In an hourglass `convolution` is a linear map. `padding`
+/// is of levels whose boundaries follow the text: a wider row has a learned vector in its other channels.
+enum class compressor_kind { convolution, attention, padding };
+constexpr std::array<std::string_view, 3> names_of(compressor_kind) { return {"convolution", "attention", "padding"}; }
 
 /// How a level of an hourglass is added to the next finer one. With `linear`, a linear map turns a coarse position into one
 /// piece for each of the finer positions from its own on. With `attention`, each finer position attends to the coarse
-/// positions up to the newest one it may see.
-enum class upsampling_kind { linear, attention };
-constexpr std::array<std::string_view, 2> names_of(upsampling_kind) { return {"linear", "attention"}; }
+/// positions up to the newest one it may see. If boundaries follow the text, `linear` has one map for all finer positions of a
+/// coarse one, `by_offset` one for each of the first 15 and one for the rest, and `at_boundaries` adds to the first alone.
+enum class upsampling_kind { linear, attention, at_boundaries, by_offset };
+constexpr std::array<std::string_view, 4> names_of(upsampling_kind) {
+  return {"linear", "attention", "at_boundaries", "by_offset"};
+}
+inline constexpr int upsample_offsets = 16;  ///< maps of `by_offset`
 
 /// Describes one level. Everything is a compile-time constant of the model.
 struct level {

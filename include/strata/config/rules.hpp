@@ -90,8 +90,30 @@ constexpr bool has_parts_for_boundaries() {
   for (int l = 0; l < D.levels.size(); ++l) {
     const level& own = D.levels[l];
     if (!derived::ragged(D, l)) continue;
-    if (own.compressor != compressor_kind::convolution || own.upsampling != upsampling_kind::linear ||
+    if (own.compressor == compressor_kind::attention || own.upsampling == upsampling_kind::attention ||
         own.routing.capacity != 0 || own.ngrams.size() > 0 || D.logits != logits_source::predicting_level)
+      return false;
+  }
+  return true;
+}
+/// Whether no other level has parts that follow them.
+template <const auto& D>
+constexpr bool has_parts_for_strides() {
+  for (int l = 0; l < D.levels.size(); ++l) {
+    const level& own = D.levels[l];
+    if (derived::ragged(D, l)) continue;
+    if (own.compressor == compressor_kind::padding || own.upsampling == upsampling_kind::at_boundaries ||
+        own.upsampling == upsampling_kind::by_offset)
+      return false;
+  }
+  return true;
+}
+/// Whether a level with padding is at least as wide as what it pads.
+template <const auto& D>
+constexpr bool pads_to_wider_levels() {
+  for (int l = 0; l < D.levels.size(); ++l) {
+    const int finer = derived::finer(D, l);
+    if (D.levels[l].compressor == compressor_kind::padding && finer >= 0 && D.levels[finer].dim > D.levels[l].dim)
       return false;
   }
   return true;
@@ -250,6 +272,10 @@ struct check_model {
       parts_for_boundaries, has_parts_for_boundaries<D>(),
       "levels whose boundaries follow the text have no attention between levels, no routing, no n-grams of their "
       "own, and no part in the logits");
+  STRATA_RULE(parts_for_strides, has_parts_for_strides<D>(),
+              "padding, at_boundaries and by_offset are of levels whose boundaries follow the text: set .boundaries");
+  STRATA_RULE(padding, pads_to_wider_levels<D>(),
+              "padding makes rows wider: dim must be at least that of the next finer level");
   STRATA_RULE(hourglass_without_merge, has_no_merge_of_hourglass<D>(),
               "an hourglass has no merges, so merge and receiving_levels must stay as they are");
   STRATA_RULE(hourglass_without_sharing, (!derived::hourglass(D) || !D.share_attention),
@@ -262,8 +288,9 @@ struct check_model {
               "receiving_levels must be indices of levels or the_predicting_level, or every_level alone");
   STRATA_RULE(receivers_differ, receiving_levels_differ<D>(), "receiving_levels names a level twice");
   static constexpr bool passed = depth && compressions && levels_of_hourglass && layers_of_hourglass && upsampling &&
-                                 cuts && parts_for_boundaries && hourglass_without_merge && hourglass_without_sharing &&
-                                 shares_attention_if_asked && predicting && receivers_exist && receivers_differ;
+                                 cuts && parts_for_boundaries && parts_for_strides && padding &&
+                                 hourglass_without_merge && hourglass_without_sharing && shares_attention_if_asked &&
+                                 predicting && receivers_exist && receivers_differ;
 };
 
 /// Instantiating this checks the rules about the level that predicts.

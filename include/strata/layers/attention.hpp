@@ -66,14 +66,22 @@ constexpr attention_activations plan_attention(activation_plan& plan, const leve
   return own;
 }
 
+/// The part of log_sum_exp [B,H,n] that belongs to a text.
+template <class S>
+constexpr view<S, 3> log_sum_exp_of(const text_rows& text, const view<S, 3>& all) {
+  return {all.data + text.first * all.shape[1], {text.texts, all.shape[1], text.positions}};
+}
+
 template <class Backend, class S = typename Backend::scalar>
 void attention_forward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
                        const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> y) {
-  const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   const auto normed = p.scratch[acts.normed];
   token_shift_forward(p, level, own.input, acts.input, x, normed);
   linear(p, normed.rows(), own.to_qkv, {}, p.memory[acts.qkv], update::replace);
-  attention(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp]);
+  for_each_text(p, x, [&](const text_rows& text) {
+    attention(p.backend, shape_of_attention(level, text.texts, text.positions), table, text.of(p.memory[acts.qkv]),
+              text.of(p.memory[acts.mixed]), log_sum_exp_of(text, p.memory[acts.log_sum_exp]));
+  });
   add_branch(p, acts.dropout, x.flat(), y.flat(),
              [&](update mode) { linear(p, p.memory[acts.mixed], own.to_out, {}, y.rows(), mode); });
 }
@@ -98,15 +106,17 @@ void attention_step(const pass<Backend>& p, const level_facts& level, const atte
 template <class Backend, class S = typename Backend::scalar>
 void attention_backward(const pass<Backend>& p, const level_facts& level, const attention_parameters& own,
                         const attention_activations& acts, input<S, 3> table, input<S, 3> x, output<S, 3> dx) {
-  const attention_shape shape = shape_of_attention(level, x.shape[0], x.shape[1]);
   const auto dmixed = p.scratch[acts.dmixed];
   const auto dqkv = p.scratch[acts.dqkv];
   const auto normed = p.scratch[acts.normed], dnormed = normed;
   const auto dbranch = gradient_of_branch(p, acts.dropout, dx, normed);
   linear_backward_weight(p.backend, dbranch.rows(), p.memory[acts.mixed], p.gradients[own.to_out], {});
   linear_backward_input(p.backend, dbranch.rows(), p.weights[own.to_out], dmixed, update::replace);
-  attention_backward(p.backend, shape, table, p.memory[acts.qkv], p.memory[acts.mixed], p.memory[acts.log_sum_exp],
-                     dmixed, dqkv);
+  for_each_text(p, x, [&](const text_rows& text) {
+    attention_backward(p.backend, shape_of_attention(level, text.texts, text.positions), table,
+                       text.of(p.memory[acts.qkv]), text.of(p.memory[acts.mixed]),
+                       log_sum_exp_of(text, p.memory[acts.log_sum_exp]), text.of(dmixed), text.of(dqkv));
+  });
   token_shift_forward(p, level, own.input, acts.input, x, normed);
   linear_backward_weight(p.backend, dqkv, normed.rows(), p.gradients[own.to_qkv], {});
   linear_backward_input(p.backend, dqkv, p.weights[own.to_qkv], dnormed.rows(), update::replace);

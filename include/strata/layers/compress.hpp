@@ -15,6 +15,7 @@ struct compress_parameters {
   tensor<1> convolution_bias;  // [4D]
   tensor<2> pointwise;         // [d,4D]
   tensor<1> pointwise_bias;    // [d]
+  tensor<1> padding;           // [d - D], of levels that pad
   attention_resampling_parameters pooling;
 };
 struct compress_activations {
@@ -31,6 +32,11 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
   const name prefix = name("compressors.") + number + ".compress_fn";
   const index_type inner = 4 * dim, c = level.shortens;
   compress_parameters own;
+  if (level.pads) {
+    if (level.dim > dim)
+      own.padding = table.template add<1>(prefix + ".padding", {level.dim - dim}, linear_initialisation(dim));
+    return own;
+  }
   if (level.ragged) {
     own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim}, linear_initialisation(dim));
     return own;
@@ -92,6 +98,15 @@ view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level
   return patches.rows();
 }
 
+/// y[1,R,d] = rows of x[R,D] and the learned vector.
+template <class Backend, class S = typename Backend::scalar>
+void pad(const pass<Backend>& p, const compress_parameters& own, input<S, 2> x, output<S, 3> y) {
+  repeat(p.backend, x.template reshape<3>({1, x.shape[0], x.shape[1]}), 1, 0, y);
+  if (own.padding)
+    repeat(p.backend, p.weights[own.padding].template reshape<3>({1, 1, own.padding.shape[0]}),
+           static_cast<int>(x.shape[0]), x.shape[1], y);
+}
+
 /// `first` is the token at which level position 0 ends: 0, or the newest token if a convolution computes one position.
 template <class Backend, class S = typename Backend::scalar>
 void compress_forward(const pass<Backend>& p, const level_facts& level, const compress_parameters& own,
@@ -102,6 +117,7 @@ void compress_forward(const pass<Backend>& p, const level_facts& level, const co
     return;
   }
   const auto x = compress_input(p, level, acts, tokens, first, l);
+  if (level.pads) return pad(p, own, x, p.memory[acts.y]);
   if (own.projection) return linear(p, x, own.projection, {}, p.memory[acts.y].rows(), update::replace);
   const auto activated = p.scratch[acts.activated];
   linear(p, x, own.convolution, own.convolution_bias, p.memory[acts.hidden], update::replace);
@@ -122,6 +138,15 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   }
   if (level.pools) return attention_pooling_backward(p, level, own.pooling, acts.pooling, tokens, dy, dtokens);
   const auto dpatches = p.scratch[acts.patches];
+  if (level.pads) {
+    const index_type rows = dy.shape[1], width = tokens.shape[2];
+    fill(p.backend, S{0}, dpatches.flat());
+    repeat_backward(p.backend, dy, 1, 0, dpatches);
+    if (own.padding)
+      repeat_backward(p.backend, dy, static_cast<int>(rows), width,
+                      p.gradients[own.padding].template reshape<3>({1, 1, own.padding.shape[0]}));
+    return embed_backward(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, dpatches.rows(), dtokens.rows());
+  }
   if (own.projection) {
     const auto x = compress_input(p, level, acts, tokens, index_type{0}, l);
     linear_backward_weight(p.backend, dy.rows(), x, p.gradients[own.projection], {});

@@ -32,6 +32,13 @@ constexpr norm_parameters declare_rms_norm(Table& table, const Name& prefix, ind
 constexpr norm_activations plan_norm(memory_plan& plan, index_type rows) {
   return {plan.add<1>({rows}), plan.add<1>({rows})};
 }
+/// Those of some of the rows.
+constexpr norm_activations part_of(const norm_activations& acts, const text_rows& text) {
+  const auto part = [&](const tensor<1>& all) {
+    return tensor<1>{all.offset + text.first, {text.texts * text.positions}};
+  };
+  return {part(acts.factor), part(acts.mean)};
+}
 
 template <class Backend, class S = typename Backend::scalar>
 void norm_forward(const pass<Backend>& p, const norm_parameters& own, const norm_activations& acts, input<S, 3> x,

@@ -21,10 +21,29 @@ struct ngram_lookup {
   view<S, 2> gradient;         ///< [slots, d] of the rows that were looked up since gradients were cleared
 };
 
-/// Where the texts of a pass are cut at one level. Rows are numbered over all texts.
+/// Where the texts of a pass are cut at one level, of R positions in all texts together. It shortens a level of R' rows.
 struct level_cut {
-  view<const token, 1> starts;  ///< [B n], for each position the row of the finer level at which it begins; -1: padding
-  view<const token, 1> newest;  ///< [B n'], for each position of the finer level the row of the newest one that it sees
+  view<const token, 1> starts;        ///< [R], for each position the row of the finer level at which it begins
+  view<const token, 1> newest;        ///< [R'], for each row of the finer level the newest position that it sees
+  std::span<const index_type> texts;  ///< [B+1], the first position of each text, and R
+  /// With `by_offset`: the rows of the finer level in the order of their offsets from the position that they see, the
+  /// positions that these rows see, the place of each row in that order, all [R'], and the first place of each offset.
+  view<const token, 1> order, newest_in_order, place;
+  std::span<const index_type> offsets;
+};
+
+/// The rows of one text, or of all texts of a level where they have one length.
+struct text_rows {
+  index_type first = 0, texts = 1, positions = 0;
+
+  template <class T>
+  constexpr view<T, 2> of(const view<T, 2>& x) const {
+    return x.slice(first, texts * positions);
+  }
+  template <class T>
+  constexpr view<T, 3> of(const view<T, 3>& x) const {
+    return {x.data + first * x.shape[2], {texts, positions, x.shape[2]}};
+  }
 };
 
 /// One forward pass, or forward and backward pass. In inference `gradients` is empty. Backward recomputes norms,
@@ -44,7 +63,24 @@ struct pass {
   std::optional<std::uint64_t> dropout_seed = {};      ///< empty: no dropout
   std::span<const ngram_lookup<scalar>> lookups = {};  ///< one for each n-gram table
   std::span<const level_cut> cuts = {};                ///< one for each level
+  /// At a level whose boundaries follow the text: its texts, as in `level_cut`. They lie one after another, as one text
+  /// [1,R,d]. Else empty: the streams are [B,n,d].
+  std::span<const index_type> texts = {};
+
+  /// The same pass, for the blocks of level `l`.
+  pass at_level(int l) const {
+    pass own = *this;
+    if (!cuts.empty()) own.texts = cuts[static_cast<std::size_t>(l)].texts;
+    return own;
+  }
 };
+
+/// Calls work(rows) for each text of x [B,n,d] whose rows depend on one another; for all at once where they have one length.
+template <class Backend, class T, class Work>
+void for_each_text(const pass<Backend>& p, const view<T, 3>& x, Work work) {
+  if (p.texts.empty()) return work(text_rows{0, x.shape[0], x.shape[1]});
+  for (std::size_t b = 0; b + 1 < p.texts.size(); ++b) work(text_rows{p.texts[b], 1, p.texts[b + 1] - p.texts[b]});
+}
 
 /// y[R,N] = or += x[R,K] weight[N,K]^T + bias[N]; the model may lack the bias.
 template <class Backend, class S = typename Backend::scalar>

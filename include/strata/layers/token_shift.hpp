@@ -39,19 +39,30 @@ constexpr token_shift_activations plan_token_shift(memory_plan& memory, memory_p
 template <class Backend, class S = typename Backend::scalar>
 void token_shift_forward(const pass<Backend>& p, const level_facts& level, const token_shift_parameters& own,
                          const token_shift_activations& acts, input<S, 3> x, output<S, 3> y) {
-  if (!own.share) return norm_forward(p, own.norm, acts.norm, x, level.dilation, y);
+  if (!own.share)
+    return for_each_text(p, x, [&](const text_rows& text) {
+      norm_forward(p, own.norm, part_of(acts.norm, text), text.of(x), level.dilation, text.of(y));
+    });
   const auto normed = p.scratch[acts.normed];
   norm_forward(p, own.norm, acts.norm, x, 0, normed);
-  add_previous(p.backend, normed, p.weights[own.share], level.dilation, y);
+  for_each_text(p, x, [&](const text_rows& text) {
+    add_previous(p.backend, text.of(normed), p.weights[own.share], level.dilation, text.of(y));
+  });
 }
 
 /// Call it after `token_shift_forward`, on the same scratch memory. Adds to `dx`.
 template <class Backend, class S = typename Backend::scalar>
 void token_shift_backward(const pass<Backend>& p, const level_facts& level, const token_shift_parameters& own,
                           const token_shift_activations& acts, input<S, 3> x, input<S, 3> dy, output<S, 3> dx) {
-  if (!own.share) return norm_backward(p, own.norm, acts.norm, x, level.dilation, dy, dx);
+  if (!own.share)
+    return for_each_text(p, x, [&](const text_rows& text) {
+      norm_backward(p, own.norm, part_of(acts.norm, text), text.of(x), level.dilation, text.of(dy), text.of(dx));
+    });
   const auto normed = p.scratch[acts.normed], dnormed = normed;
-  add_previous_backward(p.backend, normed, p.weights[own.share], level.dilation, dy, dnormed, p.gradients[own.share]);
+  for_each_text(p, x, [&](const text_rows& text) {
+    add_previous_backward(p.backend, text.of(normed), p.weights[own.share], level.dilation, text.of(dy),
+                          text.of(dnormed), p.gradients[own.share]);
+  });
   norm_backward(p, own.norm, acts.norm, x, 0, dnormed, dx);
 }
 

@@ -12,6 +12,7 @@
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
+#include <strata/model/cuts.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -64,11 +65,11 @@ struct training_layout : activation_layout<D> {
   tensor<1> loss;  // one number a loss, 16 elements apart
 };
 
-/// For a pass over [batch, tokens] with so many positions at each level. `losses` are the model's, with their options.
+/// For a pass over [batch, tokens] with levels of these shapes. `losses` are the model's, with their options.
 template <const auto& D, class Losses>
-constexpr training_layout<D, Losses> plan_activations(
-    const Losses& losses, index_type batch, index_type tokens, activation_use use, dropout_rates dropout,
-    const std::array<index_type, facts<D>::level_count>& level_positions) {
+constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
+                                                      activation_use use, dropout_rates dropout,
+                                                      const level_shapes<D>& shapes) {
   using F = facts<D>;
   training_layout<D, Losses> own;
   own.use = use;
@@ -77,7 +78,9 @@ constexpr training_layout<D, Losses> plan_activations(
   plan.training = training;
   plan.dropout = dropout;
   memory_plan& memory = plan.memory;
-  const auto stream_of = [&](int l) { return std::array<index_type, 3>{batch, level_positions[l], F::levels[l].dim}; };
+  const auto stream_of = [&](int l) {
+    return std::array<index_type, 3>{shapes[l].batch, shapes[l].positions, F::levels[l].dim};
+  };
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(dropout.embedding);
@@ -86,12 +89,12 @@ constexpr training_layout<D, Losses> plan_activations(
   typename activation_layout<D>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
   for (int l = 0; l < F::level_count; ++l) {
     const level_facts& level = F::levels[l];
-    const index_type positions = level_positions[l];
     tensor<3> source = own.tokens;
     if (level.from >= 0) source.shape = stream_of(level.from);  // where it lies is known below
-    own.compress[l] = plan_compress(plan, level, batch, positions, source);
-    own.embedding_norm[l] = plan_norm(memory, batch * positions);
-    if (level.span > 0) own.rotary[l] = memory.add<3>({4, level.sequence_length(positions, 0), level.head_dim / 2});
+    own.compress[l] = plan_compress(plan, level, shapes[l].batch, shapes[l].positions, source);
+    own.embedding_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
+    if (level.span > 0)
+      own.rotary[l] = memory.add<3>({4, level.sequence_length(shapes[l].longest, 0), level.head_dim / 2});
     // Never reused: the model shows it after a pass.
     tensor<3> stream = own.token_embedding[l] = memory.add<3>(stream_of(l));
     std::array<tensor<3>, 2> alternating;
@@ -126,13 +129,15 @@ constexpr training_layout<D, Losses> plan_activations(
     }
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
-        own.layers[i].blocks[l] = plan_block(plan, F::levels[l], batch, level_positions[l], enters[l][i], leaves[l][i]);
+        own.layers[i].blocks[l] =
+            plan_block(plan, F::levels[l], shapes[l].batch, shapes[l].positions, enters[l][i], leaves[l][i]);
     if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
   }
   own.rows_size = plan.targets.size();
   for (int l = 0; l < F::level_count; ++l) {
-    own.final_norm[l] = plan_norm(memory, batch * level_positions[l]);
+    own.final_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
     own.embedding[l] = memory.add<3>(stream_of(l));
+    if (F::levels[l].ragged) own.upsample[l].coarse = own.embedding[l];
   }
   own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
   [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -157,7 +162,7 @@ constexpr training_layout<D, Losses> plan_activations(
 template <const auto& D, class Losses>
 constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
                                                       activation_use use, dropout_rates dropout = {}) {
-  return plan_activations<D>(losses, batch, tokens, use, dropout, facts<D>::positions(tokens));
+  return plan_activations<D>(losses, batch, tokens, use, dropout, mean_shapes<D>(batch, tokens));
 }
 
 /// For generation and inference, with no loss but that of the next token.

@@ -68,10 +68,13 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
   }
 
   head_backward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts), dembedding);
-  for (int l = 0; l < F::level_count; ++l) {
-    fill(p.backend, S{0}, dstream[l].flat());
+  const auto leave_level_backward = [&](int l) {
     norm_backward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0, dembedding[l],
                   dstream[l]);
+  };
+  for (int l = 0; l < F::level_count; ++l) {
+    fill(p.backend, S{0}, dstream[l].flat());
+    if (!F::levels[l].ragged) leave_level_backward(l);
   }
   const auto dtokens = p.memory[acts.dtokens];
   for (int i = F::depth - 1; i >= 0; --i) {
@@ -81,12 +84,15 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
       chosen_merge<D>.backward(p, own.layers[i].merge, acts.layers[i].merge, streams_after(p, acts, i), dstream);
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
-        block_backward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+        block_backward(p.at_level(l), F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                        p.memory.optional(acts.rotary[l]), dstream[l]);
-    for (int l = 0; l < F::level_count; ++l)
-      if (F::upsample_layer(l) == i && merge)
-        upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from], dstream[l],
-                          l);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (F::upsample_layer(l) != i || !merge) continue;
+      const bool ragged = F::levels[l].ragged;
+      upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from],
+                        ragged ? dembedding[l] : dstream[l], l);
+      if (ragged) leave_level_backward(l);
+    }
     for (int l = 0; l < F::level_count; ++l) {
       if (F::first_layer(l) != i) continue;
       const auto dcompressed = dembedding[l];  // free by now

@@ -1,11 +1,13 @@
 // Where the texts of a pass are cut: the positions of levels whose boundaries follow the text.
-// Shapes: per level l, starts [B n] and newest [B n'], n' positions of the level that it shortens.
+// Shapes: a level has R positions in all texts; starts [R] and newest [R'], R' rows of the level that it shortens.
 // Source: docs/model.md, "Boundaries".
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -48,32 +50,71 @@ inline text_cuts cut(const level_facts& level, std::span<const token> text, cons
   return own;
 }
 
-/// The host finds the boundaries, which are a function of tokens. Texts with fewer positions than the longest are padded
-/// at their ends: no position attends to what comes later, and nothing reads the padding.
+/// How many rows the streams of a level have: [batch, positions, d].
+struct level_shape {
+  index_type batch = 0, positions = 0;
+  index_type longest = 0;  ///< at least the positions of the longest text; rotary tables have so many
+  constexpr bool operator==(const level_shape&) const = default;
+};
+template <const auto& D>
+using level_shapes = std::array<level_shape, facts<D>::level_count>;
+
+/// The shapes of all levels in a pass over [batch, tokens]; of a level that follows the text, those of a mean text.
+template <const auto& D>
+constexpr level_shapes<D> mean_shapes(index_type batch, index_type tokens) {
+  level_shapes<D> shapes;
+  for (int l = 0; l < facts<D>::level_count; ++l) {
+    const level_facts& level = facts<D>::levels[l];
+    const index_type positions = level.positions(tokens);
+    shapes[l] = level.ragged ? level_shape{1, batch * positions, positions} : level_shape{batch, positions, positions};
+  }
+  return shapes;
+}
+
+/// Positions of every level in a text of `length` tokens: the mean over up to 64 windows of `text`, rounded. For `cost`.
+template <const auto& D, class Token>
+std::array<index_type, facts<D>::level_count> mean_positions(std::span<const Token> text, index_type length) {
+  using F = facts<D>;
+  std::array<index_type, F::level_count> positions = F::positions(length), sums{};
+  const auto window = static_cast<std::size_t>(length);
+  if (!F::follows_text || text.size() < window) return positions;
+  constexpr std::size_t most_windows = 64;
+  const std::size_t count = std::min(most_windows, text.size() / window), step = text.size() / count;
+  for (std::size_t n = 0; n < count; ++n) {
+    const auto own = text.subspan(std::min(n * step, text.size() - window), window);
+    const std::vector<token> ids(own.begin(), own.end());
+    std::array<text_cuts, F::level_count> cuts;
+    for (const int l : F::by_compression) {
+      if (!F::levels[l].ragged) continue;
+      const int from = F::levels[l].from;
+      cuts[l] = cut(F::levels[l], ids, F::levels[from].ragged ? &cuts[from] : nullptr);
+      sums[l] += static_cast<index_type>(cuts[l].source.size());
+    }
+  }
+  const auto windows = static_cast<index_type>(count);
+  for (int l = 0; l < F::level_count; ++l)
+    if (F::levels[l].ragged) positions[l] = (sums[l] + windows / 2) / windows;
+  return positions;
+}
+
+/// The host finds the boundaries, which are a function of tokens. The positions of all texts at such a level lie one after
+/// another, so nothing is computed that does not exist.
 template <const auto& D, class Backend>
 class level_cuts {
  public:
   using F = facts<D>;
   template <class T>
   using each_level = std::array<T, F::level_count>;
-  static constexpr bool any = F::follows_text;
 
-  /// Positions of every level in a pass over [batch, tokens], with the padding.
-  const each_level<index_type>& positions() const { return positions_; }
+  const level_shapes<D>& shapes() const { return shapes_; }
   std::span<const level_cut> views() const { return views_; }
   /// The boundaries of each text at a level that follows it.
   const std::vector<text_cuts>& of_texts(int l) const { return cuts_[l]; }
-  /// Positions of every level without padding, in all texts.
-  const each_level<index_type>& counted() const { return counted_; }
 
   /// Finds the boundaries of ids [B,T]; tokens after the end of a row are part of its last positions.
   void find(Backend& backend, view<const token, 2> ids) {
-    const index_type batch = ids.shape[0], tokens = ids.shape[1];
-    for (int l = 0; l < F::level_count; ++l) {
-      positions_[l] = F::levels[l].positions(tokens);
-      counted_[l] = batch * positions_[l];
-    }
-    if constexpr (any) find_boundaries(backend, ids, batch, tokens);
+    shapes_ = mean_shapes<D>(ids.shape[0], ids.shape[1]);
+    if constexpr (F::follows_text) find_boundaries(backend, ids, ids.shape[0], ids.shape[1]);
   }
 
  private:
@@ -81,28 +122,29 @@ class level_cuts {
   using storage = typename Backend::template storage<T>;
 
   void find_boundaries(Backend& backend, view<const token, 2> ids, index_type batch, index_type tokens) {
-    auto& cuts = cuts_;
-    for (auto& each : cuts) each.clear();
     for (const int l : F::by_compression) {
       if (!F::levels[l].ragged) continue;
       const int from = F::levels[l].from;
-      positions_[l] = counted_[l] = 0;
+      cuts_[l].clear();
+      texts_[l].assign(1, 0);
+      shapes_[l] = {.batch = 1};
       for (index_type b = 0; b < batch; ++b) {
         const std::span<const token> text(&ids(b, 0), static_cast<std::size_t>(tokens));
-        const text_cuts* finer = F::levels[from].ragged ? &cuts[from][static_cast<std::size_t>(b)] : nullptr;
-        cuts[l].push_back(cut(F::levels[l], text, finer));
-        const auto count = static_cast<index_type>(cuts[l].back().source.size());
-        positions_[l] = std::max(positions_[l], count);
-        counted_[l] += count;
+        const text_cuts* finer = F::levels[from].ragged ? &cuts_[from][static_cast<std::size_t>(b)] : nullptr;
+        cuts_[l].push_back(cut(F::levels[l], text, finer));
+        const auto count = static_cast<index_type>(cuts_[l].back().source.size());
+        shapes_[l].positions += count;
+        shapes_[l].longest = std::max(shapes_[l].longest, count);
+        texts_[l].push_back(shapes_[l].positions);
       }
+      // A power of two: so the rotary tables of many passes are the same.
+      shapes_[l].longest = static_cast<index_type>(std::bit_ceil(static_cast<std::size_t>(shapes_[l].longest)));
     }
     host_.clear();
-    each_level<std::size_t> begins{};
     for (int l = 0; l < F::level_count; ++l) {
       if (!F::levels[l].ragged) continue;
-      begins[l] = host_.size();
-      add_starts(cuts[l], positions_[l], positions_[F::levels[l].from]);
-      add_newest(cuts[l], positions_[l], positions_[F::levels[l].from]);
+      add_rows(l, batch, tokens);
+      if (F::levels[l].upsampling == upsampling_kind::by_offset) add_offsets(l, rows_of_source(l, batch, tokens));
     }
     const auto size = static_cast<index_type>(host_.size());
     if (ids_.size() < size) {
@@ -110,35 +152,78 @@ class level_cuts {
       ids_ = storage<token>(size);
     }
     upload_tokens(backend, {host_.data(), {size}}, ids_.view().slice(0, size));
+    const token* next = ids_.data();
+    const auto take = [&](index_type count) {
+      const view<const token, 1> own{next, {count}};
+      next += count;
+      return own;
+    };
     for (int l = 0; l < F::level_count; ++l) {
       if (!F::levels[l].ragged) continue;
-      const token* const first = ids_.data() + begins[l];
-      const index_type starts = batch * positions_[l], newest = batch * positions_[F::levels[l].from];
-      views_[l] = {{first, {starts}}, {first + starts, {newest}}};
+      const index_type rows = rows_of_source(l, batch, tokens);
+      views_[l].starts = take(shapes_[l].positions);
+      views_[l].newest = take(rows);
+      views_[l].texts = texts_[l];
+      if (F::levels[l].upsampling != upsampling_kind::by_offset) continue;
+      for (auto* own : {&views_[l].order, &views_[l].newest_in_order, &views_[l].place}) *own = take(rows);
+      views_[l].offsets = offsets_[l];
     }
   }
-  /// For each position the row of the finer level at which it begins; -1 for padding.
-  void add_starts(const std::vector<text_cuts>& cuts, index_type positions, index_type finer) {
-    for (std::size_t b = 0; b < cuts.size(); ++b)
-      for (std::size_t i = 0; i < static_cast<std::size_t>(positions); ++i)
-        host_.push_back(i < cuts[b].source.size()
-                            ? static_cast<token>(static_cast<index_type>(b) * finer + cuts[b].source[i])
-                            : -1);
+  /// Rows of the level that level `l` shortens.
+  index_type rows_of_source(int l, index_type batch, index_type tokens) const {
+    const int from = F::levels[l].from;
+    return F::levels[from].ragged ? shapes_[from].positions : batch * F::levels[from].positions(tokens);
   }
-  /// For each position of the finer level the row of the newest position that it sees.
-  void add_newest(const std::vector<text_cuts>& cuts, index_type positions, index_type finer) {
-    for (std::size_t b = 0; b < cuts.size(); ++b) {
-      std::size_t next = 0;
-      for (index_type t = 0; t < finer; ++t) {
-        if (next < cuts[b].source.size() && cuts[b].source[next] == t) ++next;
-        host_.push_back(static_cast<token>(static_cast<index_type>(b) * positions + static_cast<index_type>(next) - 1));
+  /// Adds the starts of level `l`, then the newest positions.
+  void add_rows(int l, index_type batch, index_type tokens) {
+    const int from = F::levels[l].from;
+    const auto first_of_source = [&](index_type b) {
+      return F::levels[from].ragged ? texts_[from][static_cast<std::size_t>(b)] : b * F::levels[from].positions(tokens);
+    };
+    for (index_type b = 0; b < batch; ++b)
+      for (const index_type source : cuts_[l][static_cast<std::size_t>(b)].source)
+        host_.push_back(static_cast<token>(first_of_source(b) + source));
+    for (index_type b = 0; b < batch; ++b) {
+      const std::vector<index_type>& source = cuts_[l][static_cast<std::size_t>(b)].source;
+      const index_type count = first_of_source(b + 1) - first_of_source(b);
+      std::size_t begun = 0;
+      for (index_type row = 0; row < count; ++row) {
+        const bool begins = begun < source.size() && source[begun] == row;
+        if (begins) ++begun;
+        const index_type newest = texts_[l][static_cast<std::size_t>(b)] + static_cast<index_type>(begun) - 1;
+        const bool sees = begins || F::levels[l].upsampling != upsampling_kind::at_boundaries;
+        host_.push_back(sees ? static_cast<token>(newest) : -1);
       }
     }
   }
+  /// After the newest positions of level `l`, which were added last: their rows in the order of offsets.
+  void add_offsets(int l, index_type rows) {
+    const auto count = static_cast<std::size_t>(rows);
+    const std::vector<token> newest(host_.end() - rows, host_.end());
+    std::vector<std::size_t> offsets(count);
+    offsets_[l].fill(0);
+    for (std::size_t row = 0; row < count; ++row) {
+      const bool begins = row == 0 || newest[row] != newest[row - 1];
+      offsets[row] = begins ? 0 : std::min<std::size_t>(offsets[row - 1] + 1, upsample_offsets - 1);
+      ++offsets_[l][offsets[row] + 1];
+    }
+    std::partial_sum(offsets_[l].begin(), offsets_[l].end(), offsets_[l].begin());
+    auto next = offsets_[l];
+    const std::size_t order = host_.size(), in_order = order + count, place = in_order + count;
+    host_.resize(place + count);
+    for (std::size_t row = 0; row < count; ++row) {
+      const auto at = static_cast<std::size_t>(next[offsets[row]]++);
+      host_[order + at] = static_cast<token>(row);
+      host_[in_order + at] = newest[row];
+      host_[place + row] = static_cast<token>(at);
+    }
+  }
 
-  each_level<index_type> positions_{}, counted_{};
+  level_shapes<D> shapes_{};
   each_level<std::vector<text_cuts>> cuts_;
-  std::vector<token> host_;  // of each level its starts, then its newest
+  each_level<std::vector<index_type>> texts_;  // [B+1], where the positions of each text begin
+  each_level<std::array<index_type, upsample_offsets + 1>> offsets_{};
+  std::vector<token> host_;  // of each level the tokens that `level_cut` shows
   storage<token> ids_;       // the same on the backend
   each_level<level_cut> views_{};
 };

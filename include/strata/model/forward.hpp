@@ -28,6 +28,12 @@ void enter_level(const pass<Backend>& p, const activation_layout<D>& acts, int l
                p.memory[acts.token_embedding[l]]);
 }
 
+/// The final norm of level `l`.
+template <const auto& D, class Backend>
+void leave_level(const pass<Backend>& p, const activation_layout<D>& acts, int l, const parameter_layout<D>& own) {
+  norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0, p.memory[acts.embedding[l]]);
+}
+
 /// The streams after layer `i`; empty for levels that it does not run on.
 template <const auto& D, class Backend, class S = typename Backend::scalar>
 level_views<D, S> streams_after(const pass<Backend>& p, const activation_layout<D>& acts, int i) {
@@ -43,7 +49,7 @@ level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout
   using F = facts<D>;
   for (int l = 0; l < F::level_count; ++l)
     if (F::runs(i, l))
-      block_forward(p, F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
+      block_forward(p.at_level(l), F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                     p.memory.optional(acts.rotary[l]));
   return streams_after(p, acts, i);
 }
@@ -67,8 +73,11 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
   for (int i = 0; i < F::depth; ++i) {
     for (int l = 0; l < F::level_count; ++l)
       if (F::first_layer(l) == i) enter_level(p, acts, l, own);
-    for (int l = 0; l < F::level_count; ++l)
-      if (F::upsample_layer(l) == i) upsample_forward(p, F::levels[l], own.upsample[l], acts.upsample[l], merge, l);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (F::upsample_layer(l) != i) continue;
+      if (F::levels[l].ragged) leave_level(p, acts, l, own);
+      upsample_forward(p, F::levels[l], own.upsample[l], acts.upsample[l], merge, l);
+    }
     const auto stream = blocks_forward(p, acts, own, i);
     observer.after_blocks(i);
     if (F::merges && merge) {
@@ -77,8 +86,7 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
     }
   }
   for (int l = 0; l < F::level_count; ++l)
-    norm_forward(p, own.final_norm[l], acts.final_norm[l], p.memory[acts.last_stream[l]], 0,
-                 p.memory[acts.embedding[l]]);
+    if (!F::levels[l].ragged) leave_level(p, acts, l, own);
   head_forward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts));
 }
 

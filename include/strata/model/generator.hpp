@@ -195,6 +195,7 @@ class generator {
     index_type count = 0;  ///< positions so far
     bool pending = false;  ///< as in `text_cuts`
     bool begins = false;   ///< whether a position begins at the newest token
+    index_type since = 0;  ///< positions of the finer level since the newest position began
   };
   /// Finds the levels at which positions begin with the newest token of each text.
   void find_boundaries() {
@@ -212,7 +213,10 @@ class generator {
         if (level.rule != nullptr && rule_holds(*level.rule, recent.last(known))) own.pending = true;
         const bool every = level.rule == nullptr && source % level.source_stride == 0;
         own.begins = has_source && (own.count == 0 || own.pending || every);
-        if (own.begins) own.pending = false, ++own.count;
+        if (own.begins)
+          own.pending = false, ++own.count, own.since = 0;
+        else if (has_source)
+          ++own.since;
       }
     }
   }
@@ -366,9 +370,7 @@ class generator {
       if (F::merges && merge_) merge_step(p, i);
     }
     for (int l = 0; l < F::level_count; ++l)
-      if (active(l))
-        norm_forward(p, own.final_norm[l], acts_.final_norm[l], p.memory[acts_.last_stream[l]], 0,
-                     p.memory[acts_.embedding[l]]);
+      if (active(l)) leave_level(p, acts_, l, own);
     head_forward(p, F::levels, F::predicting_level, own.head, acts_.head, final_embeddings(p, acts_));
   }
 
@@ -398,7 +400,7 @@ class generator {
     level_cuts<D, Backend> cuts;
     cuts.find(*backend_, ids);
     const activation_layout<D> acts =
-        plan_activations<D>(losses<>(), batch_, tokens, activation_use::inference, {}, cuts.positions());
+        plan_activations<D>(losses<>(), batch_, tokens, activation_use::inference, {}, cuts.shapes());
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
     ngram_lookups<D, Backend> ngrams;
@@ -407,7 +409,7 @@ class generator {
     const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
                           {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
                           ngrams.views(),  cuts.views()};
-    upload_rotary_tables(*backend_, acts, p.memory);
+    rotary_tables<D, scalar>().upload_to(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     whole_ = false;
     forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts, cuts});
@@ -452,15 +454,14 @@ class generator {
       keep_merge_cache(chosen_merge<D>, p, acts.layers[i].merge, own.cached_.layers[i].merge, own.cache());
     }
   };
-  /// `keep_last` of each text's own positions, without padding.
+  /// `keep_last` of each text.
   void keep_last_of_texts(view<scalar, 3> x, int sequence, int l, const level_cuts<D, Backend>& cuts, index_type column,
                           view<scalar, 3> ring) {
     if (!F::levels[l].ragged) return keep_last(*backend_, x, sequence, F::levels[l].dilation, column, ring);
-    for (index_type b = 0; b < batch_; ++b) {
-      view<scalar, 3> own = x.slice(b, 1);
-      own.shape[1] = static_cast<index_type>(cuts.of_texts(l)[static_cast<std::size_t>(b)].source.size());
-      keep_last(*backend_, own, sequence, 1, column, ring.slice(b, 1));
-    }
+    const std::span<const index_type> texts = cuts.views()[static_cast<std::size_t>(l)].texts;
+    for (std::size_t b = 0; b + 1 < texts.size(); ++b)
+      keep_last(*backend_, text_rows{texts[b], 1, texts[b + 1] - texts[b]}.of(x), sequence, 1, column,
+                ring.slice(static_cast<index_type>(b), 1));
   }
   /// Of level `l`, whose boundaries follow the text: what the newest position of each text adds, and what the host knows.
   void keep_newest(const pass<Backend>& p, const activation_layout<D>& acts, const level_cuts<D, Backend>& cuts,
@@ -468,11 +469,16 @@ class generator {
     const auto coarse = p.memory[acts.upsample[l].coarse];
     for (index_type b = 0; b < batch_; ++b) {
       const text_cuts& own = cuts.of_texts(l)[static_cast<std::size_t>(b)];
-      const auto count = static_cast<index_type>(own.source.size());
-      rows_of_levels_[l][static_cast<std::size_t>(b)] = {.count = count, .pending = own.pending};
-      const view<const scalar, 3> newest{coarse.data + (b * coarse.shape[1] + count - 1) * coarse.shape[2],
-                                         {1, 1, coarse.shape[2]}};
-      upsample_spread(p, weights_.layout().upsample[l].map, newest, cache()[cached_.upsample[l]].slice(b, 1));
+      const std::span<const index_type> of_source = cuts.views()[static_cast<std::size_t>(F::levels[l].from)].texts;
+      const index_type sources =
+          of_source.empty() ? cuts.shapes()[F::levels[l].from].positions
+                            : of_source[static_cast<std::size_t>(b) + 1] - of_source[static_cast<std::size_t>(b)];
+      rows_of_levels_[l][static_cast<std::size_t>(b)] = {.count = static_cast<index_type>(own.source.size()),
+                                                         .pending = own.pending,
+                                                         .since = sources - 1 - own.source.back()};
+      const index_type last = cuts.views()[static_cast<std::size_t>(l)].texts[static_cast<std::size_t>(b) + 1] - 1;
+      upsample_keep_newest(p, F::levels[l], weights_.layout().upsample[l], text_rows{last, 1, 1}.of(coarse),
+                           cache()[cached_.upsample[l]].slice(b, 1));
     }
   }
   /// Saves from a forward pass what later steps of block `l` in layer `i` need.
@@ -496,7 +502,7 @@ class generator {
       if (level.span == 0) continue;
       keep_shift(own.attention.input, of_step.attention.input, acts.x, sequence,
                  cache()[cached.before_attention[l]][sequence]);
-      const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({batch_, positions, 3 * dim});
+      const auto qkv = p.memory[acts.attention.qkv].template reshape<3>({acts.x.shape[0], positions, 3 * dim});
       keep_last_of_texts(qkv, sequence, l, cuts, dim, cache()[cached.keys[l]][sequence]);
       keep_last_of_texts(qkv, sequence, l, cuts, 2 * dim, cache()[cached.values[l]][sequence]);
     }
@@ -553,7 +559,10 @@ class generator {
     const pass<Backend> p = row_pass();
     const parameter_layout<D>& own = weights_.layout();
     const index_type count = rows_of_levels_[l][static_cast<std::size_t>(b)].count - 1;
-    linear(p, source, own.compress[l].projection, {}, p.memory[row_acts_.compress[l].y].rows(), update::replace);
+    if (F::levels[l].pads)
+      pad(p, own.compress[l], source, p.memory[row_acts_.compress[l].y]);
+    else
+      linear(p, source, own.compress[l].projection, {}, p.memory[row_acts_.compress[l].y].rows(), update::replace);
     norm_forward(p, own.embedding_norm[l], row_acts_.embedding_norm[l], p.memory[row_acts_.compress[l].y], 0,
                  p.memory[row_acts_.token_embedding[l]]);
     for (int i = F::first_layer(l); i < F::upsample_layer(l); ++i) {
@@ -565,14 +574,19 @@ class generator {
       }
       if (F::runs(i, l)) block_step(p, row_acts_, i, l, count, b, 1);
     }
-    upsample_spread(p, own.upsample[l].map, p.memory[row_acts_.last_stream[l]],
-                    cache()[cached_.upsample[l]].slice(b, 1));
+    leave_level(p, row_acts_, l, own);
+    upsample_keep_newest(p, F::levels[l], own.upsample[l], p.memory[row_acts_.embedding[l]],
+                         cache()[cached_.upsample[l]].slice(b, 1));
   }
   /// Adds what the newest positions of level `l` left to the next finer stream of `count` texts.
   void add_kept(const pass<Backend>& p, const activation_layout<D>& acts, int l, index_type first, index_type count) {
     const auto x = p.memory[acts.upsample[l].x], y = p.memory[acts.upsample[l].y];
     copy(*backend_, x.flat(), y.flat());
-    if (merge_) add(*backend_, cache()[cached_.upsample[l]].slice(first, count).flat(), y.flat());
+    if (!merge_) return;
+    for (index_type b = 0; b < count; ++b)
+      upsample_add_newest(p, F::levels[l], weights_.layout().upsample[l],
+                          rows_of_levels_[l][static_cast<std::size_t>(first + b)].since,
+                          cache()[cached_.upsample[l]].slice(first + b, 1), y.rows().slice(b, 1));
   }
   /// A pass over one token of one text.
   pass<Backend> row_pass() {

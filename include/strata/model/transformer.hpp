@@ -33,17 +33,39 @@ inline void require_token(token id, index_type row, index_type position, int voc
           " is outside the vocabulary of ", vocabulary);
 }
 
-/// Uploads the rotary tables into the activations of a pass.
-template <const auto& D, class Backend, class S = typename Backend::scalar>
-void upload_rotary_tables(Backend& backend, const activation_layout<D>& acts,
-                          std::type_identity_t<tensor_memory<S>> memory) {
-  for (int l = 0; l < facts<D>::level_count; ++l) {
-    if (!acts.rotary[l]) continue;
-    const std::vector<S> table = rotary_table<S>(facts<D>::levels[l], acts.rotary[l].shape[1]);
-    upload(backend, view<const S, 1>{table.data(), {static_cast<index_type>(table.size())}},
-           memory[acts.rotary[l]].flat());
+/// The rotary tables in the activations of passes. It remembers them: passes over texts whose boundaries differ have other
+/// activations, but mostly the same tables.
+template <const auto& D, class S>
+class rotary_tables {
+ public:
+  /// Uploads the tables that `memory` does not hold yet.
+  template <class Backend>
+  void upload_to(Backend& backend, const activation_layout<D>& acts, tensor_memory<S> memory) {
+    for (std::size_t l = 0; l < tables_.size(); ++l) {
+      if (!acts.rotary[l]) continue;
+      known& own = tables_[l];
+      const index_type count = acts.rotary[l].shape[1];
+      const view<S, 1> place = memory[acts.rotary[l]].flat();
+      if (own.count == count && own.place == place.data) continue;
+      if (own.count != count) own.values = rotary_table<S>(facts<D>::levels[l], count);
+      own.count = count;
+      own.place = place.data;
+      upload(backend, view<const S, 1>{own.values.data(), {place.size()}}, place);
+    }
   }
-}
+  /// Forgets where they were uploaded to: that memory is gone.
+  void forget_places() {
+    for (known& own : tables_) own.place = nullptr;
+  }
+
+ private:
+  struct known {
+    index_type count = 0;
+    std::vector<S> values = {};
+    const S* place = nullptr;
+  };
+  std::array<known, facts<D>::level_count> tables_;
+};
 
 /// Choices of one forward pass.
 struct forward_options {
@@ -160,7 +182,7 @@ class transformer {
 
   /// Allocates the memory for passes of this shape. Every pass does this itself.
   void reserve(index_type batch, index_type tokens) {
-    exclusively(*backend_, "a pass", [&] { allocate(batch, tokens, F::positions(tokens)); });
+    exclusively(*backend_, "a pass", [&] { allocate(batch, tokens, mean_shapes<D>(batch, tokens)); });
   }
 
   /// ids [B,T] -> logits [B,T,V].
@@ -210,7 +232,11 @@ class transformer {
       // Without dropout, the seed does not change the pass.
       const pass_key key{weights, options.merge, dropout_.any() && options.dropout_seed,
                          dropout_.any() ? options.dropout_seed.value_or(0) : 0, scale};
-      recorded_.run(*backend_, key, [&] { evaluate(weights, options, scale, true); });
+      const auto work = [&] { evaluate(weights, options, scale, true); };
+      if constexpr (F::follows_text)
+        work();  // other texts need other operations
+      else
+        recorded_.run(*backend_, key, work);
     });
   }
   /// The unweighted losses of the last pass with losses, 16 elements apart; a loss of weight 0 is 0.
@@ -226,6 +252,7 @@ class transformer {
     batch_ = tokens_ = 0;
     recorded_.clear();
     memory_ = storage<scalar>();
+    rotary_.forget_places();
     scratch_ = storage<scalar>();
   }
 
@@ -271,17 +298,17 @@ class transformer {
       std::vector<token> inputs(static_cast<std::size_t>(batch * tokens));
       for (index_type b = 0; b < batch; ++b) std::copy_n(&ids(b, 0), tokens, inputs.begin() + b * tokens);
       cuts_.find(*backend_, {inputs.data(), {batch, tokens}});
-      allocate(batch, tokens, cuts_.positions());
+      allocate(batch, tokens, cuts_.shapes());
     } else {
-      allocate(ids.shape[0], tokens, F::positions(tokens));
+      allocate(ids.shape[0], tokens, mean_shapes<D>(ids.shape[0], tokens));
     }
   }
-  void allocate(index_type batch, index_type tokens, const std::array<index_type, F::level_count>& positions) {
+  void allocate(index_type batch, index_type tokens, const level_shapes<D>& shapes) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
     require_here();
-    if (batch == batch_ && tokens == tokens_ && positions == positions_) return;
+    if (batch == batch_ && tokens == tokens_ && shapes == shapes_) return;
     for (int l = 0; l < F::level_count; ++l)
       require(!F::levels[l].full || F::levels[l].positions(tokens) <= F::levels[l].dilation * longest, "level ", l,
               " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
@@ -292,8 +319,9 @@ class transformer {
               most_routed_rows);
     batch_ = tokens_ = 0;  // no shape counts until all memory is there
     recorded_.clear();
-    acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_, positions);
+    acts_ = plan_activations<D>(losses_, batch, tokens, use_, dropout_, shapes);
     try {
+      if (memory_.size() < acts_.memory_size) rotary_.forget_places();
       ensure(memory_, acts_.memory_size);
       ensure(scratch_, acts_.scratch_size);
       ensure(targets_, acts_.targets_size);
@@ -304,10 +332,10 @@ class transformer {
       fail("a pass over [", batch, ", ", tokens, "] tokens needs ", acts_.memory_size, " + ", acts_.scratch_size,
            " numbers of ", sizeof(scalar), " bytes for activations: ", problem.what());
     }
-    upload_rotary_tables(*backend_, acts_, tensor_memory<scalar>{memory_.data()});
+    rotary_.upload_to(*backend_, acts_, {memory_.data()});
     batch_ = batch;
     tokens_ = tokens;
-    positions_ = positions;
+    shapes_ = shapes;
   }
   template <class Storage>
   static void ensure(Storage& storage, index_type size) {
@@ -423,7 +451,8 @@ class transformer {
   bool has_weights_ = false;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index_type batch_ = 0, tokens_ = 0;
-  std::array<index_type, F::level_count> positions_{};
+  level_shapes<D> shapes_{};
+  rotary_tables<D, scalar> rotary_;
   recording<Backend, pass_key> recorded_;
 };
 

@@ -44,6 +44,19 @@ constexpr description pairs_of_words{
                 .boundaries = boundaries::word_starts},
                {.compression = 8, .stride = 8, .dim = 8, .heads = 1, .head_dim = 4, .window = 2}}};
 
+/// Wider inner levels that pad, and the other ways up.
+constexpr description padded = with(pairs_of_words, [](auto& d) {
+  d.levels[1].compressor = d.levels[2].compressor = compressor_kind::padding;
+  d.levels[1].upsampling = upsampling_kind::at_boundaries;
+  d.levels[2].upsampling = upsampling_kind::by_offset;
+});
+constexpr description by_offsets = with(pairs_of_words, [](auto& d) {
+  d.levels[1].dim = 4;
+  d.levels[1].compressor = compressor_kind::padding;
+  d.levels[1].upsampling = upsampling_kind::by_offset;
+  d.levels[2].upsampling = upsampling_kind::at_boundaries;
+});
+
 /// The tokens at which positions of a level begin.
 std::vector<index_type> begins(const level_facts& level, const std::string& text, const text_cuts* finer = nullptr) {
   return cut(level, tokens_of(text), finer).tokens;
@@ -80,7 +93,7 @@ TEST_CASE("positions of a coarser level begin at those of the finer one") {
   CHECK(pairs.tokens == list{0, 3, 7});
 }
 
-TEST_CASE("texts are cut at their own places, and shorter ones are padded") {
+TEST_CASE("texts are cut at their own places, and their positions lie one after another") {
   reference<float> backend;
   level_cuts<pairs_of_words, reference<float>> cuts;
   const std::vector<token> ids = [] {
@@ -89,14 +102,14 @@ TEST_CASE("texts are cut at their own places, and shorter ones are padded") {
     return all;
   }();
   cuts.find(backend, {ids.data(), {2, 13}});
-  CHECK(cuts.positions() == std::array<index_type, 3>{13, 7, 4});
-  CHECK(cuts.counted() == std::array<index_type, 3>{26, 3 + 7, 2 + 4});
+  CHECK(cuts.shapes() == level_shapes<pairs_of_words>{{{2, 13, 13}, {1, 3 + 7, 8}, {1, 2 + 4, 4}}});
   const auto list = [](const view<const token, 1>& own) { return std::vector<token>(own.data, own.data + own.size()); };
-  CHECK(list(cuts.views()[1].starts) == std::vector<token>{0, 3, 7, -1, -1, -1, -1, 13, 14, 16, 18, 20, 22, 24});
+  CHECK(list(cuts.views()[1].starts) == std::vector<token>{0, 3, 7, 13, 14, 16, 18, 20, 22, 24});
   CHECK(list(cuts.views()[1].newest).front() == 0);
-  CHECK(list(cuts.views()[1].newest)[13] == 7);
-  CHECK(list(cuts.views()[1].newest).back() == 13);
-  CHECK(list(cuts.views()[2].starts) == std::vector<token>{0, 2, -1, -1, 7, 9, 11, 13});
+  CHECK(list(cuts.views()[1].newest)[13] == 3);
+  CHECK(list(cuts.views()[1].newest).back() == 9);
+  CHECK(list(cuts.views()[2].starts) == std::vector<token>{0, 2, 3, 5, 7, 9});
+  CHECK(list(cuts.views()[2].newest) == std::vector<token>{0, 0, 1, 2, 2, 3, 3, 4, 4, 5});
 }
 
 TEST_CASE("a text's logits do not depend on the texts beside it") {
@@ -161,6 +174,8 @@ TEST_CASE("gradients of a model whose boundaries follow the text are those of fi
   };
   CHECK(check.template operator()<words>() < 1e-7);
   CHECK(check.template operator()<pairs_of_words>() < 1e-7);
+  CHECK(check.template operator()<padded>() < 1e-7);
+  CHECK(check.template operator()<by_offsets>() < 1e-7);
 }
 
 TEST_CASE("a generator gives the logits of the whole pass, whatever the texts beside it") {
@@ -198,6 +213,8 @@ TEST_CASE("a generator gives the logits of the whole pass, whatever the texts be
     for (const index_type prompt : {0, 2, 5, 9, 14, 21}) {
       CAPTURE(merge, prompt);
       CHECK(worst_difference.template operator()<words>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<padded>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<by_offsets>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<pairs_of_words>(prompt, merge) < 1e-12);
     }
 }
