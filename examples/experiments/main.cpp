@@ -204,7 +204,7 @@ void list() {
     for (const configuration& each : among.configurations)
       std::cout << "  " << each.name << ": " << each.description << ' '
                 << examples::fixed(static_cast<double>(each.parameters) / 1e6, 2) << " M parameters, "
-                << examples::fixed(each.training_flops(1, 512) / 512e6, 1) << " MFLOP a token in training.\n";
+                << examples::fixed(each.training_flops(1, 512, {}) / 512e6, 1) << " MFLOP a token in training.\n";
   }
 }
 
@@ -233,8 +233,9 @@ void complete(program_options& options) {
   own.text_bytes = text.all().size();
   own.text_fingerprint = examples::fingerprint(text.all());
   for (const configuration* each : chosen(options)) {
-    strata::require(own.timed() || own.flops >= step_flops(*each, own), "--flops ", own.flops, " is less than the ",
-                    step_flops(*each, own), " of one step of ", each->name);
+    const double flops = step_flops(*each, own, text.training());
+    strata::require(own.timed() || own.flops >= flops, "--flops ", own.flops, " is less than the ", flops,
+                    " of one step of ", each->name);
     strata::require(own.training.length <= each->max_length, "--length ", own.training.length, " is more than the ",
                     each->max_length, " bytes that ", each->name, " is made for");
   }

@@ -65,7 +65,8 @@ std::string swatch(const summary& each) { return examples::swatch(each.index, ea
 
 std::string results(const settings& own, const std::vector<summary>& all) {
   const configuration& baseline = find_comparison(own.table).baseline();
-  const double flops = flops_per_token(baseline, own);
+  const auto found = std::ranges::find(all, &baseline, &summary::what);
+  const double flops = found == all.end() ? 0 : found->flops_per_token;
   std::string text = "<h2>Results</h2>\n<div class=\"wide\"><table>\n" +
                      table_row("th", {"configuration", "bits per byte", "difference to " + baseline.name,
                                       "training FLOPs per token", "of " + baseline.name, "tokens per second",
@@ -75,7 +76,8 @@ std::string results(const settings& own, const std::vector<summary>& all) {
         "td",
         {swatch(each), with_deviation(each.bits_per_byte, 4),
          each.what == &baseline || each.difference.count == 0 ? std::string("&ndash;") : difference(each.difference),
-         short_number(each.flops_per_token), fixed(100 * each.flops_per_token / flops, 0) + '%',
+         short_number(each.flops_per_token),
+         flops == 0 ? std::string("&ndash;") : fixed(100 * each.flops_per_token / flops, 0) + '%',
          with_deviation(each.tokens_per_second, 0), fixed(each.peak_bytes / 1e6, 0),
          short_number(static_cast<double>(each.what->parameters)),
          each.what->parameters_of_losses == 0 ? std::string("&ndash;")

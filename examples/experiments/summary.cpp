@@ -25,7 +25,7 @@ std::vector<summary> summarise(const settings& own, const std::vector<result>& r
   std::vector<summary> all;
   for (const configuration& each : among.configurations) {
     const auto index = static_cast<int>(&each - among.configurations.data());
-    summary one{.what = &each, .index = index, .flops_per_token = flops_per_token(each, own)};
+    summary one{.what = &each, .index = index};
     std::vector<double> bits, speeds, differences;
     for (const result& run : results) {
       if (run.configuration != each.name) continue;
@@ -33,6 +33,7 @@ std::vector<summary> summarise(const settings& own, const std::vector<result>& r
       bits.push_back(run.bits_per_byte);
       speeds.push_back(tokens_of(own, run.steps) / run.seconds);
       one.peak_bytes = std::max(one.peak_bytes, run.peak_bytes);
+      one.flops_per_token = run.flops_per_token;
       for (const result& other : results)
         if (other.configuration == among.baseline().name && other.seed == run.seed)
           differences.push_back(run.bits_per_byte - other.bits_per_byte);
