@@ -125,26 +125,40 @@ void check_cost() {
     watch::allocated_bytes = 0;
     model.reserve(batch, tokens);
     CHECK(activation_bytes(batch, tokens, strata::activation_use::training) == watch::allocated_bytes);
-    const auto positions_of = [&](std::vector<strata::token> inputs) {
-      strata::level_cuts<Model::description, counting> cuts;
-      cuts.find(backend, {inputs.data(), {batch, tokens}});
-      return cuts.positions();
+    // of(texts, positions of each level), summed over texts that differ in their positions.
+    const auto of_all_texts = [&](const std::vector<strata::token>& inputs, auto of) {
+      if (!F::follows_text) return of(batch, F::positions(tokens));
+      double flops = 0;
+      for (strata::index_type b = 0; b < batch; ++b) {
+        strata::level_cuts<Model::description, counting> cuts;
+        cuts.find(backend, {inputs.data() + b * tokens, {1, tokens}});
+        auto positions = F::positions(tokens);
+        for (std::size_t l = 0; l < positions.size(); ++l) positions[l] = cuts.shapes()[l].positions;
+        flops += of(1, positions);
+      }
+      return flops;
     };
     backend.flops = 0;
     model.forward({ids.data(), {batch, tokens}});
-    CHECK(cost::forward_flops(batch, tokens, true, positions_of({ids.begin(), ids.begin() + batch * tokens})) ==
-          backend.flops);
+    CHECK(
+        of_all_texts({ids.begin(), ids.begin() + batch * tokens}, [&](strata::index_type texts, const auto& positions) {
+          return cost::forward_flops(texts, tokens, true, positions);
+        }) == backend.flops);
     if (!F::follows_text) CHECK(cost::forward_flops(batch, tokens) == backend.flops);
     std::vector<strata::token> inputs;
     for (strata::index_type b = 0; b < batch; ++b)
       inputs.insert(inputs.end(), ids.begin() + b * (tokens + 1), ids.begin() + (b + 1) * (tokens + 1) - 1);
-    const auto positions = positions_of(inputs);
+    const auto training = [&](bool merge) {
+      return of_all_texts(inputs, [&](strata::index_type texts, const auto& positions) {
+        return cost::training_flops(texts, tokens, merge, Model::losses, positions);
+      });
+    };
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}});
-    CHECK(cost::training_flops(batch, tokens, true, Model::losses, positions) == backend.flops);
+    CHECK(training(true) == backend.flops);
     backend.flops = 0;
     model.accumulate_gradients({ids.data(), {batch, tokens + 1}}, strata::loss_values(Model::losses), {.merge = false});
-    CHECK(cost::training_flops(batch, tokens, false, Model::losses, positions) == backend.flops);
+    CHECK(training(false) == backend.flops);
 
     models::training_model<Model, counting> recomputing(backend);
     recomputing.recompute_activations(true);

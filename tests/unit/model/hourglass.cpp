@@ -34,7 +34,7 @@ struct trial {
   std::vector<token> ids = models::random_ids(batch, tokens, F::vocabulary, 1);
 
   void run(bool merge) {
-    upload_rotary_tables(backend, acts, p.memory);
+    rotary_tables<Model::description, double>().upload_to(backend, acts, p.memory);
     forward(p, acts, own, {ids.data(), {batch, tokens}}, merge);
   }
   /// Streams of a level: after layer `i`, and those that enter it.
