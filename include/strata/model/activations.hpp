@@ -69,7 +69,7 @@ struct training_layout : activation_layout<D> {
 template <const auto& D, class Losses>
 constexpr training_layout<D, Losses> plan_activations(const Losses& losses, index_type batch, index_type tokens,
                                                       activation_use use, dropout_rates dropout,
-                                                      const level_shapes<D>& shapes) {
+                                                      const stream_shapes<D>& shapes) {
   using F = facts<D>;
   training_layout<D, Losses> own;
   own.use = use;

@@ -51,22 +51,23 @@ inline text_cuts cut(const level_facts& level, std::span<const token> text, cons
 }
 
 /// How many rows the streams of a level have: [batch, positions, d].
-struct level_shape {
+struct stream_shape {
   index_type batch = 0, positions = 0;
   index_type longest = 0;  ///< at least the positions of the longest text; rotary tables have so many
-  constexpr bool operator==(const level_shape&) const = default;
+  constexpr bool operator==(const stream_shape&) const = default;
 };
 template <const auto& D>
-using level_shapes = std::array<level_shape, facts<D>::level_count>;
+using stream_shapes = std::array<stream_shape, facts<D>::level_count>;
 
 /// The shapes of all levels in a pass over [batch, tokens]; of a level that follows the text, those of a mean text.
 template <const auto& D>
-constexpr level_shapes<D> mean_shapes(index_type batch, index_type tokens) {
-  level_shapes<D> shapes;
+constexpr stream_shapes<D> mean_shapes(index_type batch, index_type tokens) {
+  stream_shapes<D> shapes;
   for (int l = 0; l < facts<D>::level_count; ++l) {
     const level_facts& level = facts<D>::levels[l];
     const index_type positions = level.positions(tokens);
-    shapes[l] = level.ragged ? level_shape{1, batch * positions, positions} : level_shape{batch, positions, positions};
+    shapes[l] =
+        level.ragged ? stream_shape{1, batch * positions, positions} : stream_shape{batch, positions, positions};
   }
   return shapes;
 }
@@ -106,7 +107,7 @@ class level_cuts {
   template <class T>
   using each_level = std::array<T, F::level_count>;
 
-  const level_shapes<D>& shapes() const { return shapes_; }
+  const stream_shapes<D>& shapes() const { return shapes_; }
   std::span<const level_cut> views() const { return views_; }
   /// The boundaries of each text at a level that follows it.
   const std::vector<text_cuts>& of_texts(int l) const { return cuts_[l]; }
@@ -219,7 +220,7 @@ class level_cuts {
     }
   }
 
-  level_shapes<D> shapes_{};
+  stream_shapes<D> shapes_{};
   each_level<std::vector<text_cuts>> cuts_;
   each_level<std::vector<index_type>> texts_;  // [B+1], where the positions of each text begin
   each_level<std::array<index_type, upsample_offsets + 1>> offsets_{};

@@ -303,7 +303,7 @@ class transformer {
       allocate(ids.shape[0], tokens, mean_shapes<D>(ids.shape[0], tokens));
     }
   }
-  void allocate(index_type batch, index_type tokens, const level_shapes<D>& shapes) {
+  void allocate(index_type batch, index_type tokens, const stream_shapes<D>& shapes) {
     require(batch > 0 && tokens > 0 && batch <= most_tokens / tokens,
             "a pass needs a positive batch and length and at most ", most_tokens, " tokens, but was asked for [", batch,
             ", ", tokens, "]");
@@ -451,7 +451,7 @@ class transformer {
   bool has_weights_ = false;
   activation_use use_ = trains ? activation_use::training : activation_use::inference;
   index_type batch_ = 0, tokens_ = 0;
-  level_shapes<D> shapes_{};
+  stream_shapes<D> shapes_{};
   rotary_tables<D, scalar> rotary_;
   recording<Backend, pass_key> recorded_;
 };

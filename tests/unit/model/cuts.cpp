@@ -102,7 +102,7 @@ TEST_CASE("texts are cut at their own places, and their positions lie one after 
     return all;
   }();
   cuts.find(backend, {ids.data(), {2, 13}});
-  CHECK(cuts.shapes() == level_shapes<pairs_of_words>{{{2, 13, 13}, {1, 3 + 7, 8}, {1, 2 + 4, 4}}});
+  CHECK(cuts.shapes() == stream_shapes<pairs_of_words>{{{2, 13, 13}, {1, 3 + 7, 8}, {1, 2 + 4, 4}}});
   const auto list = [](const view<const token, 1>& own) { return std::vector<token>(own.data, own.data + own.size()); };
   CHECK(list(cuts.views()[1].starts) == std::vector<token>{0, 3, 7, 13, 14, 16, 18, 20, 22, 24});
   CHECK(list(cuts.views()[1].newest).front() == 0);

@@ -33,7 +33,7 @@ TEST_CASE("every place drops its share, with a mask of its own") {
   strata::pass<strata::reference<float>> p{backend, batch,           tokens,           {weights.weights().data},
                                            {},      {memory.data()}, {scratch.data()}, {}};
   p.dropout_seed = 3;
-  strata::upload_rotary_tables(backend, acts, p.memory);
+  strata::rotary_tables<dropping::description, float>().upload_to(backend, acts, p.memory);
   strata::forward(p, acts, models::parameters<dropping>::layout.network, {ids.data(), {batch, tokens}}, true);
 
   // Dropped elements add nothing, or are 0, to the bit.
