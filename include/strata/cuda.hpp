@@ -10,6 +10,7 @@
 
 #include <strata/backend/cuda/activations.hpp>
 #include <strata/backend/cuda/attention.hpp>
+#include <strata/backend/cuda/boundaries.hpp>
 #include <strata/backend/cuda/context.hpp>
 #include <strata/backend/cuda/cross_attention.hpp>
 #include <strata/backend/cuda/dropout.hpp>

@@ -8,6 +8,7 @@
 
 #include <strata/backend/reference/activations.hpp>
 #include <strata/backend/reference/attention.hpp>
+#include <strata/backend/reference/boundaries.hpp>
 #include <strata/backend/reference/context.hpp>
 #include <strata/backend/reference/cross_attention.hpp>
 #include <strata/backend/reference/dropout.hpp>

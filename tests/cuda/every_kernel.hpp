@@ -119,6 +119,7 @@ inline void execute_every_kernel(index_type steps) {
   train_and_write<device_models::attends_to_levels>(backend, steps);
   train_and_write<device_models::separable>(backend, steps);
   train_and_write<device_models::shifts_levels>(backend, steps);
+  train_and_write<device_models::decides>(backend, steps);
   add_up(backend);
   orthogonalise(backend);
   for (const index_type C : {300, 600}) wide_rows(backend, C);

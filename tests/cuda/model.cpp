@@ -50,6 +50,10 @@ TEST_CASE("an hourglass trains and writes as on cpu, with Muon") {
   check_against_cpu<shortens>(4, weight_format::float32, strata::optimizer_kind::muon);
 }
 
+TEST_CASE("a model that decides its boundaries trains and writes as on cpu") {
+  check_against_cpu<decides>(4, weight_format::float32);
+}
+
 TEST_CASE("on tensor cores a model learns what it learns in float, to rounding") {
   strata::cuda in_float;
   const outcome expected = train_and_write<without_tables>(in_float, 20, weight_format::float32);

@@ -60,5 +60,30 @@ struct shortens : models::defaults {
                   .window = 4,
                   .upsampling = strata::upsampling_kind::attention}}};
 };
+/// An hourglass that decides where its positions begin, around one whose positions begin at every second of these.
+struct decides : models::defaults {
+  static constexpr strata::description description{
+      .max_length = 64,
+      .depth = 5,
+      .levels = {{.dim = 32, .heads = 2, .head_dim = 16, .window = 8, .before = 1, .after = 1},
+                 {.compression = 2,
+                  .stride = 2,
+                  .dim = 48,
+                  .heads = 3,
+                  .head_dim = 16,
+                  .window = 4,
+                  .before = 1,
+                  .after = 1,
+                  .boundaries = strata::boundaries::learned},
+                 {.compression = 4,
+                  .stride = 4,
+                  .dim = 48,
+                  .heads = 3,
+                  .head_dim = 16,
+                  .window = 4,
+                  .compressor = strata::compressor_kind::padding,
+                  .upsampling = strata::upsampling_kind::by_offset}}};
+  static constexpr strata::losses<strata::boundary_ratio_loss> losses{};
+};
 
 }  // namespace device_models

@@ -15,6 +15,7 @@ template outcome train_and_write_on_cpu<attends_to_levels>(index_type, strata::w
 template outcome train_and_write_on_cpu<separable>(index_type, strata::weight_format, strata::optimizer_kind);
 template outcome train_and_write_on_cpu<shifts_levels>(index_type, strata::weight_format, strata::optimizer_kind);
 template outcome train_and_write_on_cpu<shortens>(index_type, strata::weight_format, strata::optimizer_kind);
+template outcome train_and_write_on_cpu<decides>(index_type, strata::weight_format, strata::optimizer_kind);
 
 std::vector<double> losses_between_changes_on_cpu() {
   strata::cpu backend({.threads = 1});

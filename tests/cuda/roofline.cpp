@@ -58,9 +58,9 @@ bool asks_to_add(const Setting&) {
 bool asks_to_add(update mode) { return mode == update::add; }
 /// Operations that always add to their outputs, according to backend/backend.hpp.
 bool always_adds(const std::string& name) {
-  for (const char* other :
-       {"add", "linear_backward_weight", "rms_norm_backward", "layer_norm_backward", "cross_attention_backward",
-        "unfold_backward", "window_mean_backward", "depthwise_backward", "add_routed", "sigmoid_pairs", "adam", "muon"})
+  for (const char* other : {"add", "linear_backward_weight", "rms_norm_backward", "layer_norm_backward",
+                            "cross_attention_backward", "unfold_backward", "window_mean_backward", "depthwise_backward",
+                            "add_routed", "confidence_backward", "sigmoid_pairs", "adam", "muon"})
     if (name == other) return true;
   return false;
 }

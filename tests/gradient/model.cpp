@@ -85,7 +85,11 @@ std::string tensors_without_gradient(forward_options options = {}) {
       CHECK(projection(gradient, gradient) == 0);
       continue;
     }
-    if (projection(gradient, gradient) == 0) without += entry.name + "\n";
+    // A short text has only the first offsets of an upsampling `by_offset`.
+    const bool of_offset = strata::detail::matches("upsample.*.*.weight", entry.name);
+    if (projection(gradient, gradient) == 0 && !of_offset) without += entry.name + "\n";
+    // Learned boundaries have another gradient than that of the loss: see unit/model/learned_boundaries.cpp.
+    if (models::facts<Model>::groups > 1) continue;
     // Ten times that of one operation: the smallest gradients are 1e-3, the loss 10.
     CHECK(difference_error(model.weights().slice(entry.offset, entry.size), gradient,
                            [&] { return model.losses(ids, weights, options).total; }) < 10 * difference_tolerance);

@@ -219,6 +219,13 @@ struct follows_text_otherwise : follows_text {
   });
 };
 
+/// The model decides where positions of the middle level begin; every second of these begins one of the coarsest level.
+struct learned_boundaries : follows_text {
+  static constexpr strata::description description =
+      strata::with(follows_text::description, [](auto& d) { d.levels[1].boundaries = strata::boundaries::learned; });
+  static constexpr strata::losses losses{strata::boundary_ratio_loss{}};
+};
+
 /// The merge `separable` into two levels that predict nothing, one of them strided. The predicting level only gives.
 /// The logits come from all levels.
 struct separable : defaults {
@@ -334,11 +341,11 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 }  // namespace models
 
 /// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
-#define STRATA_VARIANTS                                                                                         \
-  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                 \
-      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                          \
-      models::nested_linear_hourglass, models::follows_text, models::follows_text_otherwise, models::separable, \
-      models::attends_to_levels, models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables,  \
-      models::hourglass_with_ngrams, models::own_parts
+#define STRATA_VARIANTS                                                                                          \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                  \
+      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                           \
+      models::nested_linear_hourglass, models::follows_text, models::follows_text_otherwise,                     \
+      models::learned_boundaries, models::separable, models::attends_to_levels, models::attends_to_finer_levels, \
+      models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

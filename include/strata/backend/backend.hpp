@@ -158,6 +158,26 @@ struct distance_settings {
   double share = 1, decay = 0;  ///< a row whose earlier loss is x counts share * exp(-decay * x)
 };
 
+/// Of learned boundaries. Rows count as no shorter than `least_length`, and a share in [0, 1] is clamped to
+/// [least_share, 1 - least_share].
+inline constexpr double least_length = 1e-12, least_share = 1e-4;
+/// Whether a position begins where its probability is `p`.
+template <class S>
+constexpr bool begins_position(S p) {
+  return p >= S(0.5);
+}
+/// The loss that keeps learned boundaries about `wanted` positions of the finer level apart, of the part `begun` of
+/// these positions at which one begins, and of their mean probability. H-Net, arXiv 2507.07955, equation 10.
+struct boundary_ratio_terms {
+  double wanted, begun;
+  constexpr boundary_ratio_terms(double wanted_apart, double part) : wanted(wanted_apart), begun(part) {}
+  constexpr double value(double mean) const {
+    return wanted / (wanted - 1) * ((wanted - 1) * begun * mean + (1 - begun) * (1 - mean));
+  }
+  /// By the mean.
+  constexpr double slope() const { return wanted / (wanted - 1) * (wanted * begun - 1); }
+};
+
 /// How the next token of a text is drawn: by the softmax of logits / temperature over the most likely tokens.
 struct sampling_options {
   double temperature = 1;  ///< 0: always the most likely token
@@ -255,6 +275,14 @@ struct sampling_options {
 ///   add_routed           y[N,D] at rows[R] += gate[R] x[R,D]; the rows are distinct, negative ones are skipped
 ///   add_routed_backward  dx[R,D] = gate[R] dy[N,D] at rows[R], which may be x; dscore[N] = (1 - gate^2) sum(x dy) at
 ///                        rows[R], else 0
+/// learned boundaries
+///   boundary_probability p[B,n] = (1 - cosine of query[B,n,D] and of key[B,n,D] at the position before) / 2; 1 at the first
+///   boundary_probability_backward   dquery[B,n,D] = , dkey[B,n,D] =
+///   smooth               y[B,n,D] = s x[B,n,D] + (1 - s) y at the position before, zeros before the first; s is
+///                        share[B,n], clamped
+///   smooth_backward      dx[B,n,D] = , which may be dy; dshare[B,n] = , 0 where it is clamped
+///   confidence_backward  dp[R] += sum of y[R,D] dy[R,D] where a position begins, -= the sum elsewhere
+///   boundary_ratio       loss[1] += boundary_ratio_terms of p[R]; dp[R] += (may be empty)
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c], entry j = ids[B,T] at i stride + offset + j, or -1 outside
 ///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: per book the row of
@@ -325,6 +353,11 @@ struct sampling_options {
   STRATA_OP(route, (b, 1.0, 1, index_type{}, in2, out2, tokens2, out2))                                              \
   STRATA_OP(add_routed, (b, ids1, in1, in2, out2))                                                              \
   STRATA_OP(add_routed_backward, (b, ids1, in1, in2, in2, out2, out1))                                          \
+  STRATA_OP(boundary_probability, (b, in3, in3, out2))                                                          \
+  STRATA_OP(boundary_probability_backward, (b, in3, in3, in2, out3, out3))                                      \
+  STRATA_OP(smooth, (b, in2, in3, out3)) STRATA_OP(smooth_backward, (b, in2, in3, in3, in3, out3, out2))        \
+  STRATA_OP(confidence_backward, (b, in1, in2, in2, out1))                                                      \
+  STRATA_OP(boundary_ratio, (b, in1, 2.0, S{}, out1, out1))                                                     \
   STRATA_OP(window_targets, (b, ids2, 1, index_type{}, targets3))                                                    \
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \

@@ -1,5 +1,6 @@
-// Where the positions of a level begin: after every stride, or where a rule of the last tokens says so.
-// Source: SpaceByte, arXiv 2404.14408 (word starts).
+// Where the positions of a level begin: after every stride, where a rule of the last tokens says so, or where the model
+// decides.
+// Source: SpaceByte, arXiv 2404.14408 (word starts); H-Net, arXiv 2507.07955 (learned).
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,9 @@ struct boundary_rule {
   /// fewer at the start of a text.
   bool (*begins)(std::span<const token> last) = nullptr;
   int reach = 1;
+  bool learned = false;  ///< the model decides, not a function of tokens
+  /// Whether positions are not simply so many tokens apart.
+  constexpr bool follows_text() const { return begins != nullptr || learned; }
   constexpr bool operator==(const boundary_rule& other) const { return name == other.name; }
 };
 
@@ -37,6 +41,10 @@ inline constexpr boundary_rule word_starts{
 /// At the first byte of a line.
 inline constexpr boundary_rule lines{
     "lines", [](std::span<const token> last) { return last.size() == 2 && last[0] == '\n'; }, 2};
+
+/// Where the model finds that a row differs from the one before it: H-Net, arXiv 2507.07955. Training needs the loss
+/// `boundary_ratio_loss`, or all rows may become positions.
+inline constexpr boundary_rule learned{"learned", nullptr, 1, true};
 
 }  // namespace boundaries
 

@@ -56,9 +56,17 @@ concept has_operations = requires {
 };
 
 template <const auto& D, class Losses>
+constexpr bool learns_by_losses_of_text() {
+  for (std::size_t j = 1; facts<D>::follows_text && j < Losses::count; ++j)
+    if (Losses::names[j] != boundary_ratio_loss::name) return false;
+  return true;
+}
+template <const auto& D, class Losses>
 struct check_losses_of_text {
-  STRATA_RULE(passed, (!facts<D>::follows_text || Losses::count == 1),
-              "a model whose boundaries follow the text learns by cross_entropy alone: strata::losses<>");
+  STRATA_RULE(
+      passed, (learns_by_losses_of_text<D, Losses>()),
+      "a model whose boundaries follow the text learns by cross_entropy, and by boundary_ratio_loss if they are "
+      "learned: strata::losses<> or strata::losses<strata::boundary_ratio_loss>");
 };
 
 template <const auto& D, class Losses>

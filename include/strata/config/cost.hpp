@@ -109,6 +109,8 @@ struct cost {
     }
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
+      if (level.learned_boundaries)
+        flops += static_cast<double>(batch * positions[level.from]) * boundary_flops(source_dim(level));
       if (level.from < 0 || !merge) continue;
       flops +=
           static_cast<double>(batch) * upsample_flops(level, source_dim(level), positions[level.from], positions[l]);
@@ -134,8 +136,10 @@ struct cost {
   /// FLOPs of one generated token of one text, on average. All rings are full, and routing uses its whole budget.
   static constexpr double inference_flops_per_token = [] {
     double flops = head_flops() + (F::merges ? F::depth * chosen_merge<D>.step_flops() : 0);
-    for (const level_facts& level : F::levels)
+    for (const level_facts& level : F::levels) {
+      if (level.learned_boundaries) flops += boundary_flops(source_dim(level)) / stride_of_source(level);
       if (level.from >= 0) flops += upsample_step_flops(level, source_dim(level)) / stride_of_source(level);
+    }
     for (int l = 0; l < F::level_count; ++l) {
       const level_facts& level = F::levels[l];
       flops += pooling_flops(level) / stride_of_source(level) +

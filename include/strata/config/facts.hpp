@@ -28,6 +28,7 @@ struct level_facts {
   int source_stride = 1;                ///< positions of its source between two of its own
   bool ragged = false;                  ///< its boundaries follow the text, or those of a finer level do
   const boundary_rule* rule = nullptr;  ///< that decides where its positions begin; null: every `source_stride`
+  bool learned_boundaries = false;      ///< the model decides
   int dilation = 1;                     ///< interleaved sequences: position i belongs to sequence i mod dilation
   int dim = 0;
   int heads = 0;
@@ -136,7 +137,7 @@ constexpr int end_layer(const basic_description<Merge>& d, int l) {
 template <class Merge>
 constexpr bool ragged(const basic_description<Merge>& d, int l) {
   for (int other = 0; other < level_count(d); ++other)
-    if (d.levels[other].compression <= d.levels[l].compression && d.levels[other].boundaries.begins != nullptr)
+    if (d.levels[other].compression <= d.levels[l].compression && d.levels[other].boundaries.follows_text())
       return true;
   return false;
 }
@@ -198,6 +199,7 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
         .source_stride = std::max(1, stride / finer_stride),
         .ragged = ragged(d, l),
         .rule = given.boundaries.begins != nullptr ? &given.boundaries : nullptr,
+        .learned_boundaries = given.boundaries.learned,
         .dilation = compression / stride,
         .dim = given.dim,
         .heads = given.heads,
@@ -301,6 +303,19 @@ struct facts {
       order[finer] = l;
     }
     return order;
+  }();
+  /// How many levels decide their own positions, of level `l` and those finer than it. The positions of a group of levels
+  /// are known only when those of the group before it have run.
+  static constexpr int group(int l) {
+    int count = 0;
+    for (int other = 0; other < level_count; ++other)
+      count += levels[other].compression <= levels[l].compression && levels[other].learned_boundaries ? 1 : 0;
+    return count;
+  }
+  static constexpr int groups = [] {
+    int most = 0;
+    for (int l = 0; l < level_count; ++l) most = std::max(most, group(l));
+    return most + 1;
   }();
   /// Positions of every level for `tokens` tokens; of a level that follows the text, about as many.
   static constexpr std::array<index_type, level_count> positions(index_type tokens) {

@@ -70,7 +70,7 @@ struct level {
   constexpr bool operator==(const level&) const = default;
   /// Whether only a level of an hourglass has such fields.
   constexpr bool in_hourglass() const {
-    return before != 0 || after != 0 || upsampling != upsampling_kind::linear || boundaries.begins != nullptr;
+    return before != 0 || after != 0 || upsampling != upsampling_kind::linear || boundaries.follows_text();
   }
   /// Whether attention is full: by choice, or because the window is longer than an interleaved sequence.
   constexpr bool attends_to_all(int max_length) const {

@@ -81,7 +81,7 @@ constexpr bool upsamples_coarse_levels() {
 template <const auto& D>
 constexpr bool cuts_coarse_levels() {
   for (const level& each : D.levels)
-    if (each.compression == 1 && each.boundaries.begins != nullptr) return false;
+    if (each.compression == 1 && each.boundaries.follows_text()) return false;
   return true;
 }
 /// Whether levels whose boundaries follow the text have only parts that follow them.
@@ -90,6 +90,7 @@ constexpr bool has_parts_for_boundaries() {
   for (int l = 0; l < D.levels.size(); ++l) {
     const level& own = D.levels[l];
     if (!derived::ragged(D, l)) continue;
+    if (own.boundaries.learned && own.upsampling != upsampling_kind::linear) return false;
     if (own.compressor == compressor_kind::attention || own.upsampling == upsampling_kind::attention ||
         own.routing.capacity != 0 || own.ngrams.size() > 0 || D.logits != logits_source::predicting_level)
       return false;
@@ -271,7 +272,7 @@ struct check_model {
   STRATA_RULE(
       parts_for_boundaries, has_parts_for_boundaries<D>(),
       "levels whose boundaries follow the text have no attention between levels, no routing, no n-grams of their "
-      "own, and no part in the logits");
+      "own, and no part in the logits; learned ones have the usual upsampling");
   STRATA_RULE(parts_for_strides, has_parts_for_strides<D>(),
               "padding, at_boundaries and by_offset are of levels whose boundaries follow the text: set .boundaries");
   STRATA_RULE(padding, pads_to_wider_levels<D>(),

@@ -49,9 +49,9 @@ class memory_plan {
 };
 
 /// Initialisation of a parameter: `constant` is `scale`, `uniform` between -scale and +scale, `normal` has the standard
-/// deviation `scale`, `directions` are rows of length 1.
+/// deviation `scale`, `directions` are rows of length 1, `identity` is a unit matrix times `scale`.
 struct initialisation {
-  enum class kind { constant, uniform, normal, directions } distribution = kind::constant;
+  enum class kind { constant, uniform, normal, directions, identity } distribution = kind::constant;
   double scale = 0;
 };
 

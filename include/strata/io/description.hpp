@@ -178,7 +178,8 @@ inline ngram_list ngrams_from_json(const nlohmann::json& array, const std::strin
 
 /// The rule of a name. A rule that the library does not have cannot be used, only compared by its name.
 inline boundary_rule boundaries_of_name(const std::string& name) {
-  for (const boundary_rule& each : {boundaries::every_stride, boundaries::word_starts, boundaries::lines})
+  for (const boundary_rule& each :
+       {boundaries::every_stride, boundaries::word_starts, boundaries::lines, boundaries::learned})
     if (each.name == name) return each;
   static std::set<std::string> names;
   static std::mutex guard;

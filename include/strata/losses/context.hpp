@@ -27,6 +27,9 @@ struct loss_context {
   view<scalar, 3> dtokens = {};         ///< losses add to this; empty without gradients
   embedding_views compressed = {};      ///< outputs of the levels' compressors, before the norm [B,n_l,d_l]
   token ignore_index = ignore_nothing;  ///< a token that no loss counts
+  /// Of levels whose boundaries are learned, for each row of the finer level [B,n',1]; losses add to the gradients, which are
+  /// empty without gradients.
+  embedding_views boundary_probabilities = {}, dboundary_probabilities = {};
 };
 
 /// Adds the cross-entropy of targets [B,n,blocks]. `head` maps the final embeddings of level `l` to as many blocks of

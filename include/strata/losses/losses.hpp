@@ -18,6 +18,7 @@
 #include <strata/core/error.hpp>
 #include <strata/core/rule.hpp>
 #include <strata/core/small_floats.hpp>
+#include <strata/losses/boundary_ratio.hpp>
 #include <strata/losses/level_autoregressive.hpp>
 #include <strata/losses/next_latent.hpp>
 #include <strata/losses/next_token.hpp>

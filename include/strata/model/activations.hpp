@@ -9,6 +9,7 @@
 #include <strata/layers/block.hpp>
 #include <strata/layers/compress.hpp>
 #include <strata/layers/head.hpp>
+#include <strata/layers/learned_boundaries.hpp>
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
 #include <strata/merges/merges.hpp>
@@ -39,6 +40,7 @@ struct activation_layout {
   each_level<tensor<3>> rotary;           // [4, indices of a sequence, E/2]
   std::array<layer, F::depth> layers;
   each_level<upsample_activations> upsample;
+  each_level<boundary_activations> boundaries;
   each_level<tensor<3>> last_stream;  // [B,n,d], output of the last layer
   each_level<norm_activations> final_norm;
   each_level<tensor<3>> embedding;  // [B,n,d], output of that norm
@@ -84,13 +86,15 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
 
   own.tokens = memory.add<3>({batch, tokens, F::embedding_dim});
   own.embedding_dropout = plan.add_dropout(dropout.embedding);
+  if (training) own.dtokens = memory.add<3>(own.tokens.shape);
   // Input and output of each layer of a level; both are the same where the level does not run. In inference two buffers
   // alternate.
   typename activation_layout<D>::template each_level<std::array<tensor<3>, F::depth>> enters, leaves;
-  for (int l = 0; l < F::level_count; ++l) {
+  const auto plan_streams = [&](int l) {
     const level_facts& level = F::levels[l];
     tensor<3> source = own.tokens;
-    if (level.from >= 0) source.shape = stream_of(level.from);  // where it lies is known below
+    if (level.from >= 0) source = enters[level.from][F::first_layer(l)];
+    own.source[l] = source;
     own.compress[l] = plan_compress(plan, level, shapes[l].batch, shapes[l].positions, source);
     own.embedding_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
     if (level.span > 0)
@@ -112,45 +116,53 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
       leaves[l][i] = stream;
     }
     own.last_stream[l] = stream;
-    own.source[l] = own.tokens;
-  }
-  for (int l = 0; l < F::level_count; ++l) {
-    const int from = F::levels[l].from;
-    if (from < 0) continue;
-    own.source[l] = enters[from][F::first_layer(l)];
-    own.upsample[l] =
-        plan_upsample(plan, F::levels[l], own.last_stream[l], own.source[l], enters[from][F::upsample_layer(l)]);
-  }
-  const memory_plan before_layers = memory, rows_before = plan.targets;
-  for (int i = 0; i < F::depth; ++i) {
-    if (use != activation_use::training) {
-      memory = before_layers;
-      plan.targets = rows_before;
+    for (int coarser = 0; coarser < F::level_count; ++coarser)
+      if (F::levels[coarser].from == l && F::levels[coarser].learned_boundaries)
+        own.boundaries[coarser] = plan_boundaries(plan, enters[l][F::first_layer(coarser)]);
+    if (level.from < 0) return;
+    own.upsample[l] = plan_upsample(plan, level, own.last_stream[l], source, enters[level.from][F::upsample_layer(l)]);
+    if (level.learned_boundaries) plan_smoothing(plan, source, stream_of(l), own.boundaries[l]);
+  };
+  // Groups lie one after another: where a group lies does not depend on the positions of the next.
+  for (int group = 0; group < F::groups; ++group) {
+    for (const int l : F::by_compression)
+      if (F::group(l) == group) plan_streams(l);
+    const memory_plan before_layers = memory, rows_before = plan.targets;
+    memory_plan longest = memory;
+    for (int i = 0; i < F::depth; ++i) {
+      if (use != activation_use::training) {
+        memory = before_layers;
+        plan.targets = rows_before;
+      }
+      for (int l = 0; l < F::level_count; ++l)
+        if (F::runs(i, l) && F::group(l) == group)
+          own.layers[i].blocks[l] =
+              plan_block(plan, F::levels[l], shapes[l].batch, shapes[l].positions, enters[l][i], leaves[l][i]);
+      if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
+      if (memory.size() > longest.size()) longest = memory;
     }
-    for (int l = 0; l < F::level_count; ++l)
-      if (F::runs(i, l))
-        own.layers[i].blocks[l] =
-            plan_block(plan, F::levels[l], shapes[l].batch, shapes[l].positions, enters[l][i], leaves[l][i]);
-    if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
-  }
-  own.rows_size = plan.targets.size();
-  for (int l = 0; l < F::level_count; ++l) {
-    own.final_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
-    own.embedding[l] = memory.add<3>(stream_of(l));
-    if (F::levels[l].ragged) own.upsample[l].coarse = own.embedding[l];
-  }
-  own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    ((std::get<I>(own.losses) = losses.template at<I>().plan(plan, batch, tokens)), ...);
-  }
-  (std::make_index_sequence<Losses::count>());
-  own.loss = memory.add<1>({index_type{Losses::count} * 16});
-  if (training) {
+    // Layers of one level run between those of another, which read the norms below: no layer may overwrite them.
+    if (F::follows_text) memory = longest;
+    if (group == 0) own.rows_size = plan.targets.size();
     for (int l = 0; l < F::level_count; ++l) {
+      if (F::group(l) != group) continue;
+      own.final_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
+      own.embedding[l] = memory.add<3>(stream_of(l));
+      if (F::levels[l].ragged) own.upsample[l].coarse = own.embedding[l];
+    }
+    if (group == 0) {
+      own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        ((std::get<I>(own.losses) = losses.template at<I>().plan(plan, batch, tokens)), ...);
+      }
+      (std::make_index_sequence<Losses::count>());
+      own.loss = memory.add<1>({index_type{Losses::count} * 16});
+    }
+    for (int l = 0; training && l < F::level_count; ++l) {
+      if (F::group(l) != group) continue;
       own.dembedding[l] = memory.add<3>(stream_of(l));
       own.dstream[l] = memory.add<3>(stream_of(l));
     }
-    own.dtokens = memory.add<3>(own.tokens.shape);
   }
   own.memory_size = memory.size();
   own.scratch_size = plan.scratch_size;

@@ -24,6 +24,7 @@ void evaluate_losses(const pass<Backend>& p, const training_layout<D, Losses>& a
   for (std::size_t l = 0; l < facts<D>::level_count; ++l) {
     context.embeddings[l] = p.memory[acts.embedding[l]];
     context.compressed[l] = p.memory[acts.compress[l].y];
+    if (facts<D>::levels[l].learned_boundaries) context.boundary_probabilities[l] = p.memory[acts.boundaries[l].p];
   }
   if (gradients) {
     context.dtokens = p.memory[acts.dtokens];
@@ -31,6 +32,9 @@ void evaluate_losses(const pass<Backend>& p, const training_layout<D, Losses>& a
     for (std::size_t l = 0; l < facts<D>::level_count; ++l) {
       context.dembeddings[l] = p.memory[acts.dembedding[l]];
       fill(p.backend, S{0}, context.dembeddings[l].flat());
+      if (!facts<D>::levels[l].learned_boundaries) continue;
+      context.dboundary_probabilities[l] = p.memory[acts.boundaries[l].dp];
+      fill(p.backend, S{0}, context.dboundary_probabilities[l].flat());
     }
   }
   const auto loss = p.memory[acts.loss];
@@ -87,10 +91,14 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
         block_backward(p.at_level(l), F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                        p.memory.optional(acts.rotary[l]), dstream[l]);
     for (int l = 0; l < F::level_count; ++l) {
-      if (F::upsample_layer(l) != i || !merge) continue;
-      const bool ragged = F::levels[l].ragged;
-      upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from],
-                        ragged ? dembedding[l] : dstream[l], l);
+      const bool learned = F::levels[l].learned_boundaries, ragged = F::levels[l].ragged;
+      if (F::upsample_layer(l) != i || (!merge && !learned)) continue;
+      if (learned)
+        smoothed_upsample_backward(p, l, own.upsample[l], acts.upsample[l], own.boundaries[l], acts.boundaries[l],
+                                   merge, dstream[F::levels[l].from], dembedding[l]);
+      else
+        upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from],
+                          ragged ? dembedding[l] : dstream[l], l);
       if (ragged) leave_level_backward(l);
     }
     for (int l = 0; l < F::level_count; ++l) {
@@ -102,6 +110,9 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
       ngrams_backward(p, F::ngrams, l, dcompressed.rows());
       compress_backward(p, F::levels[l], own.compress[l], acts.compress[l], p.memory[acts.source[l]], dcompressed,
                         F::levels[l].from >= 0 ? dstream[F::levels[l].from] : dtokens, l);
+      if (F::levels[l].learned_boundaries)
+        boundaries_backward(p, F::levels[l].from, own.boundaries[l], acts.boundaries[l], p.memory[acts.source[l]],
+                            dstream[F::levels[l].from]);
     }
   }
   dropout_in_place(p, acts.embedding_dropout, dtokens.flat());

@@ -29,6 +29,10 @@ struct cache_layout {
   tensor<3> window;                  // [B,largest c,D]: last embeddings of tokens
   each_level<tensor<3>> last_finer;  // [B,shortens,d], compressed levels of an hourglass: last positions of the source
   each_level<tensor<3>> upsample;    // the same levels: what `upsample_step` keeps
+  // Levels whose boundaries are learned. Rows 0 and 1 are of the source's positions before and now: [B,2,d'].
+  each_level<tensor<3>> boundary_queries, boundary_keys;
+  each_level<tensor<3>> boundary_p;  // [B,2,1], the probability at the position now is the second
+  each_level<tensor<3>> smoothed;    // [B,1,d]
   each_level<tensor<3>> pooled;  // [B,shortens,2 H E], levels that pool: keys and values of the source's last positions
   each_level<tensor<3>> shifted;   // [B,1,d], scratch memory
   each_level<tensor<3>> distance;  // [2,span,E/2], the rotary table by distance
@@ -52,6 +56,12 @@ constexpr cache_layout<D> plan_cache(index_type batch) {
     if (level.from >= 0) {
       if (!level.pools && !level.ragged) own.last_finer[l] = plan.add<3>({batch, level.shortens, F::source_dim(l)});
       own.upsample[l] = plan.add<3>(upsample_kept_shape(level, batch, F::source_dim(l)));
+      if (level.learned_boundaries) {
+        own.boundary_queries[l] = plan.add<3>({batch, 2, F::source_dim(l)});
+        own.boundary_keys[l] = plan.add<3>({batch, 2, F::source_dim(l)});
+        own.boundary_p[l] = plan.add<3>({batch, 2, 1});
+        own.smoothed[l] = plan.add<3>({batch, 1, level.dim});
+      }
     }
     own.shifted[l] = plan.add<3>({batch, 1, level.dim});
     for (int i = 0; i < F::depth; ++i) {

@@ -28,26 +28,41 @@ inline bool rule_holds(const boundary_rule& rule, std::span<const token> text) {
   return rule.begins(text.last(std::min(text.size(), static_cast<std::size_t>(rule.reach))));
 }
 
-/// Cuts a text at level `level`. `finer` is the level that it shortens; empty for the tokens themselves.
-inline text_cuts cut(const level_facts& level, std::span<const token> text, const text_cuts* finer) {
+/// The positions of a level with a stride, in a text of so many tokens.
+inline text_cuts positions_by_stride(const level_facts& level, index_type tokens) {
   text_cuts own;
-  const auto count = finer ? static_cast<index_type>(finer->tokens.size()) : static_cast<index_type>(text.size());
-  index_type looked_at = 0;  // tokens up to here
-  for (index_type i = 0; i < count; ++i) {
-    const index_type t = finer ? finer->tokens[static_cast<std::size_t>(i)] : i;
-    bool begins = i == 0 || (level.rule == nullptr && i % level.source_stride == 0);
-    for (; looked_at <= t; ++looked_at) {
-      if (level.rule != nullptr && rule_holds(*level.rule, text.first(static_cast<std::size_t>(looked_at + 1))))
-        begins = true;
-    }
-    if (!begins) continue;
-    own.source.push_back(i);
+  for (index_type t = 0; t < tokens; t += level.stride) own.tokens.push_back(t);
+  return own;
+}
+
+/// Cuts a text at level `level`, which shortens a level with the positions `finer`. `begins_at(i)` says whether a position
+/// begins at position `i` of the finer level because the model decides so.
+template <class BeginsAt>
+text_cuts cut(const level_facts& level, std::span<const token> text, const text_cuts& finer, BeginsAt begins_at) {
+  text_cuts own;
+  std::size_t looked_at = 0;  // tokens up to here
+  bool held = false;
+  const auto look_up_to = [&](std::size_t end) {
+    for (; level.rule != nullptr && looked_at < end; ++looked_at)
+      held = held || rule_holds(*level.rule, text.first(looked_at + 1));
+  };
+  for (std::size_t i = 0; i < finer.tokens.size(); ++i) {
+    const index_type t = finer.tokens[i];
+    const bool by_stride =
+        level.rule == nullptr && !level.learned_boundaries && static_cast<index_type>(i) % level.source_stride == 0;
+    look_up_to(static_cast<std::size_t>(t) + 1);
+    if (i != 0 && !held && !by_stride && !(level.learned_boundaries && begins_at(i))) continue;
+    held = false;
+    own.source.push_back(static_cast<index_type>(i));
     own.tokens.push_back(t);
   }
-  for (; looked_at < static_cast<index_type>(text.size()); ++looked_at)
-    if (level.rule != nullptr && rule_holds(*level.rule, text.first(static_cast<std::size_t>(looked_at + 1))))
-      own.pending = true;
+  look_up_to(text.size());
+  own.pending = held;
   return own;
+}
+/// The same where a rule or a stride decides.
+inline text_cuts cut(const level_facts& level, std::span<const token> text, const text_cuts& finer) {
+  return cut(level, text, finer, [](std::size_t) { return false; });
 }
 
 /// How many rows the streams of a level have: [batch, positions, d].
@@ -73,6 +88,7 @@ constexpr stream_shapes<D> mean_shapes(index_type batch, index_type tokens) {
 }
 
 /// Positions of every level in a text of `length` tokens: the mean over up to 64 windows of `text`, rounded. For `cost`.
+/// Of levels whose boundaries are learned, as many as their strides say.
 template <const auto& D, class Token>
 std::array<index_type, facts<D>::level_count> mean_positions(std::span<const Token> text, index_type length) {
   using F = facts<D>;
@@ -86,20 +102,21 @@ std::array<index_type, facts<D>::level_count> mean_positions(std::span<const Tok
     const std::vector<token> ids(own.begin(), own.end());
     std::array<text_cuts, F::level_count> cuts;
     for (const int l : F::by_compression) {
-      if (!F::levels[l].ragged) continue;
-      const int from = F::levels[l].from;
-      cuts[l] = cut(F::levels[l], ids, F::levels[from].ragged ? &cuts[from] : nullptr);
-      sums[l] += static_cast<index_type>(cuts[l].source.size());
+      if (!F::levels[l].ragged)
+        cuts[l] = positions_by_stride(F::levels[l], length);
+      else if (F::group(l) == 0)
+        cuts[l] = cut(F::levels[l], ids, cuts[F::levels[l].from]);
+      sums[l] += static_cast<index_type>(cuts[l].tokens.size());
     }
   }
   const auto windows = static_cast<index_type>(count);
   for (int l = 0; l < F::level_count; ++l)
-    if (F::levels[l].ragged) positions[l] = (sums[l] + windows / 2) / windows;
+    if (F::levels[l].ragged && F::group(l) == 0) positions[l] = (sums[l] + windows / 2) / windows;
   return positions;
 }
 
-/// The host finds the boundaries, which are a function of tokens. The positions of all texts at such a level lie one after
-/// another, so nothing is computed that does not exist.
+/// The host finds the boundaries of a pass: those that are a function of tokens before it, learned ones while it runs. The
+/// positions of all texts at such a level lie one after another, so nothing is computed that does not exist.
 template <const auto& D, class Backend>
 class level_cuts {
  public:
@@ -107,125 +124,146 @@ class level_cuts {
   template <class T>
   using each_level = std::array<T, F::level_count>;
 
+  /// Of levels that are not decided yet, those of a mean text.
   const stream_shapes<D>& shapes() const { return shapes_; }
   std::span<const level_cut> views() const { return views_; }
   /// The boundaries of each text at a level that follows it.
   const std::vector<text_cuts>& of_texts(int l) const { return cuts_[l]; }
 
-  /// Finds the boundaries of ids [B,T]; tokens after the end of a row are part of its last positions.
+  /// Finds the boundaries of ids [B,T] that are a function of tokens. Tokens after the end of a row are part of its last
+  /// positions.
   void find(Backend& backend, view<const token, 2> ids) {
     shapes_ = mean_shapes<D>(ids.shape[0], ids.shape[1]);
-    if constexpr (F::follows_text) find_boundaries(backend, ids, ids.shape[0], ids.shape[1]);
+    if constexpr (F::follows_text) {
+      batch_ = ids.shape[0];
+      tokens_ = ids.shape[1];
+      ids_.assign(ids.data, ids.data + ids.size());
+      for (const int l : F::by_compression) {
+        if (!F::levels[l].ragged)
+          cuts_[l].assign(static_cast<std::size_t>(batch_), positions_by_stride(F::levels[l], tokens_));
+        else if (F::group(l) == 0)
+          find(backend, l, {});
+      }
+    }
+  }
+  /// Decides level `l` by the probabilities of boundaries at all rows of its finer level, and all levels whose boundaries
+  /// follow from it.
+  void decide(Backend& backend, int l, std::span<const typename Backend::scalar> probabilities) {
+    for (const int other : F::by_compression)
+      if (F::levels[other].ragged && F::group(other) == F::group(l))
+        find(backend, other, other == l ? probabilities : std::span<const typename Backend::scalar>());
   }
 
  private:
   template <class T>
   using storage = typename Backend::template storage<T>;
+  /// What `level_cut` shows of one level.
+  struct shown {
+    std::vector<index_type> texts;  // [B+1], where the positions of each text begin
+    std::array<index_type, upsample_offsets + 1> offsets{};
+    std::vector<token> host;  // starts, newest positions, and with `by_offset` three lists more
+    storage<token> memory;    // the same on the backend
+  };
 
-  void find_boundaries(Backend& backend, view<const token, 2> ids, index_type batch, index_type tokens) {
-    for (const int l : F::by_compression) {
-      if (!F::levels[l].ragged) continue;
-      const int from = F::levels[l].from;
-      cuts_[l].clear();
-      texts_[l].assign(1, 0);
-      shapes_[l] = {.batch = 1};
-      for (index_type b = 0; b < batch; ++b) {
-        const std::span<const token> text(&ids(b, 0), static_cast<std::size_t>(tokens));
-        const text_cuts* finer = F::levels[from].ragged ? &cuts_[from][static_cast<std::size_t>(b)] : nullptr;
-        cuts_[l].push_back(cut(F::levels[l], text, finer));
-        const auto count = static_cast<index_type>(cuts_[l].back().source.size());
-        shapes_[l].positions += count;
-        shapes_[l].longest = std::max(shapes_[l].longest, count);
-        texts_[l].push_back(shapes_[l].positions);
-      }
-      // A power of two: so the rotary tables of many passes are the same.
-      shapes_[l].longest = static_cast<index_type>(std::bit_ceil(static_cast<std::size_t>(shapes_[l].longest)));
-    }
-    host_.clear();
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!F::levels[l].ragged) continue;
-      add_rows(l, batch, tokens);
-      if (F::levels[l].upsampling == upsampling_kind::by_offset) add_offsets(l, rows_of_source(l, batch, tokens));
-    }
-    const auto size = static_cast<index_type>(host_.size());
-    if (ids_.size() < size) {
-      ids_ = storage<token>();  // free the old memory first
-      ids_ = storage<token>(size);
-    }
-    upload_tokens(backend, {host_.data(), {size}}, ids_.view().slice(0, size));
-    const token* next = ids_.data();
-    const auto take = [&](index_type count) {
-      const view<const token, 1> own{next, {count}};
-      next += count;
-      return own;
-    };
-    for (int l = 0; l < F::level_count; ++l) {
-      if (!F::levels[l].ragged) continue;
-      const index_type rows = rows_of_source(l, batch, tokens);
-      views_[l].starts = take(shapes_[l].positions);
-      views_[l].newest = take(rows);
-      views_[l].texts = texts_[l];
-      if (F::levels[l].upsampling != upsampling_kind::by_offset) continue;
-      for (auto* own : {&views_[l].order, &views_[l].newest_in_order, &views_[l].place}) *own = take(rows);
-      views_[l].offsets = offsets_[l];
-    }
+  /// Where the rows of text `b` begin at level `l`.
+  index_type first_row(int l, index_type b) const {
+    if (F::levels[l].ragged) return shown_[l].texts[static_cast<std::size_t>(b)];
+    return b * F::levels[l].positions(tokens_);
   }
-  /// Rows of the level that level `l` shortens.
-  index_type rows_of_source(int l, index_type batch, index_type tokens) const {
+  void find(Backend& backend, int l, std::span<const typename Backend::scalar> probabilities) {
     const int from = F::levels[l].from;
-    return F::levels[from].ragged ? shapes_[from].positions : batch * F::levels[from].positions(tokens);
+    shown& own = shown_[l];
+    cuts_[l].clear();
+    own.texts.assign(1, 0);
+    shapes_[l] = {.batch = 1};
+    for (index_type b = 0; b < batch_; ++b) {
+      const std::span<const token> text(ids_.data() + b * tokens_, static_cast<std::size_t>(tokens_));
+      const auto first = static_cast<std::size_t>(first_row(from, b));
+      cuts_[l].push_back(cut(F::levels[l], text, cuts_[from][static_cast<std::size_t>(b)],
+                             [&](std::size_t i) { return begins_position(probabilities[first + i]); }));
+      const auto count = static_cast<index_type>(cuts_[l].back().source.size());
+      shapes_[l].positions += count;
+      shapes_[l].longest = std::max(shapes_[l].longest, count);
+      own.texts.push_back(shapes_[l].positions);
+    }
+    // A power of two: so the rotary tables of many passes are the same.
+    shapes_[l].longest = static_cast<index_type>(std::bit_ceil(static_cast<std::size_t>(shapes_[l].longest)));
+    own.host.clear();
+    add_rows(l);
+    const index_type rows = first_row(from, batch_);
+    if (F::levels[l].upsampling == upsampling_kind::by_offset) add_offsets(l, rows);
+    show(backend, l, rows);
+  }
+  void show(Backend& backend, int l, index_type rows) {
+    shown& own = shown_[l];
+    const auto size = static_cast<index_type>(own.host.size());
+    if (own.memory.size() < size) {
+      own.memory = storage<token>();  // free the old memory first
+      own.memory = storage<token>(size);
+    }
+    upload_tokens(backend, {own.host.data(), {size}}, own.memory.view().slice(0, size));
+    const token* next = own.memory.data();
+    const auto take = [&](index_type count) {
+      const view<const token, 1> part{next, {count}};
+      next += count;
+      return part;
+    };
+    views_[l].starts = take(shapes_[l].positions);
+    views_[l].newest = take(rows);
+    views_[l].texts = own.texts;
+    if (F::levels[l].upsampling != upsampling_kind::by_offset) return;
+    for (auto* part : {&views_[l].order, &views_[l].newest_in_order, &views_[l].place}) *part = take(rows);
+    views_[l].offsets = own.offsets;
   }
   /// Adds the starts of level `l`, then the newest positions.
-  void add_rows(int l, index_type batch, index_type tokens) {
+  void add_rows(int l) {
     const int from = F::levels[l].from;
-    const auto first_of_source = [&](index_type b) {
-      return F::levels[from].ragged ? texts_[from][static_cast<std::size_t>(b)] : b * F::levels[from].positions(tokens);
-    };
-    for (index_type b = 0; b < batch; ++b)
+    std::vector<token>& host = shown_[l].host;
+    for (index_type b = 0; b < batch_; ++b)
       for (const index_type source : cuts_[l][static_cast<std::size_t>(b)].source)
-        host_.push_back(static_cast<token>(first_of_source(b) + source));
-    for (index_type b = 0; b < batch; ++b) {
+        host.push_back(static_cast<token>(first_row(from, b) + source));
+    for (index_type b = 0; b < batch_; ++b) {
       const std::vector<index_type>& source = cuts_[l][static_cast<std::size_t>(b)].source;
-      const index_type count = first_of_source(b + 1) - first_of_source(b);
+      const index_type count = first_row(from, b + 1) - first_row(from, b);
       std::size_t begun = 0;
       for (index_type row = 0; row < count; ++row) {
         const bool begins = begun < source.size() && source[begun] == row;
         if (begins) ++begun;
-        const index_type newest = texts_[l][static_cast<std::size_t>(b)] + static_cast<index_type>(begun) - 1;
         const bool sees = begins || F::levels[l].upsampling != upsampling_kind::at_boundaries;
-        host_.push_back(sees ? static_cast<token>(newest) : -1);
+        host.push_back(sees ? static_cast<token>(first_row(l, b) + static_cast<index_type>(begun) - 1) : -1);
       }
     }
   }
   /// After the newest positions of level `l`, which were added last: their rows in the order of offsets.
   void add_offsets(int l, index_type rows) {
+    std::vector<token>& host = shown_[l].host;
+    auto& first = shown_[l].offsets;
     const auto count = static_cast<std::size_t>(rows);
-    const std::vector<token> newest(host_.end() - rows, host_.end());
+    const std::vector<token> newest(host.end() - rows, host.end());
     std::vector<std::size_t> offsets(count);
-    offsets_[l].fill(0);
+    first.fill(0);
     for (std::size_t row = 0; row < count; ++row) {
       const bool begins = row == 0 || newest[row] != newest[row - 1];
       offsets[row] = begins ? 0 : std::min<std::size_t>(offsets[row - 1] + 1, upsample_offsets - 1);
-      ++offsets_[l][offsets[row] + 1];
+      ++first[offsets[row] + 1];
     }
-    std::partial_sum(offsets_[l].begin(), offsets_[l].end(), offsets_[l].begin());
-    auto next = offsets_[l];
-    const std::size_t order = host_.size(), in_order = order + count, place = in_order + count;
-    host_.resize(place + count);
+    std::partial_sum(first.begin(), first.end(), first.begin());
+    auto next = first;
+    const std::size_t order = host.size(), in_order = order + count, place = in_order + count;
+    host.resize(place + count);
     for (std::size_t row = 0; row < count; ++row) {
       const auto at = static_cast<std::size_t>(next[offsets[row]]++);
-      host_[order + at] = static_cast<token>(row);
-      host_[in_order + at] = newest[row];
-      host_[place + row] = static_cast<token>(at);
+      host[order + at] = static_cast<token>(row);
+      host[in_order + at] = newest[row];
+      host[place + row] = static_cast<token>(at);
     }
   }
 
+  index_type batch_ = 0, tokens_ = 0;
+  std::vector<token> ids_;  // [B,T]
   stream_shapes<D> shapes_{};
   each_level<std::vector<text_cuts>> cuts_;
-  each_level<std::vector<index_type>> texts_;  // [B+1], where the positions of each text begin
-  each_level<std::array<index_type, upsample_offsets + 1>> offsets_{};
-  std::vector<token> host_;  // of each level the tokens that `level_cut` shows
-  storage<token> ids_;       // the same on the backend
+  each_level<shown> shown_;
   each_level<level_cut> views_{};
 };
 

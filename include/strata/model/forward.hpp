@@ -54,6 +54,11 @@ level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout
   return streams_after(p, acts, i);
 }
 
+/// Learns nothing of boundaries: for models that do not decide any.
+struct no_decisions {
+  void operator()(int /*level*/) const {}
+};
+
 /// An observer may read the activations of layer `i` after its blocks (before the merge changes their outputs) and
 /// after the merge.
 struct no_observer {
@@ -61,22 +66,33 @@ struct no_observer {
   void after_merge(int /*layer*/) const {}
 };
 
-template <const auto& D, class Backend, class Observer = no_observer, class S = typename Backend::scalar>
+/// Calls decide(l) when the probabilities of boundaries of level `l` are in memory. That places the level and all inside it:
+/// it may change `p` and `acts`, but not what they say of other levels.
+template <const auto& D, class Backend, class Observer = no_observer, class Decide = no_decisions>
 void forward(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own,
-             view<const token, 2> ids, bool merge, const Observer& observer = {}) {
+             view<const token, 2> ids, bool merge, const Observer& observer = {}, Decide decide = {}) {
   using F = facts<D>;
-  const auto tokens = p.memory[acts.tokens];
-
+  const auto tokens = p.memory[acts.tokens];  // not after the first decision, which may move memory
   embedding_forward(p, own.embedding, ids.flat(), tokens.rows());
   ngrams_forward(p, F::ngrams, -1, own.ngrams, p.lookups, tokens.rows());
   dropout_in_place(p, acts.embedding_dropout, tokens.flat());
   for (int i = 0; i < F::depth; ++i) {
-    for (int l = 0; l < F::level_count; ++l)
-      if (F::first_layer(l) == i) enter_level(p, acts, l, own);
+    for (int l = 0; l < F::level_count; ++l) {
+      if (F::first_layer(l) != i) continue;
+      if (F::levels[l].learned_boundaries) {
+        boundaries_forward(p, F::levels[l].from, own.boundaries[l], acts.boundaries[l], p.memory[acts.source[l]]);
+        decide(l);
+      }
+      enter_level(p, acts, l, own);
+    }
     for (int l = 0; l < F::level_count; ++l) {
       if (F::upsample_layer(l) != i) continue;
       if (F::levels[l].ragged) leave_level(p, acts, l, own);
-      upsample_forward(p, F::levels[l], own.upsample[l], acts.upsample[l], merge, l);
+      if (F::levels[l].learned_boundaries)
+        smoothed_upsample_forward(p, l, own.upsample[l], acts.upsample[l], own.boundaries[l], acts.boundaries[l],
+                                  merge);
+      else
+        upsample_forward(p, F::levels[l], own.upsample[l], acts.upsample[l], merge, l);
     }
     const auto stream = blocks_forward(p, acts, own, i);
     observer.after_blocks(i);

@@ -196,28 +196,54 @@ class generator {
     bool pending = false;  ///< as in `text_cuts`
     bool begins = false;   ///< whether a position begins at the newest token
     index_type since = 0;  ///< positions of the finer level since the newest position began
+    scalar p = 0;          ///< if boundaries are learned, the probability of one here
   };
-  /// Finds the levels at which positions begin with the newest token of each text.
-  void find_boundaries() {
-    for (const int l : F::by_compression) {
-      const level_facts& level = F::levels[l];
-      if (!level.ragged) continue;
-      for (index_type b = 0; b < batch_; ++b) {
+  /// Notes at which levels a rule holds at the newest token of each text.
+  void look_at_newest() {
+    for (int l = 0; l < F::level_count; ++l)
+      for (index_type b = 0; F::levels[l].ragged && b < batch_; ++b) {
         level_row& own = rows_of_levels_[l][static_cast<std::size_t>(b)];
-        const level_row& finer = rows_of_levels_[level.from][static_cast<std::size_t>(b)];
-        const bool has_source = !F::levels[level.from].ragged || finer.begins;
-        const index_type source = F::levels[level.from].ragged ? finer.count - 1 : position_;
+        own.begins = false;
+        if (F::levels[l].rule == nullptr) continue;
         const std::span<const token> recent(host_recent_.data() + b * recent_tokens, recent_tokens);
         // Before the start of a text there is no token.
         const auto known = static_cast<std::size_t>(std::min<index_type>(position_ + 1, recent_tokens));
-        if (level.rule != nullptr && rule_holds(*level.rule, recent.last(known))) own.pending = true;
-        const bool every = level.rule == nullptr && source % level.source_stride == 0;
-        own.begins = has_source && (own.count == 0 || own.pending || every);
-        if (own.begins)
-          own.pending = false, ++own.count, own.since = 0;
-        else if (has_source)
-          ++own.since;
+        if (rule_holds(*F::levels[l].rule, recent.last(known))) own.pending = true;
       }
+  }
+  /// Whether a position of level `l` begins at the newest position of the finer level, which text `b` has just got.
+  bool begins_now(int l, index_type b) {
+    const level_facts& level = F::levels[l];
+    level_row& own = rows_of_levels_[l][static_cast<std::size_t>(b)];
+    const index_type source = F::levels[level.from].ragged
+                                  ? rows_of_levels_[level.from][static_cast<std::size_t>(b)].count - 1
+                                  : position_ / F::levels[level.from].stride;
+    const bool by_stride = level.rule == nullptr && !level.learned_boundaries && source % level.source_stride == 0;
+    const bool by_model = level.learned_boundaries && begins_position(own.p);
+    own.begins = own.count == 0 || own.pending || by_stride || by_model;
+    if (own.begins)
+      own.pending = false, ++own.count, own.since = 0;
+    else
+      ++own.since;
+    return own.begins;
+  }
+  /// Of texts first, first + 1, .. at level `l`, whose boundaries are learned: source [count,d'].
+  void find_probabilities(const pass<Backend>& p, int l, index_type first, input<scalar, 2> source) {
+    const boundary_parameters& own = weights_.layout().boundaries[l];
+    const index_type count = source.shape[0];
+    const auto queries = cache()[cached_.boundary_queries[l]].slice(first, count);
+    const auto keys = cache()[cached_.boundary_keys[l]].slice(first, count);
+    const auto both = cache()[cached_.boundary_p[l]].slice(first, count);
+    const auto now = [](const view<scalar, 3>& pairs, index_type b, index_type row) { return pairs[b].slice(row, 1); };
+    for (index_type b = 0; b < count; ++b)
+      linear(p, source.slice(b, 1), own.query, {}, now(queries, b, 1), update::replace);
+    boundary_probability(*backend_, queries, keys, both.template reshape<2>({count, 2}));
+    for (index_type b = 0; b < count; ++b) linear(p, source.slice(b, 1), own.key, {}, now(keys, b, 0), update::replace);
+    std::vector<scalar> host(static_cast<std::size_t>(2 * count));
+    download(*backend_, both.flat(), view<scalar, 1>{host.data(), {2 * count}});
+    for (index_type b = 0; b < count; ++b) {
+      level_row& row = rows_of_levels_[l][static_cast<std::size_t>(first + b)];
+      row.p = row.count == 0 ? scalar{1} : host[static_cast<std::size_t>(2 * b + 1)];
     }
   }
 
@@ -318,7 +344,7 @@ class generator {
     if constexpr (has_ngrams) find_ngrams();
     const phase<Backend> named(*backend_, "decoding step");
     if constexpr (F::follows_text) {
-      find_boundaries();
+      look_at_newest();
       enqueue_step();  // other operations at other boundaries, so there is nothing to record
     } else
       steps_[static_cast<std::size_t>(position_ % period)].run(*backend_, position_, [&] { enqueue_step(); });
@@ -399,20 +425,29 @@ class generator {
     const index_type tokens = ids.shape[1];
     level_cuts<D, Backend> cuts;
     cuts.find(*backend_, ids);
-    const activation_layout<D> acts =
+    activation_layout<D> acts =
         plan_activations<D>(losses<>(), batch_, tokens, activation_use::inference, {}, cuts.shapes());
     storage<scalar> memory(acts.memory_size), scratch(acts.scratch_size);
     storage<token> inputs(ids.size()), rows(acts.rows_size);
     ngram_lookups<D, Backend> ngrams;
     ngrams.reserve(*backend_, batch_, tokens, false);
     ngrams.find(*backend_, ids, tokens, false);
-    const pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
-                          {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
-                          ngrams.views(),  cuts.views()};
-    rotary_tables<D, scalar>().upload_to(*backend_, acts, p.memory);
+    pass<Backend> p{*backend_,       batch_,           tokens,        weights_.memory(), {},
+                    {memory.data()}, {scratch.data()}, {rows.data()}, weights_.format(), {},
+                    ngrams.views(),  cuts.views()};
+    rotary_tables<D, scalar> rotary;
+    rotary.upload_to(*backend_, acts, p.memory);
     upload_tokens(*backend_, ids.flat(), inputs.view());
     whole_ = false;
-    forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts, cuts});
+    const auto decide = [&](int l) {
+      decide_boundaries(l, p, acts, cuts, memory, scratch, rotary, [&](const stream_shapes<D>& shapes) {
+        return plan_activations<D>(losses<>(), batch_, tokens, activation_use::inference, {}, shapes);
+      });
+    };
+    if constexpr (F::groups == 1)
+      forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts, cuts});
+    else
+      forward(p, acts, weights_.layout(), {inputs.data(), ids.shape}, merge_, keeper{*this, p, acts, cuts}, decide);
 
     const tensor_memory<scalar> own{memory_.data()};
     for (int l = 0; l < F::level_count; ++l) {
@@ -473,11 +508,22 @@ class generator {
       const index_type sources =
           of_source.empty() ? cuts.shapes()[F::levels[l].from].positions
                             : of_source[static_cast<std::size_t>(b) + 1] - of_source[static_cast<std::size_t>(b)];
-      rows_of_levels_[l][static_cast<std::size_t>(b)] = {.count = static_cast<index_type>(own.source.size()),
-                                                         .pending = own.pending,
-                                                         .since = sources - 1 - own.source.back()};
+      level_row& row = rows_of_levels_[l][static_cast<std::size_t>(b)];
+      row.count = static_cast<index_type>(own.source.size());
+      row.pending = own.pending;
+      row.since = sources - 1 - own.source.back();
       const index_type last = cuts.views()[static_cast<std::size_t>(l)].texts[static_cast<std::size_t>(b) + 1] - 1;
-      upsample_keep_newest(p, F::levels[l], weights_.layout().upsample[l], text_rows{last, 1, 1}.of(coarse),
+      view<const scalar, 3> newest = text_rows{last, 1, 1}.of(coarse);
+      if (F::levels[l].learned_boundaries) {
+        const boundary_activations& of_level = acts.boundaries[l];
+        newest = text_rows{last, 1, 1}.of(p.memory[of_level.smoothed]);
+        copy(*backend_, newest.flat(), cache()[cached_.smoothed[l]].slice(b, 1).flat());
+        const index_type last_source =
+            of_source.empty() ? (b + 1) * sources - 1 : of_source[static_cast<std::size_t>(b) + 1] - 1;
+        copy(*backend_, p.memory[of_level.key].rows().slice(last_source, 1).flat(),
+             cache()[cached_.boundary_keys[l]][b].slice(0, 1).flat());
+      }
+      upsample_keep_newest(p, F::levels[l], weights_.layout().upsample[l], newest,
                            cache()[cached_.upsample[l]].slice(b, 1));
     }
   }
@@ -549,9 +595,11 @@ class generator {
   void step_rows(int l) {
     if constexpr (F::follows_text) {
       if (F::levels[F::levels[l].from].ragged) return;  // runs inside that level
+      if (!active(F::levels[l].from)) return;
       const auto source = tensor_memory<scalar>{memory_.data()}[acts_.source[l]];
+      if (F::levels[l].learned_boundaries) find_probabilities(step_pass(), l, 0, source.rows());
       for (index_type b = 0; b < batch_; ++b)
-        if (rows_of_levels_[l][static_cast<std::size_t>(b)].begins) step_row(l, b, source.slice(b, 1).rows());
+        if (begins_now(l, b)) step_row(l, b, source.slice(b, 1).rows());
     }
   }
   /// A new position of text `b` at level `l`, with everything inside that level: source [1,d'].
@@ -568,20 +616,33 @@ class generator {
     for (int i = F::first_layer(l); i < F::upsample_layer(l); ++i) {
       for (int inner = 0; inner < F::level_count; ++inner) {
         if (F::levels[inner].from != l) continue;
-        if (F::first_layer(inner) == i && rows_of_levels_[inner][static_cast<std::size_t>(b)].begins)
-          step_row(inner, b, p.memory[row_acts_.source[inner]].rows());
+        if (F::first_layer(inner) == i) {
+          const auto source_of_inner = p.memory[row_acts_.source[inner]].rows();
+          if (F::levels[inner].learned_boundaries) find_probabilities(p, inner, b, source_of_inner);
+          if (begins_now(inner, b)) step_row(inner, b, source_of_inner);
+        }
         if (F::upsample_layer(inner) == i) add_kept(p, row_acts_, inner, b, 1);
       }
       if (F::runs(i, l)) block_step(p, row_acts_, i, l, count, b, 1);
     }
     leave_level(p, row_acts_, l, own);
-    upsample_keep_newest(p, F::levels[l], own.upsample[l], p.memory[row_acts_.embedding[l]],
-                         cache()[cached_.upsample[l]].slice(b, 1));
+    view<const scalar, 3> newest = p.memory[row_acts_.embedding[l]];
+    if (F::levels[l].learned_boundaries) {
+      const view<scalar, 3> smoothed = cache()[cached_.smoothed[l]].slice(b, 1);
+      const scalar p_now = rows_of_levels_[l][static_cast<std::size_t>(b)].p;
+      mix(*backend_, 1 - std::clamp(p_now, scalar(least_share), scalar(1 - least_share)), newest.flat(),
+          smoothed.flat());
+      newest = smoothed;
+    }
+    upsample_keep_newest(p, F::levels[l], own.upsample[l], newest, cache()[cached_.upsample[l]].slice(b, 1));
   }
   /// Adds what the newest positions of level `l` left to the next finer stream of `count` texts.
   void add_kept(const pass<Backend>& p, const activation_layout<D>& acts, int l, index_type first, index_type count) {
     const auto x = p.memory[acts.upsample[l].x], y = p.memory[acts.upsample[l].y];
-    copy(*backend_, x.flat(), y.flat());
+    if (F::levels[l].learned_boundaries)
+      linear(p, x.rows(), weights_.layout().boundaries[l].residual, {}, y.rows(), update::replace);
+    else
+      copy(*backend_, x.flat(), y.flat());
     if (!merge_) return;
     for (index_type b = 0; b < count; ++b)
       upsample_add_newest(p, F::levels[l], weights_.layout().upsample[l],

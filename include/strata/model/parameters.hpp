@@ -14,6 +14,7 @@
 #include <strata/layers/compress.hpp>
 #include <strata/layers/embedding.hpp>
 #include <strata/layers/head.hpp>
+#include <strata/layers/learned_boundaries.hpp>
 #include <strata/layers/ngrams.hpp>
 #include <strata/layers/upsample.hpp>
 #include <strata/losses/losses.hpp>
@@ -35,6 +36,7 @@ struct parameter_layout {
   std::array<norm_parameters, F::level_count> embedding_norm;
   std::array<layer, F::depth> layers;
   std::array<upsample_parameters, F::level_count> upsample;
+  std::array<boundary_parameters, F::level_count> boundaries;
   std::array<norm_parameters, F::level_count> final_norm;
   head_parameters head;
 };
@@ -59,6 +61,9 @@ constexpr parameter_layout<D> declare_network(Table& table) {
         const name prefix = F::level_count == 2 ? name("upsample") : name("upsample.") + l;
         own.upsample[l] = declare_upsample(table, prefix, F::levels[l], F::source_dim(l));
       }
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::first_layer(l) == i && F::levels[l].learned_boundaries)
+        own.boundaries[l] = declare_boundaries(table, l, F::source_dim(l));
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         blocks[l] = declare_block(table, F::levels[l], i, l, blocks[F::levels[l].attention_of].attention);

@@ -67,6 +67,31 @@ class rotary_tables {
   std::array<known, facts<D>::level_count> tables_;
 };
 
+/// Decides the boundaries of level `l` by their probabilities, in the middle of pass `p`, and makes room for the positions:
+/// replan(shapes) plans the activations, and what they hold so far stays.
+template <const auto& D, class Backend, class Layout, class Storage, class S, class Replan>
+void decide_boundaries(int l, pass<Backend>& p, Layout& acts, level_cuts<D, Backend>& cuts, Storage& memory,
+                       Storage& scratch, rotary_tables<D, S>& rotary, Replan replan) {
+  const auto probabilities = p.memory[acts.boundaries[static_cast<std::size_t>(l)].p].flat();
+  std::vector<S> host(static_cast<std::size_t>(probabilities.size()));
+  download(p.backend, probabilities, view<S, 1>{host.data(), {probabilities.size()}});
+  cuts.decide(p.backend, l, host);
+  acts = replan(cuts.shapes());
+  if (const index_type held = memory.size(); held < acts.memory_size) {
+    Storage larger(acts.memory_size);
+    copy(p.backend, std::as_const(memory).view(), larger.view().slice(0, held));
+    memory = std::move(larger);
+    rotary.forget_places();
+  }
+  if (scratch.size() < acts.scratch_size) {
+    scratch = Storage();  // free the old memory first
+    scratch = Storage(acts.scratch_size);
+  }
+  rotary.upload_to(p.backend, acts, {memory.data()});
+  p.memory = {memory.data()};
+  p.scratch = {scratch.data()};
+}
+
 /// Choices of one forward pass.
 struct forward_options {
   bool merge = true;  ///< false leaves out the merge after every layer, or an hourglass's addition (ablation)
@@ -191,7 +216,7 @@ class transformer {
       prepare(ids, ids.shape[1]);
       take(ids, 0, inputs_, false);
       find_ngrams(false);
-      strata::forward(make_pass(options), acts_, layout.network, inputs(), options.merge);
+      forward_pass(make_pass(options), options);
       return tensor_memory<const scalar>{memory_.data()}[acts_.head.logits];
     });
   }
@@ -267,6 +292,10 @@ class transformer {
       if (entry.initial.distribution == initialisation::kind::directions)
         for (index_type n = 0; n < entry.size; n += entry.shape.back())
           to_length_one(values.slice(n, entry.shape.back()));
+      if (entry.initial.distribution == initialisation::kind::identity)
+        for (index_type n = 0; n < entry.size; ++n)
+          values(n) =
+              n / entry.shape.back() == n % entry.shape.back() ? static_cast<scalar>(entry.initial.scale) : scalar{0};
       ++stream;
     }
     upload(*backend_, view<const scalar, 1>{host.data(), {static_cast<index_type>(host.size())}}, weights());
@@ -275,6 +304,7 @@ class transformer {
                      std::uint64_t n) {
     switch (initial.distribution) {
       case initialisation::kind::constant:
+      case initialisation::kind::identity:
         return initial.scale;
       case initialisation::kind::uniform:
         return initial.scale * (2 * random.uniform(stream, n) - 1);
@@ -402,12 +432,27 @@ class transformer {
     const view<const token, 2> ids{host_ids_.data(), {batch_, tokens_}};
     if (ngrams_.find(*backend_, ids, tokens_, gradients)) recorded_.clear();
   }
+  /// Changes `p` if it decides boundaries.
+  void forward_pass(pass<Backend>& p, const forward_options& options) {
+    if constexpr (F::groups == 1)
+      strata::forward(p, acts_, layout.network, inputs(), options.merge);
+    else
+      strata::forward(p, acts_, layout.network, inputs(), options.merge, no_observer(), [&](int l) { decide(p, l); });
+  }
+  void forward_pass(pass<Backend>&& p, const forward_options& options) { forward_pass(p, options); }
+  /// Decides the boundaries of level `l` in the middle of pass `p`, and makes room for the positions.
+  void decide(pass<Backend>& p, int l) {
+    decide_boundaries(l, p, acts_, cuts_, memory_, scratch_, rotary_, [&](const stream_shapes<D>& shapes) {
+      shapes_ = shapes;
+      return plan_activations<D>(losses_, batch_, tokens_, use_, dropout_, shapes);
+    });
+  }
   /// Calls operations only: see `recording`.
   void evaluate(const loss_values<losses_type>& weights, const forward_options& options, double scale, bool gradients) {
-    const pass<Backend> p = make_pass(options);
+    pass<Backend> p = make_pass(options);
     {
       const phase<Backend> named(*backend_, "forward");
-      strata::forward(p, acts_, layout.network, inputs(), options.merge);
+      forward_pass(p, options);
     }
     {
       const phase<Backend> named(*backend_, "losses");

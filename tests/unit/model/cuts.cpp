@@ -44,6 +44,12 @@ constexpr description pairs_of_words{
                 .boundaries = boundaries::word_starts},
                {.compression = 8, .stride = 8, .dim = 8, .heads = 1, .head_dim = 4, .window = 2}}};
 
+/// Words of pairs of bytes.
+constexpr description words_of_pairs = with(pairs_of_words, [](auto& d) {
+  d.levels[1].boundaries = boundaries::every_stride;
+  d.levels[1].compression = d.levels[1].stride = 2;
+  d.levels[2].boundaries = boundaries::word_starts;
+});
 /// Wider inner levels that pad, and the other ways up.
 constexpr description padded = with(pairs_of_words, [](auto& d) {
   d.levels[1].compressor = d.levels[2].compressor = compressor_kind::padding;
@@ -58,8 +64,11 @@ constexpr description by_offsets = with(pairs_of_words, [](auto& d) {
 });
 
 /// The tokens at which positions of a level begin.
-std::vector<index_type> begins(const level_facts& level, const std::string& text, const text_cuts* finer = nullptr) {
+std::vector<index_type> begins(const level_facts& level, const std::string& text, const text_cuts& finer) {
   return cut(level, tokens_of(text), finer).tokens;
+}
+std::vector<index_type> begins(const level_facts& level, const std::string& text) {
+  return begins(level, text, positions_by_stride({}, static_cast<index_type>(text.size())));
 }
 level_facts by(const boundary_rule& rule) {
   level_facts own;
@@ -82,15 +91,20 @@ TEST_CASE("positions begin where the rule says, and at the start of a text") {
 
 TEST_CASE("positions of a coarser level begin at those of the finer one") {
   using list = std::vector<index_type>;
-  const text_cuts of_words = cut(by(boundaries::word_starts), tokens_of("a b c\nd e\nf"), nullptr);
+  const text_cuts of_words = cut(by(boundaries::word_starts), tokens_of("a b c\nd e\nf"), positions_by_stride({}, 11));
   CHECK(of_words.tokens == list{0, 1, 3, 5, 7, 9});
   // A line begins at 6 and at 10: the next words begin at 7 and, after 10, nowhere.
-  CHECK(begins(by(boundaries::lines), "a b c\nd e\nf", &of_words) == list{0, 7});
+  CHECK(begins(by(boundaries::lines), "a b c\nd e\nf", of_words) == list{0, 7});
   level_facts second;
   second.source_stride = 2;
-  const text_cuts pairs = cut(second, tokens_of("a b c\nd e\nf"), &of_words);
+  const text_cuts pairs = cut(second, tokens_of("a b c\nd e\nf"), of_words);
   CHECK(pairs.source == list{0, 2, 4});
   CHECK(pairs.tokens == list{0, 3, 7});
+  // Pairs of bytes, at 0, 2, 4 ..: a line that begins between two of them begins a position at the next.
+  level_facts strided;
+  strided.stride = 2;
+  CHECK(begins(by(boundaries::lines), "a b c\nd e\nf", positions_by_stride(strided, 11)) == list{0, 6, 10});
+  CHECK(begins(by(boundaries::lines), "ab\nc d\nef", positions_by_stride(strided, 9)) == list{0, 4, 8});
 }
 
 TEST_CASE("texts are cut at their own places, and their positions lie one after another") {
@@ -174,6 +188,7 @@ TEST_CASE("gradients of a model whose boundaries follow the text are those of fi
   };
   CHECK(check.template operator()<words>() < 1e-7);
   CHECK(check.template operator()<pairs_of_words>() < 1e-7);
+  CHECK(check.template operator()<words_of_pairs>() < 1e-7);
   CHECK(check.template operator()<padded>() < 1e-7);
   CHECK(check.template operator()<by_offsets>() < 1e-7);
 }
@@ -213,6 +228,7 @@ TEST_CASE("a generator gives the logits of the whole pass, whatever the texts be
     for (const index_type prompt : {0, 2, 5, 9, 14, 21}) {
       CAPTURE(merge, prompt);
       CHECK(worst_difference.template operator()<words>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<words_of_pairs>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<padded>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<by_offsets>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<pairs_of_words>(prompt, merge) < 1e-12);

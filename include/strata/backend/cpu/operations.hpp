@@ -188,6 +188,29 @@ inline void add_routed_backward(cpu& backend, view<const token, 1> rows, input<f
                                 input<float, 2> dy, output<float, 2> dx, output<float, 1> dscore) {
   STRATA_CALL_KERNEL(add_routed_backward(backend, rows, gate, x, dy, dx, dscore));
 }
+// learned boundaries
+inline void boundary_probability(cpu& backend, input<float, 3> query, input<float, 3> key, output<float, 2> p) {
+  STRATA_CALL_KERNEL(boundary_probability(backend, query, key, p));
+}
+inline void boundary_probability_backward(cpu& backend, input<float, 3> query, input<float, 3> key, input<float, 2> dp,
+                                          output<float, 3> dquery, output<float, 3> dkey) {
+  STRATA_CALL_KERNEL(boundary_probability_backward(backend, query, key, dp, dquery, dkey));
+}
+inline void smooth(cpu& backend, input<float, 2> share, input<float, 3> x, output<float, 3> y) {
+  STRATA_CALL_KERNEL(smooth(backend, share, x, y));
+}
+inline void smooth_backward(cpu& backend, input<float, 2> share, input<float, 3> x, input<float, 3> y,
+                            input<float, 3> dy, output<float, 3> dx, output<float, 2> dshare) {
+  STRATA_CALL_KERNEL(smooth_backward(backend, share, x, y, dy, dx, dshare));
+}
+inline void confidence_backward(cpu& backend, input<float, 1> p, input<float, 2> y, input<float, 2> dy,
+                                output<float, 1> dp) {
+  STRATA_CALL_KERNEL(confidence_backward(backend, p, y, dy, dp));
+}
+inline void boundary_ratio(cpu& backend, input<float, 1> p, double wanted, float scale, output<float, 1> loss,
+                           output<float, 1> dp) {
+  STRATA_CALL_KERNEL(boundary_ratio(backend, p, wanted, scale, loss, dp));
+}
 // losses
 inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index_type offset,
                            view<token, 3> targets) {

@@ -18,6 +18,7 @@
 #include <strata/backend/cpu/kernels/resample.hpp>
 #include <strata/backend/cpu/kernels/cross_attention.hpp>
 #include <strata/backend/cpu/kernels/routing.hpp>
+#include <strata/backend/cpu/kernels/boundaries.hpp>
 #include <strata/backend/cpu/kernels/losses.hpp>
 #include <strata/backend/cpu/kernels/optimizer.hpp>
 #include <strata/backend/cpu/kernels/muon.hpp>
