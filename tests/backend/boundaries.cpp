@@ -156,7 +156,7 @@ TEST_CASE("boundaries: learned ones equal the golden file") {
     const auto boundary = file.values<token>("boundary");
     for (std::size_t n = 0; n < boundary.size(); ++n) CHECK(begins_position(probabilities[n]) == (boundary[n] == 1));
     const auto loss = bench.all(0, {1}), dp = bench.all(0, {texts, length});
-    boundary_ratio(backend, p.flat(), wanted, static_cast<S>(weight), loss, dp.flat());
+    boundary_ratio(backend, p.flat(), {}, wanted, static_cast<S>(weight), loss, dp.flat());
     CHECK(relative_error(bench.read(loss), of_file("ratio_loss")) < tolerance);
 
     // Of each text alone: the file pads the shorter one.
@@ -224,10 +224,11 @@ TEST_CASE("boundaries: learned ones equal the reference for any width") {
       boundary_probability(bench.backend, query, key, p);
       bench.result("p", p);
       const auto dp = bench.normal({texts, length}), loss = bench.all(1, {1});
+      const auto some = bench.tokens(-1, 3, {texts * length});  // a negative one does not count
       const auto dquery = bench.unset({texts, length, dim}), dkey = bench.unset({texts, length, dim});
-      boundary_ratio(bench.backend, p.flat(), 5.0, S{2}, loss, dp.flat());
+      boundary_ratio(bench.backend, p.flat(), some, 5.0, S{2}, loss, dp.flat());
       bench.result("loss", loss);
-      boundary_ratio(bench.backend, p.flat(), 5.0, S{2}, loss, {});
+      boundary_ratio(bench.backend, p.flat(), {}, 5.0, S{2}, loss, {});
       bench.result("loss again", loss);
       bench.result("dp of the ratio", dp);
       boundary_probability_backward(bench.backend, query, key, dp, dquery, dkey);

@@ -1,4 +1,4 @@
-// expect: strata: padding, at_boundaries and by_offset are of levels whose boundaries follow the text: set .boundaries
+// expect: strata: padding, at_boundaries and by_offset are of nested levels whose boundaries follow the text: set .boundaries
 #include <strata/config/rules.hpp>
 
 inline constexpr strata::description broken{

@@ -1,4 +1,4 @@
-// expect: strata: a model whose boundaries follow the text learns by cross_entropy alone: strata::losses<>
+// expect: strata: a model whose boundaries follow the text learns by cross_entropy, and by boundary_ratio_loss if
 #include <strata/reference.hpp>
 #include <strata/strata.hpp>
 

@@ -87,7 +87,10 @@ std::string tensors_without_gradient(forward_options options = {}) {
     }
     // A short text has only the first offsets of an upsampling `by_offset`.
     const bool of_offset = strata::detail::matches("upsample.*.*.weight", entry.name);
-    if (projection(gradient, gradient) == 0 && !of_offset) without += entry.name + "\n";
+    // Side by side, the final norms of other levels serve losses that such a model lacks.
+    const bool of_loss = models::facts<Model>::follows_text && models::facts<Model>::merges &&
+                         entry.name.starts_with("norms.") && !entry.name.starts_with("norms.0.");
+    if (projection(gradient, gradient) == 0 && !of_offset && !of_loss) without += entry.name + "\n";
     // Learned boundaries have another gradient than that of the loss: see unit/model/learned_boundaries.cpp.
     if (models::facts<Model>::groups > 1) continue;
     // Ten times that of one operation: the smallest gradients are 1e-3, the loss 10.

@@ -219,6 +219,32 @@ struct follows_text_otherwise : follows_text {
   });
 };
 
+/// Levels side by side that follow the text, beside a strided one. All receive.
+struct follows_text_beside : defaults {
+  static constexpr strata::description description{
+      .vocabulary = 11,
+      .max_length = 32,
+      .depth = 2,
+      .levels = {{.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .feed_forward_multiple = 1},
+                 {.compression = 4,
+                  .stride = 2,
+                  .dim = 6,
+                  .heads = 1,
+                  .head_dim = 4,
+                  .window = 3,
+                  .feed_forward_multiple = 1},
+                 {.compression = 8,
+                  .stride = 8,
+                  .dim = 6,
+                  .heads = 1,
+                  .head_dim = 4,
+                  .window = 3,
+                  .feed_forward_multiple = 1,
+                  .boundaries = small_tokens}},
+      .receiving_levels = {strata::every_level}};
+  static constexpr strata::losses<> losses{};
+};
+
 /// The model decides where positions of the middle level begin; every second of these begins one of the coarsest level.
 struct learned_boundaries : follows_text {
   static constexpr strata::description description =
@@ -341,11 +367,12 @@ inline std::vector<strata::token> random_ids(strata::index_type batch, strata::i
 }  // namespace models
 
 /// The variants of docs/features.md. A new variant is one more struct, or one more field of a struct.
-#define STRATA_VARIANTS                                                                                          \
-  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                  \
-      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                           \
-      models::nested_linear_hourglass, models::follows_text, models::follows_text_otherwise,                     \
-      models::learned_boundaries, models::separable, models::attends_to_levels, models::attends_to_finer_levels, \
-      models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, models::own_parts
+#define STRATA_VARIANTS                                                                                            \
+  models::automatic_windows, models::flat_window, models::routed_and_pooled, models::hourglass,                    \
+      models::pooled_hourglass, models::attending_hourglass, models::nested_hourglass,                             \
+      models::nested_linear_hourglass, models::follows_text, models::follows_text_otherwise,                       \
+      models::follows_text_beside, models::learned_boundaries, models::separable, models::attends_to_levels,       \
+      models::attends_to_finer_levels, models::shifts_levels, models::ngram_tables, models::hourglass_with_ngrams, \
+      models::own_parts
 /// What every test of whole models runs: TEMPLATE_TEST_CASE(name, tags, STRATA_MODELS).
 #define STRATA_MODELS STRATA_GOLDEN_CASES, models::mixed, models::predicts_compressed, STRATA_VARIANTS

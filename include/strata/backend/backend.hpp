@@ -282,7 +282,8 @@ struct sampling_options {
 ///                        share[B,n], clamped
 ///   smooth_backward      dx[B,n,D] = , which may be dy; dshare[B,n] = , 0 where it is clamped
 ///   confidence_backward  dp[R] += sum of y[R,D] dy[R,D] where a position begins, -= the sum elsewhere
-///   boundary_ratio       loss[1] += boundary_ratio_terms of p[R]; dp[R] += (may be empty)
+///   boundary_ratio       loss[1] += boundary_ratio_terms of p[R] where ids[R] are not negative (may be empty: of all);
+///                        dp[R] += (may be empty)
 /// losses: loss[1] += the unweighted value; gradients are those of scale * loss
 ///   window_targets       targets[B,n,c], entry j = ids[B,T] at i stride + offset + j, or -1 outside
 ///   quantize             codes[B,m,books] of the first m positions of x[B,n,D]: per book the row of
@@ -357,7 +358,7 @@ struct sampling_options {
   STRATA_OP(boundary_probability_backward, (b, in3, in3, in2, out3, out3))                                      \
   STRATA_OP(smooth, (b, in2, in3, out3)) STRATA_OP(smooth_backward, (b, in2, in3, in3, in3, out3, out2))        \
   STRATA_OP(confidence_backward, (b, in1, in2, in2, out1))                                                      \
-  STRATA_OP(boundary_ratio, (b, in1, 2.0, S{}, out1, out1))                                                     \
+  STRATA_OP(boundary_ratio, (b, in1, ids1, 2.0, S{}, out1, out1))                                                     \
   STRATA_OP(window_targets, (b, ids2, 1, index_type{}, targets3))                                                    \
   STRATA_OP(quantize, (b, in3, in3, in3, targets3))                                                             \
   STRATA_OP(cross_entropy, (b, in2, ids1, token{}, S{}, out1, out2))                                            \

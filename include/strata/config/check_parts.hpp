@@ -81,8 +81,8 @@ struct check_declared {
 /// Whether description, merge and losses fit together; else the compiler names what is wrong.
 template <const auto& D, class Learns>
 concept check_network = rules::check<D> && check_merge<merge_of<D>> && passes<check_losses<losses_of<Learns>>> &&
-    detail::follows_rules_of_merge<D> && passes<detail::check_losses_of_text<D, losses_of<Learns>>> &&
-    passes<detail::check_declared<D, losses_of<Learns>>>;
+    passes<check_merge_of_text<D>> && detail::follows_rules_of_merge<D> &&
+    passes<detail::check_losses_of_text<D, losses_of<Learns>>> && passes<detail::check_declared<D, losses_of<Learns>>>;
 
 /// As `check_network`, with the backend.
 template <const auto& D, class Backend, class Learns>

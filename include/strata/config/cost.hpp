@@ -34,7 +34,7 @@ struct cost {
   static constexpr double compress_flops(const level_facts& level) {
     const double dim = source_dim(level);
     if (level.pads) return 0;
-    if (level.ragged) return 2 * dim * level.dim;
+    if (level.ragged && level.from >= 0) return 2 * dim * level.dim;
     if (!level.compressed()) return level.dim == source_dim(level) ? 0 : 2 * dim * level.dim;
     if (level.linear_compression) return 2 * dim * level.shortens * level.dim;
     if (level.pools)
@@ -91,7 +91,8 @@ struct cost {
   static constexpr double forward_flops(index_type batch, index_type tokens, bool merge = true) {
     return forward_flops(batch, tokens, merge, F::positions(tokens));
   }
-  /// The same with so many positions at each level, the padding included: those of levels whose boundaries follow the text.
+  /// The same with so many positions at each level. Without them, levels whose boundaries follow the text count with their
+  /// mean positions, as their strides say.
   static constexpr double forward_flops(index_type batch, index_type tokens, bool merge,
                                         const std::array<index_type, F::level_count>& positions) {
     require_shape(batch, tokens);

@@ -59,6 +59,10 @@ struct level_facts {
   constexpr index_type sequence_length(index_type positions, int sequence) const {
     return (positions - sequence + dilation - 1) / dilation;
   }
+  /// Whether a position begins at position `source` of its source, if neither a rule nor the model decides.
+  constexpr bool begins_by_stride(index_type source) const {
+    return rule == nullptr && !learned_boundaries && source % source_stride == 0;
+  }
   constexpr bool compressed() const { return compression > 1; }
   constexpr bool upsamples_by_attention() const { return upsample_span > 0; }
   constexpr bool routed() const { return heavy_hidden > 0; }
@@ -133,9 +137,10 @@ constexpr int end_layer(const basic_description<Merge>& d, int l) {
     if (d.levels[other].compression < d.levels[l].compression) layer -= d.levels[other].after;
   return layer;
 }
-/// Whether the boundaries of level `l` of an hourglass, or of a finer one, follow the text.
+/// Whether the boundaries of level `l` follow the text, or in an hourglass those of a finer one.
 template <class Merge>
 constexpr bool ragged(const basic_description<Merge>& d, int l) {
+  if (!hourglass(d)) return d.levels[l].boundaries.follows_text();
   for (int other = 0; other < level_count(d); ++other)
     if (d.levels[other].compression <= d.levels[l].compression && d.levels[other].boundaries.follows_text())
       return true;
@@ -185,8 +190,11 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
     const int compression = std::max(1, given.compression), stride = std::max(1, given.stride);
     const int own_length = d.max_length / compression;
     const int window = given.window == automatic_window ? (own_length > 1 ? own_length / 2 : 1) : given.window;
-    const bool full = given.window == full_attention || given.window > own_length, routed = given.routing.capacity > 0;
-    const int span = full ? (d.max_length + compression - 1) / compression : (window == 0 ? 0 : window + 1);
+    // A level that follows the text may have a position at every token.
+    const bool follows = ragged(d, l), routed = given.routing.capacity > 0;
+    const bool full = given.window == full_attention || (!follows && given.window > own_length);
+    const int reach = follows ? d.max_length : (d.max_length + compression - 1) / compression;
+    const int span = full ? reach : (window == 0 ? 0 : window + 1);
     const bool upsamples_by_attention = given.upsampling == upsampling_kind::attention && given.compression > 1;
     const int from = hourglass(d) ? finer(d, l) : -1;
     const int finer_compression = from >= 0 ? std::max(1, d.levels[from].compression) : 1;
@@ -197,9 +205,9 @@ constexpr each_level<level_facts> levels(const basic_description<Merge>& d) {
         .from = from,
         .shortens = compression / finer_compression,
         .source_stride = std::max(1, stride / finer_stride),
-        .ragged = ragged(d, l),
-        .rule = given.boundaries.begins != nullptr ? &given.boundaries : nullptr,
-        .learned_boundaries = given.boundaries.learned,
+        .ragged = follows,
+        .rule = given.boundaries.kind == boundary_kind::rule ? &given.boundaries : nullptr,
+        .learned_boundaries = given.boundaries.kind == boundary_kind::learned,
         .dilation = compression / stride,
         .dim = given.dim,
         .heads = given.heads,
@@ -266,6 +274,8 @@ struct facts {
     if (derived::coarsest(D, l)) return layer >= first && layer < end;
     return (layer >= first && layer < first + D.levels[l].before) || (layer >= end - D.levels[l].after && layer < end);
   }
+  /// Whether the final norm of level `l` comes before its stream is added to the finer level, which then reads its output.
+  static constexpr bool leaves_early(int l) { return levels[l].ragged && levels[l].from >= 0; }
   /// How many layers run on level `l`.
   static constexpr int layers_of(int l) {
     int count = 0;
@@ -343,6 +353,15 @@ struct facts {
     return places;
   }
   static constexpr model_facts model{std::span<const level_facts>(levels), vocabulary, embedding_dim, max_length};
+  /// What a merge sees: levels that follow the text show at every token the newest position.
+  static constexpr std::array<level_facts, level_count> merged_levels = [] {
+    std::array<level_facts, level_count> own = levels;
+    for (level_facts& each : own)
+      if (each.ragged) each.stride = 1;
+    return own;
+  }();
+  static constexpr model_facts merged_model{std::span<const level_facts>(merged_levels), vocabulary, embedding_dim,
+                                            max_length};
   static constexpr level_facts predicting = levels[predicting_level];
   static constexpr int logits_dim = logits_from_all ? concatenated_dim : predicting.dim;
   /// Tokens that the longest convolution or linear map reads.

@@ -62,19 +62,17 @@ struct level {
   /// level has all layers that are left of `depth`.
   int before = 0, after = 0;
   upsampling_kind upsampling = upsampling_kind::linear;  ///< how this level is added to the next finer one
-  /// Where its positions begin. If a rule decides, `compression` and `stride` only say which level is coarser, and how many
-  /// tokens a position has on average, for `cost`.
+  /// Where its positions begin. If the text decides, `compression` and `stride` say about how far apart they are: `cost`,
+  /// automatic windows, levels inside and `boundary_ratio_loss` use that.
   boundary_rule boundaries = boundaries::every_stride;
 
   static constexpr level absent() { return {.compression = std::numeric_limits<int>::min()}; }
   constexpr bool operator==(const level&) const = default;
   /// Whether only a level of an hourglass has such fields.
-  constexpr bool in_hourglass() const {
-    return before != 0 || after != 0 || upsampling != upsampling_kind::linear || boundaries.follows_text();
-  }
+  constexpr bool in_hourglass() const { return before != 0 || after != 0 || upsampling != upsampling_kind::linear; }
   /// Whether attention is full: by choice, or because the window is longer than an interleaved sequence.
   constexpr bool attends_to_all(int max_length) const {
-    return window == full_attention || window > max_length / compression;
+    return window == full_attention || (!boundaries.follows_text() && window > max_length / compression);
   }
   /// Whether two levels can have the same attention weights.
   constexpr bool can_share_attention(const level& other) const {

@@ -90,19 +90,22 @@ constexpr bool has_parts_for_boundaries() {
   for (int l = 0; l < D.levels.size(); ++l) {
     const level& own = D.levels[l];
     if (!derived::ragged(D, l)) continue;
-    if (own.boundaries.learned && own.upsampling != upsampling_kind::linear) return false;
+    if (own.boundaries.kind == boundary_kind::learned &&
+        (own.upsampling != upsampling_kind::linear || !derived::hourglass(D)))
+      return false;
+    if (!derived::hourglass(D) && own.stride != own.compression) return false;
     if (own.compressor == compressor_kind::attention || own.upsampling == upsampling_kind::attention ||
         own.routing.capacity != 0 || own.ngrams.size() > 0 || D.logits != logits_source::predicting_level)
       return false;
   }
   return true;
 }
-/// Whether no other level has parts that follow them.
+/// Whether no other level has parts that follow them. Side by side, such levels compress like all others.
 template <const auto& D>
 constexpr bool has_parts_for_strides() {
   for (int l = 0; l < D.levels.size(); ++l) {
     const level& own = D.levels[l];
-    if (derived::ragged(D, l)) continue;
+    if (derived::hourglass(D) && derived::ragged(D, l)) continue;
     if (own.compressor == compressor_kind::padding || own.upsampling == upsampling_kind::at_boundaries ||
         own.upsampling == upsampling_kind::by_offset)
       return false;
@@ -225,8 +228,18 @@ struct check_levels {
         return l.compression < 1 || !l.attends_to_all(D.max_length) || l.reach(D.max_length) <= longest_full_attention;
       },
       "full attention reaches at most 65536 positions (xPos would overflow)");
-  static constexpr bool passed = length && compression && stride && small_stride && dim && heads && head_dim &&
-                                 window && feed_forward && capacity && light && compressor && fits && reach;
+  STRATA_LEVEL_RULE(
+      boundary_reach, [](const level& l) { return l.boundaries.reach >= 1 && l.boundaries.reach <= longest_reach; },
+      "the reach of a boundary rule must be from 1 to 1024 tokens");
+  STRATA_LEVEL_RULE(
+      boundaries_of_bytes,
+      [](const level& l) {
+        return D.vocabulary <= 256 || (l.boundaries != boundaries::word_starts && l.boundaries != boundaries::lines);
+      },
+      "word_starts and lines are rules of bytes: vocabulary must be at most 256");
+  static constexpr bool passed = boundary_reach && boundaries_of_bytes && length && compression && stride &&
+                                 small_stride && dim && heads && head_dim && window && feed_forward && capacity &&
+                                 light && compressor && fits && reach;
 };
 
 /// Whether `rule` holds for every n-gram table, those of levels included.
@@ -272,9 +285,12 @@ struct check_model {
   STRATA_RULE(
       parts_for_boundaries, has_parts_for_boundaries<D>(),
       "levels whose boundaries follow the text have no attention between levels, no routing, no n-grams of their "
-      "own, and no part in the logits; learned ones have the usual upsampling");
-  STRATA_RULE(parts_for_strides, has_parts_for_strides<D>(),
-              "padding, at_boundaries and by_offset are of levels whose boundaries follow the text: set .boundaries");
+      "own, and no part in the logits; learned ones have the usual upsampling and are nested (.before and .after); "
+      "side "
+      "by side the stride is the compression");
+  STRATA_RULE(
+      parts_for_strides, has_parts_for_strides<D>(),
+      "padding, at_boundaries and by_offset are of nested levels whose boundaries follow the text: set .boundaries");
   STRATA_RULE(padding, pads_to_wider_levels<D>(),
               "padding makes rows wider: dim must be at least that of the next finer level");
   STRATA_RULE(hourglass_without_merge, has_no_merge_of_hourglass<D>(),

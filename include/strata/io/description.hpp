@@ -178,8 +178,7 @@ inline ngram_list ngrams_from_json(const nlohmann::json& array, const std::strin
 
 /// The rule of a name. A rule that the library does not have cannot be used, only compared by its name.
 inline boundary_rule boundaries_of_name(const std::string& name) {
-  for (const boundary_rule& each :
-       {boundaries::every_stride, boundaries::word_starts, boundaries::lines, boundaries::learned})
+  for (const boundary_rule& each : boundaries::all)
     if (each.name == name) return each;
   static std::set<std::string> names;
   static std::mutex guard;
@@ -428,7 +427,8 @@ inline std::string to_cpp(const nlohmann::json& object) {
     if (each.after != 0) field("after", std::to_string(each.after));
     if (each.boundaries != plain_level.boundaries) {
       require_cpp_name(each.boundaries.name, "the name of the rule of boundaries", ":");
-      const bool own_rule = each.boundaries.name.find(':') != std::string_view::npos;
+      const bool own_rule = std::ranges::none_of(
+          boundaries::all, [&](const boundary_rule& known) { return known.name == each.boundaries.name; });
       field("boundaries", to_text(own_rule ? "" : "strata::boundaries::", each.boundaries.name));
     }
     if (each.upsampling != plain_level.upsampling)
@@ -484,7 +484,9 @@ std::string difference(const basic_description<Merge>& file, const basic_descrip
       return facts.full ? std::string("full") : std::to_string(facts.span == 0 ? 0 : facts.span - 1);
     };
     const auto compressor = [](const level_facts& facts) {
-      return name_of(facts.pools ? compressor_kind::attention : compressor_kind::convolution);
+      return name_of(facts.pools  ? compressor_kind::attention
+                     : facts.pads ? compressor_kind::padding
+                                  : compressor_kind::convolution);
     };
     compare(level + "compression", there[l].compression, here[l].compression);
     compare(level + "stride", there[l].stride, here[l].stride);

@@ -21,7 +21,8 @@ struct compress_parameters {
 struct compress_activations {
   tensor<3> y;          // [B,n,d]; the token embeddings themselves if c = 1, d = D and no n-grams are added
   tensor<2> hidden;     // [B n, 4D]
-  tensor<3> patches;    // scratch [B,n,D c], of ragged levels [B,n,D]; in backward also its gradient
+  tensor<3> patches;    // scratch [B,n,D c], of nested ragged levels [B,n,D]; in backward also its gradient
+  tensor<3> every;      // scratch [B,T,D c], of ragged levels side by side: the patches of every token
   tensor<2> activated;  // scratch, as hidden, in backward the gradient of hidden
   attention_pooling_activations pooling;
 };
@@ -37,7 +38,7 @@ constexpr compress_parameters declare_compress(Table& table, const level_facts& 
       own.padding = table.template add<1>(prefix + ".padding", {level.dim - dim}, linear_initialisation(dim));
     return own;
   }
-  if (level.ragged) {
+  if (level.ragged && level.from >= 0) {
     own.projection = table.template add<2>(prefix + ".weight", {level.dim, dim}, linear_initialisation(dim));
     return own;
   }
@@ -74,7 +75,9 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
     return own;
   }
   memory_plan scratch;
-  own.patches = scratch.add<3>({batch, positions, level.ragged ? dim : dim * level.shortens});
+  const bool gathers = level.ragged && level.from >= 0;
+  own.patches = scratch.add<3>({batch, positions, gathers ? dim : dim * level.shortens});
+  if (level.ragged && !gathers) own.every = scratch.add<3>({tokens.shape[0], tokens.shape[1], dim * level.shortens});
   if (!level.linear_compression) {
     own.hidden = plan.memory.add<2>({batch * positions, 4 * dim});
     own.activated = scratch.add<2>(own.hidden.shape);
@@ -84,13 +87,19 @@ constexpr compress_activations plan_compress(activation_plan& plan, const level_
 }
 
 /// Input of the first map: the tokens, or the c tokens of each position side by side. Of level `l`, if it is ragged, the
-/// tokens at which its positions begin.
+/// tokens at which its positions begin, or the c tokens that end there. A pass without cuts is of one position.
 template <class Backend, class S = typename Backend::scalar>
 view<const S, 2> compress_input(const pass<Backend>& p, const level_facts& level, const compress_activations& acts,
                                 input<S, 3> tokens, index_type first, int l) {
   if (!level.compressed()) return tokens.rows();
   const auto patches = p.scratch[acts.patches];
-  if (level.ragged) {
+  if (level.ragged && level.from < 0 && !p.cuts.empty()) {
+    const auto every = p.scratch[acts.every];
+    unfold(p.backend, tokens, level.shortens, 1, index_type{0}, every);
+    embed(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, every.rows(), patches.rows(), update::replace);
+    return patches.rows();
+  }
+  if (level.ragged && level.from >= 0) {
     embed(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, tokens.rows(), patches.rows(), update::replace);
     return patches.rows();
   }
@@ -164,6 +173,12 @@ void compress_backward(const pass<Backend>& p, const level_facts& level, const c
   const auto x = compress_input(p, level, acts, tokens, index_type{0}, l);
   linear_backward_weight(p.backend, dhidden, x, p.gradients[own.convolution], p.gradients[own.convolution_bias]);
   linear_backward_input(p.backend, dhidden, p.weights[own.convolution], dpatches.rows(), update::replace);
+  if (level.ragged) {
+    const auto devery = p.scratch[acts.every];
+    fill(p.backend, S{0}, devery.flat());
+    embed_backward(p.backend, p.cuts[static_cast<std::size_t>(l)].starts, dpatches.rows(), devery.rows());
+    return unfold_backward(p.backend, devery, level.shortens, 1, index_type{0}, dtokens);
+  }
   unfold_backward(p.backend, dpatches, level.shortens, level.source_stride, index_type{0}, dtokens);
 }
 

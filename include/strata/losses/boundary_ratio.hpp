@@ -28,11 +28,15 @@ struct boundary_ratio_loss {
   template <class Backend, class S = typename Backend::scalar>
   void evaluate(const loss_context<Backend>& context, const parameters&, const activations&, double scale,
                 output<S, 1> loss) const {
-    for (std::size_t l = 0; l < model.levels.size(); ++l)
-      if (model.levels[l].learned_boundaries)
-        boundary_ratio(context.p.backend, context.boundary_probabilities[l].flat(),
-                       static_cast<double>(model.levels[l].shortens), static_cast<S>(scale), loss,
-                       context.dboundary_probabilities[l].flat());
+    for (std::size_t l = 0; l < model.levels.size(); ++l) {
+      if (!model.levels[l].learned_boundaries) continue;
+      const auto p = context.boundary_probabilities[l].flat();
+      // Tokens after the end of a row do not count; they begin no position.
+      const bool of_tokens = p.size() == context.inputs.size();
+      boundary_ratio(context.p.backend, p, of_tokens ? context.inputs.flat() : view<const token, 1>{},
+                     static_cast<double>(model.levels[l].shortens), static_cast<S>(scale), loss,
+                     context.dboundary_probabilities[l].flat());
+    }
   }
 };
 

@@ -23,7 +23,7 @@ using merge_of = std::remove_cvref_t<decltype(D.merge)>;
 template <const auto& D>
 inline constexpr merge_of<D> chosen_merge = [] {
   merge_of<D> own = D.merge;
-  own.model = facts<D>::model;
+  own.model = facts<D>::merged_model;
   return own;
 }();
 
@@ -153,6 +153,13 @@ struct check_merge_operations {
   STRATA_RULE(keep, (detail::has_keep<Merge, Backend>),
               "the merge has a cache, but lacks 'void keep(p, acts, kept, memory) const'");
   static constexpr bool passed = forward && recompute && backward && step && step_with_cache && keep;
+};
+
+/// A merge with a cache looks at positions of levels, which must be at fixed tokens.
+template <const auto& D>
+struct check_merge_of_text {
+  STRATA_RULE(passed, !facts<D>::merges || !facts<D>::follows_text || !merge_cache<merge_of<D>>::exists,
+              "this merge attends to positions of levels, so their boundaries cannot follow the text");
 };
 
 /// True, or false with a compile error from a rule of the merge. A model without merges breaks no rule.

@@ -29,6 +29,7 @@ struct activation_layout {
   using each_level = std::array<T, F::level_count>;
   struct layer {
     each_level<block_activations> blocks;
+    each_level<tensor<3>> shown;  // [B,T,d], what merges see of a ragged level: at every token the newest position
     typename merge_of<D>::activations merge;
   };
   tensor<3> tokens;  // [B,T,D]
@@ -47,6 +48,7 @@ struct activation_layout {
   head_activations head;
   each_level<tensor<3>> dembedding;  // gradient of the final embeddings, later of the compressed tokens
   each_level<tensor<3>> dstream;     // gradient of the residual stream
+  each_level<tensor<3>> dshown;      // [B,T,d], gradient of what merges see of a ragged level
   tensor<3> dtokens;                 // [B,T,D]
   activation_use use = activation_use::training;
   index_type memory_size = 0, scratch_size = 0, targets_size = 0;  // elements
@@ -128,7 +130,7 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
     for (const int l : F::by_compression)
       if (F::group(l) == group) plan_streams(l);
     const memory_plan before_layers = memory, rows_before = plan.targets;
-    memory_plan longest = memory;
+    memory_plan longest = memory, longest_rows = plan.targets;
     for (int i = 0; i < F::depth; ++i) {
       if (use != activation_use::training) {
         memory = before_layers;
@@ -138,17 +140,21 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
         if (F::runs(i, l) && F::group(l) == group)
           own.layers[i].blocks[l] =
               plan_block(plan, F::levels[l], shapes[l].batch, shapes[l].positions, enters[l][i], leaves[l][i]);
+      for (int l = 0; F::merges && l < F::level_count; ++l)
+        if (F::levels[l].ragged) own.layers[i].shown[l] = memory.add<3>({batch, tokens, F::levels[l].dim});
       if (F::merges) own.layers[i].merge = chosen_merge<D>.plan(plan, batch, tokens);
       if (memory.size() > longest.size()) longest = memory;
+      if (plan.targets.size() > longest_rows.size()) longest_rows = plan.targets;
     }
-    // Layers of one level run between those of another, which read the norms below: no layer may overwrite them.
-    if (F::follows_text) memory = longest;
+    // Layers of other levels may need more than the last one, and run between those that read what follows.
+    memory = longest;
+    plan.targets = longest_rows;
     if (group == 0) own.rows_size = plan.targets.size();
     for (int l = 0; l < F::level_count; ++l) {
       if (F::group(l) != group) continue;
       own.final_norm[l] = plan_norm(memory, shapes[l].batch * shapes[l].positions);
       own.embedding[l] = memory.add<3>(stream_of(l));
-      if (F::levels[l].ragged) own.upsample[l].coarse = own.embedding[l];
+      if (F::leaves_early(l)) own.upsample[l].coarse = own.embedding[l];
     }
     if (group == 0) {
       own.head = plan_head(plan, F::logits_from_all ? F::concatenated_dim : 0, F::vocabulary, batch, tokens);
@@ -162,6 +168,7 @@ constexpr training_layout<D, Losses> plan_activations(const Losses& losses, inde
       if (F::group(l) != group) continue;
       own.dembedding[l] = memory.add<3>(stream_of(l));
       own.dstream[l] = memory.add<3>(stream_of(l));
+      if (F::merges && F::levels[l].ragged) own.dshown[l] = memory.add<3>({batch, tokens, F::levels[l].dim});
     }
   }
   own.memory_size = memory.size();

@@ -57,7 +57,28 @@ template <const auto& D, class Backend>
 void recompute_layer(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own, int i,
                      bool merge) {
   const auto stream = blocks_forward(p, acts, own, i);
-  if (facts<D>::merges && merge) chosen_merge<D>.recompute(p, own.layers[i].merge, acts.layers[i].merge, stream);
+  if (facts<D>::merges && merge)
+    chosen_merge<D>.recompute(p, own.layers[i].merge, acts.layers[i].merge, show_to_merge(p, acts, i, stream));
+}
+
+/// The gradient of layer `i` through its merge. On entry `dstream` is that of the streams after it.
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+void merge_backward(const pass<Backend>& p, const activation_layout<D>& acts, const parameter_layout<D>& own, int i,
+                    const level_views<D, S>& dstream) {
+  using F = facts<D>;
+  level_views<D, S> dshown = dstream;
+  for (std::size_t l = 0; l < dshown.size(); ++l) {
+    if (!F::levels[l].ragged) continue;
+    dshown[l] = p.memory[acts.dshown[l]];
+    fill(p.backend, S{0}, dshown[l].flat());
+    if (!F::levels[l].receives) continue;
+    embed_backward(p.backend, p.cuts[l].starts, dstream[l].rows(), dshown[l].rows());
+    fill(p.backend, S{0}, dstream[l].flat());
+  }
+  chosen_merge<D>.backward(p, own.layers[i].merge, acts.layers[i].merge,
+                           shown_to_merge(p, acts, i, streams_after(p, acts, i)), dshown);
+  for (std::size_t l = 0; l < dshown.size(); ++l)
+    if (F::levels[l].ragged) embed_backward(p.backend, p.cuts[l].newest, dshown[l].rows(), dstream[l].rows());
 }
 
 /// Call it after `forward` and `evaluate_losses` with gradients, on the same memory.
@@ -78,28 +99,27 @@ void backward(const pass<Backend>& p, const activation_layout<D>& acts, const pa
   };
   for (int l = 0; l < F::level_count; ++l) {
     fill(p.backend, S{0}, dstream[l].flat());
-    if (!F::levels[l].ragged) leave_level_backward(l);
+    if (!F::leaves_early(l)) leave_level_backward(l);
   }
   const auto dtokens = p.memory[acts.dtokens];
   for (int i = F::depth - 1; i >= 0; --i) {
     // The last layer's activations are still in memory.
     if (acts.use == activation_use::recomputing && i < F::depth - 1) recompute_layer(p, acts, own, i, merge);
-    if (F::merges && merge)
-      chosen_merge<D>.backward(p, own.layers[i].merge, acts.layers[i].merge, streams_after(p, acts, i), dstream);
+    if (F::merges && merge) merge_backward(p, acts, own, i, dstream);
     for (int l = 0; l < F::level_count; ++l)
       if (F::runs(i, l))
         block_backward(p.at_level(l), F::levels[l], own.layers[i].blocks[l], acts.layers[i].blocks[l],
                        p.memory.optional(acts.rotary[l]), dstream[l]);
     for (int l = 0; l < F::level_count; ++l) {
-      const bool learned = F::levels[l].learned_boundaries, ragged = F::levels[l].ragged;
+      const bool learned = F::levels[l].learned_boundaries, early = F::leaves_early(l);
       if (F::upsample_layer(l) != i || (!merge && !learned)) continue;
       if (learned)
         smoothed_upsample_backward(p, l, own.upsample[l], acts.upsample[l], own.boundaries[l], acts.boundaries[l],
                                    merge, dstream[F::levels[l].from], dembedding[l]);
       else
         upsample_backward(p, F::levels[l], own.upsample[l], acts.upsample[l], dstream[F::levels[l].from],
-                          ragged ? dembedding[l] : dstream[l], l);
-      if (ragged) leave_level_backward(l);
+                          early ? dembedding[l] : dstream[l], l);
+      if (early) leave_level_backward(l);
     }
     for (int l = 0; l < F::level_count; ++l) {
       if (F::first_layer(l) != i) continue;

@@ -42,16 +42,16 @@ text_cuts cut(const level_facts& level, std::span<const token> text, const text_
   text_cuts own;
   std::size_t looked_at = 0;  // tokens up to here
   bool held = false;
+  const auto ended = [&](std::size_t token_index) { return text[token_index] == no_token; };
   const auto look_up_to = [&](std::size_t end) {
-    for (; level.rule != nullptr && looked_at < end; ++looked_at)
+    for (; level.rule != nullptr && looked_at < end && !ended(looked_at); ++looked_at)
       held = held || rule_holds(*level.rule, text.first(looked_at + 1));
   };
   for (std::size_t i = 0; i < finer.tokens.size(); ++i) {
     const index_type t = finer.tokens[i];
-    const bool by_stride =
-        level.rule == nullptr && !level.learned_boundaries && static_cast<index_type>(i) % level.source_stride == 0;
     look_up_to(static_cast<std::size_t>(t) + 1);
-    if (i != 0 && !held && !by_stride && !(level.learned_boundaries && begins_at(i))) continue;
+    const bool by_model = level.learned_boundaries && !ended(static_cast<std::size_t>(t)) && begins_at(i);
+    if (i != 0 && !held && !level.begins_by_stride(static_cast<index_type>(i)) && !by_model) continue;
     held = false;
     own.source.push_back(static_cast<index_type>(i));
     own.tokens.push_back(t);
@@ -105,7 +105,8 @@ std::array<index_type, facts<D>::level_count> mean_positions(std::span<const Tok
       if (!F::levels[l].ragged)
         cuts[l] = positions_by_stride(F::levels[l], length);
       else if (F::group(l) == 0)
-        cuts[l] = cut(F::levels[l], ids, cuts[F::levels[l].from]);
+        cuts[l] =
+            cut(F::levels[l], ids, F::levels[l].from < 0 ? positions_by_stride({}, length) : cuts[F::levels[l].from]);
       sums[l] += static_cast<index_type>(cuts[l].tokens.size());
     }
   }
@@ -130,13 +131,14 @@ class level_cuts {
   /// The boundaries of each text at a level that follows it.
   const std::vector<text_cuts>& of_texts(int l) const { return cuts_[l]; }
 
-  /// Finds the boundaries of ids [B,T] that are a function of tokens. Tokens after the end of a row are part of its last
-  /// positions.
+  /// Finds the boundaries of ids [B,T] that are a function of tokens. After the end of a row no rule begins a position, nor
+  /// does the model.
   void find(Backend& backend, view<const token, 2> ids) {
     shapes_ = mean_shapes<D>(ids.shape[0], ids.shape[1]);
     if constexpr (F::follows_text) {
       batch_ = ids.shape[0];
       tokens_ = ids.shape[1];
+      every_token_ = positions_by_stride({}, tokens_);
       ids_.assign(ids.data, ids.data + ids.size());
       for (const int l : F::by_compression) {
         if (!F::levels[l].ragged)
@@ -165,8 +167,9 @@ class level_cuts {
     storage<token> memory;    // the same on the backend
   };
 
-  /// Where the rows of text `b` begin at level `l`.
+  /// Where the rows of text `b` begin at level `l`; -1 stands for the tokens.
   index_type first_row(int l, index_type b) const {
+    if (l < 0) return b * tokens_;
     if (F::levels[l].ragged) return shown_[l].texts[static_cast<std::size_t>(b)];
     return b * F::levels[l].positions(tokens_);
   }
@@ -179,7 +182,7 @@ class level_cuts {
     for (index_type b = 0; b < batch_; ++b) {
       const std::span<const token> text(ids_.data() + b * tokens_, static_cast<std::size_t>(tokens_));
       const auto first = static_cast<std::size_t>(first_row(from, b));
-      cuts_[l].push_back(cut(F::levels[l], text, cuts_[from][static_cast<std::size_t>(b)],
+      cuts_[l].push_back(cut(F::levels[l], text, from < 0 ? every_token_ : cuts_[from][static_cast<std::size_t>(b)],
                              [&](std::size_t i) { return begins_position(probabilities[first + i]); }));
       const auto count = static_cast<index_type>(cuts_[l].back().source.size());
       shapes_[l].positions += count;
@@ -261,6 +264,7 @@ class level_cuts {
 
   index_type batch_ = 0, tokens_ = 0;
   std::vector<token> ids_;  // [B,T]
+  text_cuts every_token_;
   stream_shapes<D> shapes_{};
   each_level<std::vector<text_cuts>> cuts_;
   each_level<shown> shown_;

@@ -54,10 +54,29 @@ level_views<D, S> blocks_forward(const pass<Backend>& p, const activation_layout
   return streams_after(p, acts, i);
 }
 
-/// Learns nothing of boundaries: for models that do not decide any.
+/// Does nothing: the model decides no boundaries.
 struct no_decisions {
   void operator()(int /*level*/) const {}
 };
+
+/// What the merge after layer `i` sees: the streams, or of a ragged level at every token its newest position.
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+level_views<D, S> shown_to_merge(const pass<Backend>& p, const activation_layout<D>& acts, int i,
+                                 const level_views<D, S>& stream) {
+  level_views<D, S> shown = stream;
+  for (int l = 0; l < facts<D>::level_count; ++l)
+    if (facts<D>::levels[l].ragged) shown[l] = p.memory[acts.layers[i].shown[l]];
+  return shown;
+}
+template <const auto& D, class Backend, class S = typename Backend::scalar>
+level_views<D, S> show_to_merge(const pass<Backend>& p, const activation_layout<D>& acts, int i,
+                                const level_views<D, S>& stream) {
+  const level_views<D, S> shown = shown_to_merge(p, acts, i, stream);
+  for (std::size_t l = 0; l < shown.size(); ++l)
+    if (facts<D>::levels[l].ragged)
+      embed(p.backend, p.cuts[l].newest, stream[l].rows(), shown[l].rows(), update::replace);
+  return shown;
+}
 
 /// An observer may read the activations of layer `i` after its blocks (before the merge changes their outputs) and
 /// after the merge.
@@ -87,7 +106,7 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
     }
     for (int l = 0; l < F::level_count; ++l) {
       if (F::upsample_layer(l) != i) continue;
-      if (F::levels[l].ragged) leave_level(p, acts, l, own);
+      if (F::leaves_early(l)) leave_level(p, acts, l, own);
       if (F::levels[l].learned_boundaries)
         smoothed_upsample_forward(p, l, own.upsample[l], acts.upsample[l], own.boundaries[l], acts.boundaries[l],
                                   merge);
@@ -97,12 +116,16 @@ void forward(const pass<Backend>& p, const activation_layout<D>& acts, const par
     const auto stream = blocks_forward(p, acts, own, i);
     observer.after_blocks(i);
     if (F::merges && merge) {
-      chosen_merge<D>.forward(p, own.layers[i].merge, acts.layers[i].merge, stream);
+      const auto shown = show_to_merge(p, acts, i, stream);
+      chosen_merge<D>.forward(p, own.layers[i].merge, acts.layers[i].merge, shown);
+      for (std::size_t l = 0; l < shown.size(); ++l)
+        if (F::levels[l].ragged && F::levels[l].receives)
+          embed(p.backend, p.cuts[l].starts, shown[l].rows(), stream[l].rows(), update::replace);
       observer.after_merge(i);
     }
   }
   for (int l = 0; l < F::level_count; ++l)
-    if (!F::levels[l].ragged) leave_level(p, acts, l, own);
+    if (!F::leaves_early(l)) leave_level(p, acts, l, own);
   head_forward(p, F::levels, F::predicting_level, own.head, acts.head, final_embeddings(p, acts));
 }
 

@@ -215,12 +215,11 @@ class generator {
   bool begins_now(int l, index_type b) {
     const level_facts& level = F::levels[l];
     level_row& own = rows_of_levels_[l][static_cast<std::size_t>(b)];
-    const index_type source = F::levels[level.from].ragged
+    const index_type source = level.from >= 0 && F::levels[level.from].ragged
                                   ? rows_of_levels_[level.from][static_cast<std::size_t>(b)].count - 1
-                                  : position_ / F::levels[level.from].stride;
-    const bool by_stride = level.rule == nullptr && !level.learned_boundaries && source % level.source_stride == 0;
+                                  : source_position(l);
     const bool by_model = level.learned_boundaries && begins_position(own.p);
-    own.begins = own.count == 0 || own.pending || by_stride || by_model;
+    own.begins = own.count == 0 || own.pending || level.begins_by_stride(source) || by_model;
     if (own.begins)
       own.pending = false, ++own.count, own.since = 0;
     else
@@ -392,7 +391,10 @@ class generator {
                         cache()[cached_.upsample[l]]);
       }
       for (int l = 0; l < F::level_count; ++l)
-        if (active(l) && F::runs(i, l)) block_step(p, acts_, i, l, position_ / F::levels[l].stride, 0, batch_);
+        if (F::merges && F::levels[l].ragged)
+          step_blocks_of_rows(i, l);
+        else if (active(l) && F::runs(i, l))
+          block_step(p, acts_, i, l, position_ / F::levels[l].stride, 0, batch_);
       if (F::merges && merge_) merge_step(p, i);
     }
     for (int l = 0; l < F::level_count; ++l)
@@ -501,19 +503,19 @@ class generator {
   /// Of level `l`, whose boundaries follow the text: what the newest position of each text adds, and what the host knows.
   void keep_newest(const pass<Backend>& p, const activation_layout<D>& acts, const level_cuts<D, Backend>& cuts,
                    int l) {
-    const auto coarse = p.memory[acts.upsample[l].coarse];
     for (index_type b = 0; b < batch_; ++b) {
       const text_cuts& own = cuts.of_texts(l)[static_cast<std::size_t>(b)];
+      level_row& row = rows_of_levels_[l][static_cast<std::size_t>(b)];
+      row.count = static_cast<index_type>(own.source.size());
+      row.pending = own.pending;
+      if (F::levels[l].from < 0) continue;
       const std::span<const index_type> of_source = cuts.views()[static_cast<std::size_t>(F::levels[l].from)].texts;
       const index_type sources =
           of_source.empty() ? cuts.shapes()[F::levels[l].from].positions
                             : of_source[static_cast<std::size_t>(b) + 1] - of_source[static_cast<std::size_t>(b)];
-      level_row& row = rows_of_levels_[l][static_cast<std::size_t>(b)];
-      row.count = static_cast<index_type>(own.source.size());
-      row.pending = own.pending;
       row.since = sources - 1 - own.source.back();
       const index_type last = cuts.views()[static_cast<std::size_t>(l)].texts[static_cast<std::size_t>(b) + 1] - 1;
-      view<const scalar, 3> newest = text_rows{last, 1, 1}.of(coarse);
+      view<const scalar, 3> newest = text_rows{last, 1, 1}.of(p.memory[acts.upsample[l].coarse]);
       if (F::levels[l].learned_boundaries) {
         const boundary_activations& of_level = acts.boundaries[l];
         newest = text_rows{last, 1, 1}.of(p.memory[of_level.smoothed]);
@@ -554,7 +556,10 @@ class generator {
     }
     if (level.routed())
       copy(*backend_, p.memory[acts.feed_forward.routed.budget].flat(), cache()[cached.budget[l]].flat());
-    if (cached.current[l]) keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[cached.current[l]]);
+    if (cached.current[l] && level.ragged)
+      keep_last_of_texts(p.memory[acts.y], 0, l, cuts, 0, cache()[cached.current[l]]);
+    else if (cached.current[l])
+      keep_last(*backend_, p.memory[acts.y], 0, 1, 0, cache()[cached.current[l]]);
   }
 
   /// Whether the source of level `l` has a position at the current token, and the number of its newest position.
@@ -594,12 +599,41 @@ class generator {
   /// position begins, one by one.
   void step_rows(int l) {
     if constexpr (F::follows_text) {
-      if (F::levels[F::levels[l].from].ragged) return;  // runs inside that level
-      if (!active(F::levels[l].from)) return;
+      if (F::levels[l].from < 0) return enter_rows(l);
+      if (F::levels[F::levels[l].from].ragged || !has_source(l)) return;  // the former runs inside that level
       const auto source = tensor_memory<scalar>{memory_.data()}[acts_.source[l]];
       if (F::levels[l].learned_boundaries) find_probabilities(step_pass(), l, 0, source.rows());
       for (index_type b = 0; b < batch_; ++b)
         if (begins_now(l, b)) step_row(l, b, source.slice(b, 1).rows());
+    }
+  }
+  /// Side by side: the input of the first layer of texts at which a position of level `l` begins.
+  void enter_rows(int l) {
+    if constexpr (F::merges) {
+      const pass<Backend> p = row_pass();
+      const parameter_layout<D>& own = weights_.layout();
+      const auto entered = tensor_memory<scalar>{memory_.data()}[acts_.token_embedding[l]].rows();
+      for (index_type b = 0; b < batch_; ++b) {
+        if (!begins_now(l, b)) continue;
+        compress_forward(p, F::levels[l], own.compress[l], row_acts_.compress[l], cache()[cached_.window].slice(b, 1),
+                         l, F::largest_compression - 1);
+        norm_forward(p, own.embedding_norm[l], row_acts_.embedding_norm[l], p.memory[row_acts_.compress[l].y], 0,
+                     p.memory[row_acts_.token_embedding[l]]);
+        copy(*backend_, p.memory[row_acts_.token_embedding[l]].flat(), entered.slice(b, 1).flat());
+      }
+    }
+  }
+  /// Side by side: block `l` of layer `i` for texts at which a position of the level begins.
+  void step_blocks_of_rows(int i, int l) {
+    const pass<Backend> p = row_pass();
+    const block_activations &all = acts_.layers[i].blocks[l], &one = row_acts_.layers[i].blocks[l];
+    const tensor_memory<scalar> memory{memory_.data()};
+    for (index_type b = 0; b < batch_; ++b) {
+      const level_row& row = rows_of_levels_[l][static_cast<std::size_t>(b)];
+      if (!row.begins) continue;
+      copy(*backend_, memory[all.x].rows().slice(b, 1).flat(), p.memory[one.x].flat());
+      block_step(p, row_acts_, i, l, row.count - 1, b, 1);
+      copy(*backend_, p.memory[one.y].flat(), memory[all.y].rows().slice(b, 1).flat());
     }
   }
   /// A new position of text `b` at level `l`, with everything inside that level: source [1,d'].
@@ -676,12 +710,14 @@ class generator {
     feed_forward_step(p, level, own.feed_forward, acts.feed_forward, count, budget,
                       cache()[cached.before_feed_forward[l]][sequence].slice(row, rows), shifted, p.memory[acts.middle],
                       y);
-    if (cached.current[l]) copy(*backend_, y.flat(), cache()[cached.current[l]].flat());
+    if (cached.current[l]) copy(*backend_, y.flat(), cache()[cached.current[l]].slice(row, rows).flat());
   }
 
   void merge_step(const pass<Backend>& p, int i) {
     const auto& cached = cached_.layers[i];
-    const auto stream = streams_after(p, acts_, i);
+    auto stream = streams_after(p, acts_, i);
+    for (int l = 0; l < F::level_count; ++l)
+      if (F::levels[l].ragged) stream[l] = stream[l].template reshape<3>({batch_, 1, index_type{F::levels[l].dim}});
     auto current = stream;
     for (int l = 0; l < F::level_count; ++l)
       if (cached.current[l]) current[l] = cache()[cached.current[l]];

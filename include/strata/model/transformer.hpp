@@ -78,7 +78,7 @@ void decide_boundaries(int l, pass<Backend>& p, Layout& acts, level_cuts<D, Back
   cuts.decide(p.backend, l, host);
   acts = replan(cuts.shapes());
   if (const index_type held = memory.size(); held < acts.memory_size) {
-    Storage larger(acts.memory_size);
+    Storage larger(acts.memory_size + acts.memory_size / 4);  // so it seldom grows
     copy(p.backend, std::as_const(memory).view(), larger.view().slice(0, held));
     memory = std::move(larger);
     rotary.forget_places();
@@ -213,7 +213,7 @@ class transformer {
   /// ids [B,T] -> logits [B,T,V].
   view<const scalar, 3> forward(view<const token, 2> ids, forward_options options = {}) {
     return exclusively(*backend_, "a forward pass", [&] {
-      prepare(ids, ids.shape[1]);
+      prepare(ids, ids.shape[1], false);
       take(ids, 0, inputs_, false);
       find_ngrams(false);
       forward_pass(make_pass(options), options);
@@ -221,10 +221,26 @@ class transformer {
     });
   }
 
-  /// Level `l` after the post-embedding norm [B,n,d], as the last pass left it.
+  /// Level `l` after the post-embedding norm, as the last pass left it: [B,n,d], or [1,R,d] with the texts one after another if
+  /// its boundaries follow the text.
   view<const scalar, 3> token_embeddings(int l) const { return kept(acts_.token_embedding, l); }
-  /// Level `l` after the final norm [B,n,d], as the last pass left it.
+  /// The same after the final norm.
   view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
+
+  /// The tokens at which positions of level `l` begin, of each text of the last pass.
+  std::vector<std::vector<index_type>> starts(int l) const {
+    require(l >= 0 && l < F::level_count, "the model has no level ", l, ": it has ", F::level_count);
+    require_here();
+    require(batch_ > 0 && (!F::levels[static_cast<std::size_t>(l)].ragged ||
+                           cuts_.of_texts(l).size() == static_cast<std::size_t>(batch_)),
+            "the model has no positions before its first pass, or after a pass that failed");
+    std::vector<std::vector<index_type>> all;
+    for (index_type b = 0; b < batch_; ++b)
+      all.push_back(F::levels[static_cast<std::size_t>(l)].ragged
+                        ? cuts_.of_texts(l)[static_cast<std::size_t>(b)].tokens
+                        : positions_by_stride(F::levels[static_cast<std::size_t>(l)], tokens_).tokens);
+    return all;
+  }
 
   /// ids [B,T+1]: the first T are the input, the last T the labels. `weights` weighs the losses; by default each
   /// has its own weight.
@@ -321,12 +337,23 @@ class transformer {
     for (index_type n = 0; n < row.size(); ++n) row(n) /= std::sqrt(squares);
   }
 
-  /// Makes room for a pass over the first `tokens` columns of ids.
-  void prepare(view<const token, 2> ids, index_type tokens) {
+  /// Makes room for a pass over the first `tokens` columns of ids. Rows may end before their last place if `may_end`.
+  void prepare(view<const token, 2> ids, index_type tokens, bool may_end) {
     if constexpr (F::follows_text) {
       const index_type batch = ids.shape[0];
+      require(
+          batch > 0 && tokens > 0 && batch <= most_routed_rows / tokens,
+          "a pass with boundaries that follow the text numbers tokens in 32 bits: a positive batch and length and at "
+          "most ",
+          most_routed_rows, " tokens, but was asked for [", batch, ", ", tokens, "]");
       std::vector<token> inputs(static_cast<std::size_t>(batch * tokens));
-      for (index_type b = 0; b < batch; ++b) std::copy_n(&ids(b, 0), tokens, inputs.begin() + b * tokens);
+      // Rules of boundaries see only tokens of the vocabulary.
+      for (index_type b = 0; b < batch; ++b)
+        for (index_type t = 0; t < tokens; ++t) {
+          const token id = ids(b, t);
+          if (id != no_token || !may_end) require_token(id, b, t, F::vocabulary);
+          inputs[static_cast<std::size_t>(b * tokens + t)] = id;
+        }
       cuts_.find(*backend_, {inputs.data(), {batch, tokens}});
       allocate(batch, tokens, cuts_.shapes());
     } else {
@@ -340,9 +367,8 @@ class transformer {
     require_here();
     if (batch == batch_ && tokens == tokens_ && shapes == shapes_) return;
     for (int l = 0; l < F::level_count; ++l)
-      require(!F::levels[l].full || F::levels[l].positions(tokens) <= F::levels[l].dilation * longest, "level ", l,
-              " has ", F::levels[l].positions(tokens), " positions, but full attention with xPos allows ",
-              F::levels[l].dilation * longest);
+      require(!F::levels[l].full || shapes[l].longest <= F::levels[l].dilation * longest, "level ", l, " has ",
+              shapes[l].longest, " positions, but full attention with xPos allows ", F::levels[l].dilation * longest);
     for (int l = 0; l < F::level_count; ++l)
       require(!F::levels[l].routed() || batch * F::levels[l].positions(tokens) <= most_routed_rows, "level ", l,
               " routes ", batch * F::levels[l].positions(tokens), " positions, but numbers them in 32 bits: at most ",
@@ -421,7 +447,7 @@ class transformer {
       for (index_type t = 1; t < ids.shape[1]; ++t)
         require(ids(b, t) == no_token || ids(b, t - 1) != no_token, "row ", b, " goes on after its end: token ", t,
                 " follows no token");
-    prepare(ids, ids.shape[1] - 1);
+    prepare(ids, ids.shape[1] - 1, true);
     take(ids, 1, labels_, true);
     take(ids, 0, inputs_, true);
     find_ngrams(gradients);

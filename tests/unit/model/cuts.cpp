@@ -63,6 +63,36 @@ constexpr description by_offsets = with(pairs_of_words, [](auto& d) {
   d.levels[2].upsampling = upsampling_kind::at_boundaries;
 });
 
+/// Side by side: bytes, one position for every 2, one for every word, one for every line. All receive.
+constexpr description beside{.vocabulary = 256,
+                             .max_length = 64,
+                             .depth = 2,
+                             .levels = {{.dim = 4, .heads = 1, .head_dim = 2, .window = 5},
+                                        {.compression = 2, .dim = 6, .heads = 1, .head_dim = 4, .window = 2},
+                                        {.compression = 4,
+                                         .stride = 4,
+                                         .dim = 6,
+                                         .heads = 1,
+                                         .head_dim = 4,
+                                         .window = 2,
+                                         .boundaries = boundaries::word_starts},
+                                        {.compression = 8,
+                                         .stride = 8,
+                                         .dim = 8,
+                                         .heads = 1,
+                                         .head_dim = 4,
+                                         .window = full_attention,
+                                         .boundaries = boundaries::lines}},
+                             .receiving_levels = {every_level}};
+constexpr description beside_bytes = with(beside, [](auto& d) { d.receiving_levels = {the_predicting_level}; });
+constexpr auto beside_shifted = with(with_merge(beside, level_shift{}), [](auto& d) {
+  d.levels[0].dim = 8;
+  d.token_shift = token_shift_kind::learned;
+});
+constexpr auto beside_separable = with(with_merge(beside, separable{}), [](auto& d) {
+  for (int l = 0; l < 4; ++l) d.levels[l].dim = 6;
+});
+
 /// The tokens at which positions of a level begin.
 std::vector<index_type> begins(const level_facts& level, const std::string& text, const text_cuts& finer) {
   return cut(level, tokens_of(text), finer).tokens;
@@ -163,8 +193,8 @@ TEST_CASE("gradients of a model whose boundaries follow the text are those of fi
   B backend;
   const auto check = [&]<const auto & D>() {
     transformer<D, B, losses<>> model(backend, 5);
-    std::vector<token> ids = tokens_of("the cat sat. on, a mat");
-    for (const token id : tokens_of("aaaaaaa b b b b b b b ")) ids.push_back(id);
+    std::vector<token> ids = tokens_of("the cat\nsat. on, a mat");
+    for (const token id : tokens_of("aaaaaaa b b\nb b b b b ")) ids.push_back(id);
     const view<const token, 2> batch{ids.data(), {2, 22}};
     model.clear_gradients();
     model.accumulate_gradients(batch);
@@ -189,6 +219,10 @@ TEST_CASE("gradients of a model whose boundaries follow the text are those of fi
   CHECK(check.template operator()<words>() < 1e-7);
   CHECK(check.template operator()<pairs_of_words>() < 1e-7);
   CHECK(check.template operator()<words_of_pairs>() < 1e-7);
+  CHECK(check.template operator()<beside>() < 1e-7);
+  CHECK(check.template operator()<beside_bytes>() < 1e-7);
+  CHECK(check.template operator()<beside_shifted>() < 1e-7);
+  CHECK(check.template operator()<beside_separable>() < 1e-7);
   CHECK(check.template operator()<padded>() < 1e-7);
   CHECK(check.template operator()<by_offsets>() < 1e-7);
 }
@@ -198,8 +232,8 @@ TEST_CASE("a generator gives the logits of the whole pass, whatever the texts be
   B backend;
   const auto worst_difference = [&]<const auto & D>(index_type prompt, bool merge) {
     transformer<D, B, losses<>> model(backend, 7);
-    std::vector<token> ids = tokens_of("the cat sat. on, a mat");
-    for (const token id : tokens_of("aaaaaaa b b b b b b b ")) ids.push_back(id);
+    std::vector<token> ids = tokens_of("the cat\nsat. on, a mat");
+    for (const token id : tokens_of("aaaaaaa b b\nb b b b b ")) ids.push_back(id);
     constexpr index_type length = 22;
     const auto whole = model.forward({ids.data(), {2, length}}, {.merge = merge});
     generator writer(model, 2, {.merge = merge});
@@ -229,10 +263,40 @@ TEST_CASE("a generator gives the logits of the whole pass, whatever the texts be
       CAPTURE(merge, prompt);
       CHECK(worst_difference.template operator()<words>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<words_of_pairs>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<beside>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<beside_bytes>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<beside_shifted>(prompt, merge) < 1e-12);
+      CHECK(worst_difference.template operator()<beside_separable>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<padded>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<by_offsets>(prompt, merge) < 1e-12);
       CHECK(worst_difference.template operator()<pairs_of_words>(prompt, merge) < 1e-12);
     }
+}
+
+TEST_CASE("rules see tokens of the vocabulary alone, and nothing begins after the end of a row") {
+  static std::vector<token> seen;
+  static constexpr boundary_rule watching{"watching", [](std::span<const token> last) {
+                                            seen.push_back(last.back());
+                                            return last.back() == 3;
+                                          }};
+  static constexpr description watched = with(words, [](auto& d) {
+    d.vocabulary = 11;
+    d.levels[1].boundaries = watching;
+  });
+  reference<double> backend;
+  transformer<watched, reference<double>, losses<>> model(backend, 1);
+  const std::vector<token> wrong{1, 3, 11, 2};
+  CHECK_THROWS_AS(model.forward({wrong.data(), {1, 4}}), error);
+  CHECK(seen.empty());
+  const std::vector<token> short_row{1, 3, 2, 3, no_token, no_token, no_token};
+  const double loss = model.losses({short_row.data(), {1, 7}}).total;
+  CHECK(seen == std::vector<token>{1, 3, 2, 3});
+  CHECK(model.starts(1) == std::vector<std::vector<index_type>>{{0, 1, 3}});
+  CHECK(loss == Approx(model.losses({short_row.data(), {1, 4}}).total).epsilon(1e-12));
+  CHECK_THROWS_AS(model.starts(2), error);
+  transformer<watched, reference<double>, losses<>> fresh(backend, 1);
+  fresh.reserve(1, 4);
+  CHECK_THROWS_AS(fresh.starts(1), error);
 }
 
 }  // namespace strata

@@ -149,4 +149,29 @@ TEST_CASE("tokens of an hourglass attend to the coarse positions by the formula"
   CHECK(same(fine, joined));
 }
 
+TEST_CASE("a coarse level that is wider than all others has its own room in every use of a model") {
+  static constexpr description wide{
+      .vocabulary = 11,
+      .max_length = 32,
+      .depth = 3,
+      .levels = {{.dim = 4, .heads = 1, .head_dim = 2, .window = 5, .before = 1, .after = 1},
+                 {.compression = 2,
+                  .stride = 2,
+                  .dim = 256,
+                  .heads = 2,
+                  .head_dim = 4,
+                  .window = 3,
+                  .routing = {.light_multiple = 1, .capacity = 0.5}}}};
+  reference<float> backend;
+  const auto ids = models::random_ids(2, 33, 11, 1);
+  transformer<wide, reference<float>> training(backend, 1), recomputing(backend, 1);
+  transformer<wide, reference<float>, inference> running(backend, 1);
+  const auto copied = [](const auto& values) { return std::vector<float>(values.data, values.data + values.size()); };
+  CHECK(copied(running.forward({ids.data(), {2, 32}})) == copied(training.forward({ids.data(), {2, 32}})));
+  recomputing.recompute_activations(true);
+  training.accumulate_gradients({ids.data(), {2, 33}});
+  recomputing.accumulate_gradients({ids.data(), {2, 33}});
+  CHECK(copied(recomputing.gradients()) == copied(training.gradients()));
+}
+
 }  // namespace strata

@@ -203,4 +203,18 @@ TEST_CASE("with learned boundaries a generator gives the logits of the whole pas
     }
 }
 
+TEST_CASE("what follows the end of a row changes neither the boundaries nor the losses") {
+  reference<double> backend;
+  transformer<learns_twice, reference<double>, losses<boundary_ratio_loss>> model(backend, 5);
+  spread_boundaries(model);
+  auto ids = some_tokens(12);
+  const auto whole = model.losses({ids.data(), {1, 12}});
+  model.forward({ids.data(), {1, 12}});
+  const auto begins = model.starts(0);
+  ids.resize(30, no_token);
+  const auto padded = model.losses({ids.data(), {1, 30}});
+  CHECK(model.starts(0) == begins);
+  CHECK(padded.values["cross_entropy"] == Approx(whole.values["cross_entropy"]).epsilon(1e-12));
+}
+
 }  // namespace strata

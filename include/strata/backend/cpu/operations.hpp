@@ -207,9 +207,9 @@ inline void confidence_backward(cpu& backend, input<float, 1> p, input<float, 2>
                                 output<float, 1> dp) {
   STRATA_CALL_KERNEL(confidence_backward(backend, p, y, dy, dp));
 }
-inline void boundary_ratio(cpu& backend, input<float, 1> p, double wanted, float scale, output<float, 1> loss,
-                           output<float, 1> dp) {
-  STRATA_CALL_KERNEL(boundary_ratio(backend, p, wanted, scale, loss, dp));
+inline void boundary_ratio(cpu& backend, input<float, 1> p, view<const token, 1> ids, double wanted, float scale,
+                           output<float, 1> loss, output<float, 1> dp) {
+  STRATA_CALL_KERNEL(boundary_ratio(backend, p, ids, wanted, scale, loss, dp));
 }
 // losses
 inline void window_targets(cpu& backend, view<const token, 2> ids, int stride, index_type offset,

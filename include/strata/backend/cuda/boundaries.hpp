@@ -116,29 +116,35 @@ static __global__ void confidence_backward_kernel(index_type rows, index_type di
 
 /// One block.
 template <int Threads>
-__global__ void boundary_ratio_kernel(const float* p, index_type count, double wanted, float scale, float* loss,
-                                      float* dp) {
+__global__ void boundary_ratio_kernel(const float* p, const token* ids, index_type rows, double wanted, float scale,
+                                      float* loss, float* dp) {
   STRATA_SHARED(slots, double[Threads / warp_size]);
   STRATA_SHARED(slope, float[1]);
-  double begun = 0, mean = 0;
-  for (index_type r = threadIdx.x; r < count; r += Threads) {
+  const auto counts = [=](index_type r) { return ids == nullptr || ids[r] >= 0; };
+  double begun = 0, mean = 0, count = 0;
+  for (index_type r = threadIdx.x; r < rows; r += Threads) {
+    if (!counts(r)) continue;
+    count += 1;
     begun += p[r] >= 0.5f ? 1 : 0;
     mean += static_cast<double>(p[r]);
   }
   begun = block_sum<Threads>(begun, slots);
   __syncthreads();
   mean = block_sum<Threads>(mean, slots);
-  if (threadIdx.x == 0) {
-    const auto all = static_cast<double>(count);
-    begun /= all;
-    mean /= all;
+  __syncthreads();
+  count = block_sum<Threads>(count, slots);
+  if (threadIdx.x == 0) slope[0] = 0;
+  if (threadIdx.x == 0 && count > 0) {
+    begun /= count;
+    mean /= count;
     const double factor = wanted / (wanted - 1);
     loss[0] += static_cast<float>(factor * ((wanted - 1) * begun * mean + (1 - begun) * (1 - mean)));
-    slope[0] = scale * static_cast<float>(factor * (wanted * begun - 1) / all);
+    slope[0] = scale * static_cast<float>(factor * (wanted * begun - 1) / count);
   }
   __syncthreads();
   if (dp == nullptr) return;
-  for (index_type r = threadIdx.x; r < count; r += Threads) dp[r] += slope[0];
+  for (index_type r = threadIdx.x; r < rows; r += Threads)
+    if (counts(r)) dp[r] += slope[0];
 }
 
 }  // namespace device
@@ -169,11 +175,11 @@ inline void confidence_backward(cuda& backend, input<float, 1> p, input<float, 2
   device::launch_warps(backend, y.shape[0], device::confidence_backward_kernel, y.shape[0], y.shape[1], p.data, y.data,
                        dy.data, dp.data);
 }
-inline void boundary_ratio(cuda& backend, input<float, 1> p, double wanted, float scale, output<float, 1> loss,
-                           output<float, 1> dp) {
+inline void boundary_ratio(cuda& backend, input<float, 1> p, view<const token, 1> ids, double wanted, float scale,
+                           output<float, 1> loss, output<float, 1> dp) {
   constexpr int threads = device::threads_of_totals;
-  device::launch(backend, {1, threads}, device::boundary_ratio_kernel<threads>, p.data, p.size(), wanted, scale,
-                 loss.data, dp.data);
+  device::launch(backend, {1, threads}, device::boundary_ratio_kernel<threads>, p.data, ids.data, p.size(), wanted,
+                 scale, loss.data, dp.data);
 }
 
 }  // namespace strata

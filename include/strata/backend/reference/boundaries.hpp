@@ -95,17 +95,22 @@ void confidence_backward(reference<S>&, input<S, 1> p, input<S, 2> y, input<S, 2
 }
 
 template <class S>
-void boundary_ratio(reference<S>&, input<S, 1> p, double wanted, S scale, output<S, 1> loss, output<S, 1> dp) {
-  double begun = 0, mean = 0;
-  const auto count = static_cast<double>(p.size());
+void boundary_ratio(reference<S>&, input<S, 1> p, view<const token, 1> ids, double wanted, S scale, output<S, 1> loss,
+                    output<S, 1> dp) {
+  const auto counts = [&](index_type r) { return !ids || ids(r) >= 0; };
+  double begun = 0, mean = 0, count = 0;
   for (index_type r = 0; r < p.size(); ++r) {
-    begun += begins_position(p(r)) ? 1 / count : 0;
-    mean += static_cast<double>(p(r)) / count;
+    if (!counts(r)) continue;
+    count += 1;
+    begun += begins_position(p(r)) ? 1 : 0;
+    mean += static_cast<double>(p(r));
   }
-  const boundary_ratio_terms terms(wanted, begun);
-  loss(0) += static_cast<S>(terms.value(mean));
+  if (count == 0) return;
+  const boundary_ratio_terms terms(wanted, begun / count);
+  loss(0) += static_cast<S>(terms.value(mean / count));
   if (!dp) return;
-  for (index_type r = 0; r < p.size(); ++r) dp(r) += scale * static_cast<S>(terms.slope() / count);
+  for (index_type r = 0; r < p.size(); ++r)
+    if (counts(r)) dp(r) += scale * static_cast<S>(terms.slope() / count);
 }
 
 }  // namespace strata

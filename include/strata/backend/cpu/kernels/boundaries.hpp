@@ -114,19 +114,23 @@ inline void confidence_backward(cpu& backend, input<float, 1> p, input<float, 2>
   });
 }
 
-inline void boundary_ratio(cpu&, input<float, 1> p, double wanted, float scale, output<float, 1> loss,
-                           output<float, 1> dp) {
-  double begun = 0, mean = 0;
-  const auto count = static_cast<double>(p.size());
+inline void boundary_ratio(cpu&, input<float, 1> p, view<const token, 1> ids, double wanted, float scale,
+                           output<float, 1> loss, output<float, 1> dp) {
+  const auto counts = [&](index_type r) { return !ids || ids(r) >= 0; };
+  double begun = 0, mean = 0, count = 0;
   for (index_type r = 0; r < p.size(); ++r) {
+    if (!counts(r)) continue;
+    count += 1;
     begun += begins_position(p(r)) ? 1 : 0;
     mean += static_cast<double>(p(r));
   }
+  if (count == 0) return;
   const boundary_ratio_terms terms(wanted, begun / count);
   loss(0) += static_cast<float>(terms.value(mean / count));
   if (!dp) return;
   const float slope = scale * static_cast<float>(terms.slope() / count);
-  for (index_type r = 0; r < p.size(); ++r) dp(r) += slope;
+  for (index_type r = 0; r < p.size(); ++r)
+    if (counts(r)) dp(r) += slope;
 }
 
 }  // namespace strata::kernels::STRATA_INSTRUCTIONS
