@@ -23,6 +23,14 @@ inline constexpr strata::description demo{
     .levels = {{.dim = 128, .heads = 4, .head_dim = 32, .window = 256, .before = 1, .after = 2},
                {.compression = 4, .stride = 4, .dim = 192, .heads = 6, .head_dim = 32, .window = 128}}};
 
+/// The same around one position for every word, and around positions that the model finds.
+inline constexpr strata::description words =
+    strata::with(demo, [](auto& d) { d.levels[1].boundaries = strata::boundaries::word_starts; });
+inline constexpr strata::description learned = strata::with(demo, [](auto& d) {
+  d.levels[1].boundaries = strata::boundaries::learned;
+  d.levels[1].compressor = strata::compressor_kind::padding;
+});
+
 template <const auto& D>
 struct named_model {
   const char* name;
@@ -34,6 +42,8 @@ inline constexpr std::tuple models{named_model<tiny>{"tiny"},
                                    named_model<strata::presets::two_minutes>{"two_minutes"}
 #ifndef STRATA_FEW_MODELS  // the tests do not use these
                                    ,
+                                   named_model<words>{"words"},
+                                   named_model<learned>{"learned"},
                                    named_model<strata::presets::ten_minutes>{"ten_minutes"},
                                    named_model<strata::presets::one_hour>{"one_hour"},
                                    named_model<strata::presets::ten_hours>{"ten_hours"},

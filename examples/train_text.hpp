@@ -133,7 +133,10 @@ class training_run {
   bool finished() const { return trainer_.step() >= trainer_.options().schedule.steps || out_of_time_; }
 
   using backend = typename Device::backend;
-  using losses = strata::default_losses;
+  // Levels that follow the text have no heads of losses.
+  using losses =
+      std::conditional_t<(strata::facts<D>::groups > 1), strata::losses<strata::boundary_ratio_loss>,
+                         std::conditional_t<strata::facts<D>::follows_text, strata::losses<>, strata::default_losses>>;
   static constexpr strata::index_type texts_of_a_long_step = 256;
 
   static losses chosen_losses(const program_options& options) {

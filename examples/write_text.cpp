@@ -45,6 +45,9 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.sampling.seed, "of the random draws")
       ->check(examples::whole_number(0, std::numeric_limits<std::uint64_t>::max()))
       ->capture_default_str();
+  auto* levels = app.add_flag("--levels", options.levels,
+                              "show where positions of the coarse levels begin, in the prompt and what follows");
+  app.add_option("--html", options.page, "with --levels: write a page instead")->type_name("FILE")->needs(levels);
   examples::add_device_options(app, options.device);
 
   return examples::run_program(app, argc, argv, [&] {

@@ -15,6 +15,7 @@
 
 #include "console.hpp"
 #include "device.hpp"
+#include "level_view.hpp"
 #include "models.hpp"
 #include "tokenizer.hpp"
 
@@ -23,7 +24,8 @@ namespace write_text {
 struct program_options {
   std::string weights, measured, tokenizer;
   std::vector<std::string> prompts;
-  bool measures = false;
+  bool measures = false, levels = false;  ///< `levels`: show where positions begin
+  std::string page;                       ///< of the levels
   strata::weight_format format = strata::weight_format::float32;
   strata::index_type length = 500;
   examples::device_options device;
@@ -74,8 +76,9 @@ void measure(Writer& writer, const examples::tokenizer& by, const std::filesyste
 /// Prints the continued prompts. One is printed as it is generated; several come at the end, one after the other.
 class printed_texts {
  public:
-  printed_texts(const std::vector<std::string>& prompts, const examples::tokenizer& by)
-      : prompts_(prompts), by_(by), texts_(prompts.size()) {}
+  /// With `silent`, only the bar is shown.
+  printed_texts(const std::vector<std::string>& prompts, const examples::tokenizer& by, bool silent)
+      : prompts_(prompts), by_(by), texts_(prompts.size()), silent_(silent) {}
 
   /// Shows a bar where nothing is printed for a while.
   void at(strata::index_type position, strata::index_type end) {
@@ -86,6 +89,7 @@ class printed_texts {
         strata::to_text(position, "/", end, " ", by_.unit(), "s of ", prompts_.size() == 1 ? "the text" : "each text"));
   }
   void add(strata::index_type row, strata::token id) {
+    if (silent_) return;
     std::string text = by_.text_of(id);
     if (terminal_) text = examples::printable(std::move(text));
     if (!streams_) {
@@ -102,8 +106,9 @@ class printed_texts {
     begun_ = false;
   }
   void end() {
-    if (streams_) begin();
+    if (streams_ && !silent_) begin();
     end_line();
+    if (silent_) return;
     for (std::size_t row = 0; !streams_ && row < texts_.size(); ++row)
       std::cout << "--- " << row + 1 << " ---\n" << prompts_[row] << texts_[row] << '\n';
   }
@@ -119,11 +124,42 @@ class printed_texts {
   const std::vector<std::string>& prompts_;
   const examples::tokenizer& by_;
   std::vector<std::string> texts_;
+  bool silent_;
   bool streams_ = prompts_.size() == 1, terminal_ = isatty(STDOUT_FILENO) == 1;
   bool begun_ = false;  // a line of the streamed text
   examples::progress_bar bar_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
+
+/// Where the positions of coarse levels begin in a text. The model reads it in pieces of its greatest length, and each piece
+/// begins positions at its first token.
+template <const auto& D, class Model>
+examples::level_view view_levels(Model& model, std::span<const strata::token> ids, const examples::tokenizer& by) {
+  using F = strata::facts<D>;
+  examples::level_view own;
+  for (const strata::token id : ids) own.tokens.push_back(by.text_of(id));
+  std::vector<int> coarse;
+  for (const int l : F::by_compression)
+    if (F::levels[l].compressed()) coarse.push_back(l);
+  for (const int l : coarse) {
+    const auto& rule = D.levels[l].boundaries;
+    own.levels.push_back(
+        {strata::to_text("level ", l, ", ",
+                         F::levels[l].ragged && !rule.follows_text() ? "in a level that follows the text"
+                         : rule.follows_text()                       ? std::string(rule.name)
+                                                                     : strata::to_text("every ", F::levels[l].stride)),
+         {}});
+  }
+  const auto length = static_cast<std::size_t>(F::max_length);
+  for (std::size_t first = 0; first < ids.size(); first += length) {
+    const auto piece = ids.subspan(first, std::min(length, ids.size() - first));
+    model.forward({piece.data(), {1, static_cast<strata::index_type>(piece.size())}});
+    for (std::size_t n = 0; n < coarse.size(); ++n)
+      for (const strata::index_type start : model.starts(coarse[n])[0])
+        own.levels[n].starts.push_back(static_cast<strata::index_type>(first) + start);
+  }
+  return own;
+}
 
 /// The tokenizer that is given, or that a run keeps beside its weights; without one, tokens are bytes.
 inline std::shared_ptr<const examples::tokenizer> tokenizer_for(const program_options& options, int vocabulary) {
@@ -134,6 +170,24 @@ inline std::shared_ptr<const examples::tokenizer> tokenizer_for(const program_op
   strata::require(found->vocabulary() == vocabulary, found->name(), ": its vocabulary has ", found->vocabulary(),
                   " tokens, but that of the model in ", std::filesystem::path(options.weights), " has ", vocabulary);
   return found;
+}
+
+/// Prints texts with the boundaries of their levels, or writes them to a page.
+template <const auto& D, class Model>
+void show_levels(Model& model, const std::vector<std::vector<strata::token>>& texts, const examples::tokenizer& by,
+                 const program_options& options) {
+  std::vector<examples::level_view> views;
+  for (const std::vector<strata::token>& ids : texts) views.push_back(view_levels<D>(model, ids, by));
+  if (!options.page.empty()) {
+    const std::string page = examples::level_page(views, "What the levels see");
+    strata::write_file_atomically(options.page, [&](auto& output) { output.write(page); });
+    std::cout << "page " << options.page << '\n';
+    return;
+  }
+  for (const examples::level_view& own : views) {
+    std::cout << (isatty(STDOUT_FILENO) == 1 ? with_colours(own) : with_bars(own)) << '\n';
+    std::cerr << summary(own);
+  }
 }
 
 /// Returns the exit code of the program.
@@ -154,7 +208,8 @@ int write(const program_options& options) {
   for (const std::string& prompt : options.prompts) prompts.push_back(by->encode(prompt));
   for (std::size_t n = 0; n < prompts.size(); ++n)
     strata::require(!prompts[n].empty(), "the prompt '", options.prompts[n], "' has no tokens");
-  printed_texts texts(options.prompts, *by);
+  std::vector<std::vector<strata::token>> written = prompts;
+  printed_texts texts(options.prompts, *by, options.levels);
   examples::catch_interrupts();
   const auto go_on = [&](strata::index_type position, strata::index_type end) {
     texts.at(position, end);
@@ -163,12 +218,17 @@ int write(const program_options& options) {
   try {
     writer.generate(
         prompts, options.length, options.sampling,
-        [&](strata::index_type row, strata::token id) { texts.add(row, id); }, go_on);
+        [&](strata::index_type row, strata::token id) {
+          texts.add(row, id);
+          written[static_cast<std::size_t>(row)].push_back(id);
+        },
+        go_on);
   } catch (const strata::error& problem) {
     texts.end_line();
     strata::fail(std::filesystem::path(options.weights), ": ", problem.what());
   }
   texts.end();
+  if (options.levels) show_levels<D>(model, written, *by, options);
   return examples::interrupted ? 128 + examples::interrupted : 0;
 }
 

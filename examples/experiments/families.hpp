@@ -40,9 +40,11 @@ constexpr strata::description of_length_2048(int depth, strata::level_list level
 
 /// How many of the sizes a family has.
 struct every_size {
+  using losses = strata::losses<>;
   static constexpr int sizes = static_cast<int>(family_sizes.size());
 };
 struct up_to_192 {
+  using losses = strata::losses<>;
   static constexpr int sizes = 4;
 };
 
@@ -97,6 +99,19 @@ struct words_of_words : every_size {
   }
 };
 
+struct learned : every_size {
+  using losses = strata::losses<strata::boundary_ratio_loss>;
+  static constexpr const char* name = "learned";
+  static constexpr const char* description =
+      "An hourglass that decides where its inner positions begin, about 4 bytes apart.";
+  static constexpr strata::description model(const family_size& size) {
+    strata::description own = fixed_stride::model(size);
+    own.levels[1].boundaries = strata::boundaries::learned;
+    own.levels[1].compressor = strata::compressor_kind::padding;
+    return own;
+  }
+};
+
 // Other ways down to words and up from them, and tables of n-grams.
 struct words_padded : up_to_192 {
   static constexpr const char* name = "words_padded";
@@ -142,12 +157,13 @@ struct word_starts_ngrams : with_ngrams<word_starts> {
 
 template <class... Family>
 struct family_list {};
-using families = family_list<full, window, side_by_side, fixed_stride, word_starts, words_of_words, words_padded,
-                             words_at_boundaries, words_by_offset, window_ngrams, word_starts_ngrams>;
+using families = family_list<full, window, side_by_side, fixed_stride, word_starts, words_of_words, learned,
+                             words_padded, words_at_boundaries, words_by_offset, window_ngrams, word_starts_ngrams>;
 
 /// A family in one of the sizes.
 template <class Family, int Number>
 struct member : next_byte_alone {
+  using losses = typename Family::losses;
   static inline const std::string name = std::string(Family::name) + '_' + std::to_string(family_sizes[Number].dim);
   static constexpr const char* description = Family::description;
   static constexpr strata::description model = Family::model(family_sizes[Number]);

@@ -20,10 +20,10 @@ using std::chrono::steady_clock;
 
 /// The note in a checkpoint of a run.
 struct progress {
-  double seconds = 0, peak_bytes = 0;
+  double seconds = 0, peak_bytes = 0, flops = 0;
   std::vector<curve_point> curve;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(progress, seconds, peak_bytes, curve)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(progress, seconds, peak_bytes, flops, curve)
 
 /// The most memory that this process ever had. Linux counts in units of 1024 bytes.
 inline double peak_bytes() {
@@ -44,7 +44,8 @@ class run {
         seed_(seed),
         text_(strata::text::load(text, own.validation_fraction)),
         backend_({.threads = own.threads}),
-        trainer_(backend_, options(what, own, seed, text_.training())) {
+        step_flops_(step_flops(what, own, text_.training())),
+        trainer_(backend_, options(what, own, seed, step_flops_)) {
     strata::require(examples::fingerprint(text_.all()) == own.text_fingerprint, text,
                     " is not the text of the experiment in ", folder, " any more");
     if (!backend_.message().empty()) std::cout << "note: " << backend_.message() << '\n';
@@ -63,6 +64,7 @@ class run {
       const auto start = steady_clock::now();
       const auto report = trainer_.train_step(text_.training());
       done_.seconds += examples::seconds_since(start);
+      count_flops();
       if (own_.timed() && !finished())
         if (const auto left = estimate.after_step(done_.seconds - before, own_.seconds - done_.seconds))
           trainer_.set_steps(trainer_.step() + *left);
@@ -85,13 +87,34 @@ class run {
   static constexpr double seconds_between_checkpoints = 30;
 
   static strata::training_options options(const configuration& what, const settings& own, std::uint64_t seed,
-                                          std::span<const std::uint8_t> text) {
+                                          double flops_of_step) {
     strata::training_options result = own.training;
     result.seed = seed;
     result.merge = what.merges;
-    result.schedule.steps = own.timed() ? examples::steps_unknown
-                                        : static_cast<strata::index_type>(own.flops / step_flops(what, own, text));
+    result.schedule.steps =
+        own.timed() ? examples::steps_unknown : static_cast<strata::index_type>(own.flops / flops_of_step);
     return result;
+  }
+
+  /// Where the model decides its boundaries, only the steps themselves say what a step costs: the schedule follows them.
+  void count_flops() {
+    if constexpr (strata::facts<D>::groups == 1) {
+      done_.flops += step_flops_;
+    } else {
+      auto positions = strata::facts<D>::positions(own_.training.length);
+      for (std::size_t l = 0; l < positions.size(); ++l) {
+        const auto& shape = trainer_.model().embeddings(static_cast<int>(l)).shape;
+        positions[l] = shape[0] * shape[1] / own_.training.batch;
+      }
+      done_.flops += static_cast<double>(own_.training.accumulation) *
+                     strata::cost<D, Losses>::training_flops(own_.training.batch, own_.training.length, what_.merges,
+                                                             Losses(), positions);
+      constexpr strata::index_type between = 20;
+      if (own_.timed() || trainer_.step() % between != 0 || finished()) return;
+      const double of_step = done_.flops / static_cast<double>(trainer_.step());
+      const auto left = static_cast<strata::index_type>((own_.flops - done_.flops) / of_step);
+      trainer_.set_steps(trainer_.step() + std::max<strata::index_type>(1, left));
+    }
   }
 
   strata::index_type steps() const { return trainer_.options().schedule.steps; }
@@ -140,7 +163,7 @@ class run {
                   .seconds = done_.seconds,
                   .bits_per_byte = examples::bits(loss),
                   .peak_bytes = done_.peak_bytes,
-                  .flops_per_token = step_flops(what_, own_, text_.training()) / own_.tokens_a_step(),
+                  .flops_per_token = done_.flops / (static_cast<double>(trainer_.step()) * own_.tokens_a_step()),
                   .bits_by_eighth = bits_by_eighth(),
                   .curve = done_.curve,
                   .sample = sample()},
@@ -189,6 +212,7 @@ class run {
   std::uint64_t seed_;
   strata::text text_;
   strata::cpu backend_;
+  double step_flops_;  ///< with the mean positions of the text
   strata::trainer<D, strata::cpu, Losses> trainer_;
   progress done_;
   steady_clock::time_point told_;
