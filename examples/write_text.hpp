@@ -155,7 +155,7 @@ examples::level_view view_levels(Model& model, std::span<const strata::token> id
     const auto piece = ids.subspan(first, std::min(length, ids.size() - first));
     model.forward({piece.data(), {1, static_cast<strata::index_type>(piece.size())}});
     for (std::size_t n = 0; n < coarse.size(); ++n)
-      for (const strata::index_type start : model.starts(coarse[n])[0])
+      for (const strata::index_type start : model.starts(coarse[n]))
         own.levels[n].starts.push_back(static_cast<strata::index_type>(first) + start);
   }
   return own;

@@ -14,7 +14,8 @@ namespace experiments {
 struct family_size {
   int dim, layers;
 };
-inline constexpr std::array<family_size, 6> family_sizes{{{64, 2}, {96, 3}, {128, 4}, {192, 6}, {256, 8}, {384, 12}}};
+inline constexpr std::array<family_size, 7> family_sizes{
+    {{32, 2}, {64, 2}, {96, 3}, {128, 4}, {192, 6}, {256, 8}, {384, 12}}};
 
 /// One level of bytes.
 constexpr strata::level bytes(int dim, int window) {
@@ -45,7 +46,7 @@ struct every_size {
 };
 struct up_to_192 {
   using losses = strata::losses<>;
-  static constexpr int sizes = 4;
+  static constexpr int sizes = 5;
 };
 
 struct full : every_size {

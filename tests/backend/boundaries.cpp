@@ -155,7 +155,8 @@ TEST_CASE("boundaries: learned ones equal the golden file") {
     const std::vector<double> probabilities = bench.read(p);
     const auto boundary = file.values<token>("boundary");
     for (std::size_t n = 0; n < boundary.size(); ++n) CHECK(begins_position(probabilities[n]) == (boundary[n] == 1));
-    const auto loss = bench.all(0, {1}), dp = bench.all(0, {texts, length});
+    const auto loss = bench.all(0, {1});
+    const auto dp = bench.all(0, {texts, length});
     boundary_ratio(backend, p.flat(), {}, wanted, static_cast<S>(weight), loss, dp.flat());
     CHECK(relative_error(bench.read(loss), of_file("ratio_loss")) < tolerance);
 
@@ -187,7 +188,8 @@ TEST_CASE("boundaries: learned ones equal the golden file") {
       const auto dup = written(bench.unset({length, dim}), part("dout", length, length));
       const auto of_text = dp[b];
       confidence_backward(backend, p[b], up, dup, of_text);
-      const auto dsmoothed = bench.all(0, {1, count, dim}), dshare = bench.unset({1, count});
+      const auto dsmoothed = bench.all(0, {1, count, dim});
+      const auto dshare = bench.unset({1, count});
       embed_backward(backend, of_token, dup, dsmoothed.rows());
       smooth_backward(backend, shares, yhat, smoothed, dsmoothed, dsmoothed, dshare);
       CHECK(relative_error(bench.read(dsmoothed), part("grad.yhat", most, count)) < tolerance);
@@ -223,7 +225,8 @@ TEST_CASE("boundaries: learned ones equal the reference for any width") {
       const auto p = bench.unset({texts, length});
       boundary_probability(bench.backend, query, key, p);
       bench.result("p", p);
-      const auto dp = bench.normal({texts, length}), loss = bench.all(1, {1});
+      const auto dp = bench.normal({texts, length});
+      const auto loss = bench.all(1, {1});
       const auto some = bench.tokens(-1, 3, {texts * length});  // a negative one does not count
       const auto dquery = bench.unset({texts, length, dim}), dkey = bench.unset({texts, length, dim});
       boundary_ratio(bench.backend, p.flat(), some, 5.0, S{2}, loss, dp.flat());
@@ -237,7 +240,8 @@ TEST_CASE("boundaries: learned ones equal the reference for any width") {
       const auto x = bench.normal({texts, length, dim}), y = bench.unset({texts, length, dim});
       smooth(bench.backend, p, x, y);
       bench.result("y", y);
-      const auto dy = bench.normal({texts, length, dim}), dshare = bench.unset({texts, length});
+      const auto dy = bench.normal({texts, length, dim});
+      const auto dshare = bench.unset({texts, length});
       confidence_backward(bench.backend, p.flat(), y.rows(), dy.rows(), dp.flat());
       bench.result("dp", dp);
       smooth_backward(bench.backend, p, x, y, dy, dy, dshare);

@@ -39,7 +39,8 @@ void fill_zeros(Model& model) {
   auto values = strata::weights_of(model);
   std::uint64_t counter = 0;
   for (const strata::parameter_entry& entry : Model::parameters_type::entries())
-    if (entry.kind == strata::parameter_kind::table || entry.name.ends_with(".shift"))
+    if (entry.kind == strata::parameter_kind::table || entry.name.ends_with(".shift") ||
+        entry.name.ends_with(".residual.weight"))
       for (strata::index_type n = 0; n < entry.size; ++n)
         values[static_cast<std::size_t>(entry.offset + n)] =
             static_cast<typename Model::scalar>(strata::random_source(1).normal(9, counter++));

@@ -227,19 +227,16 @@ class transformer {
   /// The same after the final norm.
   view<const scalar, 3> embeddings(int l) const { return kept(acts_.embedding, l); }
 
-  /// The tokens at which positions of level `l` begin, of each text of the last pass.
-  std::vector<std::vector<index_type>> starts(int l) const {
+  /// The tokens at which positions of level `l` begin, in one text of the last pass.
+  std::vector<index_type> starts(int l, index_type text = 0) const {
     require(l >= 0 && l < F::level_count, "the model has no level ", l, ": it has ", F::level_count);
     require_here();
-    require(batch_ > 0 && (!F::levels[static_cast<std::size_t>(l)].ragged ||
-                           cuts_.of_texts(l).size() == static_cast<std::size_t>(batch_)),
+    const auto level = static_cast<std::size_t>(l);
+    require(batch_ > 0 && (!F::levels[level].ragged || std::ssize(cuts_.of_texts(l)) == batch_),
             "the model has no positions before its first pass, or after a pass that failed");
-    std::vector<std::vector<index_type>> all;
-    for (index_type b = 0; b < batch_; ++b)
-      all.push_back(F::levels[static_cast<std::size_t>(l)].ragged
-                        ? cuts_.of_texts(l)[static_cast<std::size_t>(b)].tokens
-                        : positions_by_stride(F::levels[static_cast<std::size_t>(l)], tokens_).tokens);
-    return all;
+    require(text >= 0 && text < batch_, "the last pass had no text ", text, ": it had ", batch_);
+    return F::levels[level].ragged ? cuts_.of_texts(l)[static_cast<std::size_t>(text)].tokens
+                                   : positions_by_stride(F::levels[level], tokens_).tokens;
   }
 
   /// ids [B,T+1]: the first T are the input, the last T the labels. `weights` weighs the losses; by default each

@@ -291,7 +291,8 @@ TEST_CASE("rules see tokens of the vocabulary alone, and nothing begins after th
   const std::vector<token> short_row{1, 3, 2, 3, no_token, no_token, no_token};
   const double loss = model.losses({short_row.data(), {1, 7}}).total;
   CHECK(seen == std::vector<token>{1, 3, 2, 3});
-  CHECK(model.starts(1) == std::vector<std::vector<index_type>>{{0, 1, 3}});
+  CHECK(model.starts(1) == std::vector<index_type>{0, 1, 3});
+  CHECK_THROWS_AS(model.starts(1, 1), error);
   CHECK(loss == Approx(model.losses({short_row.data(), {1, 4}}).total).epsilon(1e-12));
   CHECK_THROWS_AS(model.starts(2), error);
   transformer<watched, reference<double>, losses<>> fresh(backend, 1);
