@@ -80,8 +80,7 @@ std::string level_page(const std::vector<level_view>& texts, const std::string& 
     std::string position;
     const auto end_position = [&] {
       if (!position.empty())
-        page += std::string("<span class=\"") + (odd ? "first" : "second") + "\">" + escaped(readable(position)) +
-                "</span>";
+        page += std::string("<span class=\"") + (odd ? "first" : "second") + "\">" + readable(position) + "</span>";
       position.clear();
     };
     for (std::size_t t = 0; t < own.tokens.size(); ++t) {

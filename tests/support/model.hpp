@@ -33,7 +33,8 @@ using parameters = strata::parameters<Model::description, losses_of<Model>>;
 template <class Model>
 using cost = strata::cost<Model::description, losses_of<Model>>;
 
-/// Gives random values to what is zero at first, n-gram tables and learned token shifts: zeros would hide mistakes.
+/// Gives random values to what is zero at first, n-gram tables, learned token shifts and residuals of learned boundaries:
+/// zeros would hide mistakes.
 template <class Model>
 void fill_zeros(Model& model) {
   auto values = strata::weights_of(model);
