@@ -22,8 +22,9 @@ __device__ __forceinline__ float clamped_share(float share) {
   return fminf(fmaxf(share, static_cast<float>(least_share)), static_cast<float>(1 - least_share));
 }
 
-static __global__ void boundary_probability_kernel(index_type rows, index_type length, index_type dim,
-                                                   const float* query, const float* key, float* p) {
+template <class = void>
+__global__ void boundary_probability_kernel(index_type rows, index_type length, index_type dim, const float* query,
+                                            const float* key, float* p) {
   const index_type r = row_of_warp();
   if (r >= rows) return;
   if (r % length == 0) {
@@ -36,9 +37,10 @@ static __global__ void boundary_probability_kernel(index_type rows, index_type l
   if (lane_of_thread() == 0) p[r] = 0.5f - 0.5f * dot / lengths;
 }
 
-static __global__ void boundary_probability_backward_kernel(index_type rows, index_type length, index_type dim,
-                                                            const float* query, const float* key, const float* dp,
-                                                            float* dquery, float* dkey) {
+template <class = void>
+__global__ void boundary_probability_backward_kernel(index_type rows, index_type length, index_type dim,
+                                                     const float* query, const float* key, const float* dp,
+                                                     float* dquery, float* dkey) {
   const index_type r = row_of_warp();
   if (r >= rows) return;
   if (r % length == 0) {
@@ -93,8 +95,9 @@ struct smooth_backward_channel {
   }
 };
 /// Then dshare, and dx of x.
-static __global__ void smooth_backward_kernel(index_type rows, index_type length, index_type dim, const float* share,
-                                              const float* x, const float* y, float* dx, float* dshare) {
+template <class = void>
+__global__ void smooth_backward_kernel(index_type rows, index_type length, index_type dim, const float* share,
+                                       const float* x, const float* y, float* dx, float* dshare) {
   const index_type r = row_of_warp();
   if (r >= rows) return;
   float* const slope = dx + r * dim;
@@ -106,8 +109,9 @@ static __global__ void smooth_backward_kernel(index_type rows, index_type length
   if (lane_of_thread() == 0) dshare[r] = own == share[r] ? dot : 0.f;
 }
 
-static __global__ void confidence_backward_kernel(index_type rows, index_type dim, const float* p, const float* y,
-                                                  const float* dy, float* dp) {
+template <class = void>
+__global__ void confidence_backward_kernel(index_type rows, index_type dim, const float* p, const float* y,
+                                           const float* dy, float* dp) {
   const index_type r = row_of_warp();
   if (r >= rows) return;
   const float dot = sum_of_row(dim, [=](index_type d) { return y[r * dim + d] * dy[r * dim + d]; });
@@ -150,12 +154,12 @@ __global__ void boundary_ratio_kernel(const float* p, const token* ids, index_ty
 }  // namespace device
 
 inline void boundary_probability(cuda& backend, input<float, 3> query, input<float, 3> key, output<float, 2> p) {
-  device::launch_warps(backend, p.size(), device::boundary_probability_kernel, p.size(), query.shape[1], query.shape[2],
-                       query.data, key.data, p.data);
+  device::launch_warps(backend, p.size(), device::boundary_probability_kernel<>, p.size(), query.shape[1],
+                       query.shape[2], query.data, key.data, p.data);
 }
 inline void boundary_probability_backward(cuda& backend, input<float, 3> query, input<float, 3> key, input<float, 2> dp,
                                           output<float, 3> dquery, output<float, 3> dkey) {
-  device::launch_warps(backend, dp.size(), device::boundary_probability_backward_kernel, dp.size(), query.shape[1],
+  device::launch_warps(backend, dp.size(), device::boundary_probability_backward_kernel<>, dp.size(), query.shape[1],
                        query.shape[2], query.data, key.data, dp.data, dquery.data, dkey.data);
 }
 inline void smooth(cuda& backend, input<float, 2> share, input<float, 3> x, output<float, 3> y) {
@@ -167,13 +171,13 @@ inline void smooth_backward(cuda& backend, input<float, 2> share, input<float, 3
   const auto [batch, length, dim] = x.shape;
   device::for_each_element(backend, batch * dim,
                            device::smooth_backward_channel{length, dim, share.data, dy.data, dx.data});
-  device::launch_warps(backend, batch * length, device::smooth_backward_kernel, batch * length, length, dim, share.data,
-                       x.data, y.data, dx.data, dshare.data);
+  device::launch_warps(backend, batch * length, device::smooth_backward_kernel<>, batch * length, length, dim,
+                       share.data, x.data, y.data, dx.data, dshare.data);
 }
 inline void confidence_backward(cuda& backend, input<float, 1> p, input<float, 2> y, input<float, 2> dy,
                                 output<float, 1> dp) {
-  device::launch_warps(backend, y.shape[0], device::confidence_backward_kernel, y.shape[0], y.shape[1], p.data, y.data,
-                       dy.data, dp.data);
+  device::launch_warps(backend, y.shape[0], device::confidence_backward_kernel<>, y.shape[0], y.shape[1], p.data,
+                       y.data, dy.data, dp.data);
 }
 inline void boundary_ratio(cuda& backend, input<float, 1> p, view<const token, 1> ids, double wanted, float scale,
                            output<float, 1> loss, output<float, 1> dp) {
