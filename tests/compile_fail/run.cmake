@@ -1,12 +1,12 @@
 # Compiles ${case} with ${compiler}, the options in the file ${flags} and those in the second line of ${case}, if it is
-# '// flags: <options>'. Without such a line, the options ${use} bring precompiled headers. Passes only if the expected error is the first and the only one. A line '// errors: <number>' or
+# '// flags: <options>'. Passes only if the expected error is the first and the only one. A line '// errors: <number>' or
 # '// errors: many' after the first line allows more.
 file(READ "${case}" text)
 if(NOT text MATCHES "^// expect: *([^ \n][^\n]*)")
   message(FATAL_ERROR "${case}: the first line must be '// expect: <sentence>'")
 endif()
 string(STRIP "${CMAKE_MATCH_1}" expected)
-separate_arguments(own_flags UNIX_COMMAND "${use}")
+set(own_flags)
 if(text MATCHES "^[^\n]*\n// flags: *([^\n]+)")
   separate_arguments(own_flags UNIX_COMMAND "${CMAKE_MATCH_1}")
 endif()
@@ -16,7 +16,7 @@ if(text MATCHES "\n// errors: *([^\n]+)")
 endif()
 
 set(ENV{LC_ALL} C)
-execute_process(COMMAND "${compiler}" "@${flags}" -fsyntax-only ${own_flags} "${case}"
+execute_process(COMMAND "${compiler}" "@${flags}" ${own_flags} "${case}"
   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(result STREQUAL "0")
   message(FATAL_ERROR "${case} compiles, but should fail with: ${expected}")
