@@ -7,6 +7,7 @@
 #include <strata/reference.hpp>
 
 #include "support/catch.hpp"
+#include "support/generation.hpp"
 
 namespace strata {
 namespace {
@@ -234,29 +235,7 @@ TEST_CASE("a generator gives the logits of the whole pass, whatever the texts be
     transformer<D, B, losses<>> model(backend, 7);
     std::vector<token> ids = tokens_of("the cat\nsat. on, a mat");
     for (const token id : tokens_of("aaaaaaa b b\nb b b b b ")) ids.push_back(id);
-    constexpr index_type length = 22;
-    const auto whole = model.forward({ids.data(), {2, length}}, {.merge = merge});
-    generator writer(model, 2, {.merge = merge});
-    double worst = 0;
-    const auto compare = [&](index_type t, const view<const double, 2>& logits) {
-      for (index_type b = 0; b < 2; ++b)
-        for (index_type v = 0; v < 256; ++v) worst = std::max(worst, std::abs(logits(b, v) - whole(b, t, v)));
-    };
-    const auto column = [&](index_type first, index_type count) {
-      std::vector<token> own;
-      for (index_type b = 0; b < 2; ++b)
-        for (index_type t = first; t < first + count; ++t) own.push_back(ids[static_cast<std::size_t>(b * length + t)]);
-      return own;
-    };
-    if (prompt > 0) {
-      const auto own = column(0, prompt);
-      compare(prompt - 1, writer.read({own.data(), {2, prompt}}));
-    }
-    for (index_type t = prompt; t < length; ++t) {
-      const auto own = column(t, 1);
-      compare(t, writer.step({own.data(), {2}}));
-    }
-    return worst;
+    return worst_difference_of_generator(model, ids, prompt, merge);
   };
   for (const bool merge : {true, false})
     for (const index_type prompt : {0, 2, 5, 9, 14, 21}) {

@@ -10,6 +10,7 @@
 #include <strata/reference.hpp>
 
 #include "support/catch.hpp"
+#include "support/generation.hpp"
 
 namespace strata {
 namespace {
@@ -169,30 +170,8 @@ TEST_CASE("with learned boundaries a generator gives the logits of the whole pas
   const auto worst_difference = [&]<const auto & D>(index_type prompt, bool merge) {
     transformer<D, B, losses<boundary_ratio_loss>> model(backend, 7);
     spread_boundaries(model);
-    constexpr index_type length = 22;
-    const auto ids = some_tokens(2 * length);
-    const auto whole = model.forward({ids.data(), {2, length}}, {.merge = merge});
-    generator writer(model, 2, {.merge = merge});
-    double worst = 0;
-    const auto compare = [&](index_type t, const view<const double, 2>& logits) {
-      for (index_type b = 0; b < 2; ++b)
-        for (index_type v = 0; v < 11; ++v) worst = std::max(worst, std::abs(logits(b, v) - whole(b, t, v)));
-    };
-    const auto column = [&](index_type first, index_type count) {
-      std::vector<token> own;
-      for (index_type b = 0; b < 2; ++b)
-        for (index_type t = first; t < first + count; ++t) own.push_back(ids[static_cast<std::size_t>(b * length + t)]);
-      return own;
-    };
-    if (prompt > 0) {
-      const auto own = column(0, prompt);
-      compare(prompt - 1, writer.read({own.data(), {2, prompt}}));
-    }
-    for (index_type t = prompt; t < length; ++t) {
-      const auto own = column(t, 1);
-      compare(t, writer.step({own.data(), {2}}));
-    }
-    return worst;
+    const auto ids = some_tokens(2 * 22);
+    return worst_difference_of_generator(model, ids, prompt, merge);
   };
   for (const bool merge : {true, false})
     for (const index_type prompt : {0, 2, 5, 9, 14, 21}) {
